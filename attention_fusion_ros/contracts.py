@@ -1,0 +1,108 @@
+"""The frozen values that the stages hand to each other: messages -> decode -> bev -> network -> result.
+
+Conventions (REP-103, REP-105): SI units, radians, `base_link` x forward, y left, z up, origin on the ground.
+A bearing is measured from +x of `base_link`, left positive, in (-pi, pi]. `T_a_b` maps b to a: `p_a = T_a_b @ p_b`.
+Stamps are integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """An input that cannot be used: it is dropped and named, never guessed at.
+
+    reason: short snake_case name, used as the key in /diagnostics (for example `truncated_data`).
+    remedy: what the sender can do about it.
+    """
+
+    def __init__(self, reason: str, message: str, remedy: str):
+        super().__init__(f'{message} Remedy: {remedy}')
+        self.reason = reason
+        self.remedy = remedy
+
+
+class ConfigurationError(ValueError):
+    """Parameters or a checkpoint that cannot be used; the message names cause and remedy."""
+
+
+class Mode(str, Enum):
+    """What a result was estimated from. There is no third value: without a usable cloud there is no result."""
+
+    FUSED = 'fused'
+    LIDAR_ONLY = 'lidar_only'
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """One decoded sweep in its sensor frame; every point is finite."""
+
+    stamp_ns: int
+    frame_id: str
+    xyz: np.ndarray  # (N, 3) float32, m
+    intensity: np.ndarray | None  # (N,) float32, in the sensor's own unit; None when the sensor sends none
+
+
+@dataclass(frozen=True)
+class MapImage:
+    """One decoded topological map image. How it lies on the ground is configuration, not message content."""
+
+    stamp_ns: int
+    frame_id: str
+    road: np.ndarray  # (H, W) float32 in 0..1, 1 = road
+    route: np.ndarray | None  # (H, W) float32 in 0..1, 1 = route; None when no route is drawn
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where sensor, vehicle and map were: everything the pipeline needs to align its inputs."""
+
+    T_base_sensor: np.ndarray  # (4, 4) float64
+    T_odom_base: np.ndarray | None = None  # (4, 4) at the sweep's stamp; None without odometry
+    T_odom_base_map: np.ndarray | None = None  # (4, 4) at the map image's stamp; None without odometry
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A place where a road connected to the vehicle's own crosses the lookahead ring."""
+
+    bearing: float  # rad, (-pi, pi]
+    heading: float  # rad, (-pi, pi], outward
+    probability: float  # calibrated probability that the branch exists, 0..1
+    bearing_std: float  # rad
+    heading_std: float  # rad
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The weights the network used for this sweep (CBAM, Woo et al. 2018)."""
+
+    spatial: dict[str, np.ndarray]  # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead)
+    channel: np.ndarray  # (C,) float32, weight of each fused channel
+    channel_labels: tuple[str, ...]  # (C,) for example `lidar/03`, `map/11`
+    lidar_share: float  # share of the channel attention given to LiDAR features, 0..1
+    map_share: float  # 1 - lidar_share
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """The answer for one sweep."""
+
+    stamp_ns: int
+    mode: Mode
+    reason: str  # why this mode, '' when fused
+    lookahead: float  # m, radius of the ring
+    branches: tuple[Branch, ...]  # most probable first
+    direction: Branch | None  # the branch to take
+    direction_reason: str  # why there is no direction, '' when there is one
+    distribution: np.ndarray  # (K,) float32, sums to 1; bin k covers bearings around -pi + (k + 0.5) * 2 pi / K
+    attention: Attention
+    lidar_bev: np.ndarray  # (C_l, H, W) float32, channels named by bev.lidar.CHANNELS
+    map_bev: np.ndarray  # (C_m, H, W) float32, channels named by bev.map_image.CHANNELS
+    extent: float  # m, the BEV grid reaches from -extent to +extent
+    trained: bool  # False: random weights, the numbers mean nothing
+    stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess

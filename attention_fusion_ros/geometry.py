@@ -1,0 +1,102 @@
+"""Bearings on the circle and rigid transforms (REP-103: right handed, radians)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def wrap(angle):
+    """Angle(s) in radians -> the same in (-pi, pi]. Float or array of any shape."""
+    wrapped = -np.mod(-np.asarray(angle, dtype=np.float64) + np.pi, 2 * np.pi) + np.pi
+    return float(wrapped) if np.ndim(angle) == 0 else wrapped
+
+
+def angle_between(a, b):
+    """Absolute difference of two angles in radians, 0..pi. Broadcasts."""
+    return np.abs(wrap(np.asarray(a) - np.asarray(b)))
+
+
+def rotation_2d(yaw: float) -> np.ndarray:
+    """(2, 2) rotation by `yaw` radians, counter-clockwise."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return np.array([[c, -s], [s, c]])
+
+
+def se2(x: float, y: float, yaw: float) -> np.ndarray:
+    """(3, 3) homogeneous planar transform."""
+    T = np.eye(3)
+    T[:2, :2] = rotation_2d(yaw)
+    T[:2, 2] = x, y
+    return T
+
+
+def se3_from_quaternion(translation, quaternion) -> np.ndarray:
+    """(x, y, z) in metres and (qx, qy, qz, qw) -> (4, 4) transform.
+
+    Raises ValueError when a value is not finite or the quaternion is far from unit length.
+    """
+    t = np.asarray(translation, dtype=np.float64)
+    q = np.asarray(quaternion, dtype=np.float64)
+    if not (np.isfinite(t).all() and np.isfinite(q).all()):
+        raise ValueError('translation or quaternion is not finite')
+    norm = float(np.linalg.norm(q))
+    if abs(norm - 1.0) > 0.1:
+        raise ValueError(f'quaternion has length {norm:.3f}, expected 1')
+    x, y, z, w = q / norm
+    T = np.eye(4)
+    T[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                 [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                 [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
+    T[:3, 3] = t
+    return T
+
+
+def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
+    """Yaw in radians -> (qx, qy, qz, qw)."""
+    return 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)
+
+
+def yaw_of(T: np.ndarray) -> float:
+    """Yaw in radians of a (4, 4) or (3, 3) homogeneous transform."""
+    return math.atan2(T[1, 0], T[0, 0])
+
+
+def planar(T: np.ndarray) -> np.ndarray:
+    """(4, 4) -> (3, 3): the yaw and the x, y of a spatial transform (gravity-aligned parents)."""
+    return se2(T[0, 3], T[1, 3], yaw_of(T))
+
+
+def inverse(T: np.ndarray) -> np.ndarray:
+    """Inverse of a rigid (4, 4) or (3, 3) transform, without a general matrix inverse."""
+    n = T.shape[0] - 1
+    inv = np.eye(n + 1)
+    inv[:n, :n] = T[:n, :n].T
+    inv[:n, n] = -T[:n, :n].T @ T[:n, n]
+    return inv
+
+
+def is_rigid(T: np.ndarray, tolerance: float = 1e-3) -> bool:
+    """True when T is a finite (4, 4) with an orthonormal right-handed rotation and last row 0 0 0 1."""
+    if T.shape != (4, 4) or not np.isfinite(T).all():
+        return False
+    R = T[:3, :3]
+    return bool(np.allclose(R @ R.T, np.eye(3), atol=tolerance) and np.linalg.det(R) > 0
+                and np.allclose(T[3], [0, 0, 0, 1]))
+
+
+def interpolate_se3(T0: np.ndarray, T1: np.ndarray, fraction: float) -> np.ndarray:
+    """Pose between two (4, 4) poses: linear in translation, shortest arc in rotation (0 -> T0, 1 -> T1)."""
+    R = T0[:3, :3].T @ T1[:3, :3]
+    angle = math.acos(float(np.clip((np.trace(R) - 1) / 2, -1.0, 1.0)))
+    T = np.eye(4)
+    T[:3, 3] = (1 - fraction) * T0[:3, 3] + fraction * T1[:3, 3]
+    if angle < 1e-9:
+        T[:3, :3] = T0[:3, :3]
+        return T
+    axis = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) / (2 * math.sin(angle))
+    K = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    part = fraction * angle
+    T[:3, :3] = T0[:3, :3] @ (np.eye(3) + math.sin(part) * K + (1 - math.cos(part)) * K @ K)
+    return T
