@@ -1,0 +1,64 @@
+"""What every attention mechanism is: a module that returns the weighted features and the weights it used."""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import nn
+
+from attention_fusion_ros.contracts import ConfigurationError
+
+
+class Mechanism(nn.Module):
+    """Base of all mechanisms: `forward(x) -> (features, weights)`.
+
+    x, features: (B, C, H, W), any H and W. weights: {'channel': (B, C)} and/or {'spatial': (B, 1, H, W)}, plus what the
+    mechanism documents. Weights are returned with their gradient; whoever draws them detaches them.
+
+    channels: C of the features. Options are keyword arguments; a value that cannot work raises ConfigurationError.
+    """
+
+    NEEDS: tuple[str, ...] = ()  # names of the arguments that forward() takes after x; described by the mechanism
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = at_least('channels', channels, 1)
+
+
+def construct(name: str, cls: type[Mechanism], channels: int, options: dict) -> Mechanism:
+    """`cls(channels, **options)`; an unknown option raises ConfigurationError naming those of the mechanism `name`."""
+    known = list(inspect.signature(cls.__init__).parameters)[2:]  # after self and channels
+    for option in options:
+        if option not in known:
+            raise ConfigurationError(f"attention mechanism '{name}' has no option '{option}'. "
+                                     + (f"Known are: {', '.join(known)}." if known else 'It has none.'))
+    return cls(channels, **options)
+
+
+def at_least(name: str, value: int, low: int) -> int:
+    """The whole number `value`, or ConfigurationError when it is none or below `low`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ConfigurationError(f"attention option '{name}' must be a whole number of at least {low}, got {value!r}")
+    return value
+
+
+def odd(name: str, value: int) -> int:
+    """An odd kernel size, or ConfigurationError: an even one would shift the map by half a cell."""
+    if at_least(name, value, 1) % 2 == 0:
+        raise ConfigurationError(f"attention option '{name}' must be odd, got {value}")
+    return value
+
+
+def one_of(name: str, value, choices: tuple):
+    """`value` when it is among `choices` (lists, as YAML gives them, count as tuples), else ConfigurationError."""
+    value = tuple(value) if isinstance(value, list) else value
+    if value not in choices:
+        raise ConfigurationError(f"attention option '{name}' must be one of {', '.join(map(str, choices))}, got {value!r}")
+    return value
+
+
+def bottleneck(channels: int, reduction: int, hidden: int | None, minimum: int = 1) -> int:
+    """Width of the squeezed layer: `hidden` when given, else C / r (rounded down) but at least `minimum`."""
+    if hidden is not None:
+        return at_least('hidden', hidden, 1)
+    return max(minimum, channels // at_least('reduction', reduction, 1))

@@ -1,0 +1,14 @@
+"""No attention: the baseline. At the fusion stage this is plain concatenation of the two modalities."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from attention_fusion_ros.attention.mechanism import Mechanism
+
+
+class NoAttention(Mechanism):
+    """Features pass unchanged; there are no weights, hence an empty dictionary and not one full of ones."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+        return x, {}
