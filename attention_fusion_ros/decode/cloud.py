@@ -1,0 +1,127 @@
+"""sensor_msgs/PointCloud2 -> PointCloud: any field layout, one copy.
+
+The coordinates are read through a strided view over the message's own bytes (no structured dtype, so duplicated and
+overlapping fields do no harm) and copied once into contiguous float32, which torch can take over as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from attention_fusion_ros.contracts import InputError, PointCloud
+from attention_fusion_ros.decode.message import (
+    attribute,
+    byte_view,
+    check_layout,
+    flag,
+    malformed,
+    stamp_and_frame,
+    text,
+    whole_number,
+)
+
+# sensor_msgs/PointField; 9 to 11 came with PCL 1.12 and ROS 2 Rolling (ros2/common_interfaces#301).
+DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8', 9: 'i8', 10: 'u8', 11: 'u1'}
+COORDINATE_DATATYPES = ('f4', 'f8')
+# Names that drivers give to the strength of the return, best known first.
+INTENSITY_NAMES = ('intensity', 'intensities', 'i', 'reflectivity')
+
+
+class Field(NamedTuple):
+    """Where one value lies inside a point."""
+
+    offset: int  # bytes
+    dtype: str  # numpy code without byte order
+
+
+def decode_cloud(msg: Any) -> PointCloud:
+    """One sweep in its sensor frame from a sensor_msgs/PointCloud2.
+
+    x, y and z are float32 or float64 [m] at any offset; the intensity is the first of INTENSITY_NAMES present, of any
+    datatype. Of fields with the same name the first counts; of a field with count > 1 the first element. Points whose
+    coordinates are NaN, infinite or beyond float32 are dropped; an intensity that is not finite becomes 0.
+
+    Raises InputError: malformed_message, stamp_zero, empty_cloud, missing_field, unknown_datatype, field_out_of_point,
+    size_mismatch, truncated_data, no_finite_points.
+    """
+    stamp_ns, frame_id = stamp_and_frame(msg)
+    width, height = whole_number(msg, 'width'), whole_number(msg, 'height')
+    point_step, row_step = whole_number(msg, 'point_step'), whole_number(msg, 'row_step')
+    if width * height == 0:
+        raise InputError('empty_cloud', f'The cloud has no points ({width} x {height}).',
+                         'check that the sensor sees anything and that no filter before this node removes every point.')
+    fields = _fields(msg, point_step)
+    data = byte_view(msg)
+    check_layout('cloud', len(data), height, width * point_step, row_step, 'row_step')
+
+    order = '>' if flag(msg, 'is_bigendian') else '<'
+    coordinates = _coordinates(fields)
+    intensity_field = next((fields[name] for name in INTENSITY_NAMES if name in fields), None)
+    xyz = np.empty((height, width, 3), np.float32)
+    intensity = None
+    with np.errstate(over='ignore', invalid='ignore'):  # float64 beyond float32 becomes inf and is dropped below
+        for axis, field in enumerate(coordinates):
+            xyz[..., axis] = _view(data, field, order, height, width, row_step, point_step)
+        if intensity_field is not None:
+            intensity = _view(data, intensity_field, order, height, width, row_step, point_step).astype(np.float32)
+            intensity = intensity.reshape(-1)
+    return _finite(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity)
+
+
+def _fields(msg: Any, point_step: int) -> dict[str, Field]:
+    """Every field by name, the first of each name; a layout that contradicts itself is an error even where unread."""
+    described = attribute(msg, 'fields')
+    if isinstance(described, (str, bytes)) or not hasattr(described, '__iter__'):
+        malformed(f'`fields` must be a list of PointField, got {type(described).__name__}.')
+    fields: dict[str, Field] = {}
+    for item in described:
+        name, offset = text(item, 'name'), whole_number(item, 'offset')
+        datatype, count = whole_number(item, 'datatype'), whole_number(item, 'count')
+        if datatype not in DATATYPES:
+            raise InputError('unknown_datatype', f"Field '{name}' has datatype {datatype}; known are 1 to 11.",
+                             'use a datatype of sensor_msgs/PointField.')
+        size = np.dtype(DATATYPES[datatype]).itemsize
+        if count == 0 or offset + size * count > point_step:
+            raise InputError('field_out_of_point', f"Field '{name}' ({count} x {size} bytes at offset {offset}) does not "
+                             f'fit into a point of {point_step} bytes.',
+                             'fill in point_step, offset and count (1 for a single value) as the data is laid out.')
+        fields.setdefault(name, Field(offset, DATATYPES[datatype]))
+    return fields
+
+
+def _coordinates(fields: dict[str, Field]) -> list[Field]:
+    missing = [name for name in ('x', 'y', 'z') if name not in fields]
+    if missing:
+        raise InputError('missing_field', f"The cloud has no field {', '.join(missing)}; it has "
+                         f"{', '.join(fields) or 'none'}.", 'publish a cloud with x, y and z in metres.')
+    for name in ('x', 'y', 'z'):
+        if fields[name].dtype not in COORDINATE_DATATYPES:
+            raise InputError('unknown_datatype', f"Field '{name}' is of type {fields[name].dtype}, whose unit is not "
+                             'known.', 'publish x, y and z as float32 or float64 in metres.')
+    return [fields[name] for name in ('x', 'y', 'z')]
+
+
+def _view(data: np.ndarray, field: Field, order: str, height: int, width: int, row_step: int,
+          point_step: int) -> np.ndarray:
+    """One field of every point as a (height, width) view over the message's bytes."""
+    return np.ndarray((height, width), np.dtype(order + field.dtype), data, field.offset, (row_step, point_step))
+
+
+def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None) -> PointCloud:
+    """Drop what is not finite. A finite sum proves that all are, at a fraction of the cost of asking each one."""
+    with np.errstate(over='ignore', invalid='ignore'):
+        suspicious = not np.isfinite(xyz.sum())
+        suspicious_intensity = intensity is not None and not np.isfinite(intensity.sum())
+    if suspicious:
+        finite = np.isfinite(xyz[:, 0]) & np.isfinite(xyz[:, 1]) & np.isfinite(xyz[:, 2])
+        keep = np.flatnonzero(finite)  # take() is three times as fast as a boolean index
+        if not len(keep):
+            raise InputError('no_finite_points', f'None of the {len(xyz)} points is finite.',
+                             'check that the sensor has a return at all, and its byte order (is_bigendian).')
+        xyz = xyz.take(keep, axis=0)
+        intensity = None if intensity is None else intensity.take(keep)
+    if suspicious_intensity:
+        intensity = np.where(np.isfinite(intensity), intensity, np.float32(0.0))
+    return PointCloud(stamp_ns, frame_id, xyz, intensity)

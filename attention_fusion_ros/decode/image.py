@@ -1,0 +1,56 @@
+"""sensor_msgs/Image -> MapImage: a strided view over the message's bytes, then `map_style`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from attention_fusion_ros.contracts import InputError, MapImage
+from attention_fusion_ros.decode.map_style import road_and_route
+from attention_fusion_ros.decode.message import byte_view, check_layout, flag, stamp_and_frame, text, whole_number
+
+
+class Encoding(NamedTuple):
+    """How the pixels of one sensor_msgs/image_encodings name are laid out."""
+
+    dtype: str  # numpy code without byte order
+    order: str  # channel letters: one letter is grey
+
+
+ENCODINGS = {
+    'mono8': Encoding('u1', 'v'), '8UC1': Encoding('u1', 'v'),
+    'mono16': Encoding('u2', 'v'), '16UC1': Encoding('u2', 'v'),
+    '32FC1': Encoding('f4', 'v'),
+    'rgb8': Encoding('u1', 'rgb'), 'bgr8': Encoding('u1', 'bgr'),
+    'rgba8': Encoding('u1', 'rgba'), 'bgra8': Encoding('u1', 'bgra'),
+}  # fmt: skip
+
+
+def decode_map_image(msg: Any) -> MapImage:
+    """Road and route of a topological map image from a sensor_msgs/Image; `map_style` says what counts as which.
+
+    Rows may be padded (step); is_bigendian counts for 16 and 32 bit.
+    Raises InputError: malformed_message, stamp_zero, empty_image, unknown_encoding, size_mismatch, truncated_data,
+    and what `map_style.road_and_route` raises.
+    """
+    stamp_ns, frame_id = stamp_and_frame(msg)
+    width, height, step = whole_number(msg, 'width'), whole_number(msg, 'height'), whole_number(msg, 'step')
+    name = text(msg, 'encoding')
+    if width * height == 0:
+        raise InputError('empty_image', f'The map image has no pixels ({width} x {height}).',
+                         'publish the image only once it is drawn.')
+    if name not in ENCODINGS:
+        raise InputError('unknown_encoding', f"The map image has encoding '{name}'; known are {', '.join(ENCODINGS)}.",
+                         'convert the image to one of these.')
+    encoding = ENCODINGS[name]
+    order = '>' if flag(msg, 'is_bigendian') else '<'
+    dtype = np.dtype(order + encoding.dtype)
+    channels = len(encoding.order)
+    pixel_bytes = dtype.itemsize * channels
+    data = byte_view(msg)
+    check_layout('map image', len(data), height, width * pixel_bytes, step, 'step')
+
+    pixels = np.ndarray((height, width, channels), dtype, data, 0, (step, pixel_bytes, dtype.itemsize))
+    road, route = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})
+    return MapImage(stamp_ns, frame_id, road, route)
