@@ -99,6 +99,11 @@ class Recording:
         """How many messages these topics hold together."""
         return sum(self.topics[t].count for t in topics)
 
+    def is_latched(self, topic: str) -> bool:
+        """Whether the topic was recorded from a publisher that keeps its messages for late subscribers."""
+        profiles = [q for c in self._reader.connections if c.topic == topic for q in c.ext.offered_qos_profiles]
+        return any(q.durability.name == 'TRANSIENT_LOCAL' for q in profiles)
+
     def raw_messages(self, topics: list[str]) -> Iterator[RawMessage]:
         """Messages of these topics in recorded order, undecoded.
 

@@ -1,0 +1,83 @@
+"""`play`: publish a recording on the ROS graph."""
+
+from __future__ import annotations
+
+import sys
+
+from attention_fusion_ros.commands import cli
+from attention_fusion_ros.recording import Recording
+
+EXAMPLES = '''\
+  play recording/                                            everything, once, at the recorded pace
+  play recording/ --loop --rate 2 --wait                     for ever, twice as fast, once somebody listens
+  play recording/ --topics /lidar/points /map_image --clock
+  play recording/ --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
+'''
+NO_LIMIT = 10.0**9  # s
+
+
+def options_parser():
+    """The options of `play`."""
+    parser = cli.parser('play', 'Publish a rosbag2 recording (mcap or sqlite3) with its original stamps. Needs ROS 2, '
+                        'but no rosbag2.', EXAMPLES)
+    parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
+    parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
+    parser.add_argument('--rate', type=float, default=1.0, help='speed: 2 plays twice as fast (default 1)')
+    parser.add_argument('--topics', nargs='+', default=[], metavar='TOPIC', help='only these topics (default: all)')
+    parser.add_argument('--clock', nargs='?', type=float, const=40.0, default=0.0, metavar='HZ',
+                        help='publish /clock with the recorded time, for nodes with use_sim_time (default 40 Hz)')
+    parser.add_argument('--wait', nargs='?', type=float, const=NO_LIMIT, default=0.0, metavar='SECONDS',
+                        help='start only when somebody subscribes to the point clouds; fails after SECONDS if given')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    own = arguments[:arguments.index('--ros-args')] if '--ros-args' in arguments else arguments
+    options = options_parser().parse_args(own)
+    if options.rate <= 0:
+        options_parser().error('--rate must be greater than 0')
+    return cli.run(lambda: play(options, arguments))
+
+
+def play(options, ros_arguments: list[str]) -> int:
+    """Play the recording as the options say."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+    from attention_fusion_ros.ros.player import Player, playable
+    with Recording(options.bag) as recording:
+        topics, complaints = playable(recording, options.topics)
+        for complaint in complaints:
+            print(complaint, file=sys.stderr)
+        rclpy.init(args=ros_arguments)
+        try:
+            node = rclpy.create_node('attention_fusion_player', start_parameter_services=False)
+            player = Player(node, recording, topics, options.rate, options.clock)
+            player.publish_static_transforms()
+            if options.wait and not _wait(player, options.wait, rclpy.ok):
+                print(f'error: nobody subscribed to the point clouds within {options.wait:g} s. Remedy: start the node '
+                      "first, and compare 'ros2 topic info -v' of both sides.", file=sys.stderr)
+                return 1
+            while rclpy.ok():
+                with cli.progress(total=player.message_count, unit=' messages', desc=recording.path.name,
+                                  disable=options.quiet) as progress:
+                    player.play_once(rclpy.ok, lambda raw: progress.update())
+                if not options.loop:
+                    break
+            player.flush()
+        except ExternalShutdownException:
+            return 0
+        finally:
+            rclpy.try_shutdown()
+    return 0
+
+
+def _wait(player, timeout: float, alive) -> bool:
+    print('waiting for a subscriber ...', file=sys.stderr)
+    return player.wait_for_subscribers(timeout, alive)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

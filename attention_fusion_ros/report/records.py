@@ -1,0 +1,118 @@
+"""What is kept of every sweep of a run: light enough for hours of driving, rich enough for tables and plots."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from attention_fusion_ros.contracts import Branch, FusionResult
+
+DIRECTION_COLUMNS = ('stamp_ns', 'mode', 'bearing_rad', 'heading_rad', 'bearing_std_rad', 'probability', 'latency_ms')
+BRANCH_COLUMNS = ('stamp_ns', 'bearing_rad', 'heading_rad', 'probability')
+STAGES = ('decode', 'bev', 'network', 'postprocess')
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One sweep: what came out, or why nothing did."""
+
+    stamp_ns: int
+    drop_reason: str = ''  # snake_case; '' when there is a result
+    mode: str = ''  # fused or lidar_only; '' when there is no result
+    mode_reason: str = ''  # why not fused
+    direction: Branch | None = None
+    direction_reason: str = ''  # why no direction
+    branches: tuple[Branch, ...] = ()
+    distribution: np.ndarray | None = None  # (K,) float32, sums to 1
+    map_share: float | None = None  # of the channel attention
+    latency_ms: float | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    true_direction: tuple[float, float] | None = None  # bearing, heading; rad, where known
+    true_branches: tuple[tuple[float, float], ...] | None = None
+
+    @staticmethod
+    def of(result: FusionResult, latency_ms: float, stage_ms: dict[str, float] | None = None) -> SweepRecord:
+        """The record of a result; latency from undecoded message to result."""
+        return SweepRecord(result.stamp_ns, '', result.mode.value, result.reason, result.direction,
+                           result.direction_reason, result.branches, result.distribution.copy(),
+                           result.attention.map_share, latency_ms, dict(stage_ms or result.stage_ms))
+
+
+def write_directions(path: Path, records: Sequence[SweepRecord]) -> None:
+    """directions.csv: one row a sweep, in order; fields are empty where nothing was estimated."""
+    with open(path, 'w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(DIRECTION_COLUMNS)
+        for r in records:
+            d = r.direction
+            values = (d.bearing, d.heading, d.bearing_std, d.probability) if d else (None,) * 4
+            rows.writerow([r.stamp_ns, r.mode, *map(_number, values), _number(r.latency_ms, 3)])
+
+
+def write_branches(path: Path, records: Sequence[SweepRecord]) -> None:
+    """branches.csv: one row a branch, most probable first within a sweep."""
+    with open(path, 'w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(BRANCH_COLUMNS)
+        for r in records:
+            for b in r.branches:
+                rows.writerow([r.stamp_ns, *map(_number, (b.bearing, b.heading, b.probability))])
+
+
+def _number(value: float | None, digits: int = 6) -> str:
+    return '' if value is None else f'{value:.{digits}f}'
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of a run."""
+
+    sweeps: int
+    results: int
+    directions: int
+    modes: dict[str, int]
+    mode_reasons: dict[str, int]  # why not fused
+    drops: dict[str, int]
+    no_direction: dict[str, int]  # why no direction although there was a result
+    latency_ms: dict[str, float]  # median, p95; empty without results
+    stage_ms: dict[str, float]  # median of each stage
+
+    def lines(self) -> list[str]:
+        """The summary for a terminal."""
+        latency = (f"median {self.latency_ms['median']:.1f} ms, 95th percentile {self.latency_ms['p95']:.1f} ms"
+                   if self.latency_ms else 'none measured')
+        stages = ', '.join(f'{name} {value:.1f}' for name, value in self.stage_ms.items())
+        return [f'sweeps      {self.sweeps}',
+                f'results     {self.results} ({counted(self.modes)})',
+                f'not fused   {counted(self.mode_reasons)}',
+                f'directions  {self.directions} (none: {counted(self.no_direction)})',
+                f'drops       {sum(self.drops.values())} ({counted(self.drops)})',
+                f'latency     {latency}' + (f' (median of the stages in ms: {stages})' if stages else '')]
+
+
+def counted(counts: dict[str, int]) -> str:
+    """{'fused': 28} -> 'fused 28'."""
+    return ', '.join(f'{name} {n}' for name, n in counts.items()) or '-'
+
+
+def summarise(records: Sequence[SweepRecord]) -> Summary:
+    """Count and take percentiles."""
+    done = [r for r in records if not r.drop_reason]
+    latencies = [r.latency_ms for r in done if r.latency_ms is not None]
+    stages = {name: [r.stage_ms[name] for r in done if name in r.stage_ms] for name in STAGES}
+    return Summary(
+        sweeps=len(records), results=len(done), directions=sum(r.direction is not None for r in done),
+        modes=_count(r.mode for r in done), mode_reasons=_count(r.mode_reason for r in done),
+        drops=_count(r.drop_reason for r in records), no_direction=_count(r.direction_reason for r in done),
+        latency_ms=({'median': float(np.median(latencies)), 'p95': float(np.percentile(latencies, 95))}
+                    if latencies else {}),
+        stage_ms={name: float(np.median(values)) for name, values in stages.items() if values})
+
+
+def _count(values) -> dict[str, int]:
+    return dict(Counter(v for v in values if v).most_common())
