@@ -1,0 +1,101 @@
+"""Height of the local ground under every point, robust to sensor height and to a few degrees of pitch and roll.
+
+A plane is fitted to the low points of coarse cells (iteratively reweighted least squares, with weights that distrust
+what stands above the plane more than what lies below), then the smooth remainder (hills, crossfall) is added to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COARSE_CELLS = 32  # coarse cells along an edge
+LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of its sub-cells, so that a stray low
+SUB_CELLS = 8  # return (multipath) does not pull it down
+PLANE_SCALES = (1.0, 0.6, 0.4, 0.25, 0.2, 0.2)  # m, from a coarse guess to a tight fit
+GATE = (0.6, 0.35)  # m, what may lie off the surface and still be ground; first round, second round
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The ground surface over the square -extent..extent."""
+
+    height: Tensor  # (COARSE_CELLS, COARSE_CELLS) m, at the coarse cells' centres; row 0 farthest ahead
+    extent: float  # m
+
+    def at(self, x: Tensor, y: Tensor) -> Tensor:
+        """Ground height in metres at (N,) positions, bilinear, continued at the rim."""
+        unit = torch.stack([-y, -x], dim=-1)[None, None] / self.extent
+        sampled = F.grid_sample(self.height[None, None], unit, align_corners=False, padding_mode='border')
+        return sampled[0, 0, 0]
+
+
+def estimate_ground(xyz: Tensor, extent: float) -> Ground:
+    """Points (N, 3) in base_link, all within +-extent in x and y -> Ground. N >= 1."""
+    low, known = _coarse_low(xyz, extent)
+    centres = extent - (torch.arange(COARSE_CELLS, device=xyz.device, dtype=xyz.dtype) + 0.5) * (2 * extent / COARSE_CELLS)
+    x, y = torch.meshgrid(centres, centres, indexing='ij')
+    design = torch.stack([torch.ones_like(x), x, y], dim=-1)  # (G, G, 3)
+    plane = _fit_plane(design[known], low[known], extent)
+    surface = design @ plane
+    residual = low - surface
+    smooth = torch.zeros_like(residual)
+    for gate in GATE:
+        trusted = known & ((residual - smooth).abs() < gate)
+        smooth = _fill_smoothly(residual, trusted)
+    return Ground(surface + smooth, extent)
+
+
+def _coarse_low(xyz: Tensor, extent: float) -> tuple[Tensor, Tensor]:
+    """(G, G) low height of each coarse cell in metres (0 where unknown) and the mask of known ones."""
+    fine = COARSE_CELLS * SUB_CELLS
+    scale = fine / (2 * extent)
+    row = ((extent - xyz[:, 0]) * scale).long().clamp_(0, fine - 1)
+    column = ((extent - xyz[:, 1]) * scale).long().clamp_(0, fine - 1)
+    minima = torch.full((fine * fine,), torch.inf, device=xyz.device, dtype=xyz.dtype)
+    minima = minima.scatter_reduce(0, row * fine + column, xyz[:, 2], 'amin')
+    blocks = minima.view(COARSE_CELLS, SUB_CELLS, COARSE_CELLS, SUB_CELLS).transpose(1, 2).flatten(2)
+    ordered, _ = blocks.sort(dim=-1)
+    count = torch.isfinite(blocks).sum(-1)
+    index = (LOW_SHARE * count).long().clamp_(0, SUB_CELLS * SUB_CELLS - 1)
+    low = ordered.gather(-1, index[..., None])[..., 0]
+    known = count > 0
+    return torch.where(known, low, torch.zeros_like(low)), known
+
+
+def _fit_plane(design: Tensor, z: Tensor, extent: float) -> Tensor:
+    """(M, 3) rows of 1, x, y and (M,) heights -> (3,) offset and slopes. Near cells count more: they hold the road."""
+    distance = design[:, 1:].norm(dim=-1)
+    near = torch.exp(-distance / (0.5 * extent))
+    start = _weighted_quantile(z, near, 0.3)
+    plane = torch.stack([start, torch.zeros_like(start), torch.zeros_like(start)])
+    # Slopes are held near zero by a weak prior so that a handful of cells on one side cannot tip the plane.
+    prior = torch.diag(torch.tensor([1e-6, 2.0, 2.0], device=z.device, dtype=z.dtype))
+    for scale in PLANE_SCALES:
+        r = z - design @ plane
+        r = torch.where(r > 0, 2 * r, r)  # what stands above is an object more often than what lies below is a pit
+        weight = near / (1 + (r / scale) ** 2)
+        A = (design * weight[:, None]).T @ design + prior
+        plane = torch.linalg.solve(A, (design * weight[:, None]).T @ z)
+    return plane
+
+
+def _weighted_quantile(values: Tensor, weights: Tensor, q: float) -> Tensor:
+    order = values.argsort()
+    cumulated = weights[order].cumsum(0)
+    index = int(torch.searchsorted(cumulated, q * cumulated[-1]).clamp_(max=len(values) - 1))
+    return values[order[index]]
+
+
+def _fill_smoothly(residual: Tensor, trusted: Tensor) -> Tensor:
+    """Gaussian-weighted mean of the trusted cells (normalised convolution); falls to the plane far from any of them."""
+    offset = torch.arange(-3, 4, device=residual.device, dtype=residual.dtype)
+    kernel = torch.exp(-0.5 * (offset / 1.2) ** 2)
+    kernel = (kernel[:, None] * kernel)[None, None]
+    mask = trusted.to(residual.dtype)
+    weighted = F.conv2d((torch.where(trusted, residual, torch.zeros_like(residual)))[None, None], kernel, padding=3)
+    total = F.conv2d(mask[None, None], kernel, padding=3)
+    return (weighted / (total + 0.05))[0, 0]

@@ -1,0 +1,67 @@
+"""A LiDAR sweep -> BEV feature grid: height above the local ground, height span, density, normalised intensity.
+
+Heights are compressed logarithmically, so that a 12 cm kerb and a 6 m facade are both visible to the network.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.ground import estimate_ground
+from attention_fusion_ros.contracts import InputError
+
+CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
+HEIGHT_UNIT = 0.1  # m, heights well below this are in the linear part of the compression
+HEIGHT_FULL = 6.0  # m, compressed to 1
+DENSITY_FULL = 128.0  # points in a cell, compressed to 1
+BELOW_GROUND = -1.0  # m, lower points are multipath
+
+
+def compress_height(h: Tensor) -> Tensor:
+    """Height in metres -> sign(h) log(1 + |h| / 0.1 m), scaled so that 6 m gives 1."""
+    return h.sign() * torch.log1p(h.abs() / HEIGHT_UNIT) / math.log1p(HEIGHT_FULL / HEIGHT_UNIT)
+
+
+def normalise_intensity(intensity: Tensor) -> Tensor:
+    """(N,) intensities in any unit -> about -1..1: centred on the sweep's median, scaled by its 10..90 % spread."""
+    sample = intensity[:: max(1, len(intensity) // 8192)].float()
+    low, middle, high = torch.quantile(sample, torch.tensor([0.1, 0.5, 0.9], device=sample.device))
+    return ((intensity - middle) / (high - low).clamp(min=1e-6)).clamp(-1.0, 1.0)
+
+
+def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: float = 1.8,
+              max_height: float = 6.0) -> Tensor:
+    """Points (N, 3) float32 in base_link and intensity (N,) or None -> (5, H, W) float32, channels as in CHANNELS.
+
+    min_range, max_height: metres, see `config.CloudConfig`. Empty cells are 0 in every channel.
+    Raises InputError `no_points_in_range` when no point is left inside the grid.
+    """
+    inside = ((xyz[:, 0].abs() < grid.extent) & (xyz[:, 1].abs() < grid.extent)
+              & (xyz[:, 0] ** 2 + xyz[:, 1] ** 2 >= min_range ** 2))
+    xyz = xyz[inside]
+    if len(xyz) == 0:
+        raise InputError('no_points_in_range', f'no point lies within {grid.extent:g} m of the vehicle and farther '
+                         f'than {min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
+                         'cloud.min_range.')
+    h = xyz[:, 2] - estimate_ground(xyz, grid.extent).at(xyz[:, 0], xyz[:, 1])
+    useful = (h > BELOW_GROUND) & (h < max_height)
+    xyz, h = xyz[useful], h[useful]
+    row, column = grid.metres_to_cells(xyz[:, 0], xyz[:, 1])
+    cell = (row.round().long().clamp_(0, grid.cells - 1) * grid.cells
+            + column.round().long().clamp_(0, grid.cells - 1))
+    zeros = torch.zeros(grid.cells * grid.cells, device=xyz.device, dtype=torch.float32)
+    count = zeros.scatter_add(0, cell, torch.ones_like(h))
+    top = zeros.scatter_reduce(0, cell, h, 'amax', include_self=False)
+    low = zeros.scatter_reduce(0, cell, h, 'amin', include_self=False)
+    if intensity is None:
+        brightness = zeros
+    else:
+        values = normalise_intensity(intensity.float())[inside][useful]
+        brightness = zeros.scatter_add(0, cell, values) / count.clamp(min=1)
+    features = torch.stack([compress_height(top), compress_height(low), compress_height(top - low),
+                            torch.log1p(count) / math.log1p(DENSITY_FULL), brightness])
+    return features.view(len(CHANNELS), grid.cells, grid.cells)

@@ -1,0 +1,122 @@
+"""Attention weights -> pictures and values on the ground, as in figure 4 of CBAM (Woo et al. 2018)."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from attention_fusion_ros.contracts import Branch, FusionResult, Mode
+
+ESTIMATE, TRUTH, RING, VEHICLE = (80, 220, 60), (255, 170, 40), (150, 150, 150), (255, 255, 255)  # BGR
+TITLE_HEIGHT = 28
+
+
+def spatial_heatmap(result: FusionResult) -> np.ndarray:
+    """(H, W) float32 in 0..1 on the BEV grid: the finest stage's spatial attention, stretched to its own range.
+
+    Zeros when the network has no spatial attention.
+    """
+    size = result.lidar_bev.shape[1:]
+    stages = {name: w for name, w in result.attention.spatial.items() if name.startswith('stage')}
+    if not stages:
+        return np.zeros(size, np.float32)
+    weights = max(stages.values(), key=lambda w: w.shape[0])
+    low, high = float(weights.min()), float(weights.max())
+    if high - low < 1e-6:
+        return np.zeros(size, np.float32)
+    stretched = (weights - low) / (high - low)
+    return np.clip(cv2.resize(stretched, size[::-1], interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
+
+
+def point_attention(result: FusionResult, xyz_base: np.ndarray) -> np.ndarray:
+    """Points (N, 3) in base_link -> (N,) float32 attention of the cell each lies in, 0 outside the grid."""
+    heat = spatial_heatmap(result)
+    n = heat.shape[0]
+    scale = n / (2 * result.extent)
+    row = np.floor((result.extent - xyz_base[:, 0]) * scale).astype(np.int64)
+    column = np.floor((result.extent - xyz_base[:, 1]) * scale).astype(np.int64)
+    inside = (row >= 0) & (row < n) & (column >= 0) & (column < n)
+    values = np.zeros(len(xyz_base), np.float32)
+    values[inside] = heat[row[inside], column[inside]]
+    return values
+
+
+def compose_picture(result: FusionResult, size: int = 512,
+                    truth: list[tuple[float, float]] | None = None) -> np.ndarray:
+    """LiDAR BEV, map image and attention heatmap side by side, with arrows -> (size + 28, 3 * size, 3) uint8, BGR.
+
+    truth: (bearing, heading) of the true branches in radians, drawn in blue beside the estimates in green.
+    """
+    panels = [_lidar_panel(result, size), _map_panel(result, size), _heat_panel(result, size)]
+    titles = ['LiDAR height', f'map ({result.mode.value})', f'attention: LiDAR {result.attention.lidar_share:.0%}, '
+              f'map {result.attention.map_share:.0%}']
+    if result.mode is not Mode.FUSED:
+        titles[1] = f'map: {result.reason}'
+    if not result.trained:
+        titles[0] = 'UNTRAINED WEIGHTS'
+    for panel in panels:
+        _draw_ring(panel, result)
+        for bearing, heading in truth or []:
+            _draw_arrow(panel, result, bearing, heading, TRUTH, 2)
+        for branch in result.branches:
+            _draw_branch(panel, result, branch)
+    return np.hstack([np.vstack([_title(text, size), panel]) for text, panel in zip(titles, panels)])
+
+
+def _title(text: str, size: int) -> np.ndarray:
+    bar = np.zeros((TITLE_HEIGHT, size, 3), np.uint8)
+    cv2.putText(bar, text, (8, TITLE_HEIGHT - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return bar
+
+
+def _lidar_panel(result: FusionResult, size: int) -> np.ndarray:
+    top, density = result.lidar_bev[0], result.lidar_bev[3]
+    value = np.where(density > 0, 0.25 + 0.75 * np.clip(top, 0.0, 1.0), 0.0)
+    grey = cv2.resize((255 * value).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+
+
+def _map_panel(result: FusionResult, size: int) -> np.ndarray:
+    road, route, valid = result.map_bev
+    picture = np.zeros((*road.shape, 3), np.float32)
+    picture[...] = (40 * valid + 170 * road)[..., None]
+    picture[..., :2] *= 1 - 0.8 * route[..., None]
+    picture[..., 2] = np.maximum(picture[..., 2], 230 * route)
+    picture = np.maximum(picture, (110 * np.clip(result.lidar_bev[2], 0, 1))[..., None])  # walls, to see the fit
+    return cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _heat_panel(result: FusionResult, size: int) -> np.ndarray:
+    heat = cv2.resize(spatial_heatmap(result), (size, size), interpolation=cv2.INTER_LINEAR)
+    coloured = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_JET)
+    return cv2.addWeighted(coloured, 0.55, _lidar_panel(result, size), 0.45, 0)
+
+
+def _pixel(result: FusionResult, size: int, x: float, y: float) -> tuple[int, int]:
+    scale = size / (2 * result.extent)
+    return round((result.extent - y) * scale), round((result.extent - x) * scale)
+
+
+def _draw_ring(panel: np.ndarray, result: FusionResult) -> None:
+    size = panel.shape[0]
+    centre = _pixel(result, size, 0.0, 0.0)
+    cv2.circle(panel, centre, round(result.lookahead * size / (2 * result.extent)), RING, 1, cv2.LINE_AA)
+    nose = [_pixel(result, size, *corner) for corner in ((2.4, 0.0), (-1.6, 1.1), (-1.6, -1.1))]
+    cv2.fillPoly(panel, [np.array(nose, np.int32)], VEHICLE, cv2.LINE_AA)
+
+
+def _draw_branch(panel: np.ndarray, result: FusionResult, branch: Branch) -> None:
+    taken = branch is result.direction or branch == result.direction
+    faded = tuple(int(c * (0.35 + 0.65 * branch.probability)) for c in ESTIMATE)
+    _draw_arrow(panel, result, branch.bearing, branch.heading, faded, 4 if taken else 2)
+
+
+def _draw_arrow(panel: np.ndarray, result: FusionResult, bearing: float, heading: float, colour, thickness: int) -> None:
+    """An arrow on the ring at `bearing`, pointing along `heading`."""
+    x, y = result.lookahead * math.cos(bearing), result.lookahead * math.sin(bearing)
+    length = 0.3 * result.lookahead
+    start = _pixel(result, panel.shape[0], x, y)
+    end = _pixel(result, panel.shape[0], x + length * math.cos(heading), y + length * math.sin(heading))
+    cv2.arrowedLine(panel, start, end, colour, thickness, cv2.LINE_AA, tipLength=0.3)

@@ -1,0 +1,64 @@
+"""Building blocks: convolution + normalisation, residual block with attention, and their circular (polar) kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attention_fusion_ros.attention import build
+
+
+def attention_from(slot: dict[str, Any], channels: int) -> nn.Module:
+    """The mechanism a configuration slot names, for `channels` channels. Raises ConfigurationError."""
+    return build(slot['name'], channels, **{k: v for k, v in slot.items() if k != 'name'})
+
+
+class ConvNorm(nn.Sequential):
+    """3x3 (or 1x1) convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, relu: bool = True):
+        layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class ResBlock(nn.Module):
+    """Basic residual block (He et al. 2016) with attention on the residual, as in figure 3 of CBAM."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, attention: dict[str, Any]):
+        super().__init__()
+        self.conv1 = ConvNorm(inputs, outputs, stride=stride)
+        self.conv2 = ConvNorm(outputs, outputs, relu=False)
+        self.attention = attention_from(attention, outputs)
+        self.shortcut = (nn.Identity() if stride == 1 and inputs == outputs
+                         else ConvNorm(inputs, outputs, kernel=1, stride=stride, relu=False))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+        residual, weights = self.attention(self.conv2(self.conv1(x)))
+        return F.relu(self.shortcut(x) + residual), weights
+
+
+class PolarConv(nn.Module):
+    """3x3 convolution over (range, bearing): bearing wraps around, range is zero padded and halved."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=(2, 1), padding=(1, 0), bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, R, K) -> (B, C', R / 2, K)
+        return F.relu(self.norm(self.conv(F.pad(x, (1, 1, 0, 0), mode='circular'))), inplace=True)
+
+
+class CircularConv(nn.Module):
+    """1-D residual convolution over bearing with wrap-around."""
+
+    def __init__(self, channels: int, kernel: int = 5, dilation: int = 1):
+        super().__init__()
+        self.reach = dilation * (kernel // 2)
+        self.conv = nn.Conv1d(channels, channels, kernel, dilation=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, K) -> (B, C, K)
+        return x + F.relu(self.norm(self.conv(F.pad(x, (self.reach, self.reach), mode='circular'))))

@@ -1,0 +1,114 @@
+"""Checkpoints: one safetensors file that holds weights, network settings, calibration and a format version.
+
+Loaded strictly. Whatever is wrong is one ConfigurationError that says so; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.direction import Calibration
+from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
+from attention_fusion_ros.network.model import FusionNetwork
+
+KIND = 'attention_fusion_ros'
+SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network ready to run and what is known of it."""
+
+    network: FusionNetwork
+    calibration: Calibration
+    name: str
+    trained: bool
+    training: dict[str, Any] = field(default_factory=dict)  # step, data, commit: whatever the training noted
+
+
+def save(path: str | Path, network: FusionNetwork, calibration: Calibration, training: dict[str, Any]) -> None:
+    """Write the checkpoint; an existing file is replaced only once the new one is whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = {'kind': KIND, 'version': str(FORMAT_VERSION), 'network': json.dumps(network.config.to_dict()),
+            'calibration': json.dumps(dataclasses.asdict(calibration)), 'training': json.dumps(training)}
+    tensors = {k: v.detach().contiguous().cpu() for k, v in network.state_dict().items()}
+    partial = path.with_suffix('.partial')
+    save_file(tensors, str(partial), metadata=meta)
+    partial.replace(path)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Raises ConfigurationError when the file is missing, truncated, of another kind or version, or does not fit."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigurationError(f"checkpoint '{path}' does not exist. Give the path of a .safetensors file, or leave "
+                                 "the parameter 'checkpoint' empty for the shipped one.")
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ConfigurationError(f"checkpoint '{path}' is truncated or no safetensors file ({error}). Copy or train it "
+                                 'again.') from error
+    if meta.get('kind') != KIND:
+        raise ConfigurationError(f"checkpoint '{path}' is a safetensors file of another program. Use one made by the "
+                                 "'train' command.")
+    if meta.get('version') != str(FORMAT_VERSION):
+        raise ConfigurationError(f"checkpoint '{path}' has format version {meta.get('version')}, this package reads "
+                                 f'version {FORMAT_VERSION}. Train it again or use the package version that made it.')
+    try:
+        config = NetworkConfig.from_dict(json.loads(meta['network']))
+        stored = json.loads(meta['calibration'])
+        calibration = Calibration(fused=tuple(stored['fused']), lidar_only=tuple(stored['lidar_only']))
+        training = json.loads(meta.get('training', '{}'))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"checkpoint '{path}' has unreadable settings: {error}") from error
+    network = FusionNetwork(config)
+    _check_tensors(path, network.state_dict(), tensors)
+    network.load_state_dict(tensors, strict=True)
+    return Checkpoint(network.eval(), calibration, path.stem, True, training)
+
+
+def _check_tensors(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or extra:
+        what = f'lacks {missing[0]}' if missing else f'holds {extra[0]}, which the network does not have'
+        raise ConfigurationError(f"checkpoint '{path}' {what} ({len(missing)} missing, {len(extra)} extra tensors): "
+                                 'weights and settings do not belong together.')
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            raise ConfigurationError(f"checkpoint '{path}': {name} has shape {tuple(tensor.shape)}, the settings ask "
+                                     f'for {tuple(wanted[name].shape)}.')
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ConfigurationError(f"checkpoint '{path}': {name} holds values that are not finite.")
+
+
+def untrained(config: NetworkConfig | None = None, seed: int = 0) -> Checkpoint:
+    """Random weights, the same for the same seed. For tests and for measuring speed: the answers mean nothing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = FusionNetwork(config or NetworkConfig())
+    return Checkpoint(network.eval(), Calibration(), 'untrained', False)
+
+
+def resolve(name: str, allow_untrained: bool) -> Checkpoint:
+    """The parameter `checkpoint` -> Checkpoint: '' is the shipped one, 'untrained' random weights, else a path.
+
+    Raises ConfigurationError, see `load`; also when 'untrained' is asked for without being allowed.
+    """
+    if name == 'untrained':
+        if not allow_untrained:
+            raise ConfigurationError("checkpoint 'untrained' gives meaningless results; set allow_untrained to true to "
+                                     'run it all the same.')
+        return untrained()
+    return load(name or SHIPPED)

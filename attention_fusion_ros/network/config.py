@@ -1,0 +1,70 @@
+"""What the network is made of. Travels inside the checkpoint, so that weights and architecture cannot disagree."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from attention_fusion_ros.contracts import ConfigurationError
+
+FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
+
+
+def mechanism(name: str, **options) -> dict[str, Any]:
+    """An entry for one of the attention slots: a name from `attention.MECHANISMS` and its options."""
+    return {'name': name, **options}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes in cells and channels, lengths in metres."""
+
+    extent: float = 40.0  # m, the BEV grid reaches from -extent to +extent
+    cells: int = 256
+    lookahead: float = 20.0  # m, radius of the ring the branches are on
+    bins: int = 120  # bearings of the circular distribution
+    lidar_width: int = 32  # LiDAR feature channels where the modalities are fused
+    map_width: int = 16
+    widths: tuple[int, ...] = (40, 64, 96)  # channels of the residual stages, each at half the resolution of the last
+    blocks: tuple[int, ...] = (1, 1, 1)  # residual blocks of each stage
+    polar_ranges: int = 24  # range cells of the polar features
+    polar_max: float = 36.0  # m, outermost range cell
+    polar_widths: tuple[int, ...] = (48, 64, 80)  # channels of the polar stages, each halving the range axis
+    head_width: int = 112
+    encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))
+    fusion: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_channel', reduction=16))
+    stage_attention: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_spatial', kernel=7, bias=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON or YAML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Raises ConfigurationError for unknown or missing-typed entries."""
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ConfigurationError(f"unknown network setting '{unknown[0]}'. Known are: {', '.join(known)}.")
+        clean = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            config = cls(**clean)
+            config.check()
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f'network settings cannot be used: {error}') from error
+        return config
+
+    def check(self) -> None:
+        """Raises ConfigurationError when the sizes do not fit together."""
+        if self.cells % 16:
+            raise ConfigurationError(f'network setting cells must be a multiple of 16, got {self.cells}')
+        if len(self.widths) != len(self.blocks):
+            raise ConfigurationError('network settings widths and blocks must have the same length, got '
+                                     f'{len(self.widths)} and {len(self.blocks)}')
+        if not 0 < self.lookahead < self.extent:
+            raise ConfigurationError(f'network setting lookahead must be within 0 .. {self.extent} m (the extent), '
+                                     f'got {self.lookahead}')
+        if self.polar_ranges % 2 ** len(self.polar_widths):
+            raise ConfigurationError(f'network setting polar_ranges must be a multiple of '
+                                     f'{2 ** len(self.polar_widths)}, got {self.polar_ranges}')

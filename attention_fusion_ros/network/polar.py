@@ -1,0 +1,27 @@
+"""BEV features read in polar coordinates about the vehicle, so that turning the vehicle shifts the answer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PolarSampler(nn.Module):
+    """(B, C, H, W) on the BEV grid -> (B, C, R, K): row r at range (r + 0.5) / R * polar_max metres, column k at
+    bearing -pi + (k + 0.5) * 2 pi / K. Bilinear; works for any H, W that cover the same square.
+    """
+
+    def __init__(self, extent: float, ranges: int, bins: int, polar_max: float):
+        super().__init__()
+        r = (torch.arange(ranges) + 0.5) / ranges * polar_max
+        bearing = -math.pi + (torch.arange(bins) + 0.5) * (2 * math.pi / bins)
+        x = r[:, None] * bearing.cos()
+        y = r[:, None] * bearing.sin()
+        self.register_buffer('grid', torch.stack([-y, -x], dim=-1)[None] / extent, persistent=False)  # (1, R, K, 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        grid = self.grid.expand(features.shape[0], -1, -1, -1).to(features.dtype)
+        return F.grid_sample(features, grid, align_corners=False, padding_mode='zeros')

@@ -1,0 +1,200 @@
+"""decode -> bev -> network -> answer: the one path from points to directions, shared by node, replay and evaluation."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import lidar_bev
+from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import (
+    Attention,
+    ConfigurationError,
+    FusionResult,
+    InputError,
+    MapImage,
+    Mode,
+    Motion,
+    PointCloud,
+)
+from attention_fusion_ros.direction import read_answer
+from attention_fusion_ros.geometry import inverse, is_rigid
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.model import NetworkOutput
+
+logger = logging.getLogger(__name__)
+
+
+def choose_device(name: str) -> tuple[torch.device, str]:
+    """The parameter `device` -> the torch device and, when 'auto' had to settle for the CPU, why.
+
+    Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
+    """
+    if name == 'auto':
+        if torch.cuda.is_available():
+            return torch.device('cuda:0'), ''
+        return torch.device('cpu'), 'no CUDA device is available'
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ('cpu', 'cuda'):
+        raise ConfigurationError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'")
+    if device.type == 'cuda':
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise ConfigurationError(f"device '{name}' is not there: torch sees {count} CUDA device(s). Use auto or cpu, "
+                                     'or install a CUDA build of torch and its driver.')
+        device = torch.device('cuda', device.index or 0)
+    return device, ''
+
+
+class FusionPipeline:
+    """Holds the network and the last sweeps. Not thread-safe: one caller at a time."""
+
+    def __init__(self, config: NodeConfig):
+        """Raises ConfigurationError when the checkpoint or the device cannot be used."""
+        self.config = config
+        self._device, self.device_note = choose_device(config.device)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
+        network = loaded.network.config
+        if not math.isclose(network.lookahead, config.lookahead):
+            raise ConfigurationError(f"parameter 'lookahead' is {config.lookahead:g} m but checkpoint '{loaded.name}' was "
+                                     f'trained for {network.lookahead:g} m: set lookahead to {network.lookahead:g} or '
+                                     'use another checkpoint.')
+        self.checkpoint_name, self.trained = loaded.name, loaded.trained
+        self.grid = Grid(network.extent, network.cells)
+        self._calibration = loaded.calibration
+        self._network = loaded.network.to(self._device, memory_format=torch.channels_last)
+        self._labels = loaded.network.channel_labels()
+        self._history: deque[tuple[int, np.ndarray, Tensor, Tensor | None]] = deque(maxlen=config.cloud.accumulate - 1)
+
+    @property
+    def device(self) -> str:
+        """Where the network runs, for example `cpu` or `cuda:0`."""
+        return str(self._device)
+
+    def update(self, config: NodeConfig) -> None:
+        """Take over parameters that may change while running (everything not read-only)."""
+        if config.cloud.accumulate != self.config.cloud.accumulate:
+            self._history = deque(self._history, maxlen=config.cloud.accumulate - 1)
+        self.config = config
+
+    def reset(self) -> None:
+        """Forget earlier sweeps: time has jumped back."""
+        self._history.clear()
+
+    def warm_up(self) -> None:
+        """One run on made-up points, so that the first real sweep does not pay for initialisation."""
+        rng = np.random.default_rng(0)
+        xyz = rng.uniform(-self.grid.extent, self.grid.extent, (20000, 3)).astype(np.float32)
+        xyz[:, 2] *= 0.01
+        self._run(PointCloud(1, '', xyz, None), None, Motion(np.eye(4)), 'warm-up', remember=False)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.reset()
+        self._network = None
+        if self._device.type == 'cuda':
+            torch.cuda.empty_cache()
+
+    def run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion, map_reason: str = '') -> FusionResult:
+        """One sweep -> its result. map_image None: `lidar_only`, with `map_reason` saying why.
+
+        Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`.
+        """
+        return self._run(cloud, map_image, motion, map_reason, remember=True)
+
+    @torch.inference_mode()
+    def _run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion, map_reason: str,
+             remember: bool) -> FusionResult:
+        stage_ms: dict[str, float] = {}
+        with self._timed(stage_ms, 'bev'):
+            lidar = self._lidar_bev(cloud, motion, remember)
+            map_tensor, mode, reason = self._map_bev(map_image, motion, map_reason)
+        with self._timed(stage_ms, 'network'):
+            output = self._network(lidar[None].contiguous(memory_format=torch.channels_last),
+                                   map_tensor[None].contiguous(memory_format=torch.channels_last))
+            head = output.head[0].float().cpu().numpy()
+            no_direction = float(output.no_direction[0])
+        with self._timed(stage_ms, 'postprocess'):
+            answer = read_answer(head, no_direction, mode is Mode.FUSED, self._calibration, self.config.branches)
+            attention = self._attention(output)
+        return FusionResult(
+            stamp_ns=cloud.stamp_ns, mode=mode, reason=reason, lookahead=self.config.lookahead,
+            branches=answer.branches, direction=answer.direction, direction_reason=answer.direction_reason,
+            distribution=answer.distribution, attention=attention, lidar_bev=lidar.cpu().numpy(),
+            map_bev=map_tensor.cpu().numpy(), extent=self.grid.extent, trained=self.trained, stage_ms=stage_ms)
+
+    def _lidar_bev(self, cloud: PointCloud, motion: Motion, remember: bool) -> Tensor:
+        if not is_rigid(motion.T_base_sensor):
+            raise InputError('bad_transform', 'the sensor -> base_link transform is not a rigid transform.',
+                             'check T_base_sensor or the tf that gives it.')
+        xyz = self._upload(cloud.xyz)
+        T = torch.as_tensor(motion.T_base_sensor, dtype=torch.float32, device=self._device)
+        xyz = xyz @ T[:3, :3].T + T[:3, 3]
+        intensity = None if cloud.intensity is None else self._upload(cloud.intensity)
+        all_xyz, all_intensity = self._with_history(xyz, intensity, motion.T_odom_base)
+        bev = lidar_bev(all_xyz, all_intensity, self.grid, self.config.cloud.min_range, self.config.cloud.max_height)
+        if remember and motion.T_odom_base is not None and self._history.maxlen:
+            self._history.append((cloud.stamp_ns, motion.T_odom_base, xyz, intensity))
+        return bev
+
+    def _with_history(self, xyz: Tensor, intensity: Tensor | None, T_odom_base: np.ndarray | None):
+        """The sweep and the remembered ones, all in base_link of now. Without odometry only the sweep itself."""
+        if T_odom_base is None or not self._history:
+            return xyz, intensity
+        clouds, intensities = [xyz], [intensity]
+        for _, T_odom_then, old_xyz, old_intensity in self._history:
+            T = torch.as_tensor(inverse(T_odom_base) @ T_odom_then, dtype=torch.float32, device=self._device)
+            clouds.append(old_xyz @ T[:3, :3].T + T[:3, 3])
+            intensities.append(old_intensity)
+        return torch.cat(clouds), None if any(i is None for i in intensities) else torch.cat(intensities)
+
+    def _map_bev(self, image: MapImage | None, motion: Motion, map_reason: str) -> tuple[Tensor, Mode, str]:
+        if image is None:
+            return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, map_reason or 'no_map'
+        try:
+            tensor = map_bev(image, motion, self.config.map, self.grid, self._device)
+        except InputError as error:
+            return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, error.reason
+        if not bool((tensor[0] > 0.2).any()):  # an all-black image tells as much as none
+            return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, 'map_without_roads'
+        return tensor, Mode.FUSED, ''
+
+    def _attention(self, output: NetworkOutput) -> Attention:
+        channel = output.channel[0].float().cpu().numpy()
+        width = self._network.config.lidar_width
+        lidar, of_map = float(channel[:width].mean()), float(channel[width:].mean())  # means: the widths differ
+        share = lidar / (lidar + of_map) if lidar + of_map > 0 else 0.5
+        spatial = {name: weights[0, 0].float().cpu().numpy() for name, weights in output.spatial.items()}
+        return Attention(spatial=spatial, channel=channel, channel_labels=self._labels, lidar_share=share,
+                         map_share=1.0 - share)
+
+    def _upload(self, array: np.ndarray) -> Tensor:
+        """numpy -> tensor on the device; page-locked first on CUDA, so that the copy does not hold up the host."""
+        if not array.flags.writeable:
+            array = array.copy()
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        if self._device.type == 'cuda':
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor
+
+    @contextmanager
+    def _timed(self, stage_ms: dict[str, float], stage: str):
+        start = time.perf_counter()
+        yield
+        if self._device.type == 'cuda':
+            torch.cuda.synchronize(self._device)
+        stage_ms[stage] = 1e3 * (time.perf_counter() - start)
