@@ -53,7 +53,8 @@ def one_of(name: str, value, choices: tuple):
     """`value` when it is among `choices` (lists, as YAML gives them, count as tuples), else ConfigurationError."""
     value = tuple(value) if isinstance(value, list) else value
     if value not in choices:
-        raise ConfigurationError(f"attention option '{name}' must be one of {', '.join(map(str, choices))}, got {value!r}")
+        raise ConfigurationError(f"attention option '{name}' must be one of {', '.join(map(str, choices))}, "
+                                 f'got {value!r}')
     return value
 
 

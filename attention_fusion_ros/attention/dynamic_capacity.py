@@ -1,0 +1,112 @@
+"""Dynamic Capacity Networks, Almahairi, Ballas, Cooijmans, Zheng, Larochelle, Courville, ICML 2016.
+https://arxiv.org/abs/1511.07838
+
+Hard attention without a policy: coarse layers see everything, and the k patches whose coarse features most change the
+entropy of the coarse output are seen again by fine layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from attention_fusion_ros.attention.mechanism import Mechanism, at_least
+from attention_fusion_ros.attention.patches import cut, mask, pad_to_patches, paste, to_patches
+
+
+class TopLayers(nn.Module):
+    """g: coarse features -> logits of the coarse output. A hidden unit sees one patch; their mean is classified.
+
+    It is small enough for the gradient of its entropy to be written out, so that inference needs no autograd and the
+    mechanism can be exported.
+    """
+
+    def __init__(self, channels: int, classes: int, patch: int, hidden: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, hidden, patch, stride=patch)
+        self.classify = nn.Linear(hidden, classes)
+
+    def forward(self, c: Tensor) -> Tensor:  # (B, C, H, W) -> (B, classes)
+        return self.classify(self.conv(c).relu().mean(dim=(2, 3)))
+
+    def entropy_gradient(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, classes) and dH/dc (B, C, H, W), H the entropy of softmax(logits)."""
+        h = self.conv(c)
+        logits = self.classify(h.relu().mean(dim=(2, 3)))
+        log_p = logits.log_softmax(dim=1)
+        p = log_p.exp()
+        H = -(p * log_p).sum(dim=1, keepdim=True)
+        d_logits = -p * (log_p + H)
+        d_mean = d_logits @ self.classify.weight  # (B, hidden)
+        d_h = d_mean[:, :, None, None] / (h.shape[2] * h.shape[3]) * (h > 0)
+        gradient = nn.functional.conv_transpose2d(d_h, self.conv.weight, stride=self.conv.stride)
+        return logits, gradient
+
+
+class DynamicCapacity(Mechanism):
+    """f_c everywhere, f_f on the k most salient patches, whose features replace the coarse ones.
+
+    forward(x, top=None): x (B, C, H, W). `top` may be the rest of the network, a callable (B, C, H, W) -> logits
+    (B, classes): then the saliency is that of the network's own coarse output, by autograd (not within
+    `torch.inference_mode`). Without it the built-in top layers are used; train them with a loss on 'coarse_logits'.
+    k: patches seen by the fine layers (all of them where there are fewer). patch: edge of a patch in cells.
+    coarse_width, fine_width: channels of f_c and f_f (default C / 4 and 2 C). classes, top_hidden: of the built-in top.
+    Weights: 'spatial' (B, 1, H, W), 1 on the chosen patches, else 0; 'saliency' (B, 1, h, w), |dH/dc| of each patch;
+    'hint' (B,), the squared distance of coarse to fine features on the chosen patches, to be added to the loss: its
+    gradient reaches the coarse layers only; 'coarse_logits' (B, classes).
+    """
+
+    def __init__(self, channels: int, k: int = 8, patch: int = 8, coarse_width: int | None = None,
+                 fine_width: int | None = None, classes: int = 36, top_hidden: int = 16):
+        super().__init__(channels)
+        self.k, self.patch = at_least('k', k, 1), at_least('patch', patch, 1)
+        coarse = at_least('coarse_width', max(1, channels // 4) if coarse_width is None else coarse_width, 1)
+        fine = at_least('fine_width', 2 * channels if fine_width is None else fine_width, 1)
+        self.coarse = nn.Sequential(nn.Conv2d(channels, coarse, 3, padding=1), nn.ReLU(),
+                                    nn.Conv2d(coarse, channels, 1))
+        self.halo = 2  # two 3x3 convolutions without padding
+        self.fine = nn.Sequential(nn.Conv2d(channels, fine, 3), nn.ReLU(), nn.Conv2d(fine, fine, 3), nn.ReLU(),
+                                  nn.Conv2d(fine, channels, 1))
+        self.top = TopLayers(channels, at_least('classes', classes, 2), patch, at_least('top_hidden', top_hidden, 1))
+
+    def forward(self, x: Tensor, top: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        H, W = x.shape[2:]
+        x = pad_to_patches(x, self.patch)
+        rows, columns = x.shape[2] // self.patch, x.shape[3] // self.patch
+        c = self.coarse(x)
+        logits, gradient = self.top.entropy_gradient(c) if top is None else autograd_entropy_gradient(top, c)
+        saliency = to_patches(gradient.detach(), self.patch).square().sum(dim=(2, 3, 4)).sqrt()  # (B, h w)
+        chosen = saliency.topk(min(self.k, rows * columns), dim=1).indices  # (B, k)
+
+        seen = cut(x, chosen, columns, self.patch, self.halo)
+        f = self.fine(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])  # (B, k, C, patch, patch)
+        index = chosen[:, :, None, None, None].expand(f.shape)
+        hint = (to_patches(c, self.patch).gather(1, index) - f.detach()).square().sum(dim=(1, 2, 3, 4))
+        refined = paste(c, chosen, f)[:, :, :H, :W]
+        return refined, {'spatial': mask(chosen, rows, columns, self.patch, x)[:, :, :H, :W],
+                         'saliency': saliency.view(-1, 1, rows, columns), 'hint': hint, 'coarse_logits': logits}
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates of the convolutions and linear layers for one map: a + b k, b for each patch chosen."""
+        patches = -(-height // self.patch) * -(-width // self.patch)
+        cells = self.patch ** 2
+        weights = [layer.weight.numel() for layer in self.coarse if hasattr(layer, 'weight')]
+        everywhere = patches * cells * sum(weights)
+        g = 2 * (patches * self.top.conv.weight.numel() + self.top.classify.weight.numel())  # forward and gradient
+        first, _, second, _, third = self.fine
+        a_patch = ((self.patch + 2) ** 2 * first.weight.numel()
+                   + cells * (second.weight.numel() + third.weight.numel()))
+        return everywhere + g + min(self.k, patches) * a_patch
+
+
+def autograd_entropy_gradient(top: Callable[[Tensor], Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and dH/dc as `TopLayers.entropy_gradient`, for any differentiable `top`; neither carries a gradient."""
+    with torch.enable_grad():
+        leaf = c.detach().requires_grad_()
+        logits = top(leaf)
+        log_p = logits.log_softmax(dim=1)
+        entropy = -(log_p.exp() * log_p).sum()
+        gradient, = torch.autograd.grad(entropy, leaf)
+    return logits.detach(), gradient

@@ -1,0 +1,40 @@
+"""Selective Kernel Networks, Li, Wang, Hu, Yang, CVPR 2019. https://arxiv.org/abs/1903.06586"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from attention_fusion_ros.attention.mechanism import Mechanism, at_least, bottleneck
+from attention_fusion_ros.contracts import ConfigurationError
+
+
+class SelectiveKernel(Mechanism):
+    """SK unit: split into M receptive fields, fuse, and let every channel choose between them.
+
+    Path i is a grouped 3x3 convolution of dilation i + 1 (the paper's 5x5 is a dilated 3x3), BN, ReLU.
+    paths: M. groups: G, at most the channels, which it must divide. reduction, minimum: r and L, the squeezed width is
+    max(C / r, L). hidden: that width itself. In training mode a batch of one cannot be normalised (BN of one vector).
+    Weights: 'paths' (B, M, C), each in 0..1, sum 1 over the paths. No 'channel': paths are chosen, not channels.
+    """
+
+    def __init__(self, channels: int, paths: int = 2, groups: int = 32, reduction: int = 16, minimum: int = 32,
+                 hidden: int | None = None):
+        super().__init__(channels)
+        groups = min(at_least('groups', groups, 1), channels)
+        if channels % groups:
+            raise ConfigurationError(f"attention option 'groups' must divide the {channels} channels, got {groups}")
+        self.split = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=i + 1, dilation=i + 1, groups=groups, bias=False),
+                          nn.BatchNorm2d(channels), nn.ReLU()) for i in range(at_least('paths', paths, 2)))
+        d = bottleneck(channels, reduction, hidden, at_least('minimum', minimum, 1))
+        self.fuse = nn.Sequential(nn.Conv2d(channels, d, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU())
+        self.select = nn.Linear(d, paths * channels, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+        U = torch.stack([path(x) for path in self.split], dim=1)  # (B, M, C, H, W)
+        s = U.sum(dim=1).mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
+        z = self.fuse(s).flatten(1)  # (B, d)
+        weights = self.select(z).unflatten(1, (-1, self.channels)).softmax(dim=1)  # (B, M, C)
+        V = (U * weights[:, :, :, None, None]).sum(dim=1)
+        return V, {'paths': weights}
