@@ -1,0 +1,36 @@
+# make demo    a simulated drive through the real node, with a table, pictures and a report
+# make test    style, import rules and every test
+# Both set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
+
+SHELL := /bin/bash
+ENVIRONMENT := $(shell tools/setup.sh --where)
+# By its absolute path, so that what a command starts elsewhere is the same interpreter.
+VENV_PYTHON := $(CURDIR)/$(ENVIRONMENT)/bin/python
+TESTS ?= test
+
+# The ROS 2 wheels set the library path once and mark that here; a mark inherited from another environment would leave
+# ours unset.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# Tests run several processes at a time; a torch thread a core in each of them would only get in the way.
+test: export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	$(VENV_PYTHON) tools/demo.py
+
+lint: setup
+	$(VENV_PYTHON) -m ruff check .
+	$(ENVIRONMENT)/bin/lint-imports
+
+test: lint
+	$(VENV_PYTHON) -m pytest $(TESTS)
+
+clean:
+	rm -rf build install log out .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

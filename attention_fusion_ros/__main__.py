@@ -1,0 +1,47 @@
+"""`python -m attention_fusion_ros NAME ...`: what `ros2 run attention_fusion_ros NAME ...` does, without a ROS build."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+# name -> module with `main(argv) -> exit status`, and what it does. setup.py makes the executables of `ros2 run` of them.
+COMMANDS = {
+    'fusion_node': ('attention_fusion_ros.ros.node', 'the lifecycle node: clouds and map images in, directions out'),
+    'replay': ('attention_fusion_ros.commands.replay', 'run over a recording without ROS: CSV files and a report'),
+    'play': ('attention_fusion_ros.commands.play', 'publish a recording on the ROS graph'),
+    'simulate': ('attention_fusion_ros.commands.simulate', 'publish a simulated drive on the ROS graph'),
+    'train': ('attention_fusion_ros.commands.train', 'train the network on simulated worlds or on recordings'),
+    'evaluate': ('attention_fusion_ros.commands.evaluate', 'measure the network against truth and baselines'),
+    'benchmark': ('attention_fusion_ros.commands.benchmark', 'measure latency and throughput on this machine'),
+    'export': ('attention_fusion_ros.commands.export', 'write the network for other runtimes'),
+    'gallery': ('attention_fusion_ros.commands.gallery', 'draw a sheet of simulated scenes to look at'),
+}
+
+
+def usage() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    rows = '\n'.join(f'  {name:<{width}}  {summary}' for name, (_, summary) in COMMANDS.items())
+    return (f'usage: python -m attention_fusion_ros COMMAND [options]\n\ncommands:\n{rows}\n\n'
+            'Each has its own --help with an example.')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hand over to the command; 2 when there is none of that name."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ('-h', '--help', 'help'):
+        print(usage())
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(COMMANDS)}"
+        print(f"attention_fusion_ros: unknown command '{name}'; {hint}", file=sys.stderr)
+        return 2
+    return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""ament_python build: `colcon build` for ROS 2, `pip install .` without it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'attention_fusion_ros'
+COMMANDS = ('replay', 'play', 'simulate', 'train', 'evaluate', 'benchmark', 'export', 'gallery')
+HERE = Path(__file__).parent
+
+
+def files(folder: str, *patterns: str) -> list:
+    """Relative paths of the files in a folder, for data_files."""
+    return sorted(str(path.relative_to(HERE)) for pattern in patterns for path in (HERE / folder).glob(pattern))
+
+
+def requirements() -> list:
+    lines = (HERE / 'requirements.txt').read_text().splitlines()
+    return [line for line in map(str.strip, lines) if line and not line.startswith('#')]
+
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Road directions from LiDAR and a coarse map image, with channel and spatial attention.',
+    license='Apache-2.0',
+    maintainer='attention_fusion_ros developers',
+    maintainer_email='attention-fusion-ros@users.noreply.github.com',
+    python_requires='>=3.10',
+    packages=find_packages(include=(NAME, f'{NAME}.*')),
+    package_data={NAME: ['py.typed', 'weights/*', '**/*.yaml']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (f'share/{NAME}/launch', files('launch', '*.launch.py')),
+        (f'share/{NAME}/config', files('config', '*.yaml', '*.rviz')),
+    ],
+    install_requires=requirements(),
+    extras_require={'test': ['pytest', 'pytest-timeout', 'hypothesis'], 'plots': ['matplotlib', 'scipy', 'tensorboard']},
+    zip_safe=False,
+    entry_points={
+        'console_scripts': [f'fusion_node = {NAME}.ros.node:main']
+        + [f'{command} = {NAME}.commands.{command}:main' for command in COMMANDS],
+    },
+)
