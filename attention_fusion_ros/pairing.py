@@ -1,0 +1,258 @@
+"""Which map image and which odometry go with a sweep. Node and `replay` share it, so both give the same numbers.
+
+Only what is stamped up to the sweep counts (a map image may be a little later, where there is no earlier one): the
+answer depends on stamps, not on when messages happened to arrive.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import ConfigurationError, FusionResult, InputError, MapImage, Motion, PointCloud
+from attention_fusion_ros.decode.message import attribute, stamp_and_frame
+from attention_fusion_ros.geometry import is_rigid, se3_from_quaternion
+from attention_fusion_ros.poses import JUMP_BACK_NS, SECOND, PoseBuffer
+from attention_fusion_ros.transforms import TransformTree
+
+STAMP_BACKWARDS = 'stamp_backwards'
+MAP_HISTORY_NS = 2 * SECOND  # how much older than the newest map image a sweep still in work may be
+MAX_MAPS = 32
+
+
+def decode_odometry(msg: Any) -> tuple[int, str, np.ndarray]:
+    """nav_msgs/Odometry, duck-typed -> stamp in ns, child frame ('' when the sender leaves it out), (4, 4) pose.
+
+    Raises InputError: malformed_message, stamp_zero, bad_odometry (zero quaternion, NaN).
+    """
+    stamp_ns, _ = stamp_and_frame(msg)
+    pose = attribute(attribute(msg, 'pose'), 'pose')
+    p, q = attribute(pose, 'position'), attribute(pose, 'orientation')
+    try:
+        T = se3_from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+    except ValueError as error:
+        raise InputError('bad_odometry', f'the odometry pose is unusable: {error}.',
+                         'fix its publisher: a finite position and a quaternion of length 1.') from error
+    return stamp_ns, str(attribute(msg, 'child_frame_id')).lstrip('/'), T
+
+
+class MapPairing:
+    """The last map images by stamp."""
+
+    def __init__(self):
+        self._stamps: list[int] = []
+        self._images: list[MapImage] = []
+
+    def clear(self) -> None:
+        """Forget every image."""
+        self._stamps.clear()
+        self._images.clear()
+
+    @property
+    def newest(self) -> int | None:
+        """Stamp of the newest image in ns, None without one."""
+        return self._stamps[-1] if self._stamps else None
+
+    def add(self, image: MapImage) -> None:
+        """Add an image; a stamp far before the newest empties the buffer first (bag loop)."""
+        if self._stamps and image.stamp_ns < self._stamps[-1] - JUMP_BACK_NS:
+            self.clear()
+        at = bisect.bisect_left(self._stamps, image.stamp_ns)
+        if at < len(self._stamps) and self._stamps[at] == image.stamp_ns:
+            self._images[at] = image
+            return
+        self._stamps.insert(at, image.stamp_ns)
+        self._images.insert(at, image)
+        # One image before the history stays: it is the one to use when images come rarely.
+        old = max(0, bisect.bisect_right(self._stamps, self._stamps[-1] - MAP_HISTORY_NS) - 1,
+                  len(self._stamps) - MAX_MAPS)
+        del self._stamps[:old], self._images[:old]
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """Drop images later than this."""
+        keep = bisect.bisect_right(self._stamps, stamp_ns)
+        del self._stamps[keep:], self._images[keep:]
+
+    def choose(self, stamp_ns: int, max_age: float, max_future: float) -> tuple[MapImage | None, str]:
+        """The newest image not later than the sweep, else the first one after it; gates in seconds.
+
+        Returns (image, '') or (None, reason): `no_map`, `map_too_old`, `map_from_future`.
+        """
+        if not self._stamps:
+            return None, 'no_map'
+        after = bisect.bisect_right(self._stamps, stamp_ns)
+        if after > 0 and stamp_ns - self._stamps[after - 1] <= max_age * SECOND:
+            return self._images[after - 1], ''
+        if after < len(self._stamps) and self._stamps[after] - stamp_ns <= max_future * SECOND:
+            return self._images[after], ''
+        return None, 'map_from_future' if after < len(self._stamps) else 'map_too_old'
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What goes with one sweep."""
+
+    map_image: MapImage | None
+    map_reason: str  # why there is none, '' when there is one
+    motion: Motion
+
+
+class Pairer:
+    """Collects map images, odometry and transforms, and pairs them with sweeps. Thread-safe.
+
+    Stamps of sweeps that run backwards (a bag that starts again, a reset simulation) drop that sweep, as InputError
+    `stamp_backwards`, and everything later than it from every buffer; the next sweep is paired as usual.
+    """
+
+    def __init__(self, config: NodeConfig):
+        """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
+        self._lock = threading.Lock()
+        self._maps, self._transforms = MapPairing(), TransformTree()
+        self._odometry = PoseBuffer(config.odometry.max_age, config.odometry.history)
+        self._last_sweep: int | None = None
+        self._config = config
+        self._T_base_sensor = sensor_pose(config)
+
+    def update(self, config: NodeConfig) -> None:
+        """Take over parameters that may change while running."""
+        with self._lock:
+            self._config = config
+            self._odometry.max_age = config.odometry.max_age
+
+    def reset(self) -> None:
+        """Forget everything but static knowledge of frames."""
+        with self._lock:
+            self._last_sweep = None
+            self._forget_after(-1)
+
+    def restart_at(self, stamp_ns: int) -> None:
+        """The clock was set back to this time: forget what is later."""
+        with self._lock:
+            if self._last_sweep is not None and self._last_sweep > stamp_ns:
+                self._last_sweep = None
+            self._forget_after(stamp_ns + JUMP_BACK_NS)
+
+    def add_map_image(self, image: MapImage) -> None:
+        """Add a decoded map image."""
+        with self._lock:
+            self._maps.add(image)
+
+    def add_odometry(self, msg: Any) -> int:
+        """Add a nav_msgs/Odometry; returns its stamp in ns.
+
+        Raises InputError: what `decode_odometry` raises, and odometry_frame when its child frame is neither the base
+        frame nor connected to it by a transform.
+        """
+        stamp_ns, child, T_odom_child = decode_odometry(msg)
+        base = self._config.frames.base
+        with self._lock:
+            if child and child != base:
+                try:
+                    T_odom_child = T_odom_child @ self._transforms.lookup(child, base, stamp_ns)
+                except InputError as error:
+                    raise InputError('odometry_frame', f"odometry is of frame '{child}', and no transform connects it with "
+                                     f"'{base}'.", f"set frames.base to '{child}' or publish the transform.") from error
+            self._odometry.add(stamp_ns, T_odom_child)
+        return stamp_ns
+
+    def add_transforms(self, msg: Any, static: bool) -> None:
+        """Add a tf2_msgs/TFMessage. Raises InputError `bad_transform`."""
+        with self._lock:
+            self._transforms.add_message(msg, static)
+
+    def sensor_moves(self, frame_id: str) -> bool:
+        """Whether sensor -> base_link depends on /tf (False: static transforms are enough)."""
+        with self._lock:
+            return self._transforms.moves(self._config.frames.base, frame_id)
+
+    def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
+        """Whether the sweep's transform is known by now."""
+        try:
+            with self._lock:
+                self._sensor(frame_id, stamp_ns)
+        except InputError:
+            return False
+        return True
+
+    def pair(self, stamp_ns: int, frame_id: str) -> Pairing:
+        """What goes with the sweep of this stamp and sensor frame.
+
+        Without odometry a heading_up map image is used as it is, a north_up one not at all.
+        Raises InputError: stamp_backwards, transform_missing.
+        """
+        with self._lock:
+            self._check_time(stamp_ns)
+            T_base_sensor = self._sensor(frame_id, stamp_ns)
+            image, reason = self._maps.choose(stamp_ns, self._config.map.max_age, self._config.map.max_future)
+            T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
+            if image is None:
+                return Pairing(None, reason, Motion(T_base_sensor, T_odom_base))
+            if T_odom_base is None:
+                if self._config.map.orientation == 'north_up':
+                    return Pairing(None, 'north_up_without_odometry', Motion(T_base_sensor))
+                return Pairing(image, '', Motion(T_base_sensor))
+            T_odom_base_map = self._odometry.pose(image.stamp_ns, known_until_ns=stamp_ns)
+            if T_odom_base_map is None:
+                return Pairing(None, 'no_odometry_at_map_stamp', Motion(T_base_sensor, T_odom_base))
+            return Pairing(image, '', Motion(T_base_sensor, T_odom_base, T_odom_base_map))
+
+    def map_age(self, now_ns: int) -> float | None:
+        """Seconds since the newest map image's stamp; None without one."""
+        with self._lock:
+            return None if self._maps.newest is None else (now_ns - self._maps.newest) / SECOND
+
+    def odometry_age(self, now_ns: int) -> float | None:
+        """Seconds since the newest odometry's stamp; None without any."""
+        with self._lock:
+            return None if self._odometry.newest is None else (now_ns - self._odometry.newest) / SECOND
+
+    def _check_time(self, stamp_ns: int) -> None:
+        last, self._last_sweep = self._last_sweep, stamp_ns
+        if last is not None and stamp_ns < last:
+            self._forget_after(stamp_ns + JUMP_BACK_NS)
+            raise InputError(STAMP_BACKWARDS, f'the sweep is stamped {(last - stamp_ns) / 1e9:.3f} s before the one '
+                             'before it; every buffer is reset.', 'nothing to do when a bag starts again; otherwise '
+                             'look for a second publisher on the topic or an unsteady sensor clock.')
+
+    def _forget_after(self, stamp_ns: int) -> None:
+        self._maps.forget_after(stamp_ns)
+        self._odometry.forget_after(stamp_ns)
+        self._transforms.forget_after(stamp_ns)
+
+    def _sensor(self, frame_id: str, stamp_ns: int) -> np.ndarray:
+        if self._T_base_sensor is not None:
+            return self._T_base_sensor
+        return self._transforms.lookup(self._config.frames.base, frame_id, stamp_ns)
+
+
+def sensor_pose(config: NodeConfig) -> np.ndarray | None:
+    """T_base_sensor (4, 4) of the configuration, None when it comes from tf.
+
+    Raises ConfigurationError when it is no rigid transform.
+    """
+    if config.use_tf:
+        return None
+    T = np.asarray(config.T_base_sensor, dtype=np.float64).reshape(4, 4)
+    if not is_rigid(T):
+        raise ConfigurationError("parameter 'T_base_sensor' is no rigid transform: give a row-major 4x4 matrix with an "
+                                 'orthonormal right-handed rotation and a last row of 0 0 0 1')
+    return T
+
+
+def fuse(pairer: Pairer, pipeline: Any, cloud: PointCloud) -> FusionResult:
+    """One decoded sweep through pairing and pipeline (a `FusionPipeline`), as node and `replay` do it.
+
+    Raises InputError when the sweep has to be dropped.
+    """
+    try:
+        pairing = pairer.pair(cloud.stamp_ns, cloud.frame_id)
+    except InputError as error:
+        if error.reason == STAMP_BACKWARDS:
+            pipeline.reset()
+        raise
+    return pipeline.run(cloud, pairing.map_image, pairing.motion, pairing.map_reason)
