@@ -155,8 +155,8 @@ class Pairer:
                 try:
                     T_odom_child = T_odom_child @ self._transforms.lookup(child, base, stamp_ns)
                 except InputError as error:
-                    raise InputError('odometry_frame', f"odometry is of frame '{child}', and no transform connects it with "
-                                     f"'{base}'.", f"set frames.base to '{child}' or publish the transform.") from error
+                    raise InputError('odometry_frame', f"odometry is of frame '{child}', and no transform connects it "
+                                     f"with '{base}'.", f"set frames.base to '{child}' or publish the transform.") from error
             self._odometry.add(stamp_ns, T_odom_child)
         return stamp_ns
 
@@ -244,7 +244,7 @@ def sensor_pose(config: NodeConfig) -> np.ndarray | None:
     return T
 
 
-def fuse(pairer: Pairer, pipeline: Any, cloud: PointCloud) -> FusionResult:
+def fuse(pairer: Pairer, pipeline: Any, cloud: PointCloud) -> tuple[FusionResult, Pairing]:
     """One decoded sweep through pairing and pipeline (a `FusionPipeline`), as node and `replay` do it.
 
     Raises InputError when the sweep has to be dropped.
@@ -255,4 +255,4 @@ def fuse(pairer: Pairer, pipeline: Any, cloud: PointCloud) -> FusionResult:
         if error.reason == STAMP_BACKWARDS:
             pipeline.reset()
         raise
-    return pipeline.run(cloud, pairing.map_image, pairing.motion, pairing.map_reason)
+    return pipeline.run(cloud, pairing.map_image, pairing.motion, pairing.map_reason), pairing

@@ -1,7 +1,7 @@
 """Stamped poses in order of time: what odometry and moving transforms have in common.
 
-The pose at a time is interpolated between its neighbours. After the newest sample it is carried on at constant velocity,
-for odometry is seldom stamped exactly like the sweep that needs it, and the next sample is only known later.
+The pose at a time is interpolated between its neighbours. After the newest sample it is carried on at constant
+velocity, for odometry is seldom stamped exactly like the sweep that needs it, and the next sample comes later.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ class TransformTree:
             if step is None:
                 step = self._moving[frame].pose(stamp_ns, known_until_ns=stamp_ns)
             if step is None:
-                raise InputError('transform_missing', f"the transform '{self._parent[frame]}' -> '{frame}' is not known "
-                                 f'at {stamp_ns / 1e9:.3f} s.', 'check that its publisher runs, and that it and the '
+                raise InputError('transform_missing', f"the transform '{self._parent[frame]}' -> '{frame}' is not "
+                                 f'known at {stamp_ns / 1e9:.3f} s.', 'check that its publisher runs, and that it and the '
                                  'sensor use the same clock (use_sim_time).')
             T = step @ T
         return T
@@ -126,5 +126,5 @@ class TransformTree:
     def _remedy(source: str, target: str) -> str:
         if not source:
             return 'let the driver fill in frame_id, or set use_tf to false and T_base_sensor.'
-        return (f'publish it (ros2 run tf2_ros static_transform_publisher --frame-id {target} --child-frame-id {source}) '
-                'or set use_tf to false and T_base_sensor.')
+        return (f'publish it (ros2 run tf2_ros static_transform_publisher --frame-id {target} --child-frame-id '
+                f'{source}) or set use_tf to false and T_base_sensor.')

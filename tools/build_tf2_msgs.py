@@ -133,7 +133,7 @@ def main() -> int:
         print(f'{PACKAGE} is there already')
         return 0
     if sys.prefix == sys.base_prefix:
-        print(f'{PACKAGE} is built into virtual environments only; a ROS 2 installation brings its own', file=sys.stderr)
+        print(f'{PACKAGE} is built into virtual environments only; a ROS 2 installation has its own', file=sys.stderr)
         return 1
     missing = [tool for tool in ('gcc', 'g++') if shutil.which(tool) is None]
     if missing:
