@@ -35,28 +35,41 @@ class Ground:
 
 def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     """Points (N, 3) in base_link, all within +-extent in x and y -> Ground. N >= 1."""
-    low, known = _coarse_low(xyz, extent)
-    centres = extent - (torch.arange(COARSE_CELLS, device=xyz.device, dtype=xyz.dtype) + 0.5) * (2 * extent / COARSE_CELLS)
-    x, y = torch.meshgrid(centres, centres, indexing='ij')
+    minima = _minima(xyz, extent)
+    fine_x, fine_y = _centres(COARSE_CELLS * SUB_CELLS, extent, xyz)
+    x, y = _centres(COARSE_CELLS, extent, xyz)
+    low, known = _coarse_low(minima)
     design = torch.stack([torch.ones_like(x), x, y], dim=-1)  # (G, G, 3)
     plane = _fit_plane(design[known], low[known], extent)
-    surface = design @ plane
-    residual = low - surface
-    smooth = torch.zeros_like(residual)
+    # Lows are taken again above the plane, then above the surface: within a sloping cell the lowest point is off.
+    height = design @ plane
+    above = minima - (plane[0] + plane[1] * fine_x + plane[2] * fine_y)
     for gate in GATE:
-        trusted = known & ((residual - smooth).abs() < gate)
-        smooth = _fill_smoothly(residual, trusted)
-    return Ground(surface + smooth, extent)
+        low, known = _coarse_low(above)
+        correction = _fill_smoothly(low, known & (low.abs() < gate))
+        height = height + correction
+        above = above - F.interpolate(correction[None, None], scale_factor=SUB_CELLS, mode='bilinear')[0, 0]
+    return Ground(height, extent)
 
 
-def _coarse_low(xyz: Tensor, extent: float) -> tuple[Tensor, Tensor]:
-    """(G, G) low height of each coarse cell in metres (0 where unknown) and the mask of known ones."""
+def _centres(cells: int, extent: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(cells, cells) x and y of the cell centres, metres; row 0 farthest ahead, column 0 farthest left."""
+    centres = extent - (torch.arange(cells, device=like.device, dtype=like.dtype) + 0.5) * (2 * extent / cells)
+    return torch.meshgrid(centres, centres, indexing='ij')
+
+
+def _minima(xyz: Tensor, extent: float) -> Tensor:
+    """(fine, fine) lowest point of each sub-cell in metres, infinite where empty."""
     fine = COARSE_CELLS * SUB_CELLS
     scale = fine / (2 * extent)
     row = ((extent - xyz[:, 0]) * scale).long().clamp_(0, fine - 1)
     column = ((extent - xyz[:, 1]) * scale).long().clamp_(0, fine - 1)
     minima = torch.full((fine * fine,), torch.inf, device=xyz.device, dtype=xyz.dtype)
-    minima = minima.scatter_reduce(0, row * fine + column, xyz[:, 2], 'amin')
+    return minima.scatter_reduce(0, row * fine + column, xyz[:, 2], 'amin').view(fine, fine)
+
+
+def _coarse_low(minima: Tensor) -> tuple[Tensor, Tensor]:
+    """(G, G) low height of each coarse cell in metres (0 where unknown) and the mask of known ones."""
     blocks = minima.view(COARSE_CELLS, SUB_CELLS, COARSE_CELLS, SUB_CELLS).transpose(1, 2).flatten(2)
     ordered, _ = blocks.sort(dim=-1)
     count = torch.isfinite(blocks).sum(-1)

@@ -1,0 +1,81 @@
+"""Training settings, read from one YAML file. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from attention_fusion_ros.config import unknown_name
+from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.network.config import NetworkConfig
+
+LOSS_WEIGHTS = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Lengths of the run, data and optimiser. `network` and `loss` are sections of the YAML."""
+
+    scenes: int = 20000  # simulated scenes (seeds), made once
+    first_seed: int = 0
+    validation_scenes: int = 768
+    validation_first_seed: int = 10_000_000
+    minutes: float = 0.0  # stop after this many minutes of training; 0: train for `steps`
+    steps: int = 20000  # optimiser steps; the learning rate schedule ends there
+    batch: int = 32  # samples a step, of each process
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.05  # share of the schedule
+    ema: float = 0.998  # of the averaged weights that are saved
+    gradient_clip: float = 2.0
+    seed: int = 1
+    workers: int = 1  # loader processes
+    amp: bool = True  # bfloat16 autocast
+    checkpoint_every: int = 250  # steps
+    validate_every: int = 1000
+    loss: dict[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> TrainingConfig:
+    """YAML file (None: the defaults) and overrides -> TrainingConfig.
+
+    Raises ConfigurationError for a file that cannot be read, unknown keys and wrong types.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(Path(path).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"training settings '{path}' cannot be read: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"training settings '{path}' must be a mapping of names to values")
+    values = {**values, **(overrides or {})}
+    fields = {f.name: f for f in dataclasses.fields(TrainingConfig)}
+    for name in values:
+        if name not in fields:
+            raise unknown_name(name, fields)
+    arguments = dict(values)
+    if 'network' in arguments:
+        arguments['network'] = NetworkConfig.from_dict(arguments['network'] or {})
+    if 'loss' in arguments:
+        given = arguments['loss'] or {}
+        for name in given:
+            if name not in LOSS_WEIGHTS:
+                raise unknown_name(f'loss.{name}', [f'loss.{k}' for k in LOSS_WEIGHTS])
+        arguments['loss'] = {**LOSS_WEIGHTS, **{k: float(v) for k, v in given.items()}}
+    for name, value in arguments.items():
+        default = fields[name].default
+        if isinstance(default, (bool, int, float)):
+            if isinstance(value, str) or isinstance(value, bool) != isinstance(default, bool):
+                raise ConfigurationError(f"training setting '{name}' must be a {type(default).__name__}, got {value!r}")
+            arguments[name] = type(default)(value)
+    return TrainingConfig(**arguments)

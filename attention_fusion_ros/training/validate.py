@@ -1,0 +1,113 @@
+"""Figures of a network on held-back scenes while it trains, and the calibration of its probabilities afterwards."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from attention_fusion_ros.config import BranchesConfig
+from attention_fusion_ros.direction import Calibration, bin_bearings, circular_nms, read_answer
+from attention_fusion_ros.evaluation.matching import match
+from attention_fusion_ros.evaluation.metrics import NARROW, Estimate, TrueRoads, score, summarise
+from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.training.dataset import collate
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Head outputs of a data set and its truths, S samples."""
+
+    head: np.ndarray  # (S, 7, K)
+    no_direction: np.ndarray  # (S,)
+    with_map: np.ndarray  # (S,) bool
+    route: np.ndarray  # (S,) bool
+    truths: list[TrueRoads]
+
+
+@torch.inference_mode()
+def predict(network: FusionNetwork, dataset, device='cpu', batch: int = 32) -> Predictions:
+    """Run the network over a data set."""
+    network.eval()
+    heads, nones, maps, routes, truths = [], [], [], [], []
+    for item in DataLoader(dataset, batch_size=batch, collate_fn=collate):
+        output = network(item.lidar.to(device, memory_format=torch.channels_last),
+                         item.map_image.to(device, memory_format=torch.channels_last))
+        heads.append(output.head.float().cpu().numpy())
+        nones.append(output.no_direction.float().cpu().numpy())
+        maps.append(item.with_map.numpy())
+        routes.append(item.route.numpy())
+        truths += [_truth(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
+    return Predictions(np.concatenate(heads), np.concatenate(nones), np.concatenate(maps), np.concatenate(routes),
+                       truths)
+
+
+def _truth(branches: np.ndarray, direction: np.ndarray) -> TrueRoads:
+    pairs = tuple((float(b), float(h)) for b, h in branches if math.isfinite(b))
+    return TrueRoads(pairs, (float(direction[0]), float(direction[1])) if math.isfinite(direction[0]) else None)
+
+
+def figures(predictions: Predictions, calibration: Calibration) -> dict[str, float]:
+    """A few figures, overall and for samples without a map."""
+    config = BranchesConfig()
+    estimates = []
+    for head, none, with_map in zip(predictions.head, predictions.no_direction, predictions.with_map):
+        answer = read_answer(head, float(none), bool(with_map), calibration, config)
+        estimates.append(Estimate(answer.branches, answer.direction))
+    found = {}
+    for name, chosen in (('fused', predictions.with_map), ('nomap', ~predictions.with_map),
+                         ('route', predictions.route)):
+        rows = np.flatnonzero(chosen)
+        if len(rows) == 0:
+            continue
+        scores = score([estimates[i] for i in rows], [predictions.truths[i] for i in rows])
+        summary = summarise(scores, np.ones((1, len(rows))))
+        found[f'{name}_f1'] = summary['f1_10'].value
+        if len(scores.bearing_error):
+            found[f'{name}_bearing'] = float(np.median(scores.bearing_error))
+            found[f'{name}_bearing90'] = float(np.quantile(scores.bearing_error, 0.9))
+            found[f'{name}_heading'] = float(np.median(scores.heading_error))
+        good = (scores.direction_error <= 5.0) & scores.direction_wanted
+        found[f'{name}_direction5'] = float(good.sum() / max(1, scores.direction_wanted.sum()))
+    return found
+
+
+def calibrate(predictions: Predictions) -> Calibration:
+    """Platt scaling (1999) of the peak scores against hits within 10 degrees, with and without a map."""
+    logits, hits, with_map = _peaks(predictions)
+    fitted = [_platt(logits[chosen], hits[chosen]) for chosen in (with_map, ~with_map)]
+    return Calibration(fused=fitted[0], lidar_only=fitted[1])
+
+
+def _peaks(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Raw logit of every peak, whether it hit a true branch, whether its sample had a map."""
+    step = 2 * math.pi / predictions.head.shape[2]
+    centres = bin_bearings(predictions.head.shape[2])
+    rows = []
+    for head, with_map, truth in zip(predictions.head, predictions.with_map, predictions.truths):
+        bearings = centres + np.clip(head[1], -1.5, 1.5) * step
+        peaks = [i for i in circular_nms(head[0], bearings, BranchesConfig().nms_angle) if head[0, i] > -6.0]
+        hit = {p for p, _ in match(bearings[peaks], [b for b, _ in truth.branches], NARROW)}
+        rows += [(head[0, i], n in hit, with_map) for n, i in enumerate(peaks)]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 1] > 0, table[:, 2] > 0
+
+
+def _platt(logits: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
+    """(scale, shift) of the logistic curve through (logit, hit) by Newton's method; (1, 0) without enough data."""
+    if len(logits) < 50 or hits.all() or not hits.any():
+        return 1.0, 0.0
+    design = np.stack([logits, np.ones_like(logits)], axis=1)
+    theta = np.array([1.0, 0.0])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
+        gradient = design.T @ (hits - p) - 1e-3 * theta
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-3 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        theta += step
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(theta[0]), float(theta[1])
