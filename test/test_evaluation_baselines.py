@@ -11,9 +11,9 @@ import pytest
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud
+from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.evaluation import baselines
 from attention_fusion_ros.evaluation.drives import draw_lines, image_message
-from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.evaluation.estimators import Inputs
 from attention_fusion_ros.evaluation.map_tracing import thin, trace_roads
 from attention_fusion_ros.geometry import angle_between
@@ -70,6 +70,14 @@ def test_map_alone_follows_a_curve():
     curve = np.stack([40 * np.sin(t), 40 * (1 - np.cos(t))], axis=1)
     half = math.degrees(math.asin(20 / 80))  # chord of 20 m: tangent turns by twice this, bearing is this
     assert_branches(baselines.map_alone(seen([curve])), [(half, 2 * half), (180 - half, 180 - 2 * half)], 0.7, 2.5)
+
+
+def test_map_alone_reads_a_wide_road_up_to_the_junction_behind_the_ring():
+    """Three lanes drawn as one broad band that meets a broad crossing 30 m ahead: neither the flare nor the edge of the
+    picture may bend the answer much."""
+    lanes = [line(12, -60, 30, offset=o) for o in (-3, 0, 3)]
+    crossing = [line(102, offset=-30 + o) for o in (-3, 0, 3)]
+    assert_branches(baselines.map_alone(seen(lanes + crossing)), [(12, 12), (192, 192)], 1.5, 4.0)
 
 
 @pytest.mark.parametrize('width, value', [(1, 255), (3, 180), (8, 255), (40, 120)])

@@ -48,7 +48,7 @@ def test_match_equals_exhaustive_search(predicted, true, tolerance):
     for size in range(min(len(predicted), len(true)) + 1):
         for rows in itertools.combinations(range(len(predicted)), size):
             for columns in itertools.permutations(range(len(true)), size):
-                errors = [float(angle_between(predicted[i], true[j])) for i, j in zip(rows, columns)]
+                errors = [float(angle_between(predicted[i], true[j])) for i, j in zip(rows, columns, strict=True)]
                 if all(e <= tolerance for e in errors):
                     best = max(best, (size, -sum(errors)))
     pairs = match(predicted, true, tolerance)

@@ -15,8 +15,19 @@ import numpy as np
 
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.evaluation import bootstrap
-from attention_fusion_ros.evaluation.drives import (DOUBLED, STANDARD, Drive, MapError, RingTruth, cloud_message,
-                                                    draw_error, image_message, map_picture, motion_at, ring_truth)
+from attention_fusion_ros.evaluation.drives import (
+    DOUBLED,
+    STANDARD,
+    Drive,
+    MapError,
+    RingTruth,
+    cloud_message,
+    draw_error,
+    image_message,
+    map_picture,
+    motion_at,
+    ring_truth,
+)
 from attention_fusion_ros.evaluation.estimators import Estimator, Inputs, unique_names
 from attention_fusion_ros.evaluation.matching import match, nearest
 from attention_fusion_ros.evaluation.metrics import MISS, WIDE, Estimate, Figure, f1

@@ -134,7 +134,8 @@ def motion_at(drive: Drive, stamp_ns: int, turn: float) -> Motion:
 
 def map_picture(drive: Drive, stamp_ns: int, turn: float, error: MapError, route: bool = False) -> np.ndarray:
     """(480, 480, 3) uint8 RGB, heading up, vehicle at the centre: roads (or the driven path where the drive has no
-    roads) white, the driven route red when asked for; spoiled by `error`, for a vehicle turned by `turn` rad."""
+    roads) white, the driven route red when asked for; spoiled by `error`, for a vehicle turned by `turn` rad.
+    """
     index = drive.pose_index(stamp_ns)
     pose = motion_at(drive, stamp_ns, turn).T_odom_base
     R = rotation_2d(yaw_of(pose))

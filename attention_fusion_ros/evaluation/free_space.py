@@ -34,7 +34,7 @@ BARE_STD = math.radians(8.0)
 
 def clearance(lidar_bev: np.ndarray, grid: Grid) -> np.ndarray:
     """(5, H, W) LiDAR BEV -> (H, W) float32, metres from each cell to the nearest obstacle."""
-    channel = dict(zip(CHANNELS, lidar_bev))
+    channel = dict(zip(CHANNELS, lidar_bev, strict=True))
     step, overhead = (float(compress_height(torch.tensor(h))) for h in (OBSTACLE, OVERHEAD))
     obstacle = ((channel['span'] > step) | (channel['low'] > step)) & (channel['low'] < overhead)
     x, y = grid.centres()

@@ -16,8 +16,9 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.geometry import angle_between, wrap
 
-MARGIN = 8.0  # m of map around the ring that is thinned as well
+CONTINUE = 10.0  # m by which lines that leave the picture are continued: thinning eats open ends
 FIT = 4.0  # m of line on either side of the ring that give the heading
+STRAIGHT = 0.15  # m, root mean square distance from a straight line: what thinning alone makes of one
 SAME_ROAD = math.radians(20.0)  # crossings nearer than this are lanes of one road, or one line thinned twice
 CLOSE_GAPS = 1.0  # m, gaps between the drawn lanes of one road
 FARTHEST_ROAD = 15.0  # m, a road drawn farther away than this is not the one the vehicle is on
@@ -35,7 +36,7 @@ def thin(mask: np.ndarray) -> np.ndarray:
             p = [np.roll(image, shift, (0, 1)) for shift in
                  ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))]
             neighbours = sum(q.astype(np.uint8) for q in p)
-            rises = sum((~a & b).astype(np.uint8) for a, b in zip(p, p[1:] + p[:1]))
+            rises = sum((~a & b).astype(np.uint8) for a, b in zip(p, p[1:] + p[:1], strict=True))
             north, east, south, west = p[0], p[2], p[4], p[6]
             if first:
                 open_side = ~(north & east & south) & ~(east & south & west)
@@ -53,17 +54,15 @@ def trace_roads(road: np.ndarray, grid: Grid, lookahead: float) -> list[tuple[fl
     """
     if not road.max() > 0:
         return []
-    half = min(int((lookahead + MARGIN) / grid.resolution), grid.cells // 2)
-    cut = slice(grid.cells // 2 - half, grid.cells // 2 + half)
-    drawn = (road[cut, cut] > DRAWN * road.max()).astype(np.uint8)
+    border = int(CONTINUE / grid.resolution)
+    drawn = np.pad((road > DRAWN * road.max()).astype(np.uint8), border, mode='edge')
     size = 2 * int(round(CLOSE_GAPS / 2 / grid.resolution)) + 1
-    # The frame is kept clear by the closing's border value; thinning then sees the lines run out of the picture.
     drawn = cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     rows, columns = np.nonzero(thin(drawn))
     if not len(rows):
         return []
-    x, y = grid.cells_to_metres(rows + cut.start, columns + cut.start)
-    return _crossings(rows, columns, np.stack([x, y], axis=1), 2 * half, lookahead)
+    x, y = grid.cells_to_metres(rows - border, columns - border)
+    return _crossings(rows, columns, np.stack([x, y], axis=1), len(drawn), lookahead)
 
 
 def _crossings(rows: np.ndarray, columns: np.ndarray, points: np.ndarray, size: int,
@@ -93,28 +92,42 @@ def _crossings(rows: np.ndarray, columns: np.ndarray, points: np.ndarray, size: 
 
 
 def _fit(rows, columns, points, size: int, at: np.ndarray, lookahead: float) -> tuple[float, float] | None:
-    """Line through the skeleton around `at`, cut with the ring -> (bearing, heading)."""
-    near = np.hypot(*(points - at).T) <= FIT
+    """Line through the skeleton around `at`, cut with the ring -> (bearing, heading).
+
+    Where the line bends at the ring (a junction just beyond it), the straighter of its inner and outer parts is taken.
+    """
+    near = np.hypot(*(points - at).T) <= 2 * FIT
     piece = np.zeros((size, size), np.uint8)
     piece[rows[near], columns[near]] = 1
     _, labels = cv2.connectedComponents(piece, connectivity=8)
     label = labels[rows, columns]
-    seed = np.argmin(np.hypot(*(points - at).T))
-    line = points[near & (label == label[seed])]
-    if len(line) < 4:
+    line = points[near & (label == label[np.argmin(np.hypot(*(points - at).T))])]
+    outward = np.hypot(line[:, 0], line[:, 1]) - lookahead
+    both = line[np.hypot(*(line - at).T) <= FIT]
+    if len(both) < 4:
         return None
-    middle = line.mean(axis=0)
-    direction = np.linalg.svd(line - middle, full_matrices=False)[2][0]
+    middle, direction, residual = _straight(both)
+    if residual > STRAIGHT:
+        parts = [part for part in (line[outward <= 0], line[outward >= 0]) if len(part) >= 4]
+        middle, direction, _ = min([(middle, direction, residual), *map(_straight, parts)], key=lambda f: f[2])
     if direction @ at < 0:
         direction = -direction
     # |middle + t direction| = lookahead, the solution nearer to the crossing
+    along = float((at - middle) @ direction)
     b, c = float(middle @ direction), float(middle @ middle) - lookahead ** 2
     if b * b < c:  # the fitted line misses the ring: a road that merely grazes it
         t = -b
     else:
-        t = min((-b + s * math.sqrt(b * b - c) for s in (1, -1)), key=abs)
+        t = min((-b + s * math.sqrt(b * b - c) for s in (1, -1)), key=lambda t: abs(t - along))
     cross = middle + t * direction
     return math.atan2(cross[1], cross[0]), math.atan2(direction[1], direction[0])
+
+
+def _straight(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Total least squares line through (N, 2) -> a point on it, unit direction, root mean square distance."""
+    middle = points.mean(axis=0)
+    _, spread, axes = np.linalg.svd(points - middle, full_matrices=False)
+    return middle, axes[0], float(spread[1] / math.sqrt(len(points)))
 
 
 def _merge(found: list[tuple[float, float]]) -> list[tuple[float, float]]:

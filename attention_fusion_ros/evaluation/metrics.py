@@ -69,7 +69,7 @@ def score(estimates: Sequence[Estimate], truths: Sequence[TrueRoads]) -> Scores:
     matched, near, published = [], [], []  # rows of (scene, ...)
     direction_error = np.full(n, np.nan)
     wanted, given = np.zeros(n, bool), np.zeros(n, bool)
-    for i, (estimate, truth) in enumerate(zip(estimates, truths)):
+    for i, (estimate, truth) in enumerate(zip(estimates, truths, strict=True)):
         bearings = np.array([b.bearing for b in estimate.branches])
         true = np.array([b for b, _ in truth.branches])
         for name, tolerance in (('f1_10', NARROW), ('f1_15', WIDE)):
