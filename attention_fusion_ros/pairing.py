@@ -155,8 +155,9 @@ class Pairer:
                 try:
                     T_odom_child = T_odom_child @ self._transforms.lookup(child, base, stamp_ns)
                 except InputError as error:
-                    raise InputError('odometry_frame', f"odometry is of frame '{child}', and no transform connects it "
-                                     f"with '{base}'.", f"set frames.base to '{child}' or publish the transform.") from error
+                    raise InputError(
+                        'odometry_frame', f"odometry is of frame '{child}', which no transform connects with '{base}'.",
+                        f"set frames.base to '{child}' or publish the transform.") from error
             self._odometry.add(stamp_ns, T_odom_child)
         return stamp_ns
 

@@ -109,8 +109,8 @@ class TransformTree:
                 step = self._moving[frame].pose(stamp_ns, known_until_ns=stamp_ns)
             if step is None:
                 raise InputError('transform_missing', f"the transform '{self._parent[frame]}' -> '{frame}' is not "
-                                 f'known at {stamp_ns / 1e9:.3f} s.', 'check that its publisher runs, and that it and the '
-                                 'sensor use the same clock (use_sim_time).')
+                                 f'known at {stamp_ns / 1e9:.3f} s.', 'check that its publisher runs, and that it '
+                                 'and the sensor use the same clock (use_sim_time).')
             T = step @ T
         return T
 

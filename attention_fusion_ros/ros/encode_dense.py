@@ -1,0 +1,53 @@
+"""FusionResult -> messages as large as the grid, the picture or the cloud: what the network looked at."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from nav_msgs.msg import OccupancyGrid
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from sensor_msgs_py.point_cloud2 import create_cloud
+from std_msgs.msg import Header
+
+from attention_fusion_ros.contracts import FusionResult, PointCloud
+from attention_fusion_ros.heatmap import compose_picture, point_attention, spatial_heatmap
+
+POINT_FIELDS = ('x', 'y', 'z', 'attention')
+
+
+def spatial(result: FusionResult, head: Header) -> OccupancyGrid:
+    """Spatial attention 0..100 on the ground.
+
+    The BEV's first row is farthest ahead and its first column farthest left; an OccupancyGrid starts at the smallest x
+    and y and runs along x first.
+    """
+    heat = np.rint(100.0 * spatial_heatmap(result)).astype(np.int8)
+    message = OccupancyGrid(header=head)
+    message.info.map_load_time = head.stamp
+    message.info.height, message.info.width = heat.shape
+    message.info.resolution = 2 * result.extent / heat.shape[0]
+    message.info.origin.position.x = message.info.origin.position.y = -result.extent
+    message.info.origin.orientation.w = 1.0
+    message.data = array.array('b', np.ascontiguousarray(heat[::-1, ::-1].T).tobytes())
+    return message
+
+
+def picture(result: FusionResult, head: Header) -> Image:
+    """BEV, map, heatmap and arrows side by side, bgr8."""
+    pixels = np.ascontiguousarray(compose_picture(result))
+    height, width, depth = pixels.shape
+    message = Image(header=head, height=height, width=width, encoding='bgr8', is_bigendian=0, step=width * depth)
+    message.data = array.array('B', pixels.tobytes())
+    return message
+
+
+def attention_points(result: FusionResult, cloud: PointCloud, T_base_sensor: np.ndarray, head: Header) -> PointCloud2:
+    """The sweep, in its own frame, with the attention of the cell in which each point lies (0 outside the grid)."""
+    xyz_base = cloud.xyz @ T_base_sensor[:3, :3].T.astype(np.float32) + T_base_sensor[:3, 3].astype(np.float32)
+    points = np.empty(len(cloud.xyz), dtype=[(name, np.float32) for name in POINT_FIELDS])
+    points['x'], points['y'], points['z'] = cloud.xyz.T
+    points['attention'] = point_attention(result, xyz_base)
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+              for i, name in enumerate(POINT_FIELDS)]
+    return create_cloud(head, fields, points)

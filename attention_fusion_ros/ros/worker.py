@@ -1,0 +1,64 @@
+"""One thread for the slow work, and a mailbox in front of it that holds the newest item only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar('Item')
+
+
+class Worker(Generic[Item]):
+    """Calls `work(item)` in its own thread. An item that comes while another waits replaces it.
+
+    work must not raise. on_overrun is called, in the thread of `put`, once for each item that is replaced.
+    """
+
+    def __init__(self, work: Callable[[Item], None], on_overrun: Callable[[], None]):
+        self._work, self._on_overrun = work, on_overrun
+        self._condition = threading.Condition()
+        self._waiting: Item | None = None
+        self._accepting = self._closed = False
+        self._thread = threading.Thread(target=self._run, name='sweeps', daemon=True)
+        self._thread.start()
+
+    def open(self) -> None:
+        """Take items from now on."""
+        with self._condition:
+            self._accepting = True
+
+    def pause(self) -> None:
+        """Take no more items and forget the one that waits; the one in work is finished. Returns at once."""
+        with self._condition:
+            self._accepting = False
+            self._waiting = None
+
+    def put(self, item: Item) -> None:
+        """Hand over an item; it is ignored while paused."""
+        with self._condition:
+            if not self._accepting:
+                return
+            replaced = self._waiting is not None
+            self._waiting = item
+            self._condition.notify()
+        if replaced:
+            self._on_overrun()
+
+    def close(self) -> None:
+        """Stop; returns when the item in work is finished. May be repeated."""
+        with self._condition:
+            self._closed, self._accepting, self._waiting = True, False, None
+            self._condition.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._closed or self._waiting is not None)
+                if self._closed:
+                    return
+                item, self._waiting = self._waiting, None
+            self._work(item)
+            del item  # a sweep is megabytes: do not hold it until the next one
