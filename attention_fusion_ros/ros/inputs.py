@@ -45,7 +45,8 @@ class Inputs:
     called when one of these has to be dropped. tf_message: the type of /tf, None to leave transforms alone.
     """
 
-    def __init__(self, node: LifecycleNode, pairer: Pairer, companions: Companions, health: Health, tf_message: type | None,
+    def __init__(self, node: LifecycleNode, pairer: Pairer, companions: Companions, health: Health,
+                 tf_message: type | None,
                  on_sweep: Callable[[PointCloud2], None], on_problem: Callable[[str, InputError], None]):
         self._node, self._pairer, self._companions, self._health = node, pairer, companions, health
         self._on_sweep, self._on_problem = on_sweep, on_problem
