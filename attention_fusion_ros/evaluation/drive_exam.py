@@ -121,6 +121,13 @@ def run_drive(drive: Drive, estimators: Sequence[Estimator], conditions: Sequenc
                          has_branches) for key, found in rows.items()}
 
 
+def join(parts: Sequence[dict[tuple[str, str], Answers]]) -> dict[tuple[str, str], Answers]:
+    """Answers of several calls of `run_drive` on the same drive, for example one a turn, as one."""
+    return {key: Answers(*(np.concatenate([getattr(p[key], name) for p in parts]) for name in
+                           ('sweep', 'heading_error', 'found', 'counts')), parts[0][key].has_branches)
+            for key in parts[0]}
+
+
 def steps(drive: Drive, conditions: Sequence[Condition] = CONDITIONS, turns: Sequence[float] = TURNS,
           every: int = 1) -> int:
     """How often `run_drive` will call its progress function."""
@@ -181,3 +188,11 @@ def difference(name: str, a: Answers, b: Answers) -> Figure:
     if not np.array_equal(a.sweep, b.sweep):
         raise ValueError('paired answers need the same sweeps')
     return _figure(lambda w: STATISTICS[name](a, w) - STATISTICS[name](b, w), len(np.unique(a.sweep)))
+
+
+def ratio(name: str, a: Answers, b: Answers) -> Figure:
+    """Statistic of a divided by that of b on the same rows, paired. Raises ValueError when the rows differ."""
+    if not np.array_equal(a.sweep, b.sweep):
+        raise ValueError('paired answers need the same sweeps')
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return _figure(lambda w: STATISTICS[name](a, w) / STATISTICS[name](b, w), len(np.unique(a.sweep)))

@@ -1,0 +1,126 @@
+"""`evaluate`: every metric with its 95 % interval, beside the baselines, on held-out simulation and on real drives."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from attention_fusion_ros.commands import cli
+from attention_fusion_ros.contracts import ConfigurationError
+
+NETWORK = 'network'
+UNTRAINED = 'untrained'
+EXAMPLES = """  evaluate --sim 2000 --out results
+  evaluate --drives ../shared/data --out results
+  evaluate --sim 2000 --checkpoint runs/new/checkpoint.safetensors --compare concatenation=runs/cat.safetensors
+  evaluate --drives ../shared/data --baselines-only --every 5"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    arguments = ['evaluate', *(sys.argv[2:] if argv is None else argv)]
+    return cli.run(lambda: evaluate(options, arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser('evaluate', __doc__, EXAMPLES)
+    parser.add_argument('--sim', type=int, default=0, metavar='N', help='evaluate on N held-out simulated scenes')
+    parser.add_argument('--drives', type=Path, metavar='DIR', help='evaluate on the real drives in this folder')
+    parser.add_argument('--checkpoint', default='', metavar='PATH',
+                        help=f"checkpoint; the shipped one when left out; '{UNTRAINED}' for random weights")
+    parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name')
+    parser.add_argument('--baselines-only', action='store_true', help='without any network')
+    parser.add_argument('--out', type=Path, default=Path('evaluation'), help='folder for tables, JSON and plots '
+                        '(default: %(default)s)')
+    parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros'),
+                        help='where simulated scenes are kept (default: %(default)s)')
+    parser.add_argument('--first-seed', type=int, default=20_000_000, metavar='SEED', help='of the simulated scenes; '
+                        'training uses those below 10,000,000 (default: %(default)s)')
+    parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives')
+    parser.add_argument('--route', action='store_true', help='draw the driven route into the maps of the drives')
+    parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
+    parser.add_argument('--device', default='auto', help='where the networks run: auto, cpu or cuda (default: '
+                        '%(default)s)')
+    return parser
+
+
+def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run what was asked for. Raises ConfigurationError."""
+    if options.sim <= 0 and options.drives is None:
+        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, or both')
+    if options.every < 1 or options.workers < 1:
+        raise ConfigurationError('--every and --workers must be at least 1')
+    networks = _networks(options)
+    written = []
+    if options.sim > 0:
+        written += _simulated(options, networks, arguments)
+    if options.drives is not None:
+        written += _drives(options, networks, arguments)
+    print('\n'.join(f'wrote {path}' for path in written))
+    return 0
+
+
+def _networks(options: argparse.Namespace) -> dict[str, str]:
+    """Name -> checkpoint, the one in question first. Raises ConfigurationError."""
+    if options.baselines_only:
+        if options.checkpoint or options.compare:
+            raise ConfigurationError('--baselines-only leaves no place for --checkpoint and --compare')
+        return {}
+    networks = {NETWORK: options.checkpoint}
+    for text in options.compare:
+        name, separator, path = text.partition('=')
+        if not separator or not name or not path:
+            raise ConfigurationError(f"'--compare {text}' is not NAME=PATH")
+        if name in networks:
+            raise ConfigurationError(f"--compare: the name '{name}' is taken")
+        networks[name] = path
+    return networks
+
+
+def _configs(options: argparse.Namespace, networks: dict[str, str]) -> tuple[tuple, float, dict[str, Path], list[str]]:
+    """Node configurations, the ring they share, checkpoint files, and remarks for the tables."""
+    from attention_fusion_ros.config import from_flat
+    from attention_fusion_ros.network import checkpoint as checkpoints
+    made, rings, files, notes = [], {}, {}, []
+    for name, path in networks.items():
+        untrained = path == UNTRAINED
+        loaded = checkpoints.resolve(path, untrained)
+        rings[name] = loaded.network.config.lookahead
+        if untrained:
+            notes.append(f"'{name}' has random weights: its figures mean nothing")
+        else:
+            files[name] = Path(path or checkpoints.SHIPPED)
+        made.append((name, from_flat({'checkpoint': path, 'allow_untrained': untrained, 'device': options.device,
+                                      'threads': 1, 'lookahead': rings[name]})))
+    if len(set(rings.values())) > 1:
+        raise ConfigurationError('the checkpoints are for rings of different radius: '
+                                 + ', '.join(f'{n} {r:g} m' for n, r in rings.items()))
+    return tuple(made), next(iter(rings.values()), 20.0), files, notes
+
+
+def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
+    from attention_fusion_ros.evaluation import drive_report, plots, provenance, run_drives
+    configs, lookahead, files, notes = _configs(options, networks)
+    setup = run_drives.Setup(configs, lookahead, options.every, options.route)
+    if options.every > 1:
+        notes.append(f'Only every {options.every}. sweep was used.')
+    if options.route:
+        notes.append('The driven route is drawn into the map.')
+    with cli.progress(total=run_drives.total_steps(options.drives, setup), desc='drives', unit='run') as bar:
+        answers = run_drives.run(options.drives, setup, options.workers, progress=bar.update)
+    ours = NETWORK if configs else None
+    report = drive_report.build(answers, ours, provenance.collect(arguments, files), notes)
+    written = report.write(options.out, 'drives')
+    print(report.markdown())
+    panels = {drive: {method: a.heading_error.ravel() for (condition, method), a in found.items()
+                      if condition == 'standard'} for drive, found in answers.items()}
+    written.append(plots.error_distribution(panels, options.out / 'drives_heading_error.png', ours,
+                                            'heading error [deg], standard map error'))
+    return written
+
+
+def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
+    raise ConfigurationError('--sim is not available yet')
