@@ -36,7 +36,10 @@ setup(
         (f'share/{NAME}/config', files('config', '*.yaml', '*.rviz')),
     ],
     install_requires=requirements(),
-    extras_require={'test': ['pytest', 'pytest-timeout', 'hypothesis'], 'plots': ['matplotlib', 'scipy', 'tensorboard']},
+    extras_require={
+        'test': ['pytest', 'pytest-timeout', 'hypothesis'],
+        'plots': ['matplotlib', 'scipy', 'tensorboard'],
+    },
     zip_safe=False,
     entry_points={
         'console_scripts': [f'fusion_node = {NAME}.ros.node:main']

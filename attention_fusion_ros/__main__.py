@@ -1,4 +1,4 @@
-"""`python -m attention_fusion_ros NAME ...`: what `ros2 run attention_fusion_ros NAME ...` does, without a ROS build."""
+"""`python -m attention_fusion_ros NAME ...` is `ros2 run attention_fusion_ros NAME ...` without a ROS build."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import importlib
 import sys
 
-# name -> module with `main(argv) -> exit status`, and what it does. setup.py makes the executables of `ros2 run` of them.
+# name -> module with `main(argv) -> exit status`, and what it does. setup.py makes the executables from the same names.
 COMMANDS = {
     'fusion_node': ('attention_fusion_ros.ros.node', 'the lifecycle node: clouds and map images in, directions out'),
     'replay': ('attention_fusion_ros.commands.replay', 'run over a recording without ROS: CSV files and a report'),

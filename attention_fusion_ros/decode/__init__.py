@@ -11,4 +11,23 @@ from attention_fusion_ros.decode.cloud import decode_cloud
 from attention_fusion_ros.decode.compressed import decode_compressed_map_image
 from attention_fusion_ros.decode.image import decode_map_image
 
-__all__ = ['decode_cloud', 'decode_compressed_map_image', 'decode_map_image']
+# Every reason that the decoders give, and what it means; /diagnostics counts by these names.
+REASONS = {
+    'malformed_message': 'a value is missing, of the wrong kind or out of its range',
+    'stamp_zero': 'the stamp in the header was never filled in',
+    'empty_cloud': 'width x height is zero',
+    'missing_field': 'x, y or z is not there',
+    'unknown_datatype': 'a field is of no known datatype, or x, y, z are not floating point',
+    'field_out_of_point': 'a field reaches beyond point_step, or its count is zero',
+    'size_mismatch': 'width, height and steps contradict each other, or there is more data than they say',
+    'truncated_data': 'there is less data than the steps say, or a compressed file breaks off',
+    'no_finite_points': 'every point is NaN or infinite',
+    'empty_image': 'the map image has no pixels',
+    'unknown_encoding': 'the map image has an encoding that is not read',
+    'dim_image': 'the map image uses a 255th of its range at most, like an unscaled 0/1 mask',
+    'no_finite_pixels': 'every pixel of a 32FC1 map image is NaN or infinite',
+    'undecodable': 'a compressed map image is damaged',
+    'image_too_large': 'a compressed map image claims an absurd size',
+}
+
+__all__ = ['REASONS', 'decode_cloud', 'decode_compressed_map_image', 'decode_map_image']

@@ -84,8 +84,8 @@ def _fields(msg: Any, point_step: int) -> dict[str, Field]:
                              'use a datatype of sensor_msgs/PointField.')
         size = np.dtype(DATATYPES[datatype]).itemsize
         if count == 0 or offset + size * count > point_step:
-            raise InputError('field_out_of_point', f"Field '{name}' ({count} x {size} bytes at offset {offset}) does not "
-                             f'fit into a point of {point_step} bytes.',
+            raise InputError('field_out_of_point', f"Field '{name}' ({count} x {size} bytes at offset {offset}) does "
+                             f'not fit into a point of {point_step} bytes.',
                              'fill in point_step, offset and count (1 for a single value) as the data is laid out.')
         fields.setdefault(name, Field(offset, DATATYPES[datatype]))
     return fields

@@ -15,7 +15,7 @@ from attention_fusion_ros.contracts import InputError, MapImage
 from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, stamp_and_frame, text
 
-MAX_PIXELS = 64_000_000  # 8000 x 8000
+MAX_PIXELS = 36_000_000  # 6000 x 6000
 PNG_SIGNATURE, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 JPEG_SIGNATURE, JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
 # JPEG frame headers SOF0 to SOF15, without DHT, JPG and DAC, which share their range (ITU-T T.81, table B.1).

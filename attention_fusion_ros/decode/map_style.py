@@ -14,7 +14,7 @@ from attention_fusion_ros.contracts import InputError
 
 # A route is drawn where a pixel is at least this red: crimson (220, 20, 60) has 0.55, salmon and orange have less.
 CLEARLY_RED = 0.5
-# Redness of a pixel that is no route at all, and of one that is route throughout (less when the stroke is a darker red).
+# Redness of a pixel that is no route at all, and of one that is route throughout (less in a stroke of a darker red).
 RED_NONE, RED_FULL = 0.35, 0.75
 
 

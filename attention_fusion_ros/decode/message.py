@@ -93,8 +93,9 @@ def check_layout(what: str, got: int, rows: int, row_bytes: int, row_step: int, 
                          remedy)
     claimed = rows * row_step
     if got < claimed:
-        raise InputError('truncated_data', f'The {what} has {got} of the {claimed} bytes that height x {step_name} says.',
-                         'look for lost fragments (a larger receive buffer, reliable QoS) or a driver that cuts off data.')
+        raise InputError('truncated_data', f'The {what} has {got} of the {claimed} bytes that height x {step_name} '
+                         'says.', 'look for lost fragments (a larger receive buffer, reliable QoS) or a driver that '
+                         'cuts off data.')
     if got > claimed:
         raise InputError('size_mismatch', f'The {what} has {got} bytes, more than the {claimed} that height x '
                          f'{step_name} says.', remedy)

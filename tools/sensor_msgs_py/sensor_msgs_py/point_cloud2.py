@@ -1,9 +1,9 @@
 """Read and make sensor_msgs/PointCloud2: the interface of `sensor_msgs_py.point_cloud2` as of ROS 2 Jazzy.
 
 What surprises in the original is kept: fields with the same name are refused; a field with count n becomes n fields
-with the suffixes _0 ... _(n-1); `read_points_numpy` wants every field to have the datatype of the first; padding at row ends is not
-looked at; an organised cloud is reshaped to (width, height). One thing differs: a cloud of foreign byte order is
-swapped in a copy, where the original swaps the message's own data.
+with the suffixes _0 ... _(n-1); `read_points_numpy` wants every field to have the datatype of the first; padding at row
+ends is not looked at; an organised cloud is reshaped to (width, height). One thing differs: a cloud of foreign byte
+order is swapped in a copy, where the original swaps the message's own data.
 """
 
 from __future__ import annotations
