@@ -296,7 +296,7 @@ BAD_FILES = {
     'png with damaged pixels': (PNG[:80] + bytes(40) + PNG[120:], 'undecodable'),
     'png of no size': (claims(0, 60), 'empty_image'),
     'png of absurd size': (claims(2**31 - 1, 2**31 - 1), 'image_too_large'),
-    'png of a false size': (claims(7000, 7000), 'undecodable'),
+    'png of a false size': (claims(500, 700), 'undecodable'),
     'jpeg signature alone': (JPEG[:3], 'truncated_data'),
     'jpeg cut in the middle': (JPEG[: len(JPEG) // 2], 'truncated_data'),
     'jpeg without its end': (JPEG[:-2], 'truncated_data'),
@@ -324,3 +324,10 @@ def test_malformed_compressed_messages():
     with pytest.raises(InputError) as error:
         decode_compressed_map_image(msg)
     assert error.value.reason == 'stamp_zero'
+
+
+def test_the_size_limit_is_where_the_reason_says():
+    for width, height, reason in ((6000, 6000, 'undecodable'), (6000, 6001, 'image_too_large')):
+        with pytest.raises(InputError) as error:
+            decode_compressed_map_image(compressed(claims(width, height)))
+        assert error.value.reason == reason
