@@ -16,7 +16,6 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
 
 import rclpy
-from attention_fusion_ros.ros.node import AttentionFusionNode
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
@@ -26,6 +25,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from sensor_msgs_py.point_cloud2 import create_cloud
 from tf2_msgs.msg import TFMessage
+
+from attention_fusion_ros.ros.node import AttentionFusionNode
 
 NODE = '/attention_fusion'
 TIMEOUT = 60.0  # s; for machines with much else to do
@@ -177,10 +178,13 @@ def values(status) -> dict[str, str]:
     return {item.key: item.value for item in status.values}
 
 
+def nanoseconds(seconds: float) -> int:
+    return round((T0 + seconds) * 1e9)
+
+
 def stamp_into(header, seconds: float):
     """Stamp a header with T0 + seconds; None for zero."""
-    nanoseconds = 0 if seconds is None else round((T0 + seconds) * 1e9)
-    header.stamp.sec, header.stamp.nanosec = divmod(nanoseconds, 10**9)
+    header.stamp.sec, header.stamp.nanosec = divmod(0 if seconds is None else nanoseconds(seconds), 10**9)
 
 
 def street(n: int = 6000, seed: int = 0) -> np.ndarray:

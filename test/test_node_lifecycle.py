@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
-from attention_fusion_ros.pipeline import FusionPipeline  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from node_kit import Graph, map_image, wait_until  # noqa: E402
+
+from attention_fusion_ros.pipeline import FusionPipeline  # noqa: E402
 
 
 def change(graph: Graph, transition: int) -> bool:

@@ -74,8 +74,8 @@ class AttentionFusionNode(LifecycleNode):
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """As rclpy does, but with a reason that helps for read-only parameters, and 2 taken for 2.0."""
-        refusal = self.parameters.refuse_read_only(parameter_list)
+        """As rclpy does, but with reasons that help for unknown and read-only names, and 2 taken for 2.0."""
+        refusal = self.parameters.refuse(parameter_list)
         return refusal or super().set_parameters_atomically(self.parameters.in_own_type(parameter_list))
 
     # -- lifecycle -----------------------------------------------------------------------------------------------------

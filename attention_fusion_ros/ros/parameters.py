@@ -67,8 +67,11 @@ class NodeParameters:
             self._config, self._values = from_flat(values), values
         return self._config
 
-    def refuse_read_only(self, wanted: list[Parameter]) -> SetParametersResult | None:
-        """The answer to an attempt at a read-only parameter, None when there is none among the wanted ones."""
+    def refuse(self, wanted: list[Parameter]) -> SetParametersResult | None:
+        """The answer to an attempt at unknown or read-only parameters, None when all can be set."""
+        for p in wanted:
+            if not self._node.has_parameter(p.name):
+                return SetParametersResult(successful=False, reason=str(unknown_name(p.name, self._infos)))
         names = [p.name for p in wanted if p.name in self._infos and self._infos[p.name].read_only]
         if not names:
             return None

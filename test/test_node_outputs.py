@@ -1,0 +1,134 @@
+"""Every output topic of the running node: what it carries, when, and that nothing is made for nobody."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped  # noqa: E402
+from nav_msgs.msg import OccupancyGrid  # noqa: E402
+from node_kit import LATCHED, T0, Graph, map_image, street, wait_until  # noqa: E402
+from sensor_msgs.msg import Image, LaserScan, PointCloud2  # noqa: E402
+from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
+from std_msgs.msg import Float32MultiArray, Float64  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from attention_fusion_ros.pipeline import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.outputs import OUTPUTS, STAGES  # noqa: E402
+
+TOPICS = {'direction': PoseWithCovarianceStamped, 'branches': PoseArray, 'branches/scored': PointCloud2,
+          'distribution': LaserScan, 'heatmap/channels': Float32MultiArray, 'markers': MarkerArray,
+          'heatmap/spatial': OccupancyGrid, 'attention_points': PointCloud2, 'heatmap/image': Image,
+          **{f'debug/processing_time/{stage}_ms': Float64 for stage in STAGES}}
+# The sensor stands 2 m ahead of the origin and looks to the left.
+T_BASE_SENSOR = [0.0, -1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.0, 0.0, 0.0, 1.0]
+
+
+class Decided(FusionPipeline):
+    """Random weights rarely agree on a direction: the most probable branch is taken."""
+
+    def run(self, *arguments, **options):
+        result = super().run(*arguments, **options)
+        return replace(result, direction=result.branches[0])
+
+
+@pytest.fixture(scope='module')
+def graph():
+    # Random weights: a low bar, so that there are branches to publish.
+    graph = Graph({'T_base_sensor': T_BASE_SENSOR, 'branches.min_probability': 0.01}, create_pipeline=Decided)
+    yield graph
+    graph.close()
+
+
+def test_nothing_is_made_for_nobody(graph):
+    graph.sweep(0.0)
+    assert graph.results >= 1 and sum(graph.node.outputs.made.values()) == 0
+    subscription = graph.subscribe('branches', PoseArray)
+    graph.sweep(0.1)
+    wait_until(lambda: graph.received['branches'], 'branches')
+    assert set(graph.node.outputs.made) == {'~/branches'}
+    graph.probe.destroy_subscription(subscription)
+    publisher = graph.node.outputs.publishers['~/branches']
+    wait_until(lambda: publisher.get_subscription_count() == 0, 'the subscriber is gone')
+    made = graph.node.outputs.made['~/branches']
+    graph.sweep(0.2)
+    assert graph.node.outputs.made['~/branches'] == made
+
+
+def test_every_topic(graph):
+    """One sweep, all topics: each says the same."""
+    assert {f'~/{name}' for name in TOPICS if not name.startswith('debug')} == {o.name for o in OUTPUTS}
+    for name, kind in TOPICS.items():
+        graph.subscribe(name, kind)
+        graph.received[name].clear()
+    graph.send(map_image(10.0))
+    points = street()
+    points[:, 2] -= 1.8
+    graph.sweep(10.05, points=points)
+    wait_until(lambda: all(graph.received[n] for n in TOPICS), 'a message on every topic')
+    got = {name: graph.received[name][-1] for name in TOPICS}
+
+    for name, message in got.items():
+        if hasattr(message, 'header'):
+            assert message.header.stamp.sec + message.header.stamp.nanosec / 1e9 == pytest.approx(T0 + 10.05), name
+            assert message.header.frame_id == ('lidar' if name == 'attention_points' else 'base_link'), name
+
+    scored = read_points(got['branches/scored'])
+    assert 1 <= len(scored) == len(got['branches'].poses)
+    assert (np.diff(scored['probability']) <= 0).all()
+    for pose, bearing, heading in zip(got['branches'].poses, scored['bearing'], scored['heading']):
+        assert math.hypot(pose.position.x, pose.position.y) == pytest.approx(20.0, abs=1e-3)
+        assert math.atan2(pose.position.y, pose.position.x) == pytest.approx(bearing, abs=1e-4)
+        assert 2 * math.atan2(pose.orientation.z, pose.orientation.w) == pytest.approx(heading, abs=1e-4)
+
+    place = got['direction'].pose.pose.position
+    assert math.atan2(place.y, place.x) == pytest.approx(scored['bearing'][0], abs=1e-4)
+
+    scan = got['distribution']
+    assert sum(scan.intensities) == pytest.approx(1.0, abs=1e-3) and min(scan.intensities) >= 0
+    heat = np.asarray(got['heatmap/spatial'].data)
+    assert 0 <= heat.min() < 10 and 90 < heat.max() <= 100  # stretched to its range, then resized
+    shares = got['heatmap/channels']
+    assert shares.data[0] + shares.data[1] == pytest.approx(1.0, abs=1e-5)
+    assert len(shares.data) == len(shares.layout.dim) > 2
+    assert got['heatmap/image'].encoding == 'bgr8' and len(got['heatmap/image'].data) > 0
+    assert any(m.text == 'UNTRAINED WEIGHTS' for m in got['markers'].markers)
+
+
+def test_attention_of_a_point_is_that_of_the_grid_below_it(graph):
+    """Through the sensor's pose: positions of attention_points and heatmap/spatial have to agree."""
+    cloud, grid = graph.received['attention_points'][-1], graph.received['heatmap/spatial'][-1]
+    points = read_points(cloud)
+    T = np.reshape(T_BASE_SENSOR, (4, 4))
+    base = np.stack([points['x'], points['y'], points['z']], 1) @ T[:3, :3].T + T[:3, 3]
+    data = np.asarray(grid.data).reshape(grid.info.height, grid.info.width)
+    i, j = (np.floor((base[:, k] - (grid.info.origin.position.x, grid.info.origin.position.y)[k])
+                     / grid.info.resolution).astype(int) for k in (0, 1))
+    inside = (i >= 0) & (i < grid.info.width) & (j >= 0) & (j < grid.info.height)
+    assert inside.sum() > 1000
+    assert np.abs(points['attention'][inside] - data[j[inside], i[inside]] / 100.0).max() <= 0.0051
+    assert points['attention'][inside].std() > 0.01
+
+
+def test_stage_times_add_up(graph):
+    times = {stage: graph.received[f'debug/processing_time/{stage}_ms'][-1].data for stage in STAGES}
+    parts = sum(times[s] for s in ('decode', 'bev', 'network', 'postprocess'))
+    assert all(times[s] > 0 for s in ('decode', 'bev', 'network', 'postprocess'))
+    assert parts <= times['total'] < 60_000
+    assert times['data_age'] > 1e9  # the test's stamps are years back, and the node says so
+
+
+def test_heatmap_satisfies_displays_that_ask_for_a_latched_map(graph):
+    """A display that starts later asks for what was sent last, and gets it."""
+    graph.probe.create_subscription(OccupancyGrid, '/attention_fusion/heatmap/spatial',
+                                    graph.received['latched'].append, LATCHED)
+    wait_until(lambda: graph.received['latched'], 'the last heatmap')
