@@ -7,6 +7,7 @@ entropy of the coarse output are seen again by fine layers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,9 +18,10 @@ from attention_fusion_ros.attention.patches import cut, mask, pad_to_patches, pa
 
 
 class TopLayers(nn.Module):
-    """g: coarse features -> logits of the coarse output. A hidden unit sees one patch; their mean is classified.
+    """g: coarse features -> logits of the coarse output: evidence in each patch, its smooth maximum, a linear layer.
 
-    It is small enough for the gradient of its entropy to be written out, so that inference needs no autograd and the
+    The smooth maximum (log mean exp) tells patches apart by how much they contribute, which a mean would not. All of it
+    is small enough for the gradient of its entropy to be written out, so that inference needs no autograd and the
     mechanism can be exported.
     """
 
@@ -29,18 +31,20 @@ class TopLayers(nn.Module):
         self.classify = nn.Linear(hidden, classes)
 
     def forward(self, c: Tensor) -> Tensor:  # (B, C, H, W) -> (B, classes)
-        return self.classify(self.conv(c).relu().mean(dim=(2, 3)))
+        h = self.conv(c).flatten(2)
+        return self.classify(h.logsumexp(dim=2) - math.log(h.shape[2]))
 
     def entropy_gradient(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, classes) and dH/dc (B, C, H, W), H the entropy of softmax(logits)."""
         h = self.conv(c)
-        logits = self.classify(h.relu().mean(dim=(2, 3)))
+        flat = h.flatten(2)  # (B, hidden, patches)
+        logits = self.classify(flat.logsumexp(dim=2) - math.log(flat.shape[2]))
         log_p = logits.log_softmax(dim=1)
         p = log_p.exp()
         H = -(p * log_p).sum(dim=1, keepdim=True)
         d_logits = -p * (log_p + H)
-        d_mean = d_logits @ self.classify.weight  # (B, hidden)
-        d_h = d_mean[:, :, None, None] / (h.shape[2] * h.shape[3]) * (h > 0)
+        d_maximum = d_logits @ self.classify.weight  # (B, hidden)
+        d_h = (d_maximum[:, :, None] * flat.softmax(dim=2)).view_as(h)
         gradient = nn.functional.conv_transpose2d(d_h, self.conv.weight, stride=self.conv.stride)
         return logits, gradient
 

@@ -1,5 +1,6 @@
 """ECA-Net: Efficient Channel Attention for Deep CNNs, Wang, Wu, Zhu, Li, Zuo, Hu, CVPR 2020. arXiv 1910.03151,
-https://arxiv.org/abs/1910.03151"""
+https://arxiv.org/abs/1910.03151
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from attention_fusion_ros.attention.mechanism import Mechanism, odd
 
 
 def adaptive_kernel(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
-    """k = |log2(C) / gamma + b / gamma|, made odd (equation 12), but at least 3: one alone would not interact."""
+    """The k = |log2(C) / gamma + b / gamma|, made odd (equation 12), at least 3: one alone would not interact."""
     t = int(abs(math.log2(channels) + b) / gamma)
     return max(t if t % 2 else t + 1, 3)
 

@@ -42,7 +42,7 @@ class SpatialTransformer(Mechanism):
         self.extent = float(extent)
         self.register_buffer('limits', torch.tensor([max_shift, max_shift, max_yaw]), persistent=False)
         widths = [channels + lidar_channels, w, 2 * w, 2 * w, 4 * w]
-        stages = [(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(1, b), nn.ReLU())
+        stages = [(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
                   for a, b in itertools.pairwise(widths)]
         # Where in the map something lies must survive the pooling, hence 4 x 4 cells and not one.
         self.localisation = nn.Sequential(*[layer for stage in stages for layer in stage], nn.AdaptiveAvgPool2d(4),

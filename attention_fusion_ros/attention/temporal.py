@@ -50,7 +50,7 @@ class TemporalAttention(Mechanism):
             raise ConfigurationError(f"attention option 'extent' must be positive, got {extent!r}")
         self.extent = float(extent)
         self.query = nn.Conv2d(channels, at_least('keys', keys, 1), 1)
-        self.key = nn.Conv2d(channels, keys, 1)
+        self.key = nn.Conv2d(channels, keys, 1, bias=False)  # a bias would shift all times alike
         self.gru = ConvGRU(channels, odd('kernel', kernel)) if carry else None
         self.out = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)

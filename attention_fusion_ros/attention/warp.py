@@ -1,5 +1,6 @@
 """Rigid motion of BEV feature maps: the affine grid and bilinear sampler of Jaderberg et al., NIPS 2015, for SE(2).
-https://arxiv.org/abs/1506.02025"""
+https://arxiv.org/abs/1506.02025
+"""
 
 from __future__ import annotations
 
