@@ -331,3 +331,13 @@ def test_the_size_limit_is_where_the_reason_says():
         with pytest.raises(InputError) as error:
             decode_compressed_map_image(compressed(claims(width, height)))
         assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(('suffix', 'options'), [
+    ('.png', (cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_BILEVEL, 1)),
+    ('.jpg', (cv2.IMWRITE_JPEG_QUALITY, 10)),
+    ('.jpg', (cv2.IMWRITE_JPEG_QUALITY, 10, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1))])
+def test_the_emptiest_map_is_not_taken_for_a_false_size(suffix, options):
+    data = encoded(np.zeros((4000, 4000), np.uint8), suffix, *options)
+    got = decode_compressed_map_image(compressed(data))
+    assert got.road.shape == (4000, 4000) and not got.road.any()

@@ -16,6 +16,9 @@ from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, stamp_and_frame, text
 
 MAX_PIXELS = 36_000_000  # 6000 x 6000
+# More pixels than a byte of the file can hold: deflate packs at most 1032 to 1, PNG 8 pixels into a byte; a JPEG spends
+# at least one bit on each block of 8 x 8. A header that claims more is damaged or hostile.
+PNG_PIXELS_PER_BYTE, JPEG_PIXELS_PER_BYTE = 1032 * 8, 8 * 64
 PNG_SIGNATURE, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 JPEG_SIGNATURE, JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
 # JPEG frame headers SOF0 to SOF15, without DHT, JPG and DAC, which share their range (ITU-T T.81, table B.1).
@@ -35,13 +38,15 @@ def decode_compressed_map_image(msg: Any) -> MapImage:
     if not len(data):
         raise InputError('empty_image', 'The compressed map image has no data.',
                          'publish the image only once it is drawn.')
-    width, height = _size(data.tobytes())
+    width, height, capacity = _size(data.tobytes())
     if width * height == 0:
         raise InputError('empty_image', f'The compressed map image has no pixels ({width} x {height}).',
                          'publish the image only once it is drawn.')
     if width * height > MAX_PIXELS:
         raise InputError('image_too_large', f'The compressed map image says {width} x {height} pixels; at most '
                          f'{MAX_PIXELS} are decoded.', 'crop the map to the surroundings of the vehicle.')
+    if width * height > capacity:
+        _undecodable(f'its {len(data)} bytes cannot hold {width} x {height} pixels')
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -69,19 +74,22 @@ def _channels(pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {letter: pixels[..., i] for i, letter in enumerate('bgra'[: pixels.shape[2]])}
 
 
-def _size(file: bytes) -> tuple[int, int]:
-    """Width and height by the file's header; InputError when it is neither PNG nor JPEG or was cut off."""
+def _size(file: bytes) -> tuple[int, int, int]:
+    """Width and height by the file's header, and how many pixels so many bytes can hold.
+
+    Raises InputError: unknown_encoding when it is neither PNG nor JPEG, truncated_data, undecodable.
+    """
     if file.startswith(PNG_SIGNATURE):
-        complete, size = PNG_END in file[-64:], _png_size(file)
+        complete, size, per_byte = PNG_END in file[-64:], _png_size(file), PNG_PIXELS_PER_BYTE
     elif file.startswith(JPEG_SIGNATURE):
-        complete, size = JPEG_END in file[-64:], _jpeg_size(file)
+        complete, size, per_byte = JPEG_END in file[-64:], _jpeg_size(file), JPEG_PIXELS_PER_BYTE
     else:
         raise InputError('unknown_encoding', 'The compressed map image is neither PNG nor JPEG.',
                          'send PNG or JPEG (parameter `format` of compressed_image_transport).')
     if not complete or size is None:
         raise InputError('truncated_data', 'The compressed map image breaks off.',
                          'look for lost fragments (a larger receive buffer, reliable QoS).')
-    return size
+    return *size, per_byte * len(file)
 
 
 def _png_size(file: bytes) -> tuple[int, int] | None:
