@@ -27,11 +27,15 @@ def parameter(default, description: str, unit: str = '', low=None, high=None, ch
 
 @dataclass(frozen=True)
 class FramesConfig:
+    """Names of frames."""
+
     base: str = parameter('base_link', 'Vehicle frame: x forward, y left, origin on the ground.', read_only=True)
 
 
 @dataclass(frozen=True)
 class CloudConfig:
+    """Which points count."""
+
     min_range: float = parameter(1.8, 'Points nearer to the vehicle origin than this (horizontally) are its own body.',
                                  'm', 0.0, 10.0)
     max_height: float = parameter(6.0, 'Points higher above the local ground than this are left out (bridges, wires).',
@@ -41,6 +45,8 @@ class CloudConfig:
 
 @dataclass(frozen=True)
 class MapConfig:
+    """How the map image lies, and how old it may be."""
+
     resolution: float = parameter(0.25, 'Edge of a map image pixel.', 'm/pixel', 0.01, 20.0)
     anchor: list[float] = parameter([0.5, 0.5], 'Where the vehicle is in the map image: column and row as fractions of '
                                     'width and height.', '', -10.0, 10.0)
@@ -53,6 +59,8 @@ class MapConfig:
 
 @dataclass(frozen=True)
 class OdometryConfig:
+    """How odometry is matched with stamps."""
+
     max_age: float = parameter(0.5, 'Odometry farther than this from the wanted time is not used.', 's', 0.01, 60.0)
     history: float = parameter(20.0, 'How long odometry is kept for the map image and accumulated sweeps.', 's', 1.0,
                                600.0, read_only=True)
@@ -60,6 +68,8 @@ class OdometryConfig:
 
 @dataclass(frozen=True)
 class BranchesConfig:
+    """Which branches are published."""
+
     min_probability: float = parameter(0.4, 'Branches less probable than this are not published.', '', 0.01, 0.99)
     nms_angle: float = parameter(math.radians(20.0), 'Two branches are at least this far apart in bearing.', 'rad',
                                  0.01, 1.5)
@@ -69,6 +79,8 @@ class BranchesConfig:
 
 @dataclass(frozen=True)
 class DiagnosticsConfig:
+    """How often the node speaks of itself."""
+
     period: float = parameter(1.0, 'Time between two /diagnostics messages.', 's', 0.1, 60.0, read_only=True)
     log_throttle: float = parameter(5.0, 'The same warning is logged at most once in this time.', 's', 0.0, 3600.0)
 
@@ -78,12 +90,13 @@ class NodeConfig:
     """All parameters. Read-only ones are fixed once the node is configured."""
 
     device: str = parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.', read_only=True)
-    threads: int = parameter(0, 'CPU threads for the network; 0 leaves the choice to torch.', '', 0, 256, read_only=True)
+    threads: int = parameter(0, 'CPU threads for the network; 0 leaves the choice to torch.', '', 0, 256,
+                             read_only=True)
     checkpoint: str = parameter('', 'Path of a .safetensors checkpoint; empty for the one shipped with the package, '
                                 '"untrained" for random weights (needs allow_untrained).', read_only=True)
     allow_untrained: bool = parameter(False, 'Run random weights; every result and diagnostic says so.', read_only=True)
-    lookahead: float = parameter(20.0, 'Radius of the ring on which branches are sought; must be that of the checkpoint.',
-                                 'm', 1.0, 200.0, read_only=True)
+    lookahead: float = parameter(20.0, 'Radius of the ring on which branches are sought; must be that of the '
+                                 'checkpoint.', 'm', 1.0, 200.0, read_only=True)
     use_tf: bool = parameter(True, 'Take sensor -> base_link from tf; otherwise from T_base_sensor.', read_only=True)
     T_base_sensor: list[float] = parameter(IDENTITY_4X4, 'Sensor -> base_link as a row-major 4x4 matrix, used when '
                                            'use_tf is false.', read_only=True)

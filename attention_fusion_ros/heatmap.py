@@ -113,7 +113,8 @@ def _draw_branch(panel: np.ndarray, result: FusionResult, branch: Branch) -> Non
     _draw_arrow(panel, result, branch.bearing, branch.heading, faded, 4 if taken else 2)
 
 
-def _draw_arrow(panel: np.ndarray, result: FusionResult, bearing: float, heading: float, colour, thickness: int) -> None:
+def _draw_arrow(panel: np.ndarray, result: FusionResult, bearing: float, heading: float, colour,
+                thickness: int) -> None:
     """An arrow on the ring at `bearing`, pointing along `heading`."""
     x, y = result.lookahead * math.cos(bearing), result.lookahead * math.sin(bearing)
     length = 0.3 * result.lookahead

@@ -53,7 +53,7 @@ def choose_device(name: str) -> tuple[torch.device, str]:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise ConfigurationError(f"device '{name}' is not there: torch sees {count} CUDA device(s). Use auto or cpu, "
-                                     'or install a CUDA build of torch and its driver.')
+                                     'cpu, or install a CUDA build of torch and its driver.')
         device = torch.device('cuda', device.index or 0)
     return device, ''
 
@@ -70,9 +70,9 @@ class FusionPipeline:
         loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
         network = loaded.network.config
         if not math.isclose(network.lookahead, config.lookahead):
-            raise ConfigurationError(f"parameter 'lookahead' is {config.lookahead:g} m but checkpoint '{loaded.name}' was "
-                                     f'trained for {network.lookahead:g} m: set lookahead to {network.lookahead:g} or '
-                                     'use another checkpoint.')
+            raise ConfigurationError(f"parameter 'lookahead' is {config.lookahead:g} m but checkpoint '{loaded.name}' "
+                                     f'was trained for {network.lookahead:g} m: set lookahead to {network.lookahead:g} '
+                                     'or use another checkpoint.')
         self.checkpoint_name, self.trained = loaded.name, loaded.trained
         self.grid = Grid(network.extent, network.cells)
         self._calibration = loaded.calibration

@@ -43,7 +43,8 @@ def _street(rng, count=60000, height=0.0, pitch=0.0, roll=0.0):
 
 @pytest.mark.parametrize('height, pitch, roll', [(0, 0, 0), (0.8, 0, 0), (-1.2, 0, 0), (0.3, 3, -2), (0, -4, 3)])
 def test_height_above_ground_does_not_know_the_mounting(height, pitch, roll):
-    xyz, on_ground = _street(np.random.default_rng(0), height=height, pitch=math.radians(pitch), roll=math.radians(roll))
+    xyz, on_ground = _street(np.random.default_rng(0), height=height, pitch=math.radians(pitch),
+                             roll=math.radians(roll))
     h = xyz[:, 2] - estimate_ground(xyz, 40.0).at(xyz[:, 0], xyz[:, 1])
     assert float(h[:on_ground].abs().quantile(0.99)) < 0.08
     assert abs(float(h[on_ground:].max()) - 3.0) < 0.15
@@ -122,7 +123,8 @@ def _spot(layers):
     return float((x * mass).sum() / mass.sum()), float((y * mass).sum() / mass.sum())
 
 
-@pytest.mark.parametrize('resolution, anchor', [(0.25, (0.5, 0.5)), (0.1, (0.5, 0.5)), (0.25, (0.5, 0.75)), (1.0, (0.4, 0.6))])
+@pytest.mark.parametrize('resolution, anchor', [(0.25, (0.5, 0.5)), (0.1, (0.5, 0.5)), (0.25, (0.5, 0.75)),
+                                                (1.0, (0.4, 0.6))])
 def test_map_lies_where_its_layout_says(resolution, anchor):
     image = _spot_image(12.0, -7.0, 480 if resolution >= 0.25 else 1200, resolution, anchor)
     layers = map_image.map_bev(image, Motion(np.eye(4)), MapConfig(resolution=resolution, anchor=list(anchor)), GRID)
@@ -139,14 +141,13 @@ def test_map_moves_with_the_vehicle_since_its_stamp():
 def test_north_up_turns_with_the_heading():
     # The vehicle heads north (odom +y). A spot 12 m up (north) and 7 m right (east) is 12 m ahead and 7 m right.
     pose = se3_from_quaternion((50, 60, 0), quaternion_from_yaw(math.pi / 2))
-    layers = map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), pose, pose), MapConfig(orientation='north_up'),
-                               GRID)
+    north_up = MapConfig(orientation='north_up')
+    layers = map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), pose, pose), north_up, GRID)
     assert _spot(layers) == pytest.approx((12.0, -7.0), abs=0.3)
     # Heading east, the same spot is 12 m to the left and 7 m ahead; 2 m further east it is 5 m ahead.
     east = se3_from_quaternion((50, 60, 0), (0, 0, 0, 1))
     moved = se3_from_quaternion((52, 60, 0), (0, 0, 0, 1))
-    layers = map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), moved, east), MapConfig(orientation='north_up'),
-                               GRID)
+    layers = map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), moved, east), north_up, GRID)
     assert _spot(layers) == pytest.approx((5.0, 12.0), abs=0.3)
 
 

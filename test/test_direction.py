@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_fusion_ros.config import BranchesConfig
-from attention_fusion_ros.direction import NO_BRANCH, NO_CONTINUATION, Calibration, bin_bearings, circular_nms, read_answer
+from attention_fusion_ros.direction import (
+    NO_BRANCH,
+    NO_CONTINUATION,
+    Calibration,
+    bin_bearings,
+    circular_nms,
+    read_answer,
+)
 from attention_fusion_ros.geometry import angle_between, wrap
 
 K = 120

@@ -49,7 +49,7 @@ def test_is_rigid_refuses_scale_mirror_and_nan():
 
 
 def test_interpolation_between_two_poses():
-    T0, T1 = g.se3_from_quaternion((0, 0, 0), (0, 0, 0, 1)), g.se3_from_quaternion((2, 0, 0), g.quaternion_from_yaw(1.0))
+    T0, T1 = np.eye(4), g.se3_from_quaternion((2, 0, 0), g.quaternion_from_yaw(1.0))
     middle = g.interpolate_se3(T0, T1, 0.5)
     assert np.allclose(middle[:3, 3], (1, 0, 0)) and math.isclose(g.yaw_of(middle), 0.5)
     assert np.allclose(g.interpolate_se3(T0, T1, 0.0), T0) and np.allclose(g.interpolate_se3(T0, T1, 1.0), T1)

@@ -39,7 +39,8 @@ def test_default_size_is_within_budget():
 
 
 def test_plain_concatenation_weighs_every_channel_alike():
-    config = NetworkConfig.from_dict({**SMALL.to_dict(), 'fusion': {'name': 'none'}, 'stage_attention': {'name': 'none'}})
+    config = NetworkConfig.from_dict({**SMALL.to_dict(), 'fusion': {'name': 'none'},
+                                      'stage_attention': {'name': 'none'}})
     output = FusionNetwork(config).eval()(torch.randn(1, 5, 64, 64), torch.randn(1, 3, 64, 64))
     assert torch.equal(output.channel, torch.ones(1, 16)) and output.spatial == {}
 
@@ -66,8 +67,8 @@ def test_turning_the_vehicle_shifts_polar_layers():
 
 
 @pytest.mark.parametrize('change, message', [
-    ({'cellss': 1}, 'cellss'), ({'cells': 50}, 'cells'), ({'blocks': (1,)}, 'same length'), ({'lookahead': 90.0}, 'lookahead'),
-    ({'polar_ranges': 6}, 'polar_ranges')])
+    ({'cellss': 1}, 'cellss'), ({'cells': 50}, 'cells'), ({'blocks': (1,)}, 'same length'),
+    ({'lookahead': 90.0}, 'lookahead'), ({'polar_ranges': 6}, 'polar_ranges')])
 def test_settings_that_cannot_work_are_refused(change, message):
     with pytest.raises(ConfigurationError, match=message):
         NetworkConfig.from_dict({**SMALL.to_dict(), **change})

@@ -81,7 +81,8 @@ def test_accumulated_sweeps_lie_on_top_of_each_other():
     both = pipeline.run(second, None, Motion(np.eye(4), step))
     alone = FusionPipeline(from_flat(UNTRAINED)).run(second, None, Motion(np.eye(4)))
     occupied = alone.lidar_bev[3] > 0
-    ratio = np.expm1(both.lidar_bev[3][occupied] * math.log1p(128)) / np.expm1(alone.lidar_bev[3][occupied] * math.log1p(128))
+    points = [np.expm1(r.lidar_bev[3][occupied] * math.log1p(128)) for r in (both, alone)]
+    ratio = points[0] / points[1]
     assert np.median(ratio) == pytest.approx(2.0, abs=0.05)
     pipeline.reset()
     fresh = pipeline.run(second, None, Motion(np.eye(4), step))

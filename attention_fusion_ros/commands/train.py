@@ -1,16 +1,19 @@
-"""`train`: the network on simulated scenes. Resumable: the same command goes on where it stopped."""
+"""`train`: the network on simulated scenes and on recordings. Resumable: the same command goes on where it stopped."""
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.direction import Calibration
 
 EXAMPLES = """  train --config config/train.yaml --out runs/first
+  train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
   train --out runs/quick -s scenes=500 -s steps=300 -s batch=16
   torchrun --nproc-per-node 2 -m attention_fusion_ros train --out runs/two -s scenes=500 -s steps=300"""
 
@@ -25,7 +28,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros/scenes'),
                         help='where simulated scenes are kept (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
-    parser.add_argument('--device', default='auto', help='auto, cpu or cuda (default: %(default)s)')
+    parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '
+                        'driven path (needs odometry); -s scenes=0 for recordings alone')
+    parser.add_argument('--every', type=int, default=1, help='use only each n-th recorded sweep')
+    parser.add_argument('--start-from', default='', metavar='CHECKPOINT',
+                        help="weights to start from: 'shipped' or a path; random when left out")
+    cli.add_parameter_options(parser)
     parser.add_argument('--scenes-only', action='store_true', help='make the scenes and stop')
     options = parser.parse_args(argv)
     return cli.run(lambda: train(options))
@@ -35,52 +43,85 @@ def train(options) -> int:
     """Make the scenes, train, calibrate, write `checkpoint.safetensors`. Raises ConfigurationError."""
     import torch.distributed as dist
 
-    from attention_fusion_ros.bev.grid import Grid
+    from attention_fusion_ros.network import checkpoint as checkpoints
     from attention_fusion_ros.training import config as configs
-    from attention_fusion_ros.training.dataset import SimulatedDataset
-    from attention_fusion_ros.training.scenes import SceneStore, write_shards
+    from attention_fusion_ros.training.dataset import Mixed
     from attention_fusion_ros.training.trainer import Process, Trainer
     from attention_fusion_ros.training.validate import calibrate, figures, predict
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     overrides = dict(text.split('=', 1) for text in options.settings)
     config = configs.load(options.config, {k: yaml.safe_load(v) for k, v in overrides.items()})
-    process = Process.from_environment(options.device)
-    grid = Grid(config.network.extent, config.network.cells)
-    cache = options.cache.expanduser()
-    stores = []
-    for first, count in ((config.first_seed, config.scenes),
-                         (config.validation_first_seed, config.validation_scenes)):
-        if process.rank == 0:
-            write_shards(first, count, cache, grid, config.network.lookahead, options.workers)
-        if process.world > 1:
-            dist.barrier()
-        stores.append(SceneStore(write_shards(first, count, cache, grid, config.network.lookahead, 1)))
-    print(f'{len(stores[0])} scenes to train on, {len(stores[1])} held back')
+    process = Process.from_environment(options.device or 'auto')
+    start = None
+    if options.start_from:
+        start = checkpoints.resolve('' if options.start_from == 'shipped' else options.start_from, False)
+        config = replace(config, network=start.network.config)
+    sources, held_back = _simulated(config, options, process)
     if options.scenes_only:
         return 0
-    held_back = SimulatedDataset(stores[1], grid, config.network.bins, seed=5, augment=False)
+    if options.bags:
+        sources.append(_recorded(config, options))
+    dataset = sources[0] if len(sources) == 1 else Mixed(sources)
     options.out.mkdir(parents=True, exist_ok=True)
     board = _board(options.out) if process.rank == 0 else None
-    trainer = Trainer(config, SimulatedDataset(stores[0], grid, config.network.bins, config.seed), options.out, process)
+    trainer = Trainer(config, dataset, options.out, process, start.network if start else None)
 
     def validate(network) -> dict[str, float]:
         predictions = predict(network, held_back, process.device)
         return figures(predictions, calibrate(predictions))
 
-    trainer.train(validate, board)
+    trainer.train(validate if held_back else None, board)
     if process.rank == 0:
-        predictions = predict(trainer.average, held_back, process.device)
-        calibration = calibrate(predictions)
-        result = figures(predictions, calibration)
+        calibration, result = start.calibration if start else Calibration(), {}
+        if held_back:
+            predictions = predict(trainer.average, held_back, process.device)
+            calibration = calibrate(predictions)
+            result = figures(predictions, calibration)
         trainer.export(options.out / 'checkpoint.safetensors', calibration,
-                       {'scenes': len(stores[0]), 'validation': result})
+                       {'samples': len(dataset), 'validation': result})
         (options.out / 'history.json').write_text(json.dumps(trainer.history + [{'step': trainer.step, **result}],
                                                              indent=1))
         print(f'{options.out / "checkpoint.safetensors"}: ' + ', '.join(f'{k} {v:.3f}' for k, v in result.items()))
     if process.world > 1:
         dist.destroy_process_group()
     return 0
+
+
+def _simulated(config, options, process):
+    """([data set to train on], held-back data set or None) of simulated scenes, made where they are missing."""
+    import torch.distributed as dist
+
+    from attention_fusion_ros.bev.grid import Grid
+    from attention_fusion_ros.training.dataset import SimulatedDataset
+    from attention_fusion_ros.training.scenes import SceneStore, write_shards
+
+    grid = Grid(config.network.extent, config.network.cells)
+    stores = []
+    for first, count in ((config.first_seed, config.scenes),
+                         (config.validation_first_seed, config.validation_scenes)):
+        arguments = first, count, options.cache.expanduser(), grid, config.network.lookahead
+        if process.rank == 0:
+            write_shards(*arguments, options.workers)
+        if process.world > 1:
+            dist.barrier()
+        stores.append(SceneStore(write_shards(*arguments, 1)))
+    print(f'simulated scenes: {len(stores[0])} to train on, {len(stores[1])} held back')
+    train_set = SimulatedDataset(stores[0], grid, config.network.bins, config.seed)
+    held_back = SimulatedDataset(stores[1], grid, config.network.bins, seed=5, augment=False)
+    return [train_set] if len(stores[0]) else [], held_back if len(stores[1]) else None
+
+
+def _recorded(config, options):
+    """Data set of the recordings below --bags."""
+    from attention_fusion_ros.bev.grid import Grid
+    from attention_fusion_ros.training.recordings import RecordedDataset, read_recordings
+
+    grid = Grid(config.network.extent, config.network.cells)
+    node = cli.node_config(options)
+    scenes = read_recordings(options.bags, node, grid, config.network.lookahead, options.every)
+    print(f'recorded sweeps: {len(scenes)}, labelled by the driven path')
+    return RecordedDataset(scenes, node, grid, config.network.bins, config.seed)
 
 
 def _board(folder: Path):

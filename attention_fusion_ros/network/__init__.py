@@ -1,0 +1,1 @@
+"""The fusion network, its settings and its checkpoints."""

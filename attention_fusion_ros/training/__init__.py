@@ -1,0 +1,1 @@
+"""Training on simulated scenes and on recordings."""

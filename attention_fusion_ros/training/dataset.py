@@ -37,7 +37,7 @@ class Batch:
 
 
 class SimulatedDataset(Dataset):
-    """Item i -> a dictionary of arrays. `epoch` changes what is drawn at random; the same epoch gives the same items."""
+    """Item i -> a dictionary of arrays. `epoch` changes what is drawn at random, nothing else does."""
 
     def __init__(self, store: SceneStore, grid: Grid, bins: int, seed: int, augment: bool = True):
         self.store, self.grid, self.bins, self.seed, self.augment = store, grid, bins, seed, augment
@@ -60,11 +60,11 @@ class SimulatedDataset(Dataset):
         map_layers = turn_grid(map_layers, 0, mirror)
         masks = turn_grid(masks, quarter, mirror).astype(np.float32) / 255
         truth = info.truths[quarter][int(state.route and state.present)]
+        direction = turn_angles([truth.direction], mirror)[0] if truth.direction else (np.nan, np.nan)
         return dict(lidar=features, map_image=map_layers, masks=masks,
                     visible=_block_mean(features[3] > 0),
                     branches=pad_branches(turn_angles(truth.branches, mirror)),
-                    direction=np.array(turn_angles([truth.direction], mirror)[0] if truth.direction else (np.nan, np.nan),
-                                       np.float32),
+                    direction=np.array(direction, np.float32),
                     direction_known=np.array(True), known=np.ones(self.bins, bool),
                     with_map=np.array(bool((map_layers[0] > 0.2).any())), route=np.array(state.route and state.present))
 
@@ -81,6 +81,24 @@ class SimulatedDataset(Dataset):
                                                 route=state.route)
         layers[2] = 1.0
         return layers
+
+
+class Mixed(Dataset):
+    """Several data sets one after the other; the epoch is passed on."""
+
+    def __init__(self, parts: list):
+        self.parts, self.epoch = parts, 0
+
+    def __len__(self) -> int:
+        return sum(len(p) for p in self.parts)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        for part in self.parts:
+            if i < len(part):
+                part.epoch = self.epoch
+                return part[i]
+            i -= len(part)
+        raise IndexError(i)
 
 
 def draw_error(rng: np.random.Generator, state: MapState):

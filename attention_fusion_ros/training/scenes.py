@@ -19,18 +19,20 @@ import torch
 from tqdm import tqdm
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.lidar import CHANNELS, lidar_bev
+from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.contracts import InputError
 from attention_fusion_ros.simulation.generate import generate_world
 from attention_fusion_ros.simulation.lidar import random_lidar
 from attention_fusion_ros.simulation.masks import masks
-from attention_fusion_ros.simulation.scan import scan_pair
+from attention_fusion_ros.simulation.scan import scan, scan_pair
 from attention_fusion_ros.simulation.truth import Truth, truth
 from attention_fusion_ros.simulation.world import Road, World
 
 QUANTUM = 1.5 / 127  # features are stored in steps of this; 5 mm of height near the ground
 MASKS = ('road', 'roadside', 'vehicle')
 MASK_STRIDE = 4  # masks are stored at a quarter of the grid's resolution, as shares 0..255
+EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
+MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only
 FULL_TURN = 4  # quarter turns, the rotations a grid allows without interpolation
 
 
@@ -61,22 +63,27 @@ def quantise(features: np.ndarray) -> np.ndarray:
 
 def make_scene(seed: int, grid: Grid, lookahead: float, scene_class: str | None = None,
                ) -> list[tuple[np.ndarray, np.ndarray, SceneInfo]]:
-    """One seed -> [(features, masks, info)]: the scene with vehicles and, every third time, without them too.
+    """One seed -> [(features, masks, info)]: the scene with vehicles and, now and then, without them too.
 
     The empty list when the vehicle's road gives no branch (nothing to learn) or the sweep no point.
     """
     rng = np.random.default_rng([seed, 77])
     world = generate_world(seed, scene_class)
-    lidar = random_lidar(rng)
+    lidar = random_lidar(rng, MAX_RAYS)
     x, y, yaw = world.pose
     # Turning the scene by a quarter to the left is the vehicle turning to the right.
     truths = tuple(tuple(truth(world, (x, y, yaw - k * math.pi / 2), lookahead, route=drawn) for drawn in (False, True))
                    for k in range(FULL_TURN))
     if not truths[0][0].branches:
         return []
-    with_cloud, without_cloud, T_base_sensor = scan_pair(world, world.pose, lidar, int(rng.integers(2 ** 31)))
+    luck = int(rng.integers(2 ** 31))
+    if world.vehicles and seed % EMPTY_EVERY == 0:
+        with_cloud, without_cloud, T_base_sensor = scan_pair(world, world.pose, lidar, luck)
+        kinds = [(with_cloud, True), (without_cloud, False)]
+    else:
+        cloud, T_base_sensor = scan(world, world.pose, lidar, luck)
+        kinds = [(cloud, True)]
     info = SceneInfo(seed, world.scene_class, lidar.name, True, world.pose, _near_roads(world), world.route, truths)
-    kinds = [(with_cloud, True)] + ([(without_cloud, False)] if world.vehicles and seed % 3 == 0 else [])
     scenes = []
     for cloud, with_vehicles in kinds:
         T = torch.as_tensor(T_base_sensor, dtype=torch.float32)
@@ -155,5 +162,3 @@ class SceneStore:
         lidar, mask, infos = self._shards[shard]
         return np.asarray(lidar[row]), np.asarray(mask[row]), infos[row]
 
-
-assert len(CHANNELS) == 5, 'stored shards hold five channels'
