@@ -13,7 +13,8 @@ from collections import defaultdict
 import numpy as np
 
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
+if os.environ.get('ROS_DISTRO') == 'humble':
+    os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same, as it was called then
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray

@@ -1,0 +1,216 @@
+"""Parts of the node that need no graph: the worker's mailbox, the wait for companions, rates, the report."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+
+from builtin_interfaces.msg import Time  # noqa: E402
+
+from attention_fusion_ros.config import from_flat  # noqa: E402
+from attention_fusion_ros.contracts import InputError  # noqa: E402
+from attention_fusion_ros.ros.companions import MISSES, Companions  # noqa: E402
+from attention_fusion_ros.ros.diagnostics import MAP_REASONS, Report, Situation, Topic  # noqa: E402
+from attention_fusion_ros.ros.health import ASPECTS, Health, Outcome, Rate  # noqa: E402
+from attention_fusion_ros.ros.worker import Worker  # noqa: E402
+
+
+class Ticks:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+# -- worker -----------------------------------------------------------------------------------------------------------
+
+def test_worker_processes_the_newest_and_counts_the_rest():
+    done, overruns, gate, entered = [], [], threading.Event(), threading.Event()
+
+    def work(item):
+        entered.set()
+        gate.wait(30.0)
+        done.append(item)
+
+    worker = Worker(work, lambda: overruns.append(1))
+    worker.put('too early')
+    worker.open()
+    worker.put(0)
+    assert entered.wait(30.0)
+    for i in range(1, 6):
+        worker.put(i)
+    gate.set()
+    end = time.monotonic() + 30.0
+    while len(done) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert done == [0, 5] and len(overruns) == 4
+    worker.close()
+    worker.close()
+    worker.put(6)
+    assert done == [0, 5]
+
+
+# -- companions -------------------------------------------------------------------------------------------------------
+
+def test_companions_that_are_there_cost_no_time():
+    companions = Companions('map', 'odometry')
+    companions.arrived('map', 100)
+    companions.arrived('odometry', 100)
+    assert companions.wait(100, patience=10.0) < 5.0
+
+
+def test_companions_are_waited_for_until_they_come():
+    companions = Companions('map')
+    companions.arrived('map', 90)
+    threading.Timer(0.1, lambda: companions.arrived('map', 100)).start()
+    waited = companions.wait(100, patience=30.0)
+    assert 0.05 < waited < 15.0
+
+
+def test_topics_that_are_stamped_otherwise_are_no_longer_waited_for():
+    companions = Companions('map')
+    for i in range(MISSES):
+        companions.arrived('map', 100 * i + 50)
+        assert companions.wait(100 * (i + 1), patience=0.01) >= 0.01
+    assert companions.wait(100 * (MISSES + 1), patience=10.0) < 5.0
+    # ... until one carries the stamp of a sweep, even if it is late
+    companions.arrived('map', 100 * (MISSES + 1))
+    assert companions.wait(100 * (MISSES + 2), patience=0.01) >= 0.01
+
+
+def test_a_later_stamp_ends_the_wait():
+    companions = Companions('odometry')
+    companions.arrived('odometry', 150)
+    assert companions.wait(100, patience=10.0) < 5.0
+
+
+def test_after_a_jump_back_the_old_stamps_say_nothing():
+    companions = Companions('map')
+    companions.arrived('map', 1000)
+    companions.arrived('map', 10)
+    assert companions.wait(20, patience=0.05) >= 0.05
+
+
+# -- health and report ------------------------------------------------------------------------------------------------
+
+def test_rate_is_of_the_last_seconds():
+    clock = Ticks()
+    rate = Rate(clock)
+    assert rate.per_second() == 0.0
+    for _ in range(100):
+        clock.now += 0.1
+        rate.tick()
+    assert rate.per_second() == pytest.approx(10.0)
+    clock.now += 60.0
+    assert rate.per_second() == 0.0 and rate.count == 100
+
+
+def test_warnings_are_logged_once_in_a_while():
+    clock = Ticks()
+    health = Health(clock)
+    assert health.log_due('a', 5.0) and not health.log_due('a', 5.0) and health.log_due('b', 5.0)
+    clock.now += 5.1
+    assert health.log_due('a', 5.0)
+
+
+class FakeEngine:
+    device, checkpoint_name, trained, restarts, device_note = 'cuda:0', 'roads', True, 0, ''
+
+
+@pytest.fixture
+def running():
+    """A node that has been running well: (clock, health, situation)."""
+    clock = Ticks()
+    health = Health(clock)
+    health.activated(True)
+    for _ in range(20):
+        clock.now += 0.1
+        health.received('input cloud')
+        health.received('map image')
+        health.received('odometry')
+        health.results.tick()
+        health.latencies.append(50.0)
+    health.last = Outcome('fused', '', '', 2, {'total': 50.0}, 0.1)
+    situation = Situation('active', from_flat({}), '', FakeEngine(), {
+        'input cloud': Topic('/lidar', 1), 'map image': Topic('/map', 1), 'odometry': Topic('/odom', 1)}, (), 0.1, 0.1)
+    return clock, health, situation
+
+
+def report(running):
+    clock, health, situation = running
+    message = Report(health, situation, clock).message(Time(), 'attention_fusion')
+    assert [s.name for s in message.status] == [f'attention_fusion: {a}' for a in ASPECTS]
+    return {s.name.removeprefix('attention_fusion: '): s for s in message.status}
+
+
+def test_all_is_well(running):
+    assert {a: (s.level, s.message) for a, s in report(running).items() if s.level != s.OK} == {}
+    text = {v.key: v.value for v in report(running)['output'].values}
+    assert text['rate_hz'] == '10.000' and text['total_p95_ms'] == '50.000' and text['mode'] == 'fused'
+
+
+def test_a_driver_that_stops(running):
+    running[0].now += 10.0
+    told = report(running)
+    assert told['input cloud'].level == told['input cloud'].ERROR
+    assert '/lidar' in told['input cloud'].message and '10 s' in told['input cloud'].message
+    assert told['output'].level == told['output'].ERROR
+    assert told['odometry'].level == told['odometry'].WARN and 'Remedy' in told['odometry'].message
+
+
+@pytest.mark.parametrize('reason', [*MAP_REASONS, 'something_new'])
+def test_every_reason_for_lidar_only_is_explained(running, reason):
+    running[1].last = Outcome('lidar_only', reason, '', 2, {'total': 50.0}, None)
+    status = report(running)['map image']
+    assert status.level == status.WARN and reason in status.message
+    assert 'Remedy' in status.message or reason == 'something_new'
+
+
+def test_a_single_bad_sweep_is_a_warning_and_nothing_but_bad_ones_an_error(running):
+    clock, health, _ = running
+    health.sweep_dropped(InputError('truncated_data', 'half of it.', 'look at the cable.'))
+    status = report(running)['input cloud']
+    assert status.level == status.WARN and 'look at the cable' in status.message
+    clock.now += 3.5
+    health.received('input cloud')
+    health.sweep_dropped(InputError('truncated_data', 'half of it.', 'look at the cable.'))
+    status = report(running)['input cloud']
+    assert status.level == status.ERROR and {v.key: v.value for v in status.values}['dropped.truncated_data'] == '2'
+    clock.now += 3.5
+    for _ in range(5):
+        health.received('input cloud')
+        health.results.tick()
+    assert report(running)['input cloud'].level == status.OK
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'trained': False}, 'UNTRAINED'),
+    ({'device': 'cpu', 'device_note': 'no CUDA device is available'}, 'no CUDA device'),
+])
+def test_what_is_odd_about_the_network_is_a_warning(running, changes, words):
+    running[2].engine = type('Engine', (FakeEngine,), changes)()
+    status = report(running)['network']
+    assert status.level == status.WARN and words in status.message and 'Remedy' in status.message
+
+
+def test_accumulating_without_odometry(running):
+    _, health, situation = running
+    situation.config = from_flat({'cloud.accumulate': 3})
+    health.aspects['odometry'].received.count, health.aspects['odometry'].received.last = 0, None
+    status = report(running)['odometry']
+    assert status.level == status.WARN and 'cloud.accumulate 3' in status.message and '/odom' in status.message
+
+
+def test_states_other_than_active():
+    health = Health(Ticks())
+    told = report((health._clock, health, Situation('unconfigured')))
+    assert told['network'].level == told['network'].WARN and 'configure' in told['network'].message
+    told = report((health._clock, health, Situation('unconfigured', error='no such checkpoint')))
+    assert told['network'].level == told['network'].ERROR and 'no such checkpoint' in told['network'].message
