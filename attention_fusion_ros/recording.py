@@ -130,7 +130,7 @@ class Recording:
         try:
             return self._reader.deserialize(raw.data, raw.type)
         except Exception as error:  # damaged CDR shows as AssertionError, struct.error, ValueError, ...
-            raise InputError('undecodable_message', f'A message of {raw.topic} ({raw.type}) cannot be decoded: {error!r}.',
+            raise InputError('undecodable_message', f'A {raw.type} of {raw.topic} cannot be decoded: {error!r}.',
                              'Record again, or cut the damaged part out of the recording.') from error
 
     def input_topics(self, pointcloud: str = '', map_image: str = '', odometry: str = '') -> InputTopics:

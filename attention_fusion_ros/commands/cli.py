@@ -27,7 +27,7 @@ def add_parameter_options(to: argparse.ArgumentParser) -> None:
     to.add_argument('--params', type=Path, metavar='FILE', help='parameter file of the node (YAML)')
     to.add_argument('-p', dest='overrides', action='append', default=[], metavar='NAME:=VALUE',
                     help='set one parameter, for example map.resolution:=0.5; may be repeated, wins over --params')
-    to.add_argument('--device', default='', help="auto, cpu or cuda[:i] (short for -p device:=...)")
+    to.add_argument('--device', default='', help='auto, cpu or cuda[:i] (short for -p device:=...)')
 
 
 def node_config(options: argparse.Namespace, defaults: dict[str, Any] | None = None) -> NodeConfig:

@@ -7,12 +7,12 @@ import sys
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.recording import Recording
 
-EXAMPLES = '''\
+EXAMPLES = """\
   play recording/                                            everything, once, at the recorded pace
   play recording/ --loop --rate 2 --wait                     for ever, twice as fast, once somebody listens
   play recording/ --topics /lidar/points /map_image --clock
   play recording/ --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
-'''
+"""
 NO_LIMIT = 10.0**9  # s
 
 
@@ -46,6 +46,7 @@ def play(options, ros_arguments: list[str]) -> int:
     """Play the recording as the options say."""
     import rclpy
     from rclpy.executors import ExternalShutdownException
+
     from attention_fusion_ros.ros.player import Player, playable
     with Recording(options.bag) as recording:
         topics, complaints = playable(recording, options.topics)

@@ -29,11 +29,11 @@ from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, summarise, write_branches, write_directions
 from attention_fusion_ros.report.run_report import Picture, Table, describe, write_report
 
-EXAMPLES = '''\
+EXAMPLES = """\
   replay recording/ --out out/replay
   replay drive.mcap --out out/replay --pointcloud /lidar/points --map-image /map_image -p map.resolution:=0.5
   replay recording/ --out out/no_map --map-image none --limit 100 --device cpu
-'''
+"""
 # The node waits as long for the map image and the odometry of a sweep (ros/companions.py); in a recording they may
 # stand that far behind it.
 PATIENCE_NS = 50_000_000
@@ -162,7 +162,7 @@ def replay(options: argparse.Namespace) -> int:
         print(f'  {reason}: {message}')
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
-    print(f"written to {options.out}: directions.csv, branches.csv, report.html, report.png")
+    print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png')
     return 0 if summary.results and not broken else 1
 
 
@@ -200,8 +200,8 @@ def _write(folder: Path, run: Replay, config: NodeConfig, name: str, topics: Inp
                if _value(config, p.name) != p.default]
     if changed:
         tables.append(Table('Parameters that differ from their default', ('parameter', 'value', 'default'), changed))
-    write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics.pointcloud}', records, pictures, tables,
-                 warnings, LEGEND)
+    write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics.pointcloud}', records, pictures,
+                 tables, warnings, LEGEND)
 
 
 def _value(config: NodeConfig, dotted: str) -> Any:

@@ -1,0 +1,1 @@
+"""What a run looks like: records, plots, contact sheets, and a page that shows them."""

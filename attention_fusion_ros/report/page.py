@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-STYLE = '''
+STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#212529;max-width:1240px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin:0 0 .2rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}p.lead{color:#868e96;margin:0 0 1rem}
 p.warning{background:#fff3bf;border-left:4px solid #f59f00;padding:.5rem .8rem}
@@ -18,7 +18,7 @@ border-bottom:1px solid #e9ecef}th{font-weight:600;border-bottom:2px solid #ced4
 img{max-width:100%;height:auto;display:block;margin:.4rem 0}figure{margin:0 0 1.2rem}
 figcaption{color:#495057;font-size:.9rem}pre{background:#f8f9fa;padding:.7rem;overflow-x:auto}
 .scroll{overflow-x:auto}
-'''
+"""
 
 
 class Page:
@@ -63,8 +63,8 @@ class Page:
 
     def _figure(self, kind: str, data: bytes, caption: str) -> None:
         text = html.escape(caption)
-        self._parts.append(f'<figure><img alt="{text}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
-                           f'<figcaption>{text}</figcaption></figure>')
+        source = f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
+        self._parts.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
 
     def render(self) -> str:
         """The whole document."""

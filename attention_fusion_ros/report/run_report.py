@@ -80,5 +80,5 @@ def describe(record: SweepRecord, first_stamp_ns: int) -> str:
 def _direction(direction: Branch | None, reason: str) -> str:
     if direction is None:
         return f'no direction ({reason})'
-    return (f'direction {math.degrees(direction.bearing):+.1f} deg, heading {math.degrees(direction.heading):+.1f} deg, '
-            f'p {direction.probability:.2f}')
+    return (f'direction {math.degrees(direction.bearing):+.1f} deg, heading '
+            f'{math.degrees(direction.heading):+.1f} deg, p {direction.probability:.2f}')

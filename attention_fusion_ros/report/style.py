@@ -20,9 +20,11 @@ INK = '#212529'
 FAINT = '#868e96'
 
 SETTINGS = {
-    'font.family': 'DejaVu Sans', 'font.size': 9.5, 'text.color': INK, 'axes.labelcolor': INK, 'axes.edgecolor': '#ced4da',
+    'font.family': 'DejaVu Sans', 'font.size': 9.5, 'text.color': INK, 'axes.labelcolor': INK,
+    'axes.edgecolor': '#ced4da',
     'axes.titlesize': 10.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left', 'axes.spines.top': False,
-    'axes.spines.right': False, 'axes.grid': True, 'grid.color': '#e9ecef', 'grid.linewidth': 0.8, 'axes.axisbelow': True,
+    'axes.spines.right': False, 'axes.grid': True, 'grid.color': '#e9ecef', 'grid.linewidth': 0.8,
+    'axes.axisbelow': True,
     'xtick.color': FAINT, 'ytick.color': FAINT, 'legend.frameon': False, 'legend.fontsize': 8.5,
     'figure.facecolor': 'white', 'lines.linewidth': 1.6}
 

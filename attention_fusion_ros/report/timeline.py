@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from attention_fusion_ros.report import style
-from attention_fusion_ros.report.records import STAGES, SweepRecord, Summary, summarise
+from attention_fusion_ros.report.records import STAGES, Summary, SweepRecord, summarise
 
 COLUMNS_MAX = 1200  # of the waterfall: longer runs are thinned
+FLAT = 8.0  # times the uniform distribution: the least that is drawn as a full peak
 
 
 def timeline(records: Sequence[SweepRecord], title: str) -> Figure:
@@ -71,13 +72,16 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
     axes.set_xlim(-0.02 * span, 1.02 * span)
     handles = axes.get_legend_handles_labels()[0]
     if handles:
-        axes.legend(handles=[Patch(color='#adb5bd', label='distribution'), *handles], loc='lower right', ncols=4, bbox_to_anchor=(1.0, 0.99))
+        shade = Patch(color='#adb5bd', label='distribution')
+        axes.legend(handles=[shade, *handles], loc='lower right', ncols=4, bbox_to_anchor=(1.0, 0.99))
 
 
 def _waterfall(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, known: list[int]) -> None:
     """The distribution of each sweep as a column of shade, from half way to its neighbours."""
     known = known[::max(1, len(known) // COLUMNS_MAX)]
-    shade = np.sqrt(np.stack([records[i].distribution / records[i].distribution.max() for i in known], axis=1))
+    probability = np.stack([records[i].distribution for i in known], axis=1)
+    # Each sweep up to its own peak, but a flat one (the network does not know) stays pale.
+    shade = np.sqrt(probability / np.maximum(probability.max(axis=0), FLAT / len(probability)))
     times = seconds[known]
     if len(times) == 1:
         edges = np.array([times[0] - 0.05, times[0] + 0.05])
@@ -147,7 +151,7 @@ def _headings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
     else:
         axes.text(0.5, 0.5, 'no direction', transform=axes.transAxes, ha='center', color=style.FAINT)
     axes.set_aspect('equal', adjustable='box')
-    axes.set(xlabel='bearing of the direction [deg]', ylabel='its heading [deg]', title='Direction: bearing and heading')
+    axes.set(xlabel='bearing of the direction [deg]', ylabel='its heading [deg]', title='Bearing and heading')
 
 
 def _counts(axes: Axes, summary: Summary) -> None:
