@@ -44,34 +44,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def play(options, ros_arguments: list[str]) -> int:
     """Play the recording as the options say."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException
-
     from attention_fusion_ros.ros.player import Player, playable
+    from attention_fusion_ros.ros.session import Session
     with Recording(options.bag) as recording:
         topics, complaints = playable(recording, options.topics)
         for complaint in complaints:
             print(complaint, file=sys.stderr)
-        rclpy.init(args=ros_arguments)
-        try:
-            node = rclpy.create_node('attention_fusion_player', start_parameter_services=False)
-            player = Player(node, recording, topics, options.rate, options.clock)
+        with Session('attention_fusion_player', ros_arguments, spin=False) as session:
+            player = Player(session.node, recording, topics, options.rate, options.clock)
             player.publish_static_transforms()
-            if options.wait and not _wait(player, options.wait, rclpy.ok):
+            if options.wait and not _wait(player, options.wait, session.ok):
                 print(f'error: nobody subscribed to the point clouds within {options.wait:g} s. Remedy: start the node '
                       "first, and compare 'ros2 topic info -v' of both sides.", file=sys.stderr)
                 return 1
-            while rclpy.ok():
+            while session.ok():
                 with cli.progress(total=player.message_count, unit=' messages', desc=recording.path.name,
                                   disable=options.quiet) as progress:
-                    player.play_once(rclpy.ok, lambda raw: progress.update())
+                    player.play_once(session.ok, lambda raw, progress=progress: progress.update())
                 if not options.loop:
+                    player.flush()
                     break
-            player.flush()
-        except ExternalShutdownException:
-            return 0
-        finally:
-            rclpy.try_shutdown()
     return 0
 
 

@@ -1,0 +1,132 @@
+"""Listens to the outputs of the fusion node and puts together what belongs to one sweep, by stamp."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.node import Node
+from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs_py.point_cloud2 import read_points_numpy
+from std_msgs.msg import Float32MultiArray
+
+from attention_fusion_ros.contracts import Branch
+
+SCORED = ('bearing', 'heading', 'probability', 'bearing_std')
+
+
+@dataclass
+class Answer:
+    """What the node said about one sweep."""
+
+    stamp_ns: int
+    direction: tuple[float, float] | None = None  # bearing, heading; rad
+    branches: tuple[Branch, ...] | None = None  # None until they came
+    picture: np.ndarray | None = None  # (H, W, 3) uint8 bgr
+    map_share: float | None = None
+    direction_at: float | None = None  # time.monotonic() of arrival
+    branches_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """A diagnostic status at WARN or ERROR."""
+
+    level: int
+    name: str
+    message: str
+
+
+@dataclass
+class Collected:
+    """Everything heard so far."""
+
+    answers: dict[int, Answer] = field(default_factory=dict)
+    complaints: dict[Complaint, int] = field(default_factory=dict)  # -> how often
+
+
+class Collector:
+    """Subscribes below `name`. pictures: also take every heatmap picture (the node computes it only for listeners).
+
+    keep: the most answers to remember, 0 for all.
+    """
+
+    def __init__(self, node: Node, name: str = '/attention_fusion', pictures: bool = False, shares: bool = True,
+                 keep: int = 0):
+        self._lock = threading.Lock()
+        self._collected = Collected()
+        self._keep = keep
+        self._newest: Answer | None = None
+        node.create_subscription(PoseWithCovarianceStamped, f'{name}/direction', self._on_direction, 20)
+        node.create_subscription(PointCloud2, f'{name}/branches/scored', self._on_branches, 20)
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 20)
+        if shares:
+            node.create_subscription(Float32MultiArray, f'{name}/heatmap/channels', self._on_channels, 20)
+        if pictures:
+            node.create_subscription(Image, f'{name}/heatmap/image', self._on_picture, 5)
+
+    def answers(self) -> list[Answer]:
+        """All answers by stamp."""
+        with self._lock:
+            return sorted(self._collected.answers.values(), key=lambda a: a.stamp_ns)
+
+    def answer(self, stamp_ns: int) -> Answer | None:
+        """The answer to one sweep, None while there is none."""
+        with self._lock:
+            return self._collected.answers.get(stamp_ns)
+
+    def complaints(self) -> dict[Complaint, int]:
+        """WARN and ERROR statuses of /diagnostics, and how often each came."""
+        with self._lock:
+            return dict(self._collected.complaints)
+
+    def _of(self, header) -> Answer:
+        stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
+        answers = self._collected.answers
+        if stamp_ns not in answers:
+            answers[stamp_ns] = Answer(stamp_ns)
+            if self._keep and len(answers) > self._keep:
+                del answers[next(iter(answers))]
+        return answers[stamp_ns]
+
+    def _on_direction(self, message: PoseWithCovarianceStamped) -> None:
+        now = time.monotonic()
+        p, q = message.pose.pose.position, message.pose.pose.orientation
+        with self._lock:
+            answer = self._of(message.header)
+            answer.direction = math.atan2(p.y, p.x), 2 * math.atan2(q.z, q.w)
+            answer.direction_at = now
+
+    def _on_branches(self, message: PointCloud2) -> None:
+        now = time.monotonic()
+        rows = read_points_numpy(message, SCORED) if message.width else ()
+        with self._lock:
+            answer = self._of(message.header)
+            answer.branches = tuple(Branch(*map(float, row), math.nan) for row in rows)
+            answer.branches_at = now
+            self._newest = answer
+
+    def _on_channels(self, message: Float32MultiArray) -> None:
+        # The type has no header; it is sent right after the branches of the same sweep.
+        with self._lock:
+            if self._newest is not None and len(message.data) > 1:
+                self._newest.map_share = float(message.data[1])
+
+    def _on_picture(self, message: Image) -> None:
+        image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+        image = image[:, :3 * message.width].reshape(message.height, message.width, 3)
+        with self._lock:
+            self._of(message.header).picture = image.copy()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        with self._lock:
+            for status in message.status:
+                level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
+                if level:
+                    key = Complaint(level, status.name, status.message)
+                    self._collected.complaints[key] = self._collected.complaints.get(key, 0) + 1

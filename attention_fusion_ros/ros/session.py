@@ -1,0 +1,49 @@
+"""A node of one's own on the ROS graph, for commands that talk to the graph without being the fusion node."""
+
+from __future__ import annotations
+
+import threading
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+
+class Session:
+    """A context, a node in it, and by choice a thread that serves its callbacks. Use as a context manager.
+
+    arguments: the command line with its `--ros-args`, or None. domain_id: None for that of the environment.
+    """
+
+    def __init__(self, name: str, arguments: list[str] | None = None, domain_id: int | None = None, spin: bool = True):
+        self.context = Context()
+        rclpy.init(args=arguments, context=self.context, domain_id=domain_id)
+        self.node = rclpy.create_node(name, context=self.context, start_parameter_services=False)
+        self._thread: threading.Thread | None = None
+        if spin:
+            self._executor = SingleThreadedExecutor(context=self.context)
+            self._executor.add_node(self.node)
+            self._thread = threading.Thread(target=self._spin, name='ros', daemon=True)
+            self._thread.start()
+
+    def ok(self) -> bool:
+        """False once the context was shut down, by a signal for example."""
+        return self.context.ok()
+
+    def close(self) -> None:
+        """Leave the graph. May be repeated."""
+        self.context.try_shutdown()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except (ExternalShutdownException, KeyboardInterrupt):
+            pass
