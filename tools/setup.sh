@@ -75,7 +75,14 @@ else
 fi
 if has rclpy; then
     has sensor_msgs_py || pip --no-deps --no-build-isolation ./tools/sensor_msgs_py
-    has tf2_msgs || run tools/build_tf2_msgs.py
+    if [[ $where == .venv ]]; then
+        has tf2_msgs || run tools/build_tf2_msgs.py ||
+            say 'tf2_msgs cannot be built (apt install g++): /tf is not listened to, set use_tf to false'
+    else
+        for package in tf2_msgs tf2_ros launch_ros cv_bridge; do
+            has $package || say "missing: sudo apt install ros-$ROS_DISTRO-${package//_/-}"
+        done
+    fi
 fi
 pip --no-deps --no-build-isolation --editable .
 echo "$stamp" >"$where/setup.stamp"
