@@ -27,8 +27,10 @@ CASES = {name: (name, OPTIONS.get(name, {})) for name in MECHANISMS} | {
 #     ATTENTION_TEST_BACKEND=inductor python -m pytest test/test_attention_deploy.py -k compile
 COMPILED_TO_CODE = ('se', 'cbam')
 
-needs_onnx = pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in ('onnx', 'onnxscript', 'onnxruntime')),
-                                reason='pip install onnx onnxscript onnxruntime')
+HAS_ONNX = all(importlib.util.find_spec(m) for m in ('onnx', 'onnxscript', 'onnxruntime'))
+HAS_EXPORTER = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
+needs_onnx = pytest.mark.skipif(not (HAS_ONNX and HAS_EXPORTER),
+                                reason='needs torch >= 2.6 and pip install onnx onnxscript onnxruntime')
 
 
 def case(name: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:

@@ -128,3 +128,12 @@ def test_gradients_reach_features_history_and_moves():
     x, history = image(1, 2, 4, 5).requires_grad_(), image(1, 2, 2, 4, 5, seed=1).requires_grad_()
     moves = moves_of([geometry.se2(0.21, -0.13, 0.05), geometry.se2(0.1, 0.07, 0.0), np.eye(3)])
     assert torch.autograd.gradcheck(lambda a, b: temporal(a, b, moves)[0], (x, history))
+
+
+def test_a_cell_seen_in_part_is_not_seen():
+    """Half a cell forward: the front row was half beyond the old grid."""
+    temporal = module()
+    views = image(1, 3, 16, 16)
+    moves = moves_of([geometry.se2(0.0, 0.0, 0.0), geometry.se2(0.5, 0.0, 0.0)])
+    _, seen = temporal.align(views, views[:, None], moves, None)
+    assert not seen[0, 0, 0].any() and seen[0, 0, 1:].all()

@@ -1,7 +1,7 @@
 """Hard attention by sampling: a policy decides where to look and is trained by its reward.
 
-Recurrent Models of Visual Attention, Mnih, Heess, Graves, Kavukcuoglu, NIPS 2014, https://arxiv.org/abs/1406.6247;
-gradient and baseline: REINFORCE, Williams, Machine Learning 8, 1992, https://doi.org/10.1007/BF00992696
+Recurrent Models of Visual Attention, Mnih, Heess, Graves, Kavukcuoglu, NIPS 2014. https://arxiv.org/abs/1406.6247
+Gradient and baseline: REINFORCE, Williams, Machine Learning 8, 1992. https://doi.org/10.1007/BF00992696
 """
 
 from __future__ import annotations
