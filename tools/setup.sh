@@ -23,7 +23,7 @@ if [[ ${1:-} == --where ]]; then
     exit
 fi
 
-say() { printf '\033[1m== %s\033[0m\n' "$*"; }
+say() { echo "== $*"; }
 
 find_python() {  # the first interpreter that is new enough; ROS's own when sourced
     local candidate
