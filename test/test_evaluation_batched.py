@@ -6,16 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from evaluation_network import lively_config
 
-from attention_fusion_ros.config import MapConfig, from_flat
+from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import InputError, MapImage, Motion, PointCloud
 from attention_fusion_ros.evaluation.batched import BatchedPipeline, Sample
 from attention_fusion_ros.evaluation.estimators import Inputs, PipelineEstimator
 from attention_fusion_ros.geometry import se3_from_quaternion
-
-# A low threshold, so that random weights answer with branches at all.
-CONFIG = from_flat({'checkpoint': 'untrained', 'allow_untrained': True, 'device': 'cpu', 'threads': 1,
-                    'branches.min_probability': 0.01, 'branches.min_direction_probability': 0.0})
 
 
 def inputs(seed: int) -> Inputs:
@@ -30,12 +27,13 @@ def inputs(seed: int) -> Inputs:
                   image, Motion(turned), layout)
 
 
-def test_batched_answers_equal_run():
-    pipeline = BatchedPipeline(CONFIG)
+def test_batched_answers_equal_run(tmp_path):
+    config = lively_config(tmp_path)
+    pipeline = BatchedPipeline(config)
     given = [inputs(k) for k in range(5)]
     samples = [Sample(i.cloud.stamp_ns, pipeline.lidar_features(i), pipeline.map_features(i)) for i in given]
     batched = pipeline.answer(samples, batch=3)
-    single = PipelineEstimator(BatchedPipeline(CONFIG), CONFIG)
+    single = PipelineEstimator(BatchedPipeline(config), config)
     assert [r.mode.value for r in batched] == ['fused', 'fused', 'lidar_only', 'lidar_only', 'fused']
     for one, result in zip(given, batched, strict=True):
         expected = single.result(one)
@@ -53,9 +51,10 @@ def test_batched_answers_equal_run():
         assert result.distribution == pytest.approx(expected.distribution, abs=1e-6)
 
 
-def test_a_refused_sweep_is_counted_and_answers_nothing():
+def test_a_refused_sweep_is_counted_and_answers_nothing(tmp_path):
+    config = lively_config(tmp_path)
     far = Inputs(PointCloud(1, '', np.full((5, 3), 500, np.float32), None), None, Motion(np.eye(4)))
     with pytest.raises(InputError):
-        BatchedPipeline(CONFIG).lidar_features(far)
-    estimator = PipelineEstimator(BatchedPipeline(CONFIG), CONFIG)
+        BatchedPipeline(config).lidar_features(far)
+    estimator = PipelineEstimator(BatchedPipeline(config), config)
     assert estimator(far).branches == () and estimator.refused == {'no_points_in_range': 1}

@@ -31,7 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--drives', type=Path, metavar='DIR', help='evaluate on the real drives in this folder')
     parser.add_argument('--checkpoint', default='', metavar='PATH',
                         help=f"checkpoint; the shipped one when left out; '{UNTRAINED}' for random weights")
-    parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name')
+    parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name; '
+                        'in the simulation, PATH@lidar withholds the map from it and PATH@map the LiDAR')
     parser.add_argument('--baselines-only', action='store_true', help='without any network')
     parser.add_argument('--out', type=Path, default=Path('evaluation'), help='folder for tables, JSON and plots '
                         '(default: %(default)s)')
@@ -103,7 +104,8 @@ def _configs(options: argparse.Namespace, networks: dict[str, str]) -> tuple[tup
 
 def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
     from attention_fusion_ros.evaluation import drive_report, plots, provenance, run_drives
-    configs, lookahead, files, notes = _configs(options, networks)
+    whole = {name: path for name, path in networks.items() if _sees(name, path) == 'both'}
+    configs, lookahead, files, notes = _configs(options, whole)
     setup = run_drives.Setup(configs, lookahead, options.every, options.route)
     if options.every > 1:
         notes.append(f'Only every {options.every}. sweep was used.')
@@ -123,4 +125,35 @@ def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: li
 
 
 def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    raise ConfigurationError('--sim is not available yet')
+    from attention_fusion_ros.evaluation import plots, provenance, sim_report, sim_run
+    from attention_fusion_ros.evaluation.sim_scenes import FIRST_SEED
+    if options.first_seed < FIRST_SEED:
+        raise ConfigurationError(f'--first-seed {options.first_seed} is not held out: seeds below {FIRST_SEED} belong '
+                                 'to training and validation')
+    configs, lookahead, files, notes = _configs(options, {n: path.partition('@')[0] for n, path in networks.items()})
+    asked = tuple(sim_run.Network(name, config, _sees(name, networks[name])) for name, config in configs)
+    setup = sim_run.SimSetup(asked, options.cache.expanduser(), lookahead)
+    with cli.progress(total=options.sim, desc='scenes', unit='scene') as bar:
+        answers = sim_run.run(options.first_seed, options.sim, setup, options.workers, bar.update)
+    ours = NETWORK if configs else None
+    built = sim_report.SimulationReport(answers, ours, provenance.collect(arguments, files), notes)
+    report = built.build()
+    written = report.write(options.out, 'simulation')
+    print(report.markdown())
+    written.append(plots.error_distribution(built.errors(), options.out / 'simulation_bearing_error.png', ours))
+    if ours:
+        written.append(plots.reliability(built.reliability(), options.out / 'simulation_reliability.png'))
+        if built.curved:
+            written.append(plots.map_error_curve(*built.curves(), options.out / 'simulation_map_error.png', ours))
+        if built.ratios():
+            written.append(plots.attention_ratios(built.ratios(), options.out / 'simulation_attention.png',
+                                                  {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}))
+    return written
+
+
+def _sees(name: str, path: str) -> str:
+    """What the network is given, from the suffix of NAME=PATH@WHAT. Raises ConfigurationError."""
+    _, separator, what = path.partition('@')
+    if separator and what not in ('lidar', 'map'):
+        raise ConfigurationError(f"--compare {name}: after '@' stands lidar or map, not '{what}'")
+    return what or 'both'

@@ -7,17 +7,24 @@ a comparison of two methods is paired simply by using the same weights for both.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 
+@lru_cache(maxsize=8)
 def resamples(scenes: int, count: int = 1000, seed: int = 0) -> np.ndarray:
-    """(count, scenes) int32: how often each scene is drawn in each resample; every row sums to `scenes`."""
+    """(count, scenes) int32: how often each scene is drawn in each resample; every row sums to `scenes`.
+
+    Read-only, for it is kept: the same sample size gives the same resamples, hence paired comparisons.
+    """
     if scenes < 1:
         raise ValueError('at least one scene is needed')
     rng = np.random.default_rng(seed)
     weights = np.zeros((count, scenes), dtype=np.int32)
     for row in weights:
         row += np.bincount(rng.integers(0, scenes, scenes), minlength=scenes).astype(np.int32)
+    weights.flags.writeable = False
     return weights
 
 
@@ -53,16 +60,19 @@ def weighted_quantile(values: np.ndarray, scene: np.ndarray, quantile: float, we
         return result
     order = np.argsort(values, kind='stable')
     ordered, scene = np.asarray(values, dtype=np.float64)[order], np.asarray(scene)[order]
-    chunk = max(1, 20_000_000 // len(ordered))  # a cumulative sum of at most 80 MB at a time
+    chunk = max(1, 5_000_000 // len(ordered))  # a cumulative sum of at most 40 MB at a time
     for start in range(0, len(weights), chunk):
-        upto = np.cumsum(weights[start:start + chunk][:, scene], axis=1, dtype=np.int32)  # (b, M) values so far
+        upto = np.cumsum(weights[start:start + chunk][:, scene], axis=1, dtype=np.int64)  # (b, M) values so far
         total = upto[:, -1]
-        position = np.maximum(total - 1, 0) * quantile
+        last = np.maximum(total - 1, 0)
+        position = last * quantile
         below = np.floor(position).astype(np.int64)
-        above = np.minimum(below + 1, np.maximum(total - 1, 0))
-        for row in range(len(upto)):
-            if total[row]:
-                k0, k1 = np.searchsorted(upto[row], [below[row], above[row]], side='right')
-                part = position[row] - below[row]
-                result[start + row] = ordered[k0] + part * (ordered[k1] - ordered[k0])
+        above = np.minimum(below + 1, last)
+        # Rows are made to follow each other in one ascending sequence, so that one search serves them all.
+        offset = np.arange(len(upto)) * (int(total.max()) + 1)
+        sequence, row_start = (upto + offset[:, None]).ravel(), np.arange(len(upto)) * len(ordered)
+        k0, k1 = (np.minimum(np.searchsorted(sequence, offset + k, side='right') - row_start, len(ordered) - 1)
+                  for k in (below, above))
+        found = ordered[k0] + (position - below) * (ordered[k1] - ordered[k0])
+        result[start:start + chunk] = np.where(total > 0, found, np.nan)
     return result

@@ -8,7 +8,7 @@ figure, its 95 % interval and paired differences all come from the same function
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,14 +169,15 @@ class Figure:
     high: float
 
 
-def summarise(scores: Scores, weights: np.ndarray | None = None) -> dict[str, Figure]:
-    """Every statistic with its interval; `weights` (B, n) from `bootstrap.resamples`, made here when None."""
+def summarise(scores: Scores, weights: np.ndarray | None = None,
+              names: Sequence[str] = tuple(STATISTICS)) -> dict[str, Figure]:
+    """These statistics with their intervals; `weights` (B, n) from `bootstrap.resamples`, made here when None."""
     if not len(scores):
-        return {name: Figure(math.nan, math.nan, math.nan) for name in STATISTICS}
+        return {name: Figure(math.nan, math.nan, math.nan) for name in names}
     weights = bootstrap.resamples(len(scores)) if weights is None else weights
     point = bootstrap.once(len(scores))
-    return {name: Figure(float(statistic(scores, point)[0]), *bootstrap.interval(statistic(scores, weights)))
-            for name, statistic in STATISTICS.items()}
+    return {name: Figure(float(STATISTICS[name](scores, point)[0]),
+                         *bootstrap.interval(STATISTICS[name](scores, weights))) for name in names}
 
 
 def difference(name: str, a: Scores, b: Scores, weights: np.ndarray | None = None) -> Figure:
@@ -184,12 +185,21 @@ def difference(name: str, a: Scores, b: Scores, weights: np.ndarray | None = Non
 
     Raises ValueError when the numbers of scenes differ.
     """
+    return combination(name, a, b, np.subtract, weights)
+
+
+def combination(name: str, a: Scores, b: Scores, of: Callable, weights: np.ndarray | None = None) -> Figure:
+    """`of(statistic of a, statistic of b)`, for example their ratio, paired: both on the same scenes.
+
+    Raises ValueError when the numbers of scenes differ.
+    """
     if len(a) != len(b):
         raise ValueError(f'paired scores need the same scenes, got {len(a)} and {len(b)}')
     weights = bootstrap.resamples(len(a)) if weights is None else weights
     statistic, point = STATISTICS[name], bootstrap.once(len(a))
-    return Figure(float((statistic(a, point) - statistic(b, point))[0]),
-                  *bootstrap.interval(statistic(a, weights) - statistic(b, weights)))
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return Figure(float(of(statistic(a, point), statistic(b, point))[0]),
+                      *bootstrap.interval(of(statistic(a, weights), statistic(b, weights))))
 
 
 def mean_figure(values: Sequence[float] | np.ndarray, count: int = 1000, seed: int = 0) -> Figure:
