@@ -20,7 +20,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
@@ -50,28 +50,28 @@ def wait_until(condition, what: str, timeout: float = TIMEOUT):
 
 
 class Graph:
-    """A domain of its own, with the node under test (`node`) and a `probe` to talk to it, both spinning.
+    """A domain of its own, with the node under test (`node`) and a `probe` to talk to it, each with its own context.
 
     parameters: of the node, besides UNTRAINED.
     """
 
     def __init__(self, parameters=None, create_pipeline=None, arguments=(), active=True):
-        self.context = rclpy.Context()
-        rclpy.init(args=['--ros-args', *arguments] if arguments else None, context=self.context,
-                   domain_id=1 + next(_domains) % 100)
+        self.context, self._probe_context, domain = rclpy.Context(), rclpy.Context(), 1 + next(_domains) % 100
+        rclpy.init(args=['--ros-args', *arguments] if arguments else None, context=self.context, domain_id=domain)
+        rclpy.init(context=self._probe_context, domain_id=domain)
         overrides = [Parameter(name, value=value) for name, value in {**UNTRAINED, 'use_tf': False,
                                                                       **(parameters or {})}.items()]
         options = {'context': self.context, 'parameter_overrides': overrides}
         if create_pipeline is not None:
             options['create_pipeline'] = create_pipeline
         self.node = AttentionFusionNode(**options)
-        self.probe = rclpy.create_node('probe', context=self.context)
-        self.executor = MultiThreadedExecutor(num_threads=4, context=self.context)
-        self.executor.add_node(self.node)
-        self.executor.add_node(self.probe)
+        self.probe = rclpy.create_node('probe', context=self._probe_context)
         self.errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._spin, args=(node, executor), daemon=True) for node, executor in (
+            (self.node, MultiThreadedExecutor(num_threads=4, context=self.context)),
+            (self.probe, SingleThreadedExecutor(context=self._probe_context)))]
+        for thread in self._threads:
+            thread.start()
         self.received = defaultdict(list)
         self._publishers = {}
         self.diagnostics: dict[str, object] = {}
@@ -80,14 +80,15 @@ class Graph:
             self.node.trigger_configure()
             self.node.trigger_activate()
 
-    def _spin(self):
-        while self.context.ok():
+    def _spin(self, node, executor):
+        executor.add_node(node)
+        while node.context.ok():
             try:
-                self.executor.spin_once(timeout_sec=0.2)
+                executor.spin_once(timeout_sec=0.2)
             except rclpy.executors.ExternalShutdownException:
                 return
             except Exception as error:  # reported by close(): a callback must never raise
-                if self.context.ok():
+                if node.context.ok():
                     self.errors.append(error)
 
     def _on_diagnostics(self, message):
@@ -98,7 +99,9 @@ class Graph:
         self.node.destroy_node()
         self.probe.destroy_node()
         self.context.try_shutdown()
-        self._thread.join(10.0)
+        self._probe_context.try_shutdown()
+        for thread in self._threads:
+            thread.join(10.0)
         assert not self.errors, self.errors
 
     # -- talking -------------------------------------------------------------------------------------------------------
@@ -107,9 +110,14 @@ class Graph:
         """A publisher that the node has found; name: below the node, or absolute."""
         topic = name if name.startswith('/') else f'{NODE}/{name}'
         if (topic, kind) not in self._publishers:
-            self._publishers[topic, kind] = self.probe.create_publisher(kind, topic, qos)
-        publisher = self._publishers[topic, kind]
+            self._publishers[topic, kind] = self.probe.create_publisher(kind, topic, qos), qos.reliability
+        publisher, reliability = self._publishers[topic, kind]
         wait_until(lambda: publisher.get_subscription_count() > 0, f'the node listens to {topic}')
+        wait_until(lambda: self.node.count_publishers(topic) > 0, f'the node has found {topic}')
+        if not name.startswith('/'):
+            wait_until(lambda: any(i.node_name == 'attention_fusion' and i.qos_profile.reliability == reliability
+                                   for i in self.probe.get_subscriptions_info_by_topic(topic)),
+                       f'the subscription to {topic} follows the publisher')
         return publisher
 
     def subscribe(self, name: str, kind: type, qos=RELIABLE):

@@ -163,6 +163,8 @@ class Report:
             return OK, f'not active ({self.at.state})', values
         if (problem := self._recent(aspect)) is not None:
             return (WARN if self._results_flow() else ERROR), problem, values
+        if (mismatch := self._mismatch(TRANSFORM)) is not None:
+            return WARN, mismatch, values
         return OK, 'known' if self.health.results.count else 'waiting for the first sweep', values
 
     def network(self) -> Line:
@@ -243,8 +245,7 @@ class Report:
         since = f'no {what} for {silent:.0f} s on {self._name(name)}'
         if not peers:
             return f'{since}: nobody publishes there. Remedy: start the driver, or remap {argument}.'
-        return (f"{since}, although {peers} publisher(s) are there. Remedy: check with 'ros2 topic hz' that they send, "
-                "and with 'ros2 topic info -v' what they offer.")
+        return (f"{since}, although {peers} publisher(s) are there. Remedy: check with 'ros2 topic hz' that they send.")
 
     def _silent(self, last: float | None) -> float | None:
         """Seconds since the last message, or since there could have been one; None while none is expected."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from nav_msgs.msg import Odometry
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import (
-    DurabilityPolicy,
-    QoSCompatibility,
-    QoSPolicyKind,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_check_compatible,
-)
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from attention_fusion_ros.contracts import ConfigurationError, InputError
@@ -23,47 +16,73 @@ from attention_fusion_ros.decode import decode_compressed_map_image, decode_map_
 from attention_fusion_ros.pairing import Pairer
 from attention_fusion_ros.ros.companions import Companions
 from attention_fusion_ros.ros.diagnostics import Topic
+from attention_fusion_ros.ros.graph import input_topic, reliable_and_latched, subscribe, type_name
 from attention_fusion_ros.ros.health import CLOUD, MAP, ODOMETRY, TRANSFORM, Health
 
-# Best effort and volatile matches every publisher; depth 1, for old sweeps are worthless.
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-MAP_IMAGES = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
-ODOMETRIES = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+CLOUDS = '~/input/pointcloud'
+MAP_IMAGES, COMPRESSED = '~/input/map_image', '~/input/map_image/compressed'
+ODOMETRIES = '~/input/odometry'
 # Those of tf2.
 MOVING_TRANSFORMS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 STATIC_TRANSFORMS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE,
                                durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
-MAP_IMAGE, COMPRESSED = '~/input/map_image', '~/input/map_image/compressed'
+
+@dataclasses.dataclass
+class Following:
+    """A subscription whose quality of service follows that of its publishers.
+
+    Best effort and volatile hears everybody, and is the start. Where every publisher is reliable it becomes reliable:
+    the fragments of a sweep of megabytes get lost otherwise, even on one machine. Where every one latches (and
+    may_latch), it asks for what was sent before.
+    """
+
+    kind: type
+    callback: Callable
+    depth: int
+    may_latch: bool = False
+    reliable: bool = False
+    latched: bool = False
+
+    def profile(self) -> QoSProfile:
+        """As it is to be now."""
+        return QoSProfile(
+            depth=self.depth,
+            reliability=ReliabilityPolicy.RELIABLE if self.reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if self.latched else DurabilityPolicy.VOLATILE)
 
 
 class Inputs:
     """The subscriptions of an active node.
 
     on_sweep gets each PointCloud2; map images, odometry and transforms go to the pairer. on_problem(aspect, error) is
-    called when one of these has to be dropped. tf_message: the type of /tf, None to leave transforms alone.
+    called when one of these has to be dropped, and when sweeps are lost on the way. tf_message: the type of /tf, None
+    to leave transforms alone.
     """
 
     def __init__(self, node: LifecycleNode, pairer: Pairer, companions: Companions, health: Health,
-                 tf_message: type | None,
-                 on_sweep: Callable[[PointCloud2], None], on_problem: Callable[[str, InputError], None]):
+                 tf_message: type | None, on_sweep: Callable[[PointCloud2], None],
+                 on_problem: Callable[[str, InputError], None]):
         self._node, self._pairer, self._companions, self._health = node, pairer, companions, health
         self._on_sweep, self._on_problem = on_sweep, on_problem
         self._tf_message = tf_message
-        self._subscriptions: dict[str, object] = {}
-        self._latched = {MAP_IMAGE: False, COMPRESSED: False}
         self._tf_wanted = tf_message is not None
-        # Cloud last: of messages that wait together, the executor takes those of earlier subscriptions first.
+        self._subscriptions: dict[str, Subscription] = {}
+        # Clouds last: of messages that wait together, the executor takes those of earlier subscriptions first. They
+        # have depth 1, for old sweeps are worthless.
+        self._following = {
+            ODOMETRIES: Following(Odometry, self._on_odometry, depth=50),
+            MAP_IMAGES: Following(Image, self._on_map_image, depth=2, may_latch=True),
+            COMPRESSED: Following(CompressedImage, self._on_compressed, depth=2, may_latch=True),
+            CLOUDS: Following(PointCloud2, self._on_cloud, depth=1)}
         if tf_message is not None:
             self._subscribe('/tf_static', tf_message, self._on_static_transforms, STATIC_TRANSFORMS)
             self._subscribe('/tf', tf_message, self._on_transforms, MOVING_TRANSFORMS)
-        self._subscribe('~/input/odometry', Odometry, self._on_odometry, ODOMETRIES, may_override=True)
-        self._subscribe_maps()
-        self._subscribe('~/input/pointcloud', PointCloud2, self._on_cloud, NEWEST, may_override=True)
+        self.follow()
 
     def close(self) -> None:
         """Unsubscribe from everything. May be repeated."""
+        self._following.clear()
         for name in list(self._subscriptions):
             self._unsubscribe(name)
 
@@ -72,10 +91,19 @@ class Inputs:
         self._tf_wanted = wanted
 
     def follow(self) -> None:
-        """Adapt to who publishes now: a latched map image needs a subscription that asks for what was sent before."""
-        if not self._subscriptions:
-            return
-        self._subscribe_maps()
+        """Adapt to who publishes now, and to whether /tf is wanted. To be called often."""
+        for name, following in self._following.items():
+            known = self._subscriptions.get(name)
+            topic = known.topic_name if known is not None else self._node.resolve_topic_name(name)
+            offers = reliable_and_latched(self._node, topic, type_name(following.kind))
+            if offers is not None:
+                reliable, latched = offers[0], offers[1] and following.may_latch
+                if (reliable, latched) != (following.reliable, following.latched) and known is not None:
+                    self._unsubscribe(name)
+                    known = None
+                following.reliable, following.latched = reliable, latched
+            if known is None:
+                self._subscribe(name, following.kind, following.callback, following.profile())
         if self._tf_message is not None and self._tf_wanted != ('/tf' in self._subscriptions):
             if self._tf_wanted:
                 self._subscribe('/tf', self._tf_message, self._on_transforms, MOVING_TRANSFORMS)
@@ -84,10 +112,11 @@ class Inputs:
 
     def topics(self) -> dict[str, Topic]:
         """What the graph says about the inputs, by aspect."""
-        return {aspect: merged([self._topic(n) for n in names if n in self._subscriptions])
-                for aspect, names in ((CLOUD, ['~/input/pointcloud']), (MAP, [MAP_IMAGE, COMPRESSED]),
-                                      (ODOMETRY, ['~/input/odometry']), (TRANSFORM, ['/tf_static', '/tf']))
-                if any(n in self._subscriptions for n in names)}
+        aspects = {CLOUD: (CLOUDS,), MAP: (MAP_IMAGES, COMPRESSED), ODOMETRY: (ODOMETRIES,),
+                   TRANSFORM: ('/tf_static', '/tf')}
+        return {aspect: merged([input_topic(self._node, self._subscriptions[n]) for n in names
+                                if n in self._subscriptions])
+                for aspect, names in aspects.items() if any(n in self._subscriptions for n in names)}
 
     # -- callbacks -----------------------------------------------------------------------------------------------------
 
@@ -131,55 +160,18 @@ class Inputs:
 
     # -- subscriptions -------------------------------------------------------------------------------------------------
 
-    def _subscribe(self, name: str, kind: type, callback: Callable, qos: QoSProfile,
-                   may_override: bool = False) -> None:
-        # The parameter qos_overrides.<topic>.subscription.reliability: reliable is for networks that lose packets.
-        options = QoSOverridingOptions(policy_kinds=(QoSPolicyKind.RELIABILITY,)) if may_override else None
-        profile = QoSProfile(depth=qos.depth, reliability=qos.reliability, durability=qos.durability)
-        self._subscriptions[name] = self._node.create_subscription(
-            kind, name, callback, profile, callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=options)
+    def _subscribe(self, name: str, kind: type, callback: Callable, qos: QoSProfile) -> None:
+        self._subscriptions[name] = subscribe(self._node, kind, name, callback, qos,
+                                              self._on_lost if name == CLOUDS else None)
 
     def _unsubscribe(self, name: str) -> None:
         self._node.destroy_subscription(self._subscriptions.pop(name))
 
-    def _subscribe_maps(self) -> None:
-        """Subscribe to both transports; again where the publishers turn out to latch, or no longer do."""
-        for name, kind, callback in ((MAP_IMAGE, Image, self._on_map_image),
-                                     (COMPRESSED, CompressedImage, self._on_compressed)):
-            if name in self._subscriptions:
-                offers = [p.qos_profile for p in self._node.get_publishers_info_by_topic(
-                    self._subscriptions[name].topic_name)]
-                latched = all(o.durability == DurabilityPolicy.TRANSIENT_LOCAL
-                              and o.reliability == ReliabilityPolicy.RELIABLE for o in offers)
-                if not offers or latched == self._latched[name]:
-                    continue
-                self._latched[name] = latched
-                self._unsubscribe(name)
-            self._subscribe(name, kind, callback, LATCHED if self._latched[name] else MAP_IMAGES)
-
-    def _topic(self, name: str) -> Topic:
-        subscription = self._subscriptions[name]
-        peers = self._node.get_publishers_info_by_topic(subscription.topic_name)
-        return Topic(subscription.topic_name, len(peers), tuple(
-            f'{peer.node_name} publishes {subscription.topic_name} with a QoS that this node cannot hear: {reason} '
-            'Remedy: change that publisher, or qos_overrides of this node.'
-            for peer in peers if (reason := conflict(peer.qos_profile, subscription.qos_profile))))
-
-
-def output_topic(node: LifecycleNode, publisher) -> Topic:
-    """What the graph says about an output."""
-    peers = node.get_subscriptions_info_by_topic(publisher.topic_name)
-    return Topic(publisher.topic_name, len(peers), tuple(
-        f'{peer.node_name} subscribes to {publisher.topic_name} with a QoS that it cannot be served with: {reason} '
-        'Remedy: let it ask for reliable or best effort, volatile.'
-        for peer in peers if (reason := conflict(publisher.qos_profile, peer.qos_profile))))
-
-
-def conflict(offered: QoSProfile, requested: QoSProfile) -> str:
-    """Why a publisher and a subscription do not find together, '' when they do."""
-    compatibility, reason = qos_check_compatible(offered, requested)
-    return reason.strip() if compatibility == QoSCompatibility.ERROR else ''
+    def _on_lost(self, count: int) -> None:
+        error = InputError('lost_in_transport', 'sweeps were lost on the way to the node.', 'let the driver publish '
+                           'reliable, enlarge the receive buffers (net.core.rmem_max), or send fewer points.')
+        for _ in range(count):
+            self._on_problem(CLOUD, error)
 
 
 def merged(topics: list[Topic]) -> Topic:

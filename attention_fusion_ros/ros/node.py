@@ -33,13 +33,15 @@ from attention_fusion_ros.pipeline import FusionPipeline
 from attention_fusion_ros.ros.companions import Companions
 from attention_fusion_ros.ros.diagnostics import Report, Situation
 from attention_fusion_ros.ros.engine import Engine
-from attention_fusion_ros.ros.health import MAP, ODOMETRY, Health
-from attention_fusion_ros.ros.inputs import Inputs, output_topic, transform_message
+from attention_fusion_ros.ros.graph import output_topic
+from attention_fusion_ros.ros.health import CLOUD, MAP, ODOMETRY, Health
+from attention_fusion_ros.ros.inputs import Inputs, transform_message
 from attention_fusion_ros.ros.outputs import Fused, Outputs
 from attention_fusion_ros.ros.parameters import NodeParameters
 from attention_fusion_ros.ros.worker import Worker
 
 NAME = 'attention_fusion'
+FOLLOW_PERIOD = 0.2  # s, how often the subscriptions adapt to new publishers
 THREADS = 4  # of the executor; the callbacks are short
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -66,9 +68,10 @@ class AttentionFusionNode(LifecycleNode):
         self._reset_wanted = threading.Event()
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # By a steady clock: /diagnostics has something to say when simulated time stands still, too.
-        self._timer = self.create_timer(self.get_parameter('diagnostics.period').value, self._report,
-                                        callback_group=MutuallyExclusiveCallbackGroup(),
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
+        period = self.get_parameter('diagnostics.period').value
+        self._timers = [self.create_timer(period, self._report, callback_group=group, clock=steady),
+                        self.create_timer(FOLLOW_PERIOD, self._follow, callback_group=group, clock=steady)]
         self._refuse_impossible_transitions()
 
     # -- parameters ----------------------------------------------------------------------------------------------------
@@ -110,12 +113,14 @@ class AttentionFusionNode(LifecycleNode):
                 self.get_logger().error(traceback.format_exc())  # rclpy would swallow it
                 raise
             self.health.activated(True)
+            self.get_logger().info('active')
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; a sweep in work is finished, but its result is not published."""
         with self._transition:
             self._deactivate()
+            self.get_logger().info('inactive')
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -261,6 +266,9 @@ class AttentionFusionNode(LifecycleNode):
             self._want_moving_transforms(True)
 
     def _drop_input(self, aspect: str, error: InputError) -> None:
+        if aspect == CLOUD:
+            self._drop_sweep(error)
+            return
         self.health.dropped(aspect, error)
         self._warn(f'{aspect} {error.reason}', f'{aspect} dropped, {error.reason}: {error}')
         if error.reason == 'odometry_frame':
@@ -286,6 +294,14 @@ class AttentionFusionNode(LifecycleNode):
             pairer.restart_at(self.get_clock().now().nanoseconds)
             self._reset_wanted.set()
 
+    def _follow(self) -> None:
+        if self._transition.acquire(blocking=False):
+            try:
+                if self._inputs is not None:
+                    self._inputs.follow()
+            finally:
+                self._transition.release()
+
     # -- diagnostics ---------------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
@@ -294,8 +310,6 @@ class AttentionFusionNode(LifecycleNode):
             return
         try:
             inputs, now = self._inputs, self.get_clock().now()
-            if inputs is not None:
-                inputs.follow()
             situation = Situation(
                 state=self._state_machine.current_state[1], config=self._config, error=self._error,
                 engine=self._engine, inputs=inputs.topics() if inputs is not None else {},

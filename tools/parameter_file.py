@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Write config/attention_fusion.yaml, the parameters of the node with their defaults, from the one source of them.
+
+    python tools/parameter_file.py            write the file
+    python tools/parameter_file.py --check    fail when the file is not what the source says
+"""
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from attention_fusion_ros.config import ParameterInfo, parameters  # noqa: E402
+
+PATH = ROOT / 'config' / 'attention_fusion.yaml'
+WIDTH = 110
+HEAD = """\
+# The parameters of attention_fusion with their defaults; made by tools/parameter_file.py, do not edit here.
+# Copy it, change what you need, leave out the rest. Unknown names and values out of bounds are errors.
+/**:
+  ros__parameters:
+"""
+
+
+def scalar(value: Any) -> str:
+    """A default as ROS reads it: floats keep their point, texts their quotes."""
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, list):
+        return f"[{', '.join(map(scalar, value))}]"
+    return repr(value)
+
+
+def comment(info: ParameterInfo) -> str:
+    """Description, unit, bounds, choices, and whether it is fixed."""
+    notes = []
+    if info.low is not None:
+        notes.append(f'{info.low:g} .. {info.high:g} {info.unit}'.rstrip())
+    elif info.unit:
+        notes.append(info.unit)
+    if info.choices:
+        notes.append(' | '.join(info.choices))
+    if info.read_only:
+        notes.append('read-only')
+    return f"{info.description} [{'; '.join(notes)}]" if notes else info.description
+
+
+def text() -> str:
+    """The whole file."""
+    lines, section = [], None
+    for info in parameters():
+        *path, name = info.name.split('.')
+        indent = '    ' + '  ' * len(path)
+        if path and path != section:
+            lines.append(f"\n    {'.'.join(path)}:")
+        section = path
+        lines += textwrap.wrap(comment(info), WIDTH, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# ')
+        lines.append(f'{indent}{name}: {scalar(info.default)}')
+    return HEAD + '\n'.join(lines) + '\n'
+
+
+def main() -> int:
+    """Write or check; returns the exit status."""
+    if '--check' in sys.argv[1:]:
+        if PATH.read_text() == text():
+            return 0
+        print(f'{PATH.relative_to(ROOT)} is out of date: run python tools/parameter_file.py', file=sys.stderr)
+        return 1
+    PATH.write_text(text())
+    print(f'wrote {PATH.relative_to(ROOT)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
