@@ -1,0 +1,277 @@
+"""Topological map images as users have them: any look, metres and degrees off, roads missing or added, a route."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.geometry import rotation_2d
+from attention_fusion_ros.simulation.roads import arc_length, offset_line
+from attention_fusion_ros.simulation.site import along, cut
+from attention_fusion_ros.simulation.truth import to_base
+from attention_fusion_ros.simulation.world import Road, World
+
+SHIFT_SIGMA, YAW_SIGMA = 2.5, math.radians(4.0)  # the standard error: m per axis, rad
+WIDE_SHIFT, WIDE_YAW = 8.0, math.radians(15.0)
+MISSING, ADDED = 0.1, 0.1  # shares of the roads other than the vehicle's own
+SUBPIXEL = 4  # fractional bits of OpenCV coordinates
+ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'mono16', '32FC1')
+
+
+@dataclass(frozen=True)
+class MapError:
+    """How the map differs from the ground. The map is turned about the vehicle by `yaw`, then shifted."""
+
+    x: float = 0.0  # m, in base_link
+    y: float = 0.0
+    yaw: float = 0.0  # rad
+    missing: float = 0.0  # share of other roads left out
+    added: float = 0.0  # roads drawn that are not there, per road
+    warp: float = 0.0  # m, how far single roads wander off sideways, slowly
+
+
+@dataclass(frozen=True)
+class MapStyle:
+    """What the image looks like."""
+
+    width: float = 5.0  # m, of a stroke; 0: each road as wide as it is
+    lanes: bool = False  # every lane by a stroke of its own
+    driven_path: bool = False  # only the way the vehicle takes, where it drives: a map made from a recorded path
+    route_in_lane: bool = False  # the route lies where the vehicle drives, not on the centre line
+    route_behind: float = 0.0  # m of the route behind the vehicle that are drawn
+    road_colour: tuple[int, int, int] = (255, 255, 255)  # rgb
+    route_colour: tuple[int, int, int] = (255, 0, 0)
+    antialias: bool = True
+    resolution: float = 0.25  # m per pixel
+    size: tuple[int, int] = (480, 480)  # columns, rows
+    anchor: tuple[float, float] = (0.5, 0.5)  # of the vehicle: column, row as fractions
+    encoding: str = 'rgb8'
+    blur: float = 0.0  # m, of a scaled or compressed image
+
+
+@dataclass(frozen=True)
+class MapLayout:
+    """How an image lies on the ground, in the words of the parameters `map.*`."""
+
+    resolution: float
+    anchor: tuple[float, float]
+    orientation: str = 'heading_up'
+
+
+def random_error(rng: np.random.Generator, scale: float = 1.0, wide: bool = False) -> MapError:
+    """The standard error times `scale`; wide: shift and yaw uniform up to 8 m and 15 deg instead."""
+    if wide:
+        r, a = WIDE_SHIFT * math.sqrt(rng.random()), rng.uniform(-math.pi, math.pi)
+        x, y, yaw = r * math.cos(a), r * math.sin(a), rng.uniform(-WIDE_YAW, WIDE_YAW)
+    else:
+        x, y = rng.normal(0, SHIFT_SIGMA * scale, 2)
+        yaw = rng.normal(0, YAW_SIGMA * scale)
+    return MapError(float(x), float(y), float(yaw), MISSING, ADDED, float(abs(rng.normal(0, 0.6))))
+
+
+def random_style(rng: np.random.Generator) -> MapStyle:
+    """A look that somebody's map might have."""
+    resolution = float(np.exp(rng.uniform(math.log(0.15), math.log(1.0))))
+    metres = rng.uniform(80, 160, 2)
+    encoding = str(rng.choice(ENCODINGS))
+    level = int(rng.integers(130, 256))
+    colour = (level, level, level) if rng.random() < 0.6 else _colour(rng, level)
+    lanes = bool(rng.random() < 0.15)
+    return MapStyle(
+        width=float(rng.uniform(1.0, 3.0) if lanes else 0.0 if rng.random() < 0.1 else rng.uniform(1.5, 9.0)),
+        lanes=lanes, driven_path=bool(rng.random() < 0.12), route_in_lane=bool(rng.random() < 0.5),
+        route_behind=float(rng.uniform(0, 5)), road_colour=colour, antialias=bool(rng.random() < 0.7),
+        resolution=resolution, size=(max(int(metres[0] / resolution), 16), max(int(metres[1] / resolution), 16)),
+        anchor=(0.5, 0.5) if rng.random() < 0.7 else (float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.4, 0.8))),
+        encoding=encoding, blur=float(rng.choice([0.0, 0.0, 0.3, 0.8])))
+
+
+def _colour(rng: np.random.Generator, level: int) -> tuple[int, int, int]:
+    """A bright colour that is not red."""
+    colour = np.array([rng.uniform(0, 0.9), rng.uniform(0.6, 1.0), rng.uniform(0, 1.0)])
+    return tuple(int(v) for v in np.rint(colour / colour.max() * level))
+
+
+@dataclass(frozen=True)
+class _Strokes:
+    """What is drawn, in the metres of the map (base_link with the map's error): lines with their widths."""
+
+    roads: list[tuple[np.ndarray, float]]
+    route: np.ndarray | None
+    route_width: float
+
+
+def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool,
+             reach: float) -> _Strokes:
+    x, y, yaw = pose
+    own = _own_way(world, pose)
+    roads = []
+    if style.driven_path and world.route is not None:
+        roads.append((_in_lane(world, world.route), style.width or 5.0))
+    else:
+        for road in world.roads:
+            centre = road.centre
+            if np.abs(centre - (x, y)).max(axis=1).min() > reach + LONGEST_STRETCH:
+                continue
+            if not _is_own(road, own) and rng.random() < error.missing:
+                continue
+            centre = _warped(rng, centre, error.warp)
+            if style.lanes and road.lanes > 1:
+                lane = road.width / road.lanes
+                roads += [(offset_line(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
+                          for k in range(road.lanes)]
+            else:
+                roads.append((centre, style.width or road.width))
+        roads += _added(rng, world, pose, error.added, style.width or 6.0)
+    line = None
+    if route and world.route is not None:
+        line = _ahead(world.route, pose, style.route_behind)
+        line = _in_lane(world, line) if style.route_in_lane or style.driven_path else line
+    turn, shift = rotation_2d(error.yaw), (error.x, error.y)
+
+    def seen(p: np.ndarray) -> np.ndarray:
+        return to_base(p, pose) @ turn.T + shift
+    width = max(style.width, 1.5) if not style.lanes else max(style.width, 2.0)
+    return _Strokes([(seen(p), w) for p, w in roads], None if line is None else seen(line), width)
+
+
+LONGEST_STRETCH = 10.0  # m between two vertices of a road
+
+
+def _own_way(world: World, pose) -> np.ndarray:
+    """Points on the vehicle's own road near it: what a map never leaves out."""
+    return np.array([pose[:2]])
+
+
+def _is_own(road: Road, place: np.ndarray) -> bool:
+    d = np.diff(road.centre, axis=0)
+    f = np.clip(((place - road.centre[:-1]) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
+    return bool(((road.centre[:-1] + f[:, None] * d - place) ** 2).sum(axis=1).min() < (road.width / 2 + 0.5) ** 2)
+
+
+def _warped(rng: np.random.Generator, line: np.ndarray, size: float) -> np.ndarray:
+    if size <= 0:
+        return line
+    wave = np.sin(arc_length(line) / rng.uniform(12, 40) + rng.uniform(0, 2 * math.pi))
+    d = np.gradient(line, axis=0)
+    normal = np.stack([-d[:, 1], d[:, 0]], axis=1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)[:, None]
+    return line + size * wave[:, None] * normal
+
+
+def _added(rng: np.random.Generator, world: World, pose, share: float, width: float):
+    """Side roads that are not there, off points of the roads nearby."""
+    drawn = []
+    for road in world.roads:
+        if rng.random() >= share:
+            continue
+        near = road.centre[np.abs(road.centre - pose[:2]).max(axis=1) < 50]
+        if len(near) == 0:
+            continue
+        start = near[int(rng.integers(len(near)))]
+        a, bend = rng.uniform(-math.pi, math.pi), rng.normal(0, 0.3)
+        steps = np.array([[0, 0], [math.cos(a), math.sin(a)], [math.cos(a) + math.cos(a + bend),
+                                                               math.sin(a) + math.sin(a + bend)]])
+        drawn.append((start + steps * rng.uniform(15, 45), width))
+    return drawn
+
+
+def _ahead(route: np.ndarray, pose, behind: float) -> np.ndarray:
+    """The route from `behind` metres before its point nearest to the vehicle on."""
+    s = arc_length(route)
+    d = np.diff(route, axis=0)
+    f = np.clip(((pose[:2] - route[:-1]) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
+    k = int(np.argmin(((route[:-1] + f[:, None] * d - pose[:2]) ** 2).sum(axis=1)))
+    here = s[k] + f[k] * (s[k + 1] - s[k])
+    return cut(route, s, max(here - behind, 0.0), s[-1]) if here < s[-1] - 0.5 else route[-2:]
+
+
+def _in_lane(world: World, line: np.ndarray) -> np.ndarray:
+    """The line moved sideways to where the vehicle drives; corners are cut, never looped."""
+    aside = float(world.extra.get('lane_offset', 0.0))
+    if abs(aside) < 0.05 or len(line) < 2:
+        return line
+    s = arc_length(line)
+    smooth = along(line, s, np.linspace(0, s[-1], max(int(s[-1] / 2), 2)))
+    return offset_line(smooth, aside)
+
+
+def draw_map(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator,
+             route: bool = False) -> tuple[np.ndarray, MapLayout]:
+    """A heading-up image of the roads around `pose` in the style's encoding, and how it lies.
+
+    (H, W, C) uint8 for colour encodings, (H, W) uint8, uint16 or float32 for grey ones, which can show no route.
+    """
+    columns, rows = style.size
+    strokes = _strokes(world, pose, style, error, rng, route and style.encoding[:4] not in ('mono', '32FC'),
+                       math.hypot(columns, rows) * style.resolution)
+    image = np.zeros((rows, columns, 3), np.uint8)
+    origin = (style.anchor[0] * columns - 0.5, style.anchor[1] * rows - 0.5)
+    kind = cv2.LINE_AA if style.antialias else cv2.LINE_8
+
+    def stroke(line: np.ndarray, width: float, colour) -> None:
+        pixels = np.stack([origin[0] - line[:, 1] / style.resolution, origin[1] - line[:, 0] / style.resolution], axis=1)
+        cv2.polylines(image, [np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32)], False, colour,
+                      max(int(round(width / style.resolution)), 1), kind, SUBPIXEL)
+    for line, width in strokes.roads:
+        stroke(line, width, style.road_colour)
+    if strokes.route is not None:
+        stroke(strokes.route, strokes.route_width, style.route_colour)
+    if style.blur > 0.5 * style.resolution:
+        image = cv2.GaussianBlur(image, (0, 0), style.blur / style.resolution)
+    return encode(image, style.encoding), MapLayout(style.resolution, style.anchor)
+
+
+def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB in one of ENCODINGS."""
+    if encoding == 'rgb8':
+        return rgb
+    if encoding == 'bgr8':
+        return np.ascontiguousarray(rgb[..., ::-1])
+    if encoding in ('rgba8', 'bgra8'):
+        colours = rgb if encoding == 'rgba8' else rgb[..., ::-1]
+        return np.concatenate([colours, np.full((*rgb.shape[:2], 1), 255, np.uint8)], axis=2)
+    grey = rgb.max(axis=2)
+    return {'mono8': grey, 'mono16': grey.astype(np.uint16) * 257, '32FC1': grey.astype(np.float32) / 255}[encoding]
+
+
+def draw_road_layers(world: World | Sequence[np.ndarray], pose, grid: Grid, error: MapError,
+                     rng: np.random.Generator, style: MapStyle | None = None,
+                     route: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """(road, route), each (H, W) float32 in 0..1 on the BEV grid: what `bev.map_bev` makes of such an image, faster.
+
+    world: a World, or just centre lines ((P, 2) world metres). style: drawn at random when None.
+    """
+    if not isinstance(world, World):
+        world = _bare(world, pose)
+    style = random_style(rng) if style is None else style
+    strokes = _strokes(world, pose, style, error, rng, route, grid.extent * 1.5)
+    shape = (grid.cells, grid.cells)
+    kind = cv2.LINE_AA if style.antialias else cv2.LINE_8
+    road, drawn = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+
+    def stroke(array: np.ndarray, line: np.ndarray, width: float, value: int) -> None:
+        row, column = grid.metres_to_cells(line[:, 0], line[:, 1])
+        pixels = np.rint(np.stack([column, row], axis=1) * (1 << SUBPIXEL)).astype(np.int32)
+        cv2.polylines(array, [pixels], False, value, max(int(round(width / grid.resolution)), 1), kind, SUBPIXEL)
+    for line, width in strokes.roads:
+        stroke(road, line, width, max(style.road_colour))
+    if strokes.route is not None:
+        stroke(drawn, strokes.route, strokes.route_width, 255)
+        np.maximum(road, drawn, out=road)
+    smear = math.hypot(style.blur, style.resolution / 2) / grid.resolution
+    layers = []
+    for array in (road, drawn):
+        if smear > 0.7:
+            array = cv2.GaussianBlur(array, (0, 0), smear)
+        layers.append(array.astype(np.float32) / 255)
+    return layers[0], layers[1]
+
+
+def _bare(lines: Sequence[np.ndarray], pose) -> World:
+    from attention_fusion_ros.simulation.world import Terrain
+    return World('lines', tuple(Road(np.asarray(line), 5.0) for line in lines), Terrain(), pose=pose)

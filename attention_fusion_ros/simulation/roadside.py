@@ -1,0 +1,346 @@
+"""What stands beside the roads: facades with gaps, fences, hedges, trees and poles in rows, clutter, open land."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_fusion_ros.simulation.roads import Plan, arc_length
+from attention_fusion_ros.simulation.site import Site, along, cut
+from attention_fusion_ros.simulation.world import Bush, Post, Terrain, Wall
+
+# Rows stand at these distances from the kerb, so that a world needs few of them; each world shifts them a little.
+DISTANCES = np.array([0.5, 1.0, 1.8, 2.6, 3.6, 5.0, 7.0, 9.5, 12.5, 16.0])
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one side of a road is furnished; distances from the kerb in metres, 0 where there is none."""
+
+    facades: float = 0.0  # distance
+    facade_height: float = 8.0
+    facade_length: tuple[float, float] = (8.0, 20.0)
+    row: float = 0.5  # share of buildings that touch the next one
+    gap: tuple[float, float] = (3.0, 9.0)
+    front: float = 0.0  # distance of the front-garden boundary
+    front_kind: str = 'fence'  # fence, wall, hedge, rail
+    front_height: float = 1.2
+    driveway: float = 16.0  # m between gaps in the boundary
+    trees: float = 0.0
+    tree_spacing: float = 9.0
+    tree_size: float = 1.0
+    lamps: float = 0.0
+    lamp_spacing: float = 28.0
+    bollards: float = 0.0
+    clutter: float = 0.0  # bushes per 100 m of row
+    forest: float = 0.0  # trees per 100 m2
+    forest_edge: float = 3.0  # m
+    yard: float = 0.0  # things per 1000 m2 behind the first line
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The kind of place: ground, kerb corners, styles of the land, density of parked and moving vehicles."""
+
+    settlement: str
+    terrain: Terrain
+    corner_radius: float
+    styles: tuple[tuple[Style, Style, float, float], ...]  # per block: two styles, divided by a line (angle, offset)
+    shift: float  # m added to every distance
+    parking: float  # share of parking places taken
+    parking_kind: str  # kerb, half (on the sidewalk), bays
+    traffic: float  # vehicles per 100 m of lane
+    people: float  # pedestrians in the site
+
+    def style_numbers(self, site: Site, points: np.ndarray) -> np.ndarray:
+        """(P, 2) -> (P,) 2 * block + which of its two styles."""
+        block = site.block_at(points) % len(self.styles)
+        angle = np.array([s[2] for s in self.styles])[block]
+        offset = np.array([s[3] for s in self.styles])[block]
+        d = points - site.centre
+        return 2 * block + (d[:, 0] * np.cos(angle) + d[:, 1] * np.sin(angle) > offset)
+
+    def style(self, number: int) -> Style:
+        """The style of a style number."""
+        return self.styles[number // 2][number % 2]
+
+
+def random_surroundings(rng: np.random.Generator, plan: Plan) -> Surroundings:
+    """A kind of place that suits the roads."""
+    wide = max(s.lanes for s in plan.sections) > 3 or any(s.kind == 'carriageway' for s in plan.sections)
+    settlements = ['urban', 'suburb', 'industrial', 'country', 'forest', 'park']
+    settlement = str(rng.choice(settlements, p=[0.3, 0.12, 0.22, 0.14, 0.12, 0.1] if wide
+                                else [0.3, 0.32, 0.1, 0.13, 0.08, 0.07]))
+    built = settlement in ('urban', 'suburb', 'industrial')
+    styles = []
+    for _ in range(12):
+        first = random_style(rng, settlement if rng.random() < 0.7 else str(rng.choice(settlements)))
+        second = first if rng.random() < 0.55 else random_style(rng, str(rng.choice(settlements)))
+        styles.append((first, second, rng.uniform(-math.pi, math.pi), rng.uniform(-25, 25)))
+    shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 3.0)
+    return Surroundings(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles), float(shift),
+                        parking=float(rng.choice([0.0, 0.25, 0.6, 0.85])) if built else float(rng.random() < 0.2) * 0.2,
+                        parking_kind=str(rng.choice(['kerb', 'half', 'bays'], p=[0.55, 0.25, 0.2])),
+                        traffic=float(rng.choice([0.0, 0.4, 1.0, 2.5], p=[0.25, 0.35, 0.25, 0.15])),
+                        people=float(rng.choice([0, 2, 6, 15], p=[0.25, 0.4, 0.25, 0.1])) * (1.0 if built else 0.3))
+
+
+def random_terrain(rng: np.random.Generator, built: bool) -> Terrain:
+    """Slopes, crown and kerb; a ditch or nothing where nobody lives."""
+    if built:
+        kerb = float(rng.choice([rng.uniform(0.08, 0.18), rng.uniform(0.02, 0.08), 0.0], p=[0.68, 0.22, 0.1]))
+        sidewalk, roughness = float(rng.uniform(1.2, 4.5)), float(rng.uniform(0.005, 0.04))
+    else:
+        kerb = float(rng.choice([0.0, rng.uniform(-0.35, -0.03), rng.uniform(0.05, 0.15)], p=[0.4, 0.35, 0.25]))
+        sidewalk, roughness = float(rng.uniform(0.3, 2.5)), float(rng.uniform(0.02, 0.1))
+    return Terrain(slope_x=float(np.clip(rng.normal(0, 0.02), -0.07, 0.07)),
+                   slope_y=float(np.clip(rng.normal(0, 0.02), -0.07, 0.07)),
+                   undulation=float(max(rng.normal(0, 0.25), 0.0)), wavelength=float(rng.uniform(40, 150)),
+                   phase=(float(rng.uniform(0, 6.28)), float(rng.uniform(0, 6.28))),
+                   crown=float(max(rng.normal(0.05, 0.05), 0.0)), kerb=kerb, sidewalk=sidewalk,
+                   verge_slope=float(rng.normal(0, 0.02 if built else 0.07)), roughness=roughness)
+
+
+def random_style(rng: np.random.Generator, settlement: str) -> Style:
+    """One side of a road in this kind of place."""
+    pick = lambda *choices: float(rng.choice(choices))  # noqa: E731
+    lamps = pick(0.5, 1.0, 1.8) if rng.random() < 0.75 else 0.0
+    street = dict(lamps=lamps, lamp_spacing=float(rng.uniform(18, 40)),
+                  trees=pick(1.0, 1.8, 2.6) if rng.random() < 0.45 else 0.0, tree_spacing=float(rng.uniform(6, 16)),
+                  tree_size=float(rng.uniform(0.6, 1.4)), clutter=float(rng.choice([0.0, 1.0, 4.0])))
+    if settlement == 'urban':
+        return Style(facades=pick(1.8, 2.6, 3.6, 5.0, 7.0), facade_height=float(rng.uniform(7, 15)),
+                     facade_length=(8.0, float(rng.uniform(15, 32))), row=float(rng.uniform(0.5, 0.95)),
+                     front=pick(0.0, 1.8, 2.6) if rng.random() < 0.3 else 0.0, front_kind=_boundary(rng),
+                     front_height=float(rng.uniform(0.6, 1.6)), bollards=pick(0.0, 0.0, 0.5),
+                     yard=float(rng.uniform(0, 3)), **street)
+    if settlement == 'suburb':
+        return Style(facades=pick(3.6, 5.0, 7.0, 9.5, 12.5), facade_height=float(rng.uniform(3.5, 9)),
+                     facade_length=(7.0, 15.0), row=float(rng.choice([0.0, 0.15, 0.6])), gap=(2.5, 11.0),
+                     front=pick(0.5, 1.0, 1.8, 2.6) if rng.random() < 0.8 else 0.0, front_kind=_boundary(rng),
+                     front_height=float(rng.uniform(0.5, 2.0)), driveway=float(rng.uniform(8, 24)),
+                     yard=float(rng.uniform(2, 9)), **{**street, 'clutter': float(rng.uniform(1, 10))})
+    if settlement == 'industrial':
+        return Style(facades=pick(7.0, 9.5, 12.5, 16.0) if rng.random() < 0.7 else 0.0,
+                     facade_height=float(rng.uniform(4, 12)), facade_length=(15.0, 50.0), row=0.2, gap=(5.0, 25.0),
+                     front=pick(0.5, 1.0, 1.8, 3.6, 7.0) if rng.random() < 0.65 else 0.0,
+                     front_kind=str(rng.choice(['fence', 'wall', 'hedge', 'rail'], p=[0.5, 0.3, 0.1, 0.1])),
+                     front_height=float(rng.uniform(1.0, 3.0)), driveway=float(rng.uniform(25, 80)),
+                     yard=float(rng.uniform(0, 4)), **street)
+    if settlement == 'forest':
+        return Style(forest=float(rng.uniform(2, 9)), forest_edge=float(rng.uniform(1.0, 7.0)),
+                     front=pick(0.5, 1.0) if rng.random() < 0.2 else 0.0, front_kind='rail', front_height=0.75,
+                     driveway=200.0, clutter=float(rng.uniform(2, 15)))
+    if settlement == 'park':
+        return Style(front=pick(0.5, 1.8, 2.6, 3.6) if rng.random() < 0.5 else 0.0, front_kind=_boundary(rng),
+                     front_height=float(rng.uniform(0.5, 2.5)), driveway=float(rng.uniform(30, 90)),
+                     forest=float(rng.uniform(0.2, 1.2)), forest_edge=float(rng.uniform(1.5, 5)),
+                     yard=float(rng.uniform(0, 2)), **street)
+    return Style(lamps=pick(0.5, 1.0) if rng.random() < 0.4 else 0.0, lamp_spacing=float(rng.uniform(25, 50)),
+                 trees=pick(1.8, 2.6, 3.6) if rng.random() < 0.35 else 0.0, tree_spacing=float(rng.uniform(8, 25)),
+                 front=pick(0.5, 1.0, 1.8) if rng.random() < 0.3 else 0.0,
+                 front_kind=str(rng.choice(['rail', 'fence', 'hedge'], p=[0.5, 0.3, 0.2])),
+                 front_height=float(rng.uniform(0.7, 1.4)), driveway=float(rng.uniform(40, 150)),
+                 clutter=float(rng.choice([0.0, 1.0, 6.0, 20.0])), forest=float(rng.uniform(0, 0.15)), forest_edge=4.0)
+
+
+def _boundary(rng: np.random.Generator) -> str:
+    return str(rng.choice(['fence', 'wall', 'hedge'], p=[0.35, 0.35, 0.3]))
+
+
+def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Wall], list[Post], list[Bush]]:
+    """Everything that stands beside the roads of the site; nothing of it on a road or on what is taken."""
+    walls, posts, bushes = [], [], []
+    for number, distance, line in _runs(site, place, lambda s: s.facades):
+        walls += _buildings(rng, site, place.style(number), line, distance)
+    for number, _, line in _runs(site, place, lambda s: s.front):
+        walls += _boundaries(rng, place.style(number), line)
+    walls = site.standing(walls)
+    for number, _, line in _runs(site, place, lambda s: s.lamps):
+        posts += _lamps(rng, site, place.style(number), line)
+    for number, _, line in _runs(site, place, lambda s: s.trees):
+        posts += _tree_row(rng, site, place.style(number), line)
+    for number, _, line in _runs(site, place, lambda s: s.bollards):
+        posts += _bollards(rng, site, line)
+    scattered_posts, scattered_bushes, sheds = _scatter(rng, site, place)
+    for number, _, line in _runs(site, place, lambda s: 2.6 if s.clutter else 0.0):
+        bushes += _clutter(rng, site, place.style(number), line)
+    return walls + site.standing(sheds), posts + scattered_posts, bushes + scattered_bushes
+
+
+def _runs(site: Site, place: Surroundings, distance_of):
+    """(style number, distance, polyline) for every stretch of a row that has the thing at that distance."""
+    wanted: dict[float, set[int]] = {}
+    for number in range(2 * len(place.styles)):
+        d = distance_of(place.style(number))
+        if d:
+            wanted.setdefault(d, set()).add(number)
+    for d, numbers in wanted.items():
+        distance = max(d + place.shift, 0.4)
+        for line in site.rows(distance):
+            s = arc_length(line)
+            at = np.arange(0.0, s[-1], 1.5)
+            if len(at) < 2:
+                continue
+            points = along(line, s, at)
+            number = place.style_numbers(site, points)
+            edges = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(number)]])
+            for a, b in zip(edges[:-1], edges[1:]):
+                if int(number[a]) in numbers and b - a > 1:
+                    yield int(number[a]), distance, cut(line, s, at[a], min(at[b - 1] + 1.5, s[-1]))
+
+
+def _stations(rng: np.random.Generator, line: np.ndarray, spacing: float, jitter: float, keep: float) -> np.ndarray:
+    """Points (N, 2) at regular spacing on a polyline, shaken a little, some missing."""
+    s = arc_length(line)
+    at = np.arange(rng.uniform(0, spacing), s[-1], spacing)
+    at = at[rng.random(len(at)) < keep]
+    return along(line, s, np.clip(at + rng.normal(0, jitter, len(at)), 0, s[-1]))
+
+
+def _buildings(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray, distance: float) -> list[Wall]:
+    """Facades along a run: a front and two sides each, set back by a different amount, with gaps between."""
+    s = arc_length(line)
+    begin = rng.uniform(-10, 4)
+    fronts, heights, depths = [], [], []
+    push = rng.uniform(0, 0.8)
+    while begin < s[-1] - 3:
+        end = begin + rng.uniform(*style.facade_length)
+        a, b = max(begin, 0.0), min(end, s[-1])
+        if b - a > 3:
+            fronts.append((a, b, push if rng.random() < 0.8 else push + rng.uniform(1, 5)))
+            heights.append(float(np.clip(style.facade_height * rng.uniform(0.75, 1.25), 3, 16)))
+            depths.append(rng.uniform(7, 14))
+        begin = end + (0.0 if rng.random() < style.row else rng.uniform(*style.gap))
+        if rng.random() < 0.25:
+            push = rng.uniform(0, 1.5)
+        if rng.random() < 0.04:
+            begin += rng.uniform(15, 35)  # a yard, a car park
+    if not fronts:
+        return []
+    f = np.array(fronts)
+    p, q = along(line, s, f[:, 0]), along(line, s, f[:, 1])
+    t = q - p
+    length = np.hypot(t[:, 0], t[:, 1])
+    t = t / np.maximum(length, 1e-6)[:, None]
+    n = site.away((p + q) / 2, t)
+    p, q = p + n * f[:, 2:3], q + n * f[:, 2:3]
+    walls = []
+    for i in range(len(f)):
+        if length[i] < 3:
+            continue
+        depth = n[i] * depths[i]
+        walls.append(Wall(np.stack([p[i], q[i]]), heights[i], 0.3, 'facade'))
+        walls.append(Wall(np.stack([p[i], p[i] + depth]), heights[i], 0.3, 'facade'))
+        walls.append(Wall(np.stack([q[i], q[i] + depth]), heights[i], 0.3, 'facade'))
+        if rng.random() < 0.2:  # a porch, a bay, steps
+            w, d = rng.uniform(1.5, 4), min(rng.uniform(0.6, 1.6), max(distance - 1.5, 0.3))
+            m = p[i] + (q[i] - p[i]) * rng.uniform(0.2, 0.8)
+            walls.append(Wall(np.stack([m - t[i] * w / 2, m - t[i] * w / 2 - n[i] * d, m + t[i] * w / 2 - n[i] * d,
+                                        m + t[i] * w / 2]), float(rng.uniform(1, 4)), 0.25, 'facade'))
+    return walls
+
+
+def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> list[Wall]:
+    """Front-garden walls, fences, hedges, guard rails along a run, with openings for drives and doors."""
+    s = arc_length(line)
+    walls, begin, kind, height = [], rng.uniform(0, 6), style.front_kind, style.front_height
+    while begin < s[-1] - 1.5:
+        end = min(begin + style.driveway * rng.uniform(0.5, 1.5), s[-1])
+        if end - begin > 1.2 and rng.random() < 0.9:
+            thickness = {'fence': 0.08, 'wall': 0.25, 'hedge': rng.uniform(0.4, 1.2), 'rail': 0.1}[kind]
+            porosity = {'fence': rng.uniform(0.3, 0.75), 'wall': 0.0, 'hedge': rng.uniform(0.02, 0.2),
+                        'rail': rng.uniform(0.0, 0.4)}[kind]
+            walls.append(Wall(cut(line, s, begin, end), float(height), float(thickness), kind, float(porosity)))
+        begin = end + rng.uniform(1.0, 5.0)
+        if kind != 'rail' and rng.random() < 0.35:  # the next garden
+            kind, height = _boundary(rng), float(np.clip(style.front_height * rng.uniform(0.6, 1.5), 0.4, 3))
+    return walls
+
+
+def _standing_posts(rng: np.random.Generator, site: Site, points: np.ndarray, make) -> list[Post]:
+    posts = []
+    if len(points) == 0:
+        return posts
+    good = (site.distance(points) > 0.6) & site.free(points)
+    for x, y in points[good]:
+        post = make(float(x), float(y))
+        posts.append(post)
+        site.take_disc((x, y), post.radius + 0.15)
+    return posts
+
+
+def _lamps(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Post]:
+    radius, height = rng.uniform(0.04, 0.15), rng.uniform(4, 10)
+    kind = 'lamp' if rng.random() < 0.7 else 'pole'
+    return _standing_posts(rng, site, _stations(rng, line, style.lamp_spacing, 0.4, 0.93),
+                           lambda x, y: Post(x, y, float(radius), float(height), kind))
+
+
+def _bollards(rng: np.random.Generator, site: Site, line: np.ndarray) -> list[Post]:
+    points = _stations(rng, line, rng.uniform(1.4, 3.0), 0.03, 0.97)
+    groups = np.sin(np.arange(len(points)) * 0.2 + rng.uniform(0, 6)) > 0.2
+    return _standing_posts(rng, site, points[groups[:len(points)]],
+                           lambda x, y: Post(x, y, 0.08, 0.95, 'bollard'))
+
+
+def _tree(rng: np.random.Generator, x: float, y: float, size: float) -> Post:
+    size = size * rng.uniform(0.75, 1.25)
+    top = float(np.clip(9 * size, 3.5, 18))
+    bottom = float(np.clip(top * rng.uniform(0.18, 0.4), 1.2, 5))
+    return Post(x, y, float(np.clip(0.17 * size, 0.06, 0.45)), top * 0.7, 'tree',
+                float(np.clip(2.6 * size, 0.8, 5)), bottom, top)
+
+
+def _tree_row(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Post]:
+    return _standing_posts(rng, site, _stations(rng, line, style.tree_spacing, 0.35, 0.88),
+                           lambda x, y: _tree(rng, x, y, style.tree_size))
+
+
+def _clutter(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Bush]:
+    s = arc_length(line)
+    count = rng.poisson(style.clutter * s[-1] / 100)
+    points = along(line, s, rng.uniform(0, s[-1], count)) + rng.normal(0, 1.5, (count, 2))
+    return _bushes(rng, site, points)
+
+
+def _bushes(rng: np.random.Generator, site: Site, points: np.ndarray, large: float = 1.4) -> list[Bush]:
+    if len(points) == 0:
+        return []
+    radius = rng.uniform(0.25, large, len(points))
+    good = (site.distance(points) > radius + 0.4) & site.free(points)
+    return [Bush(float(x), float(y), float(r), float(r * h)) for (x, y), r, h in
+            zip(points[good], radius[good], rng.uniform(0.7, 1.8, int(good.sum())))]
+
+
+def _scatter(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Post], list[Bush], list[Wall]]:
+    """Forest trees with undergrowth, trees on open land, sheds and rear buildings behind the first line."""
+    count = 420
+    points = site.centre + rng.uniform(-70, 70, (count, 2))
+    area = 140.0 * 140.0 / count  # m2 that each point stands for
+    d = site.distance(points)
+    numbers = place.style_numbers(site, points)
+    styles = [place.style(int(n)) for n in numbers]
+    dice = rng.random(count)
+    near_edge = np.array([s.forest_edge for s in styles])
+    density = np.array([s.forest for s in styles]) / 100 * area
+    tree = (d > near_edge) & (dice < density * np.where(d < near_edge + 12, 1.0, 0.45))
+    posts = _standing_posts(rng, site, points[tree], lambda x, y: _tree(rng, x, y, rng.uniform(0.5, 1.5)))
+    under = (d > near_edge) & (d < near_edge + 9) & (rng.random(count) < density * 0.7)
+    bushes = _bushes(rng, site, points[under] + rng.normal(0, 1, (int(under.sum()), 2)), 2.2)
+    yard = np.array([s.yard for s in styles]) / 1000 * area
+    first_line = np.array([max(s.facades, s.front) for s in styles]) + place.shift
+    back = (d > first_line + 2.0) & (dice > 1 - yard)
+    sheds = []
+    for x, y in points[back]:
+        if d[back].size and rng.random() < 0.5:
+            bushes += _bushes(rng, site, np.array([[x, y]]) + rng.normal(0, 2, (3, 2)))
+            continue
+        a, length, width = rng.uniform(-math.pi, math.pi), rng.uniform(2, 12), rng.uniform(2, 8)
+        t, n = np.array([math.cos(a), math.sin(a)]), np.array([-math.sin(a), math.cos(a)])
+        c = np.array([x, y])
+        corners = np.stack([c, c + t * length, c + t * length + n * width, c + n * width, c])
+        sheds.append(Wall(corners, float(rng.uniform(2, 7)), 0.25, 'facade'))
+    return posts, bushes, sheds
