@@ -13,6 +13,7 @@ from attention_fusion_ros.simulation.world import Road, Vehicle
 
 SHIFT = 4  # fractional bits of OpenCV coordinates
 ONE = 1 << SHIFT
+RIM = 0.5  # cells by which OpenCV's filled shapes grow, because it draws their outline too
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class Frame:
         """(..., 2) world metres -> OpenCV fixed-point coordinates, int32."""
         return np.clip(np.rint(self.pixels(xy) * ONE), -2**24, 2**24).astype(np.int32)
 
-    def length(self, metres: float) -> int:
-        """Metres -> fixed-point pixels, for radii."""
-        return max(int(round(metres / self.resolution * ONE)), 0)
+    def visible(self, xy: np.ndarray, margin) -> np.ndarray:
+        """(N,) bool: which of the (N, 2) world points are within `margin` metres, a number or (N,), of the array."""
+        p, m = self.pixels(xy), np.asarray(margin) / self.resolution
+        height, width = self.shape
+        return (p[:, 0] > -m) & (p[:, 1] > -m) & (p[:, 0] < width + m) & (p[:, 1] < height + m)
 
     def sees(self, xy: np.ndarray, margin: float) -> bool:
         """True when the bounding box of (P, 2) world points grown by `margin` metres touches the array."""
@@ -67,32 +70,40 @@ class Frame:
         return bool((p.max(axis=0) + m >= 0).all() and (p.min(axis=0) - m < (self.shape[1], self.shape[0])).all())
 
 
-def fill_disc(array: np.ndarray, frame: Frame, xy, radius: float, value) -> None:
-    """Sets the cells whose centres are about within `radius` metres of the world point `xy`."""
-    c = frame.fixed(np.asarray(xy))
-    cv2.circle(array, (int(c[0]), int(c[1])), frame.length(radius), value, -1, cv2.LINE_8, SHIFT)
+def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii, values) -> None:
+    """Sets the cells whose centres lie within a radius (N,) [m] of the (N, 2) world points to the values (N,).
+
+    A disc smaller than a cell still sets the cell it lies in. Later discs overwrite earlier ones.
+    """
+    fixed = frame.fixed(xy).tolist()
+    reach = np.clip(np.rint((np.asarray(radii) / frame.resolution - RIM) * ONE), 0, None).astype(int).tolist()
+    for (column, row), radius, value in zip(fixed, reach, values):
+        cv2.circle(array, (column, row), radius, value, -1, cv2.LINE_8, SHIFT)
 
 
 def fill_polygon(array: np.ndarray, frame: Frame, xy: np.ndarray, value) -> None:
-    """Fills a convex (P, 2) world polygon."""
-    cv2.fillConvexPoly(array, frame.fixed(xy), value, cv2.LINE_8, SHIFT)
+    """Sets the cells whose centres lie in a convex (P, 2) world polygon, which must be wider than a cell."""
+    centre = xy.mean(axis=0)
+    reach = np.linalg.norm(xy - centre, axis=1, keepdims=True)
+    # A rectangle's corner moves in by sqrt(2) when its sides move in by 1.
+    inset = np.minimum(math.sqrt(2) * RIM * frame.resolution / np.maximum(reach, 1e-9), 0.9)
+    cv2.fillConvexPoly(array, frame.fixed(xy + (centre - xy) * inset), value, cv2.LINE_8, SHIFT)
 
 
 def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: float, value,
                 round_ends: bool = True) -> None:
-    """Fills everything within `half_width` metres of a (P, 2) world polyline."""
+    """Sets the cells whose centres lie within `half_width` metres of a (P, 2) world polyline."""
+    half = max(half_width - RIM * frame.resolution, 0.0)
+    d = line[1:] - line[:-1]
+    length = np.maximum(np.hypot(d[:, 0], d[:, 1])[:, None], 1e-9)
+    normal = d[:, ::-1] * (-1.0, 1.0) / length * half
     a, b = line[:-1], line[1:]
-    d = b - a
-    length = np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-9)
-    normal = np.stack([-d[:, 1], d[:, 0]], axis=1) / length * half_width
-    quads = frame.fixed(np.stack([a + normal, b + normal, b - normal, a - normal], axis=1))
-    for quad in quads:
+    for quad in frame.fixed(np.stack([a + normal, b + normal, b - normal, a - normal], axis=1)):
         cv2.fillConvexPoly(array, quad, value, cv2.LINE_8, SHIFT)
-    radius = frame.length(half_width)
+    radius = int(round(half / frame.resolution * ONE))
     if radius > ONE:
-        joints = line if round_ends else line[1:-1]
-        for column, row in frame.fixed(joints).reshape(-1, 2):
-            cv2.circle(array, (int(column), int(row)), radius, value, -1, cv2.LINE_8, SHIFT)
+        for column, row in frame.fixed(line if round_ends else line[1:-1]).tolist():
+            cv2.circle(array, (column, row), radius, value, -1, cv2.LINE_8, SHIFT)
 
 
 def box_corners(x: float, y: float, yaw: float, length: float, width: float, ahead: float = 0.0) -> np.ndarray:

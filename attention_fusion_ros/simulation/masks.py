@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.simulation.drawing import (Frame, fill_buffer, fill_disc, fill_polygon, road_mask,
+from attention_fusion_ros.simulation.drawing import (Frame, fill_buffer, fill_discs, fill_polygon, road_mask,
                                                      vehicle_corners)
+from attention_fusion_ros.simulation.raster import CORNER_RADIUS
 from attention_fusion_ros.simulation.world import World
 
 ROADSIDE_WIDTH = 6.0  # m outside the road edge that count as roadside
@@ -32,7 +33,7 @@ def masks(world: World, pose: tuple[float, float, float], grid: Grid, xyz_base: 
     xyz_base: (N, 3) points of the sweep in base_link; when given, `visible` is filled.
     """
     frame = Frame.bev(pose, grid)
-    road = road_mask(world.roads, frame, world.extra.get('corner_radius', 6.0))
+    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS))
     outside = cv2.distanceTransform(1 - road, cv2.DIST_L2, 5) * frame.resolution
     structure = np.zeros(frame.shape, np.uint8)
     if abs(world.terrain.kerb) >= MIN_KERB and road.any():
@@ -40,12 +41,10 @@ def masks(world: World, pose: tuple[float, float, float], grid: Grid, xyz_base: 
     for wall in world.walls:
         if frame.sees(wall.line, 1.0):
             fill_buffer(structure, frame, wall.line, max(wall.thickness / 2, frame.resolution / 2), 1, round_ends=False)
-    for post in world.posts:
-        if frame.sees(np.array([[post.x, post.y]]), post.crown_radius + 1.0):
-            fill_disc(structure, frame, (post.x, post.y), max(post.radius, post.crown_radius, frame.resolution / 2), 1)
-    for bush in world.bushes:
-        if frame.sees(np.array([[bush.x, bush.y]]), bush.radius):
-            fill_disc(structure, frame, (bush.x, bush.y), bush.radius, 1)
+    round_things = np.array([(p.x, p.y, max(p.radius, p.crown_radius)) for p in world.posts]
+                            + [(b.x, b.y, b.radius) for b in world.bushes]).reshape(-1, 3)
+    round_things = round_things[frame.visible(round_things[:, :2], round_things[:, 2])]
+    fill_discs(structure, frame, round_things[:, :2], round_things[:, 2], [1] * len(round_things))
     vehicle = np.zeros(frame.shape, np.uint8)
     for v in world.vehicles:
         if frame.sees(np.array([[v.x, v.y]]), v.length):

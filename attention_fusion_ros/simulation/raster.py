@@ -14,11 +14,12 @@ from enum import IntEnum
 import cv2
 import numpy as np
 
-from attention_fusion_ros.simulation.drawing import (Frame, box_corners, fill_buffer, fill_disc, fill_polygon,
+from attention_fusion_ros.simulation.drawing import (Frame, box_corners, fill_buffer, fill_discs, fill_polygon,
                                                      road_mask)
 from attention_fusion_ros.simulation.world import Terrain, Vehicle, World
 
-TILE = 1024  # cells of a noise tile
+TILE = 512  # cells after which noise repeats
+CORNER_RADIUS = 6.0  # m, of kerbs at junctions, unless world.extra['corner_radius'] says otherwise
 NOTHING = np.float32(-1e4)  # height of what is not there
 
 
@@ -54,8 +55,7 @@ class Raster:
     ground: np.ndarray
     solid: np.ndarray  # top of what stops every ray: ground, or an obstacle
     porous: np.ndarray  # top of what lets a share of the rays through
-    porosity: np.ndarray  # that share, 0..1
-    coherent: np.ndarray  # bool: a ray column passes as a whole (thin poles), not ray by ray (leaves, mesh)
+    porosity: np.ndarray  # that share, 0..1; negative: a column of rays passes as a whole (thin poles), not ray by ray
     crown_bottom: np.ndarray
     crown_top: np.ndarray
     vehicle: np.ndarray  # top of vehicles
@@ -68,30 +68,23 @@ class Raster:
 def rasterise(world: World, pose: tuple[float, float, float], extent: float = 60.0, cell: float = 0.2) -> Raster:
     """Layers in a square of +-`extent` metres around `pose` (x, y, yaw), cells of `cell` metres."""
     frame = Frame.aligned(pose[0], pose[1], extent, cell)
-    road = road_mask(world.roads, frame, world.extra.get('corner_radius', 6.0))
+    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS))
     ground, label = ground_height(world, frame, road)
-    solid, porous, porosity, coherent = ground.copy(), np.full_like(ground, NOTHING), np.zeros_like(ground), None
-    coherent = np.zeros(frame.shape, np.uint8)
-    height = np.zeros(frame.shape, np.float32)  # scratch: metres above the ground
-    _draw_walls(world, frame, height, porosity, label, want_porous=False)
-    _draw_posts(world, frame, height, porosity, coherent, label, want_porous=False)
-    standing = height > 0
-    solid[standing] += height[standing]
-    height[:] = 0
+    walls = [w for w in world.walls if frame.sees(w.line, 1.0)]
+    height = np.zeros(frame.shape, np.float32)  # metres above the ground
+    _draw_walls([w for w in walls if w.porosity == 0], frame, height, None, label)
+    _draw_trunks(world, frame, height, label)
+    solid = np.where(height > 0, ground + height, ground)
+    height, porosity = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, np.float32)
     _draw_bushes(world, frame, height, porosity, label)
-    _draw_walls(world, frame, height, porosity, label, want_porous=True)
-    leafy = np.isin(label, (Label.BUSH, Label.HEDGE))
-    if leafy.any():
-        lumps = noise(world.seed, frame, 'lumps')
-        height[leafy] *= np.clip(0.75 + 0.3 * lumps[leafy], 0.15, 1.3)
-        porosity[leafy] = np.clip(porosity[leafy] + 0.2 * noise(world.seed + 5, frame, 'lumps')[leafy], 0.0, 0.95)
-    _draw_posts(world, frame, height, porosity, coherent, label, want_porous=True)
-    there = height > 0
-    porous[there] = ground[there] + height[there]
+    _draw_walls([w for w in walls if w.porosity > 0], frame, height, porosity, label)
+    _ruffle(world, frame, height, porosity, label)
+    _draw_poles(world, frame, height, porosity, label)
+    porous = np.where(height > 0, ground + height, NOTHING)
     crown_bottom, crown_top = _crowns(world, frame, ground)
     vehicle, loss, vehicle_label = _vehicles(world, frame, ground)
-    return Raster(frame, ground, solid, porous, porosity, coherent.astype(bool), crown_bottom, crown_top, vehicle, loss,
-                  label, vehicle_label, road)
+    return Raster(frame, ground, solid, porous, porosity, crown_bottom, crown_top, vehicle, loss, label, vehicle_label,
+                  road)
 
 
 def terrain_height(terrain: Terrain, x, y):
@@ -131,17 +124,19 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
 
 
 @functools.lru_cache(maxsize=32)
-def _tile(kind: str, variant: int) -> np.ndarray:
-    """(TILE, TILE) float32 of zero mean and unit deviation that repeats without a seam."""
-    rng = np.random.default_rng([variant, {'white': 1, 'lumps': 2, 'patches': 3, 'waves': 4}[kind]])
-    white = rng.standard_normal((TILE, TILE)).astype(np.float32)
-    if kind == 'white':
-        return white
-    pad = TILE // 8
-    wide = cv2.copyMakeBorder(white, pad, pad, pad, pad, cv2.BORDER_WRAP)
-    sigmas = {'lumps': (1.5, 4.0), 'patches': (12.0,), 'waves': (6.0, 25.0)}[kind]
-    total = sum(_unit(cv2.GaussianBlur(wide, (0, 0), s)[pad:-pad, pad:-pad]) for s in sigmas)
-    return _unit(total)
+def _tile(kind: str, variant: int, size: int) -> np.ndarray:
+    """(TILE + size, TILE + size) float32 of zero mean and unit deviation that repeats after TILE, without a seam."""
+    rng = np.random.default_rng([variant, KINDS.index(kind)])
+    field = rng.standard_normal((TILE, TILE)).astype(np.float32)
+    if kind != 'white':
+        pad = TILE // 4
+        wide = np.pad(field, pad, mode='wrap')
+        field = sum(_unit(cv2.GaussianBlur(wide, (0, 0), sigma)[pad:-pad, pad:-pad]) for sigma in SIGMAS[kind])
+    return np.pad(_unit(field), (0, size), mode='wrap')
+
+
+KINDS = ('white', 'lumps', 'patches')
+SIGMAS = {'lumps': (1.5, 4.0), 'patches': (12.0,)}  # cells
 
 
 def _unit(a: np.ndarray) -> np.ndarray:
@@ -149,73 +144,83 @@ def _unit(a: np.ndarray) -> np.ndarray:
 
 
 def noise(seed: int, frame: Frame, kind: str) -> np.ndarray:
-    """(H, W) float32 noise fixed to the world. kind: white, lumps (0.3-0.8 m), patches (2.4 m), waves (1-5 m)."""
-    tile = _tile(kind, seed % 4)
-    column0, row0 = frame.offset
-    shift = np.random.default_rng([seed, 77]).integers(0, TILE, 2)
-    columns = (np.arange(frame.shape[1]) + column0 + shift[0]) % TILE
-    rows = (np.arange(frame.shape[0]) + row0 + shift[1]) % TILE
-    return tile.take(rows, axis=0).take(columns, axis=1)
+    """(H, W) float32 noise fixed to the world, a view not to be written. kind: white, lumps (0.3-0.8 m), patches
+    (2.4 m); the sizes hold at cells of 0.2 m."""
+    column, row = (np.array(frame.offset) + np.random.default_rng([seed, 77]).integers(0, TILE, 2)) % TILE
+    height, width = frame.shape
+    return _tile(kind, seed % 3, max(height, width))[row:row + height, column:column + width]
 
 
-def _draw_walls(world: World, frame: Frame, height, porosity, label, want_porous: bool) -> None:
-    for wall in world.walls:
-        if (wall.porosity > 0) != want_porous or not frame.sees(wall.line, 1.0):
-            continue
+def _draw_walls(walls, frame: Frame, height, porosity, label) -> None:
+    for wall in walls:
         half = max(wall.thickness / 2, 0.75 * frame.resolution)  # thinner, and rays would slip between cells
         fill_buffer(height, frame, wall.line, half, wall.height, round_ends=False)
         fill_buffer(label, frame, wall.line, half, int(WALL_LABELS[wall.kind]), round_ends=False)
-        if want_porous:
+        if porosity is not None:
             fill_buffer(porosity, frame, wall.line, half, wall.porosity, round_ends=False)
 
 
-def _draw_posts(world: World, frame: Frame, height, porosity, coherent, label, want_porous: bool) -> None:
-    cell = frame.resolution
-    rows, columns = frame.shape
-    for post in world.posts:
-        thin = 2 * post.radius < cell
-        if thin != want_porous:
-            continue
-        kind = int(Label.TREE if post.kind == 'tree' else Label.POLE)
-        column, row = np.rint(frame.pixels((post.x, post.y))).astype(int)
-        if not (0 <= row < rows and 0 <= column < columns):
-            continue
-        if thin:  # one cell, which stops as many rays as the pole is wide
-            height[row, column], label[row, column] = post.height, kind
-            porosity[row, column], coherent[row, column] = 1 - 2 * post.radius / cell, 1
-        else:
-            fill_disc(height, frame, (post.x, post.y), post.radius, post.height)
-            fill_disc(label, frame, (post.x, post.y), post.radius, kind)
-            height[row, column], label[row, column] = post.height, kind
+def _posts(world: World, frame: Frame, thin: bool):
+    chosen = [p for p in world.posts if (2 * p.radius < frame.resolution) == thin]
+    xy = np.array([(p.x, p.y) for p in chosen]).reshape(-1, 2)
+    inside = np.flatnonzero(frame.visible(xy, -frame.resolution))
+    return [chosen[i] for i in inside], xy[inside]
+
+
+def _draw_trunks(world: World, frame: Frame, height, label) -> None:
+    posts, xy = _posts(world, frame, thin=False)
+    radii = [p.radius for p in posts]
+    fill_discs(height, frame, xy, radii, [p.height for p in posts])
+    fill_discs(label, frame, xy, radii, [int(Label.TREE if p.kind == 'tree' else Label.POLE) for p in posts])
+
+
+def _draw_poles(world: World, frame: Frame, height, porosity, label) -> None:
+    """Posts thinner than a cell: one cell, which stops as many rays as the pole is wide."""
+    posts, xy = _posts(world, frame, thin=True)
+    if posts:
+        column, row = np.rint(frame.pixels(xy)).astype(int).T
+        height[row, column] = [p.height for p in posts]
+        porosity[row, column] = [2 * p.radius / frame.resolution - 1 for p in posts]
+        label[row, column] = [int(Label.TREE if p.kind == 'tree' else Label.POLE) for p in posts]
 
 
 def _draw_bushes(world: World, frame: Frame, height, porosity, label) -> None:
-    for bush in world.bushes:
-        centre = np.array([[bush.x, bush.y]])
-        if frame.sees(centre, bush.radius):
-            fill_disc(height, frame, centre[0], bush.radius, bush.height)
-            fill_disc(height, frame, centre[0], bush.radius * 0.6, bush.height * 1.15)
-            fill_disc(label, frame, centre[0], bush.radius, int(Label.BUSH))
-            fill_disc(porosity, frame, centre[0], bush.radius, 0.35)
+    if not world.bushes:
+        return
+    b = np.array([(b.x, b.y, b.radius, b.height) for b in world.bushes])
+    b = b[frame.visible(b[:, :2], b[:, 2])]
+    fill_discs(height, frame, b[:, :2], b[:, 2], (0.85 * b[:, 3]).tolist())
+    fill_discs(height, frame, b[:, :2], 0.6 * b[:, 2], (1.05 * b[:, 3]).tolist())
+    fill_discs(label, frame, b[:, :2], b[:, 2], [int(Label.BUSH)] * len(b))
+    fill_discs(porosity, frame, b[:, :2], b[:, 2], [0.35] * len(b))
+
+
+def _ruffle(world: World, frame: Frame, height, porosity, label) -> None:
+    """Leaves are lumpy and let rays through in patches."""
+    rows, columns = np.nonzero((label == Label.BUSH) | (label == Label.HEDGE))
+    if len(rows):
+        height[rows, columns] *= np.clip(0.8 + 0.3 * noise(world.seed, frame, 'lumps')[rows, columns], 0.15, 1.3)
+        patchy = porosity[rows, columns] + 0.2 * noise(world.seed + 5, frame, 'lumps')[rows, columns]
+        porosity[rows, columns] = np.clip(patchy, 0.01, 0.95)
 
 
 def _crowns(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     bottom, top = np.full_like(ground, -NOTHING), np.full_like(ground, NOTHING)
-    above = np.zeros(frame.shape, np.float32)
-    below = np.zeros(frame.shape, np.float32)
-    for post in world.posts:
-        if post.crown_radius <= 0 or not frame.sees(np.array([[post.x, post.y]]), post.crown_radius):
-            continue
-        middle, half = (post.crown_top + post.crown_bottom) / 2, (post.crown_top - post.crown_bottom) / 2
-        for share in (1.0, 0.85, 0.6, 0.3):  # an ellipsoid in four steps
-            reach = half * math.sqrt(1 - share * share * 0.9)
-            fill_disc(above, frame, (post.x, post.y), post.crown_radius * share, middle + reach)
-            fill_disc(below, frame, (post.x, post.y), post.crown_radius * share, middle - reach)
-    there = above > 0
-    if there.any():
-        lumps = noise(world.seed + 4, frame, 'lumps')[there] * np.float32(0.3)
-        top[there] = ground[there] + above[there] + lumps
-        bottom[there] = ground[there] + below[there] + lumps
+    trees = np.array([(p.x, p.y, p.crown_radius, p.crown_bottom, p.crown_top) for p in world.posts
+                      if p.crown_radius > 0]).reshape(-1, 5)
+    trees = trees[frame.visible(trees[:, :2], trees[:, 2])]
+    if not len(trees):
+        return bottom, top
+    above, below = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, np.float32)
+    middle, half = (trees[:, 4] + trees[:, 3]) / 2, (trees[:, 4] - trees[:, 3]) / 2
+    for share in (1.0, 0.85, 0.6, 0.3):  # an ellipsoid in four steps
+        reach = half * math.sqrt(1 - 0.9 * share * share)
+        fill_discs(above, frame, trees[:, :2], trees[:, 2] * share, (middle + reach).tolist())
+        fill_discs(below, frame, trees[:, :2], trees[:, 2] * share, (middle - reach).tolist())
+    rows, columns = np.nonzero(above)
+    lumps = noise(world.seed + 4, frame, 'lumps')[rows, columns] * np.float32(0.3)
+    top[rows, columns] = ground[rows, columns] + above[rows, columns] + lumps
+    bottom[rows, columns] = ground[rows, columns] + below[rows, columns] + lumps
     return bottom, top
 
 
@@ -235,13 +240,14 @@ def _draw_vehicle(v: Vehicle, seed: int, frame: Frame, ground, top, loss, label)
     column, row = np.clip(np.rint(frame.pixels((v.x, v.y))), 0, np.array(frame.shape[::-1]) - 1).astype(int)
     z = float(ground[row, column])
     dark = float(rng.choice([0.02, 0.1, 0.5], p=[0.5, 0.35, 0.15]))
+    at = np.array([[v.x, v.y]])
     corners = box_corners(v.x, v.y, v.yaw, v.length, v.width)
     fill_polygon(loss, frame, corners, dark)
     if v.kind in ('pedestrian', 'cyclist'):
         fill_polygon(label, frame, corners, int(Label.PERSON))
         fill_polygon(top, frame, corners, z + (v.height if v.kind == 'pedestrian' else 1.0))
         if v.kind == 'cyclist':
-            fill_disc(top, frame, (v.x, v.y), 0.3, z + v.height)
+            fill_discs(top, frame, at, [0.3], [z + v.height])
     elif v.kind == 'car':
         body = float(rng.uniform(0.68, 0.92))
         cabin, shift = v.length * rng.uniform(0.42, 0.6), v.length * rng.uniform(-0.12, 0.0)
@@ -259,4 +265,4 @@ def _draw_vehicle(v: Vehicle, seed: int, frame: Frame, ground, top, loss, label)
         fill_polygon(top, frame, cab, z + min(v.height, 2.9))
     else:
         fill_polygon(top, frame, corners, z + v.height)
-    fill_disc(top, frame, (v.x, v.y), frame.resolution / 2, z + v.height)  # never lost between two cells
+    fill_discs(top, frame, at, [0.0], [z + v.height])  # never lost between two cells

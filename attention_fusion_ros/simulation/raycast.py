@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attention_fusion_ros.simulation.raster import NOTHING, Label, Raster
 
-REALISATIONS = 3
+REALISATIONS = 2
 CROWN_STRIDE = 3  # crowns are sampled at every third range
 CROWN_FREE_PATH = 0.9  # m a ray travels on average inside a crown
 FACE_STEPS = 3  # halvings of the last range step on a vertical face
@@ -52,8 +52,8 @@ class Hits:
     """What each ray met. All (A, B)."""
 
     distance: Tensor  # horizontal distance from the origin, m; inf without a hit
-    kind: Tensor  # int64: TERRAIN, POROUS, VEHICLE, CROWN, NO_HIT
-    cell: Tensor  # int64, index of the raster cell hit
+    kind: Tensor  # uint8: TERRAIN, POROUS, VEHICLE, CROWN, NO_HIT
+    cell: Tensor  # int32, index of the raster cell hit
     z: Tensor  # world height of the hit, m
 
 
@@ -67,25 +67,43 @@ def ranges(farthest: float, device='cpu') -> Tensor:
 
 
 class Scene:
-    """A raster uploaded to a device, with and without its vehicles."""
+    """A raster uploaded to a device. Layers are flat; one array a layer, because one-dimensional gathers are fastest."""
 
     def __init__(self, raster: Raster, device='cpu'):
         def flat(a):
             return torch.as_tensor(a).reshape(-1).to(device)
         self.raster, self.device = raster, torch.device(device)
-        self.layers = torch.stack([flat(raster.solid), flat(raster.porous), flat(raster.porosity),
-                                   flat(raster.vehicle)], dim=1)  # (n * n, 4): one memory access a sample
-        self.coherent, self.has_porous = flat(raster.coherent), bool((raster.porosity > 0).any())
-        self.crowns = torch.stack([flat(raster.crown_bottom), flat(raster.crown_top)], dim=1)
-        self.has_crowns = bool((raster.crown_top > NOTHING).any())
-        self.columns, self.rows = raster.frame.shape[1], raster.frame.shape[0]
+        self.solid, self.vehicle = flat(raster.solid), flat(raster.vehicle)
+        self.porous, self.porosity = flat(raster.porous), flat(raster.porosity)
+        self.crown_bottom, self.crown_top = flat(raster.crown_bottom), flat(raster.crown_top)
+        self.label, self.vehicle_label = flat(raster.label), flat(raster.vehicle_label)
+        self.vehicle_loss = flat(raster.vehicle_loss)
+        self.has_porous = bool((self.porosity != 0).any())
+        self.has_crowns = bool((self.crown_top > float(NOTHING)).any())
+        self.rows, self.columns = raster.frame.shape
+        self.scale = 1 / raster.frame.resolution
 
-    def cell(self, x: Tensor, y: Tensor) -> Tensor:
-        """World metres -> index of the nearest cell (clamped at the border), int64."""
-        m = self.raster.frame.matrix
-        column = (x * float(m[0, 0]) + float(m[0, 2] + 0.5)).long().clamp_(0, self.columns - 1)
-        row = (y * float(m[1, 1]) + float(m[1, 2] + 0.5)).long().clamp_(0, self.rows - 1)
-        return row * self.columns + column
+    def local(self, x: float, y: float) -> tuple[float, float]:
+        """World metres -> metres from the corner of cell (0, 0): small numbers that float32 holds exactly."""
+        column, row = self.raster.frame.pixels((x, y))
+        return float(column + 0.5) / self.scale, float(row + 0.5) / self.scale
+
+    def cells(self, origin: tuple[float, float], cos: Tensor, sin: Tensor, r: Tensor) -> Tensor:
+        """Index of the cell at distance r from the local origin in direction (cos, sin); broadcasts; int32."""
+        column = (cos * (r * self.scale) + origin[0] * self.scale).to(torch.int32).clamp_(0, self.columns - 1)
+        row = (sin * (r * self.scale) + origin[1] * self.scale).to(torch.int32).clamp_(0, self.rows - 1)
+        return row.mul_(self.columns).add_(column)
+
+    def surface(self, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool) -> Tensor:
+        """Height of the first realisation surface in (N,) cells, m; `chance` decides about porous things."""
+        top = self.solid.index_select(0, cells)
+        if vehicles:
+            top = torch.maximum(top, self.vehicle.index_select(0, cells))
+        if self.has_porous:
+            porosity = self.porosity.index_select(0, cells)
+            passes = (porosity > chance) | (porosity < -column_chance)
+            top = torch.maximum(top, self.porous.index_select(0, cells) + passes * float(NOTHING))
+        return top
 
 
 def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool = True) -> Hits:
@@ -94,67 +112,72 @@ def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool =
     Work is done in C azimuth columns, C = len(luck.column), evenly spread over the circle; a ray uses the nearest
     one for its range and its own direction for its position.
     """
-    x0, y0, z0 = rays.origin
-    # Local coordinates keep float32 exact far from the world origin.
-    m = scene.raster.frame.matrix
-    local = (x0 + m[0, 2] / m[0, 0], y0 + m[1, 2] / m[1, 1])
+    z0, origin = rays.origin[2], scene.local(*rays.origin[:2])
     slope, ux, uy = rays.slopes()
     count = luck.column.shape[0]
     r = ranges(farthest, scene.device)
     angle = torch.arange(count, device=scene.device, dtype=torch.float32) * (2 * math.pi / count)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    column = torch.round(torch.atan2(uy, ux) * (count / (2 * math.pi))).long() % count
+    column = torch.round(torch.atan2(uy, ux) * (count / (2 * math.pi))).to(torch.int32).remainder_(count).view(-1)
+    slope = slope.reshape(-1)
 
-    cells = _cells(scene, local, cos, sin, r)  # (C, R)
-    samples = scene.layers.index_select(0, cells.reshape(-1)).view(count, len(r), 4)
-    base = samples[..., 0]
-    if vehicles:
-        base = torch.maximum(base, samples[..., 3])
-    chance = _chances(luck.column) if scene.has_porous else luck.column[None]
-    surfaces = base[None]
-    if scene.has_porous:
-        coherent = scene.coherent[cells]
-        porous, porosity = samples[..., 1], samples[..., 2]
-        surfaces = torch.stack([torch.where(porosity <= torch.where(coherent, luck.column[:, None], chance[k][:, None]),
-                                            torch.maximum(base, porous), base) for k in range(len(chance))])
-    profile = running_max((surfaces - z0) / r).reshape(-1)
-    surfaces = surfaces.reshape(-1)
-
-    pick = (luck.realisation * len(chance)).long().clamp_max(len(chance) - 1)
-    start = (pick * count + column) * len(r)
-    index = first_reaching(profile, start, slope, len(r))
+    cells = scene.cells(origin, cos[:, None], sin[:, None], r).view(-1)  # (C * R,)
+    surfaces, chance = _surfaces(scene, cells, luck.column, len(r), vehicles)
+    profile = running_max((surfaces - z0).div_(r)).view(-1)
+    pick = (luck.realisation.view(-1) * len(chance)).to(torch.int32).clamp_(max=len(chance) - 1)
+    index = first_reaching(profile, (pick * count + column) * len(r), slope, len(r))
     missed = index == len(r)
-    index = index.clamp(1, len(r) - 1)
+    index.clamp_(1, len(r) - 1)
 
-    h1, h0 = surfaces[start + index], surfaces[start + index - 1]
-    r1, r0 = r[index], r[index - 1]
-    along = (slope * r0 - (h0 - z0)) / ((h1 - h0) - slope * (r1 - r0)).clamp_min(1e-9)
-    distance = r0 + (r1 - r0) * along.clamp(0, 1)
+    at = (pick * count + column) * len(r) + index
+    surfaces = surfaces.view(-1)
+    h1, h0 = surfaces.index_select(0, at), surfaces.index_select(0, at - 1)
+    r1, r0 = r.index_select(0, index), r.index_select(0, index - 1)
+    along = (slope * r0 - (h0 - z0)) / ((h1 - h0) - slope * (r1 - r0)).clamp_min_(1e-9)
+    distance = r0 + (r1 - r0) * along.clamp_(0, 1)
     # On a steep step the surface does not rise in a straight line: look for the face inside the last range step.
-    face = torch.nonzero(((h1 - h0) > 0.06 + 0.5 * (r1 - r0)).reshape(-1) & ~missed.reshape(-1))[:, 0]
+    face = torch.nonzero(((h1 - h0) > 0.06 + 0.5 * (r1 - r0)) & ~missed)[:, 0]
     if len(face):
-        def at(t):
-            return t.reshape(-1)[face]
-        share = torch.where(torch.ones((), dtype=torch.bool, device=scene.device), chance[at(pick), at(column)], 0)
-        near, far = at(r0), at(r1)
+        c, t, near, far = (v.index_select(0, face) for v in (column, slope, r0, r1))
+        share = chance.view(-1).index_select(0, pick.index_select(0, face) * count + c)
+        cos, sin, column_share = cos.index_select(0, c), sin.index_select(0, c), luck.column.index_select(0, c)
         for _ in range(FACE_STEPS):
             middle = (near + far) * 0.5
-            c = _local_cells(scene, local, cos[at(column)], sin[at(column)], middle)
-            inside = _surface(scene, c, share, luck.column[at(column)], vehicles) >= z0 + at(slope) * middle
+            there = scene.surface(scene.cells(origin, cos, sin, middle), share, column_share, vehicles)
+            inside = there >= z0 + t * middle
             near, far = torch.where(inside, near, middle), torch.where(inside, middle, far)
-        distance.view(-1)[face] = far
-    hit_cell = cells[column, index]
-    kind = _kinds(samples[column, index], h1, vehicles)
-    distance = torch.where(missed, torch.full_like(distance, math.inf), distance)
-    kind = torch.where(missed, torch.full_like(kind, NO_HIT), kind)
+        distance[face] = far
+    hit_cell = cells.index_select(0, column * len(r) + index)
+    kind = (h1 > scene.solid.index_select(0, hit_cell)).to(torch.uint8) * POROUS
+    if vehicles:
+        kind.masked_fill_(scene.vehicle.index_select(0, hit_cell) >= h1, VEHICLE)
+    distance.masked_fill_(missed, math.inf)
+    kind.masked_fill_(missed, NO_HIT)
     if scene.has_crowns:
-        _crown_hits(scene, cells, r, z0, slope, column, luck.depth, distance, kind, hit_cell)
-    z = z0 + slope * distance
-    return Hits(distance, kind, hit_cell, z)
+        _crown_hits(scene, cells.view(count, -1), r, z0, slope, column, luck.depth.view(-1), distance, kind, hit_cell)
+    shape = luck.depth.shape
+    return Hits(distance.view(shape), kind.view(shape), hit_cell.view(shape), (z0 + slope * distance).view(shape))
+
+
+def _surfaces(scene: Scene, cells: Tensor, column_luck: Tensor, length: int,
+              vehicles: bool) -> tuple[Tensor, Tensor]:
+    """(K, C, R) heights along each column for each realisation of the porous things, and (K, C) their thresholds."""
+    base = scene.solid.index_select(0, cells).view(-1, length)
+    if vehicles:
+        base = torch.maximum(base, scene.vehicle.index_select(0, cells).view(-1, length))
+    if not scene.has_porous:
+        return base[None], column_luck[None]
+    # Stratified over the realisations, rotated from column to column; the same for all where a column passes as one.
+    k = torch.arange(REALISATIONS, device=column_luck.device, dtype=torch.float32)[:, None]
+    chance = (column_luck[None] + k / REALISATIONS) % 1.0
+    porous = scene.porous.index_select(0, cells).view(-1, length)
+    porosity = scene.porosity.index_select(0, cells).view(-1, length)
+    porous += (porosity < -column_luck[:, None]) * float(NOTHING)
+    return torch.stack([torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING)) for c in chance]), chance
 
 
 def running_max(x: Tensor) -> Tensor:
-    """Running maximum along the last axis, by doubling (faster than cummax, which also makes indices)."""
+    """Running maximum along the last axis, by doubling: several times faster than cummax on one CPU core."""
     step = 1
     while step < x.shape[-1]:
         y = x.clone()
@@ -164,75 +187,50 @@ def running_max(x: Tensor) -> Tensor:
 
 
 def first_reaching(profile: Tensor, start: Tensor, value: Tensor, length: int) -> Tensor:
-    """For each value: how many of the `length` entries of the flat, non-decreasing profile after `start` are below it."""
+    """(N,) int32: how many of the `length` entries of the flat, non-decreasing profile after `start` are below value."""
     low = torch.zeros_like(start)
+    last = start - 1
     step = 1 << (length.bit_length() - 1)
     while step:
         probe = low + step
-        below = (probe <= length) & (profile[start + (probe - 1).clamp_max(length - 1)] < value)
-        low = torch.where(below, probe, low)
+        below = (profile.index_select(0, last + probe.clamp(max=length)) < value) & (probe <= length)
+        low += below * step
         step >>= 1
     return low
 
 
-def _cells(scene: Scene, local, cos: Tensor, sin: Tensor, r: Tensor) -> Tensor:
-    return _local_cells(scene, local, cos[:, None], sin[:, None], r[None, :])
-
-
-def _local_cells(scene: Scene, local, cos: Tensor, sin: Tensor, r: Tensor) -> Tensor:
-    scale = 1 / scene.raster.frame.resolution
-    column = (cos * (r * scale) + (local[0] * scale + 0.5)).to(torch.int32).clamp_(0, scene.columns - 1)
-    row = (sin * (r * scale) + (local[1] * scale + 0.5)).to(torch.int32).clamp_(0, scene.rows - 1)
-    return (row * scene.columns + column).long()
-
-
-def _chances(column: Tensor) -> Tensor:
-    """(C,) uniform -> (K, C) uniform, stratified over the K realisations, rotated from column to column."""
-    k = torch.arange(REALISATIONS, device=column.device, dtype=torch.float32)[:, None]
-    return (column[None] + k / REALISATIONS) % 1.0
-
-
-def _surface(scene: Scene, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool) -> Tensor:
-    s = scene.layers.index_select(0, cells)
-    top = torch.maximum(s[:, 0], s[:, 3]) if vehicles else s[:, 0]
-    stops = s[:, 2] <= torch.where(scene.coherent[cells], column_chance, chance)
-    return torch.where(stops, torch.maximum(top, s[:, 1]), top)
-
-
-def _kinds(sample: Tensor, surface: Tensor, vehicles: bool) -> Tensor:
-    kind = torch.where(surface <= sample[..., 0], TERRAIN, POROUS)
-    return torch.where(sample[..., 3] >= surface, VEHICLE, kind) if vehicles else kind
-
-
 def _crown_hits(scene, cells, r, z0, slope, column, depth, distance, kind, hit_cell) -> None:
-    """Overwrites distance, kind and cell where leaves stop a ray before anything else does."""
-    r = r[::CROWN_STRIDE]
-    layers = scene.crowns.index_select(0, cells[:, ::CROWN_STRIDE].reshape(-1)).view(cells.shape[0], len(r), 2)
-    bottom, top = layers[..., 0], layers[..., 1]
+    """Overwrites distance, kind and cell (N,) where leaves stop a ray before anything else does."""
+    r = r[::CROWN_STRIDE].contiguous()
+    coarse = cells[:, ::CROWN_STRIDE].reshape(-1)
+    bottom = scene.crown_bottom.index_select(0, coarse).view(-1, len(r))
+    top = scene.crown_top.index_select(0, coarse).view(-1, len(r))
     lowest, highest = ((bottom - z0) / r).amin(1), ((top - z0) / r).amax(1)
-    flat_column, flat_slope = column.reshape(-1), slope.reshape(-1)
-    rays = torch.nonzero((flat_slope > lowest[flat_column]) & (flat_slope < highest[flat_column]))[:, 0]
-    free = -CROWN_FREE_PATH * torch.log1p(-depth.reshape(-1).clamp_max(0.9999))
+    rays = torch.nonzero((slope > lowest.index_select(0, column)) & (slope < highest.index_select(0, column)))[:, 0]
+    free = -CROWN_FREE_PATH * torch.log1p(-depth.clamp(max=0.9999))
     stride = torch.diff(r, append=r[-1:] + (r[-1:] - r[-2:-1]))
-    for part in rays.split(8192):
-        c, t = flat_column[part], flat_slope[part]
+    for part in rays.split(4096):
+        c, t, f = column[part], slope[part], free[part]
         z = z0 + t[:, None] * r
-        inside = (z > bottom[c]) & (z < top[c])
+        inside = (z > bottom.index_select(0, c)) & (z < top.index_select(0, c))
         travelled = torch.cumsum(inside * stride, dim=1)
-        stopped = travelled >= free[part][:, None]
-        first = stopped.to(torch.uint8).argmax(dim=1)
+        first = (travelled < f[:, None]).sum(dim=1)
+        stopped = first < len(r)
+        first.clamp_(max=len(r) - 1)
         # A share of the stride keeps leaves from lying on circles.
-        at = r[first] + stride[first] * ((free[part] * 7.3) % 1.0 - 0.5)
-        nearer = stopped.any(dim=1) & (at < distance.view(-1)[part])
+        at = r[first] + stride[first] * ((f * 7.3) % 1.0 - 0.5)
+        nearer = stopped & (at < distance[part])
         chosen = part[nearer]
-        distance.view(-1)[chosen] = at[nearer]
-        kind.view(-1)[chosen] = CROWN
-        hit_cell.view(-1)[chosen] = cells[c[nearer], first[nearer] * CROWN_STRIDE]
+        distance[chosen] = at[nearer]
+        kind[chosen] = CROWN
+        hit_cell[chosen] = cells[c[nearer].long(), first[nearer] * CROWN_STRIDE]
 
 
 def labels(scene: Scene, hits: Hits) -> Tensor:
     """(A, B) uint8 `Label` of what was hit; meaningless where nothing was."""
-    ground = torch.as_tensor(scene.raster.label).reshape(-1).to(scene.device)[hits.cell]
-    vehicle = torch.as_tensor(scene.raster.vehicle_label).reshape(-1).to(scene.device)[hits.cell]
-    out = torch.where(hits.kind == VEHICLE, vehicle, ground)
-    return torch.where(hits.kind == CROWN, torch.full_like(out, int(Label.CROWN)), out)
+    cell = hits.cell.reshape(-1)
+    out = scene.label.index_select(0, cell).view(hits.cell.shape)
+    if (hits.kind == VEHICLE).any():
+        vehicle = scene.vehicle_label.index_select(0, cell).view(hits.cell.shape)
+        out = torch.where(hits.kind == VEHICLE, vehicle, out)
+    return out.masked_fill(hits.kind == CROWN, int(Label.CROWN))

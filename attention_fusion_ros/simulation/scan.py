@@ -16,7 +16,7 @@ from attention_fusion_ros.simulation.raycast import CROWN, NO_HIT, VEHICLE, Hits
 from attention_fusion_ros.simulation.world import World
 
 FRAME_ID = 'lidar'
-FARTHEST = 70.0  # m, rays end here
+FARTHEST = 60.0  # m, rays end where the raster does
 
 
 def scan(world: World, pose: tuple[float, float, float], lidar: LidarModel, rng, stamp_ns: int = 0,
@@ -158,8 +158,7 @@ def _measure(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, slope, 
     distance = distance + glass * (noise.loss < 0.4) * noise.luck.depth * 4.0
     loss = torch.full_like(distance, lidar.dropout) + lidar.patch_dropout * (patch < 0.3) * (labels > int(Label.VERGE))
     loss = loss + glass * 0.4
-    loss = loss + (hits.kind == VEHICLE) * torch.as_tensor(scene.raster.vehicle_loss).reshape(-1).to(
-        scene.device)[hits.cell]
+    loss = loss + (hits.kind == VEHICLE) * scene.vehicle_loss.index_select(0, hits.cell.view(-1)).view(distance.shape)
     slant = distance * along
     # Grazing incidence on the ground: the echo fades with height / distance^3.
     level = (labels <= int(Label.VERGE)) & (hits.kind != VEHICLE) & (hits.kind != CROWN)
