@@ -11,9 +11,10 @@ import numpy as np
 from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.geometry import rotation_2d, wrap
 from attention_fusion_ros.simulation.layouts import LAYOUTS, add_neighbours, make_plan
+from attention_fusion_ros.simulation.polyline import arc_length, cut, point_at
 from attention_fusion_ros.simulation.roadside import Surroundings, furnish, random_surroundings
-from attention_fusion_ros.simulation.roads import Plan, arc_length
-from attention_fusion_ros.simulation.site import Site, along, cut
+from attention_fusion_ros.simulation.roads import Plan
+from attention_fusion_ros.simulation.site import Site
 from attention_fusion_ros.simulation.traffic import drive_around, park
 from attention_fusion_ros.simulation.world import World
 
@@ -73,7 +74,7 @@ def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_h
     pose = (float(origin[0]), float(origin[1]), placed.yaw)
     route = way_line(plan)
     s = arc_length(route)
-    route = cut(route, s, max(placed.s - 60.0, 0.0), min(placed.s + 110.0, s[-1]))
+    route = cut(route, max(placed.s - 60.0, 0.0), min(placed.s + 110.0, s[-1]), s)
     surroundings = random_surroundings(rng, plan)
     world = World(scene_class, plan.roads(), surroundings.terrain, route=route, pose=pose, seed=seed,
                   extra={'corner_radius': surroundings.corner_radius, 'left_hand': left_hand,
@@ -108,9 +109,9 @@ def place_vehicle(rng: np.random.Generator, plan: Plan, left_hand: bool) -> Plac
     offset = section.lane_offset(lane) + float(np.clip(rng.normal(0, 0.3), -0.8, 0.8))
     offset = float(np.clip(offset, -section.width / 2 + 1.0, section.width / 2 - 1.0)) if section.width > 2.4 else 0.0
     at = arc_length(piece.xy)
-    a, b = along(piece.xy, at, [max(s - begin - 0.5, 0), min(s - begin + 0.5, at[-1])])
+    a, b = point_at(piece.xy, [max(s - begin - 0.5, 0), min(s - begin + 0.5, at[-1])], at)
     heading = math.atan2(b[1] - a[1], b[0] - a[0])
-    middle = along(piece.xy, at, [s - begin])[0]
+    middle = point_at(piece.xy, [s - begin], at)[0]
     x, y = middle + offset * np.array([-math.sin(heading), math.cos(heading)])
     yaw = heading + (rng.normal(0, math.radians(8)) if rng.random() < 0.5 else rng.uniform(-math.pi, math.pi))
     return Placement(float(x), float(y), wrap(heading), wrap(float(yaw)), offset, s)

@@ -11,16 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from attention_fusion_ros.simulation.polyline import arc_length, point_at, project, shifted
 from attention_fusion_ros.simulation.roads import (
     STEP,
     Piece,
     Plan,
     Section,
-    arc_length,
     arm,
     bump,
     curved,
-    offset_line,
     random_section,
     thin,
     too_close,
@@ -204,15 +203,14 @@ def _dual(rng: np.random.Generator) -> Plan:
     section = Section(int(rng.choice([1, 2, 3], p=[0.25, 0.55, 0.2])), float(rng.uniform(2.8, 3.7)), oneway=True,
                       kind='carriageway')
     half = section.width / 2 + float(np.exp(rng.uniform(math.log(0.6), math.log(9)))) / 2
-    on = plan.add(offset_line(axis, -half), section)
-    back = plan.add(offset_line(axis, half)[::-1], section)
+    on = plan.add(shifted(axis, -half), section)
+    back = plan.add(shifted(axis, half)[::-1], section)
     if rng.random() < 0.35:
         return _along(rng, plan, on)
-    at = arc_length(axis)
-    place = np.array([np.interp(REACH, at, axis[:, 0]), np.interp(REACH, at, axis[:, 1])])
+    place = point_at(axis, REACH)
     sides = rng.choice(['right', 'left', 'both'], p=[0.4, 0.15, 0.45])
-    right, heading = plan.insert_vertex(on, _nearest_s(plan.centres[on], place))
-    left, _ = plan.insert_vertex(back, _nearest_s(plan.centres[back], place))
+    right, heading = plan.insert_vertex(on, project(plan.centres[on], place)[0])
+    left, _ = plan.insert_vertex(back, project(plan.centres[back], place)[0])
     link = plan.add(np.stack([right, left]), _minor(rng)) if sides != 'right' or rng.random() < 0.5 else None
     lean = rng.normal(0, 0.12)
     outs = []
@@ -236,14 +234,6 @@ def _through_dual(rng, plan: Plan, on: int, right: np.ndarray, link: int | None,
         plan.way = [Piece(outs[0], plan.centres[outs[0]][::-1], False), after]
     plan.focus = float(arc_length(plan.way[0].xy)[-1])
     return plan
-
-
-def _nearest_s(line: np.ndarray, point: np.ndarray) -> float:
-    """Arc length of the point of a (P, 2) polyline that is nearest to `point`."""
-    d = np.diff(line, axis=0)
-    f = np.clip(((point - line[:-1]) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
-    k = int(np.argmin(((line[:-1] + f[:, None] * d - point) ** 2).sum(axis=1)))
-    return float(arc_length(line)[k] + f[k] * np.hypot(*d[k]))
 
 
 LAYOUTS: dict[str, Callable[[np.random.Generator], Plan]] = {
@@ -270,6 +260,6 @@ def add_neighbours(rng: np.random.Generator, plan: Plan) -> None:
         street = way[0]
         aside = rng.choice([-1, 1]) * rng.uniform(28, 50)
         trial = Plan(list(plan.centres), list(plan.sections))
-        trial.add(thin(offset_line(plan.centres[street], aside)), random_section(rng, minor=True))
+        trial.add(thin(shifted(plan.centres[street], aside)), random_section(rng, minor=True))
         if not too_close(trial, apart=8.0, near_joint=0.0):
             plan.centres, plan.sections = trial.centres, trial.sections

@@ -11,8 +11,7 @@ import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.geometry import rotation_2d
-from attention_fusion_ros.simulation.roads import arc_length, offset_line
-from attention_fusion_ros.simulation.site import along, cut
+from attention_fusion_ros.simulation.polyline import arc_length, cut, distances, normals, project, resample, shifted
 from attention_fusion_ros.simulation.truth import to_base
 from attention_fusion_ros.simulation.world import Road, World
 
@@ -20,6 +19,7 @@ SHIFT_SIGMA, YAW_SIGMA = 2.5, math.radians(4.0)  # the standard error: m per axi
 WIDE_SHIFT, WIDE_YAW = 8.0, math.radians(15.0)
 MISSING, ADDED = 0.1, 0.1  # shares of the roads other than the vehicle's own
 SUBPIXEL = 4  # fractional bits of OpenCV coordinates
+LONGEST_STRETCH = 10.0  # m between two vertices of a road
 ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'mono16', '32FC1')
 
 
@@ -108,8 +108,7 @@ class _Strokes:
 
 def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool,
              reach: float) -> _Strokes:
-    x, y, yaw = pose
-    own = _own_way(world, pose)
+    x, y, _ = pose
     roads = []
     if style.driven_path and world.route is not None:
         roads.append((_in_lane(world, world.route), style.width or 5.0))
@@ -118,12 +117,12 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
             centre = road.centre
             if np.abs(centre - (x, y)).max(axis=1).min() > reach + LONGEST_STRETCH:
                 continue
-            if not _is_own(road, own) and rng.random() < error.missing:
+            if not _is_own(road, (x, y)) and rng.random() < error.missing:
                 continue
             centre = _warped(rng, centre, error.warp)
             if style.lanes and road.lanes > 1:
                 lane = road.width / road.lanes
-                roads += [(offset_line(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
+                roads += [(shifted(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
                           for k in range(road.lanes)]
             else:
                 roads.append((centre, style.width or road.width))
@@ -140,27 +139,16 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
     return _Strokes([(seen(p), w) for p, w in roads], None if line is None else seen(line), width)
 
 
-LONGEST_STRETCH = 10.0  # m between two vertices of a road
-
-
-def _own_way(world: World, pose) -> np.ndarray:
-    """Points on the vehicle's own road near it: what a map never leaves out."""
-    return np.array([pose[:2]])
-
-
-def _is_own(road: Road, place: np.ndarray) -> bool:
-    d = np.diff(road.centre, axis=0)
-    f = np.clip(((place - road.centre[:-1]) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
-    return bool(((road.centre[:-1] + f[:, None] * d - place) ** 2).sum(axis=1).min() < (road.width / 2 + 0.5) ** 2)
+def _is_own(road: Road, place) -> bool:
+    """Whether the vehicle stands on the road: a map never leaves that out."""
+    return bool(distances(road.centre, place).min() < road.width / 2 + 0.5)
 
 
 def _warped(rng: np.random.Generator, line: np.ndarray, size: float) -> np.ndarray:
     if size <= 0:
         return line
     wave = np.sin(arc_length(line) / rng.uniform(12, 40) + rng.uniform(0, 2 * math.pi))
-    d = np.gradient(line, axis=0)
-    normal = np.stack([-d[:, 1], d[:, 0]], axis=1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)[:, None]
-    return line + size * wave[:, None] * normal
+    return line + size * wave[:, None] * normals(line)
 
 
 def _added(rng: np.random.Generator, world: World, pose, share: float, width: float):
@@ -182,12 +170,9 @@ def _added(rng: np.random.Generator, world: World, pose, share: float, width: fl
 
 def _ahead(route: np.ndarray, pose, behind: float) -> np.ndarray:
     """The route from `behind` metres before its point nearest to the vehicle on."""
-    s = arc_length(route)
-    d = np.diff(route, axis=0)
-    f = np.clip(((pose[:2] - route[:-1]) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
-    k = int(np.argmin(((route[:-1] + f[:, None] * d - pose[:2]) ** 2).sum(axis=1)))
-    here = s[k] + f[k] * (s[k + 1] - s[k])
-    return cut(route, s, max(here - behind, 0.0), s[-1]) if here < s[-1] - 0.5 else route[-2:]
+    here, _ = project(route, pose[:2])
+    end = arc_length(route)[-1]
+    return cut(route, max(here - behind, 0.0), end) if here < end - 0.5 else route[-2:]
 
 
 def _in_lane(world: World, line: np.ndarray) -> np.ndarray:
@@ -195,9 +180,7 @@ def _in_lane(world: World, line: np.ndarray) -> np.ndarray:
     aside = float(world.extra.get('lane_offset', 0.0))
     if abs(aside) < 0.05 or len(line) < 2:
         return line
-    s = arc_length(line)
-    smooth = along(line, s, np.linspace(0, s[-1], max(int(s[-1] / 2), 2)))
-    return offset_line(smooth, aside)
+    return shifted(resample(line, 2.0), aside)
 
 
 def draw_map(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator,

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from attention_fusion_ros.simulation.polyline import arc_length, point_at
 from attention_fusion_ros.simulation.world import Road
 
 STEP = 0.25  # m, integration step of centre lines
-TURN_PER_VERTEX = math.radians(1.0)  # centre lines keep a vertex for each such turn, so headings are exact to half of it
+TURN_PER_VERTEX = math.radians(1.0)  # centre lines keep a vertex each such turn: headings are exact to half of it
 LONGEST = 8.0  # m between two vertices
 
 
@@ -105,22 +106,6 @@ class Plan:
                        way=[replace(p, xy=p.xy @ rotation.T + shift) for p in self.way])
 
 
-def arc_length(line: np.ndarray) -> np.ndarray:
-    """(P, 2) -> (P,) metres along the polyline."""
-    d = np.diff(line, axis=0)
-    return np.concatenate([[0.0], np.cumsum(np.hypot(d[:, 0], d[:, 1]))])
-
-
-def offset_line(line: np.ndarray, left: float) -> np.ndarray:
-    """(P, 2) shifted `left` metres to the left of its direction, with mitred vertices."""
-    d = np.diff(line, axis=0)
-    d = d / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)[:, None]
-    n = np.stack([-d[:, 1], d[:, 0]], axis=1)
-    mitre = np.concatenate([n[:1], n[:-1] + n[1:], n[-1:]])
-    mitre = mitre / np.maximum((mitre * np.concatenate([n[:1], n[1:], n[-1:]])).sum(axis=1), 0.3)[:, None]
-    return line + left * mitre
-
-
 def thin(line: np.ndarray) -> np.ndarray:
     """Keep a vertex per degree of turn and per 8 m, and both ends."""
     d = np.diff(line, axis=0)
@@ -200,4 +185,4 @@ def too_close(plan: Plan, apart: float = 3.0, near_joint: float = 55.0) -> bool:
 def _sampled(centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     s = arc_length(centre)
     at = np.arange(0.0, s[-1], 6.0)
-    return np.stack([np.interp(at, s, centre[:, 0]), np.interp(at, s, centre[:, 1])], axis=1), at
+    return point_at(centre, at, s), at

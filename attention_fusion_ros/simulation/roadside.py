@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_fusion_ros.simulation.roads import Plan, arc_length
-from attention_fusion_ros.simulation.site import Site, along, cut
+from attention_fusion_ros.simulation.polyline import arc_length, cut, point_at
+from attention_fusion_ros.simulation.roads import Plan
+from attention_fusion_ros.simulation.site import Site
 from attention_fusion_ros.simulation.world import Bush, Post, Terrain, Wall
 
 # Rows stand at these distances from the kerb, so that a world needs few of them; each world shifts them a little.
@@ -162,7 +163,7 @@ def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[
         posts += _lamps(rng, site, place.style(number), line)
     for number, _, line in _runs(site, place, lambda s: s.trees):
         posts += _tree_row(rng, site, place.style(number), line)
-    for number, _, line in _runs(site, place, lambda s: s.bollards):
+    for _, _, line in _runs(site, place, lambda s: s.bollards):
         posts += _bollards(rng, site, line)
     scattered_posts, scattered_bushes, sheds = _scatter(rng, site, place)
     for number, _, line in _runs(site, place, lambda s: 2.6 if s.clutter else 0.0):
@@ -184,12 +185,12 @@ def _runs(site: Site, place: Surroundings, distance_of):
             at = np.arange(0.0, s[-1], 1.5)
             if len(at) < 2:
                 continue
-            points = along(line, s, at)
+            points = point_at(line, at, s)
             number = place.style_numbers(site, points)
             edges = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(number)]])
             for a, b in zip(edges[:-1], edges[1:]):
                 if int(number[a]) in numbers and b - a > 1:
-                    yield int(number[a]), distance, cut(line, s, at[a], min(at[b - 1] + 1.5, s[-1]))
+                    yield int(number[a]), distance, cut(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
 
 
 def _stations(rng: np.random.Generator, line: np.ndarray, spacing: float, jitter: float, keep: float) -> np.ndarray:
@@ -197,7 +198,7 @@ def _stations(rng: np.random.Generator, line: np.ndarray, spacing: float, jitter
     s = arc_length(line)
     at = np.arange(rng.uniform(0, spacing), s[-1], spacing)
     at = at[rng.random(len(at)) < keep]
-    return along(line, s, np.clip(at + rng.normal(0, jitter, len(at)), 0, s[-1]))
+    return point_at(line, np.clip(at + rng.normal(0, jitter, len(at)), 0, s[-1]), s)
 
 
 def _buildings(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray, distance: float) -> list[Wall]:
@@ -221,7 +222,7 @@ def _buildings(rng: np.random.Generator, site: Site, style: Style, line: np.ndar
     if not fronts:
         return []
     f = np.array(fronts)
-    p, q = along(line, s, f[:, 0]), along(line, s, f[:, 1])
+    p, q = point_at(line, f[:, 0], s), point_at(line, f[:, 1], s)
     t = q - p
     length = np.hypot(t[:, 0], t[:, 1])
     t = t / np.maximum(length, 1e-6)[:, None]
@@ -253,7 +254,7 @@ def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> lis
             thickness = {'fence': 0.08, 'wall': 0.25, 'hedge': rng.uniform(0.4, 1.2), 'rail': 0.1}[kind]
             porosity = {'fence': rng.uniform(0.3, 0.75), 'wall': 0.0, 'hedge': rng.uniform(0.02, 0.2),
                         'rail': rng.uniform(0.0, 0.4)}[kind]
-            walls.append(Wall(cut(line, s, begin, end), float(height), float(thickness), kind, float(porosity)))
+            walls.append(Wall(cut(line, begin, end, s), float(height), float(thickness), kind, float(porosity)))
         begin = end + rng.uniform(1.0, 5.0)
         if kind != 'rail' and rng.random() < 0.35:  # the next garden
             kind, height = _boundary(rng), float(np.clip(style.front_height * rng.uniform(0.6, 1.5), 0.4, 3))
@@ -268,7 +269,7 @@ def _standing_posts(rng: np.random.Generator, site: Site, points: np.ndarray, ma
     for x, y in points[good]:
         post = make(float(x), float(y))
         posts.append(post)
-        site.take_disc((x, y), post.radius + 0.15)
+    site.take_discs(points[good], np.array([p.radius + 0.15 for p in posts]))
     return posts
 
 
@@ -302,7 +303,7 @@ def _tree_row(rng: np.random.Generator, site: Site, style: Style, line: np.ndarr
 def _clutter(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Bush]:
     s = arc_length(line)
     count = rng.poisson(style.clutter * s[-1] / 100)
-    points = along(line, s, rng.uniform(0, s[-1], count)) + rng.normal(0, 1.5, (count, 2))
+    points = point_at(line, rng.uniform(0, s[-1], count), s) + rng.normal(0, 1.5, (count, 2))
     return _bushes(rng, site, points)
 
 

@@ -7,8 +7,8 @@ import math
 import cv2
 import numpy as np
 
-from attention_fusion_ros.simulation.drawing import Frame, box_corners, fill_disc, fill_polygon, road_mask
-from attention_fusion_ros.simulation.roads import arc_length
+from attention_fusion_ros.simulation.drawing import Frame, box_corners, fill_discs, fill_polygon, road_mask
+from attention_fusion_ros.simulation.polyline import arc_length, cut, point_at
 from attention_fusion_ros.simulation.world import Road, Wall
 
 CELL = 0.3  # m
@@ -53,9 +53,9 @@ class Site:
         """Mark a rectangle as taken."""
         fill_polygon(self.taken, self.frame, box_corners(x, y, yaw, length, width), 1)
 
-    def take_disc(self, xy, radius: float) -> None:
-        """Mark a disc as taken."""
-        fill_disc(self.taken, self.frame, xy, radius, 1)
+    def take_discs(self, xy: np.ndarray, radii: np.ndarray) -> None:
+        """Mark discs at (N, 2) of radii (N,) as taken."""
+        fill_discs(self.taken, self.frame, xy, radii, [1] * len(xy))
 
     def box_free(self, x: float, y: float, yaw: float, length: float, width: float) -> bool:
         """Whether a rectangle touches nothing that stands there."""
@@ -105,27 +105,17 @@ class Site:
         if s[-1] < step:
             return []
         at = np.linspace(0, s[-1], max(int(s[-1] / step), 1) + 1)
-        points = along(line, s, at)
+        points = point_at(line, at, s)
         good = (self.distance(points) > margin) & self.free(points)
         if good.all():
             return [line]
         if not good.any():
             return []
         edges = np.flatnonzero(np.diff(good.astype(np.int8), prepend=0, append=0))
-        return [cut(line, s, at[a], at[b - 1]) for a, b in zip(edges[::2], edges[1::2]) if b - a > 2]
+        return [cut(line, at[a], at[b - 1], s) for a, b in zip(edges[::2], edges[1::2]) if b - a > 2]
 
     def standing(self, walls: list[Wall], margin: float = 0.35) -> list[Wall]:
         """The walls with every part left out that would stand on the road or on something else."""
         return [Wall(run, w.height, w.thickness, w.kind, w.porosity)
                 for w in walls for run in self.clear_runs(w.line, margin + w.thickness / 2)]
 
-
-def along(line: np.ndarray, s: np.ndarray, at) -> np.ndarray:
-    """Points (N, 2) of a (P, 2) polyline with arc lengths s (P,) at arc lengths `at` (N,)."""
-    return np.stack([np.interp(at, s, line[:, 0]), np.interp(at, s, line[:, 1])], axis=-1)
-
-
-def cut(line: np.ndarray, s: np.ndarray, begin: float, end: float) -> np.ndarray:
-    """The part of a polyline between two arc lengths."""
-    inner = line[(s > begin + 1e-6) & (s < end - 1e-6)]
-    return np.concatenate([along(line, s, [begin]), inner, along(line, s, [end])])

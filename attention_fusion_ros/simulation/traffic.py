@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from attention_fusion_ros.simulation.roads import Plan, arc_length, offset_line
+from attention_fusion_ros.simulation.polyline import arc_length, distances, point_at, shifted
+from attention_fusion_ros.simulation.roads import Plan
 from attention_fusion_ros.simulation.roadside import Surroundings
-from attention_fusion_ros.simulation.site import Site, along
+from attention_fusion_ros.simulation.site import Site
 from attention_fusion_ros.simulation.world import Vehicle, World
 
 # length, width, height in metres: mean, and standard deviation as a share
@@ -36,7 +37,7 @@ def _stations(site: Site, line: np.ndarray, begin: float, spacing: float) -> tup
     """Points (N, 2) and headings (N,) along a polyline inside the site."""
     s = arc_length(line)
     at = np.arange(begin, s[-1] - 1, spacing)
-    a, b = along(line, s, at), along(line, s, at + 0.8)
+    a, b = point_at(line, at, s), point_at(line, at + 0.8, s)
     inside = np.abs(a - site.centre).max(axis=1) < site.extent - 6
     a, b = a[inside], b[inside]
     return a, np.arctan2(b[:, 1] - a[:, 1], b[:, 0] - a[:, 0])
@@ -62,7 +63,7 @@ def park(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings) 
             if kind == 'kerb' and not strip and section.width < 5.5:
                 continue
             lean = rng.choice([math.pi / 2, math.radians(60), -math.radians(60)]) if across else 0.0
-            line = offset_line(centre, side * offset)
+            line = shifted(centre, side * offset)
             spacing = rng.uniform(2.6, 3.1) if across else rng.uniform(5.3, 6.6)
             if lean and abs(lean) < 1.5:
                 spacing *= 1.2
@@ -72,7 +73,7 @@ def park(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings) 
                 if _near_other_road(plan, number, np.array([x, y])):
                     continue
                 yaw = heading + lean + (math.pi if rng.random() < 0.3 else 0.0) + rng.normal(0, 0.03)
-                kind_of = str(rng.choice(['car', 'van', 'truck'], p=[0.86, 0.13, 0.01] if not across else [0.93, 0.07, 0]))
+                kind_of = 'car' if rng.random() < 0.88 else 'van'
                 vehicle = _make(rng, kind_of, x + rng.normal(0, 0.12), y + rng.normal(0, 0.12), yaw, True)
                 if _put(site, vehicle, 0.2):
                     parked.append(vehicle)
@@ -87,7 +88,7 @@ def _clumped(rng: np.random.Generator, count: int, share: float) -> np.ndarray:
 
 def _near_other_road(plan: Plan, own: int, point: np.ndarray) -> bool:
     for number, (centre, section) in enumerate(zip(plan.centres, plan.sections)):
-        if number != own and _distance(centre, point) < section.width / 2 + NO_PARKING and not _continues(plan, own,
+        if number != own and distances(centre, point).min() < section.width / 2 + NO_PARKING and not _continues(plan, own,
                                                                                                          number):
             return True
     return False
@@ -102,12 +103,6 @@ def _continues(plan: Plan, a: int, b: int) -> bool:
             v = q[1] - q[0] if j == 0 else q[-2] - q[-1]
             return bool(u @ v < -0.9 * np.linalg.norm(u) * np.linalg.norm(v))
     return False
-
-
-def _distance(line: np.ndarray, point: np.ndarray) -> float:
-    d = np.diff(line, axis=0)
-    f = np.clip(((point - line[:-1]) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
-    return float(np.sqrt(((line[:-1] + f[:, None] * d - point) ** 2).sum(axis=1).min()))
 
 
 def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings, world: World,
@@ -126,7 +121,7 @@ def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Surrou
             if count == 0:
                 continue
             along_centre = lane in forward if section.lanes > 1 or section.oneway else rng.random() < 0.5
-            line = offset_line(centre, section.lane_offset(lane) + rng.normal(0, 0.15))
+            line = shifted(centre, section.lane_offset(lane) + rng.normal(0, 0.15))
             line = line if along_centre else line[::-1]
             points, headings = _stations(site, line, rng.uniform(1, 8), rng.uniform(7.5, 12))
             for k in rng.permutation(len(points))[:count]:
@@ -140,7 +135,7 @@ def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Surrou
 def _beside(rng: np.random.Generator, site: Site, plan: Plan, world: World) -> list[Vehicle]:
     """A truck, bus or car in the next lane, hiding what is behind it, or close ahead."""
     x, y, _ = world.pose
-    own = min(range(len(plan.centres)), key=lambda i: _distance(plan.centres[i], np.array([x, y])))
+    own = min(range(len(plan.centres)), key=lambda i: distances(plan.centres[i], (x, y)).min())
     centre, section = plan.centres[own], plan.sections[own]
     points, headings = _stations(site, centre, 0.5, 1.0)
     if len(points) == 0:
