@@ -12,8 +12,8 @@ from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.geometry import rotation_2d, wrap
 from attention_fusion_ros.simulation.layouts import LAYOUTS, add_neighbours, make_plan
 from attention_fusion_ros.simulation.polyline import arc_length, cut, point_at
-from attention_fusion_ros.simulation.roadside import Surroundings, furnish, random_surroundings
 from attention_fusion_ros.simulation.roads import Plan
+from attention_fusion_ros.simulation.roadside import Surroundings, furnish, random_surroundings
 from attention_fusion_ros.simulation.site import Site
 from attention_fusion_ros.simulation.traffic import drive_around, park
 from attention_fusion_ros.simulation.world import World

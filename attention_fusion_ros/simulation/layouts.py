@@ -84,19 +84,25 @@ def _main(rng: np.random.Generator) -> Section:
     return replace(random_section(rng), oneway=False)
 
 
-def _minor(rng: np.random.Generator) -> Section:
-    return replace(random_section(rng, minor=bool(rng.random() < 0.7)), oneway=False)
+def _minor(rng: np.random.Generator, widest: float = 30.0) -> Section:
+    """A road that is not wider than the one it meets: its rounded end would stick out on the far side."""
+    for _ in range(20):
+        section = replace(random_section(rng, minor=bool(rng.random() < 0.7)), oneway=False)
+        if section.width <= widest:
+            return section
+    return Section(1, min(widest, 3.5))
 
 
 def _t(rng: np.random.Generator) -> Plan:
     main = _main(rng)
     bend = rng.normal(0, math.radians(6))
     side = math.radians(rng.uniform(72, 108)) * rng.choice([-1, 1])
-    return _star(rng, [math.pi, bend, side], [main.reversed(), main, _minor(rng)])
+    return _star(rng, [math.pi, bend, side], [main.reversed(), main, _minor(rng, main.width)])
 
 
 def _x(rng: np.random.Generator) -> Plan:
-    main, cross = _main(rng), _minor(rng)
+    main = _main(rng)
+    cross = _minor(rng, main.width)
     a = math.radians(rng.uniform(75, 105))
     return _star(rng, [math.pi, rng.normal(0, 0.08), a, a - math.pi + rng.normal(0, 0.1)],
                  [main.reversed(), main, cross, cross.reversed()])
@@ -106,11 +112,12 @@ def _y(rng: np.random.Generator) -> Plan:
     main = _main(rng)
     spread = math.radians(rng.uniform(32, 75))
     lean = rng.normal(0, math.radians(10))
-    return _star(rng, [math.pi, lean + spread, lean - spread], [main.reversed(), main, _minor(rng)])
+    return _star(rng, [math.pi, lean + spread, lean - spread], [main.reversed(), main, _minor(rng, main.width)])
 
 
 def _skewed(rng: np.random.Generator) -> Plan:
-    main, cross = _main(rng), _minor(rng)
+    main = _main(rng)
+    cross = _minor(rng, main.width)
     a = math.radians(rng.uniform(28, 62)) * rng.choice([-1, 1])
     if rng.random() < 0.5:
         a += math.pi
@@ -129,9 +136,10 @@ def _staggered(rng: np.random.Generator) -> Plan:
     back = plan.add(arm(rng, (0, 0), math.pi, REACH), main.reversed())
     link = plan.add(np.array([[0.0, 0.0], [gap, 0.0]]), main)
     on = plan.add(arm(rng, (gap, 0), rng.normal(0, 0.05), REACH), main)
-    first = plan.add(arm(rng, (0, 0), left * math.radians(rng.uniform(75, 105)), REACH), _minor(rng))
+    first = plan.add(arm(rng, (0, 0), left * math.radians(rng.uniform(75, 105)), REACH), _minor(rng, main.width))
     other = left if rng.random() < 0.2 else -left
-    second = plan.add(arm(rng, (gap, 0), other * math.radians(rng.uniform(75, 105)), REACH), _minor(rng))
+    second = plan.add(arm(rng, (gap, 0), other * math.radians(rng.uniform(75, 105)), REACH),
+                      _minor(rng, main.width))
     ways = [((back, False), (link, True), (on, True)), ((back, False), (link, True), (second, True)),
             ((back, False), (first, True)), ((on, False), (link, False), (back, True)),
             ((on, False), (second, True)), ((on, False), (link, False), (first, True)),
@@ -158,7 +166,7 @@ def _roundabout(rng: np.random.Generator) -> Plan:
     centre[-1] = centre[0]
     circle = plan.add(centre, ring)
     arms = [plan.add(arm(rng, radius * np.array([math.cos(a), math.sin(a)]), a + rng.normal(0, 0.12), REACH, 12.0),
-                     _minor(rng) if rng.random() < 0.5 else _main(rng)) for a in angles]
+                     _minor(rng, radius)) for a in angles]
     inward, outward = (int(i) for i in rng.permutation(count)[:2])
     sweep = (angles[outward] - angles[inward]) % (2 * math.pi)
     on_ring = angles[inward] + np.linspace(0, sweep, max(3, int(sweep / 0.04)))
@@ -190,8 +198,7 @@ def _fork(rng: np.random.Generator) -> Plan:
         headings = [math.pi, spread, -spread]
     else:
         headings = [math.pi, rng.normal(0, 0.03), side * math.radians(rng.uniform(18, 42))]
-    second = replace(random_section(rng, minor=True), oneway=False)
-    return _star(rng, headings, [main.reversed(), main, second], calm=25.0)
+    return _star(rng, headings, [main.reversed(), main, _minor(rng, main.width)], calm=25.0)
 
 
 def _dual(rng: np.random.Generator) -> Plan:
@@ -211,13 +218,14 @@ def _dual(rng: np.random.Generator) -> Plan:
     sides = rng.choice(['right', 'left', 'both'], p=[0.4, 0.15, 0.45])
     right, heading = plan.insert_vertex(on, project(plan.centres[on], place)[0])
     left, _ = plan.insert_vertex(back, project(plan.centres[back], place)[0])
-    link = plan.add(np.stack([right, left]), _minor(rng)) if sides != 'right' or rng.random() < 0.5 else None
+    opened = sides != 'right' or rng.random() < 0.5  # the median
+    link = plan.add(np.stack([right, left]), _minor(rng, section.width)) if opened else None
     lean = rng.normal(0, 0.12)
     outs = []
     if sides in ('right', 'both'):
-        outs.append(plan.add(arm(rng, right, heading - math.pi / 2 + lean, REACH), _minor(rng)))
+        outs.append(plan.add(arm(rng, right, heading - math.pi / 2 + lean, REACH), _minor(rng, section.width)))
     if sides in ('left', 'both'):
-        outs.append(plan.add(arm(rng, left, heading + math.pi / 2 + lean, REACH), _minor(rng)))
+        outs.append(plan.add(arm(rng, left, heading + math.pi / 2 + lean, REACH), _minor(rng, section.width)))
     return _through_dual(rng, plan, on, right, link, outs, sides)
 
 
@@ -253,7 +261,7 @@ def add_neighbours(rng: np.random.Generator, plan: Plan) -> None:
         trial = Plan(list(plan.centres), list(plan.sections))
         point, heading = trial.insert_vertex(street, rng.uniform(35, length - 15))
         side = rng.choice([-1, 1]) * math.radians(rng.uniform(65, 115))
-        trial.add(arm(rng, point, heading + side, 90.0), replace(random_section(rng, minor=True), oneway=False))
+        trial.add(arm(rng, point, heading + side, 90.0), _minor(rng, trial.sections[street].width))
         if not too_close(trial):
             plan.centres, plan.sections = trial.centres, trial.sections
     if rng.random() < 0.25:

@@ -193,11 +193,11 @@ def draw_map(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
     strokes = _strokes(world, pose, style, error, rng, route and style.encoding[:4] not in ('mono', '32FC'),
                        math.hypot(columns, rows) * style.resolution)
     image = np.zeros((rows, columns, 3), np.uint8)
-    origin = (style.anchor[0] * columns - 0.5, style.anchor[1] * rows - 0.5)
+    origin = np.array([style.anchor[0] * columns - 0.5, style.anchor[1] * rows - 0.5])
     kind = cv2.LINE_AA if style.antialias else cv2.LINE_8
 
     def stroke(line: np.ndarray, width: float, colour) -> None:
-        pixels = np.stack([origin[0] - line[:, 1] / style.resolution, origin[1] - line[:, 0] / style.resolution], axis=1)
+        pixels = origin - line[:, ::-1] / style.resolution
         cv2.polylines(image, [np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32)], False, colour,
                       max(int(round(width / style.resolution)), 1), kind, SUBPIXEL)
     for line, width in strokes.roads:

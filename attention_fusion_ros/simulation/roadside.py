@@ -14,6 +14,7 @@ from attention_fusion_ros.simulation.world import Bush, Post, Terrain, Wall
 
 # Rows stand at these distances from the kerb, so that a world needs few of them; each world shifts them a little.
 DISTANCES = np.array([0.5, 1.0, 1.8, 2.6, 3.6, 5.0, 7.0, 9.5, 12.5, 16.0])
+BLOCKS = 6  # pieces of land with styles of their own; further ones repeat them
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Surroundings:
     settlement: str
     terrain: Terrain
     corner_radius: float
-    styles: tuple[tuple[Style, Style, float, float], ...]  # per block: two styles, divided by a line (angle, offset)
+    styles: tuple[Style, ...]  # two for each block
+    divides: np.ndarray  # (blocks, 3) the line between the two styles of a block: unit normal, metres from the centre
     shift: float  # m added to every distance
     parking: float  # share of parking places taken
     parking_kind: str  # kerb, half (on the sidewalk), bays
@@ -56,16 +58,10 @@ class Surroundings:
     people: float  # pedestrians in the site
 
     def style_numbers(self, site: Site, points: np.ndarray) -> np.ndarray:
-        """(P, 2) -> (P,) 2 * block + which of its two styles."""
-        block = site.block_at(points) % len(self.styles)
-        angle = np.array([s[2] for s in self.styles])[block]
-        offset = np.array([s[3] for s in self.styles])[block]
-        d = points - site.centre
-        return 2 * block + (d[:, 0] * np.cos(angle) + d[:, 1] * np.sin(angle) > offset)
-
-    def style(self, number: int) -> Style:
-        """The style of a style number."""
-        return self.styles[number // 2][number % 2]
+        """(P, 2) -> (P,) indices into `styles`."""
+        block = site.block_at(points) % len(self.divides)
+        line = self.divides[block]
+        return 2 * block + (((points - site.centre) * line[:, :2]).sum(axis=1) > line[:, 2])
 
 
 def random_surroundings(rng: np.random.Generator, plan: Plan) -> Surroundings:
@@ -76,12 +72,15 @@ def random_surroundings(rng: np.random.Generator, plan: Plan) -> Surroundings:
                                 else [0.3, 0.32, 0.1, 0.13, 0.08, 0.07]))
     built = settlement in ('urban', 'suburb', 'industrial')
     styles = []
-    for _ in range(12):
+    for _ in range(BLOCKS):
         first = random_style(rng, settlement if rng.random() < 0.7 else str(rng.choice(settlements)))
         second = first if rng.random() < 0.55 else random_style(rng, str(rng.choice(settlements)))
-        styles.append((first, second, rng.uniform(-math.pi, math.pi), rng.uniform(-25, 25)))
+        styles += [first, second]
+    angles = rng.uniform(-math.pi, math.pi, BLOCKS)
+    divides = np.stack([np.cos(angles), np.sin(angles), rng.uniform(-25, 25, BLOCKS)], axis=1)
     shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 3.0)
-    return Surroundings(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles), float(shift),
+    return Surroundings(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles),
+                        divides, float(shift),
                         parking=float(rng.choice([0.0, 0.25, 0.6, 0.85])) if built else float(rng.random() < 0.2) * 0.2,
                         parking_kind=str(rng.choice(['kerb', 'half', 'bays'], p=[0.55, 0.25, 0.2])),
                         traffic=float(rng.choice([0.0, 0.4, 1.0, 2.5], p=[0.25, 0.35, 0.25, 0.15])),
@@ -154,43 +153,41 @@ def _boundary(rng: np.random.Generator) -> str:
 def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Wall], list[Post], list[Bush]]:
     """Everything that stands beside the roads of the site; nothing of it on a road or on what is taken."""
     walls, posts, bushes = [], [], []
-    for number, distance, line in _runs(site, place, lambda s: s.facades):
-        walls += _buildings(rng, site, place.style(number), line, distance)
-    for number, _, line in _runs(site, place, lambda s: s.front):
-        walls += _boundaries(rng, place.style(number), line)
+    styles = place.styles
+    for style, distance, line in _runs(site, place, [s.facades for s in styles]):
+        walls += _buildings(rng, site, style, line, distance)
+    for style, _, line in _runs(site, place, [s.front for s in styles]):
+        walls += _boundaries(rng, style, line)
     walls = site.standing(walls)
-    for number, _, line in _runs(site, place, lambda s: s.lamps):
-        posts += _lamps(rng, site, place.style(number), line)
-    for number, _, line in _runs(site, place, lambda s: s.trees):
-        posts += _tree_row(rng, site, place.style(number), line)
-    for _, _, line in _runs(site, place, lambda s: s.bollards):
+    for style, _, line in _runs(site, place, [s.lamps for s in styles]):
+        posts += _lamps(rng, site, style, line)
+    for style, _, line in _runs(site, place, [s.trees for s in styles]):
+        posts += _tree_row(rng, site, style, line)
+    for _, _, line in _runs(site, place, [s.bollards for s in styles]):
         posts += _bollards(rng, site, line)
     scattered_posts, scattered_bushes, sheds = _scatter(rng, site, place)
-    for number, _, line in _runs(site, place, lambda s: 2.6 if s.clutter else 0.0):
-        bushes += _clutter(rng, site, place.style(number), line)
+    for style, _, line in _runs(site, place, [2.6 if s.clutter else 0.0 for s in styles]):
+        bushes += _clutter(rng, site, style, line)
     return walls + site.standing(sheds), posts + scattered_posts, bushes + scattered_bushes
 
 
-def _runs(site: Site, place: Surroundings, distance_of):
-    """(style number, distance, polyline) for every stretch of a row that has the thing at that distance."""
-    wanted: dict[float, set[int]] = {}
-    for number in range(2 * len(place.styles)):
-        d = distance_of(place.style(number))
-        if d:
-            wanted.setdefault(d, set()).add(number)
-    for d, numbers in wanted.items():
-        distance = max(d + place.shift, 0.4)
+def _runs(site: Site, place: Surroundings, distances: list[float]):
+    """(style, distance, polyline) for every stretch of a row along which a style has the thing at that distance.
+
+    distances: for each style, 0 where it has none.
+    """
+    for wanted in sorted(set(distances) - {0.0}):
+        distance = max(wanted + place.shift, 0.4)
         for line in site.rows(distance):
             s = arc_length(line)
             at = np.arange(0.0, s[-1], 1.5)
             if len(at) < 2:
                 continue
-            points = point_at(line, at, s)
-            number = place.style_numbers(site, points)
-            edges = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(number)]])
+            number = place.style_numbers(site, point_at(line, at, s))
+            edges = [0, *(np.flatnonzero(number[1:] != number[:-1]) + 1).tolist(), len(number)]
             for a, b in zip(edges[:-1], edges[1:]):
-                if int(number[a]) in numbers and b - a > 1:
-                    yield int(number[a]), distance, cut(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
+                if b - a > 1 and distances[number[a]] == wanted:
+                    yield place.styles[number[a]], distance, cut(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
 
 
 def _stations(rng: np.random.Generator, line: np.ndarray, spacing: float, jitter: float, keep: float) -> np.ndarray:
@@ -265,7 +262,7 @@ def _standing_posts(rng: np.random.Generator, site: Site, points: np.ndarray, ma
     posts = []
     if len(points) == 0:
         return posts
-    good = (site.distance(points) > 0.6) & site.free(points)
+    good = site.open_land(points, 0.6)
     for x, y in points[good]:
         post = make(float(x), float(y))
         posts.append(post)
@@ -311,7 +308,7 @@ def _bushes(rng: np.random.Generator, site: Site, points: np.ndarray, large: flo
     if len(points) == 0:
         return []
     radius = rng.uniform(0.25, large, len(points))
-    good = (site.distance(points) > radius + 0.4) & site.free(points)
+    good = site.open_land(points, radius + 0.4)
     return [Bush(float(x), float(y), float(r), float(r * h)) for (x, y), r, h in
             zip(points[good], radius[good], rng.uniform(0.7, 1.8, int(good.sum())))]
 
@@ -323,25 +320,25 @@ def _scatter(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple
     area = 140.0 * 140.0 / count  # m2 that each point stands for
     d = site.distance(points)
     numbers = place.style_numbers(site, points)
-    styles = [place.style(int(n)) for n in numbers]
     dice = rng.random(count)
-    near_edge = np.array([s.forest_edge for s in styles])
-    density = np.array([s.forest for s in styles]) / 100 * area
+    near_edge = np.array([s.forest_edge for s in place.styles])[numbers]
+    density = np.array([s.forest for s in place.styles])[numbers] / 100 * area
     tree = (d > near_edge) & (dice < density * np.where(d < near_edge + 12, 1.0, 0.45))
     posts = _standing_posts(rng, site, points[tree], lambda x, y: _tree(rng, x, y, rng.uniform(0.5, 1.5)))
     under = (d > near_edge) & (d < near_edge + 9) & (rng.random(count) < density * 0.7)
     bushes = _bushes(rng, site, points[under] + rng.normal(0, 1, (int(under.sum()), 2)), 2.2)
-    yard = np.array([s.yard for s in styles]) / 1000 * area
-    first_line = np.array([max(s.facades, s.front) for s in styles]) + place.shift
+    yard = np.array([s.yard for s in place.styles])[numbers] / 1000 * area
+    first_line = np.array([max(s.facades, s.front) for s in place.styles])[numbers] + place.shift
     back = (d > first_line + 2.0) & (dice > 1 - yard)
     sheds = []
     for x, y in points[back]:
-        if d[back].size and rng.random() < 0.5:
+        if rng.random() < 0.5:
             bushes += _bushes(rng, site, np.array([[x, y]]) + rng.normal(0, 2, (3, 2)))
             continue
-        a, length, width = rng.uniform(-math.pi, math.pi), rng.uniform(2, 12), rng.uniform(2, 8)
-        t, n = np.array([math.cos(a), math.sin(a)]), np.array([-math.sin(a), math.cos(a)])
         c = np.array([x, y])
+        a = site.uphill(c) + (rng.normal(0, 0.03) if rng.random() < 0.8 else rng.uniform(-math.pi, math.pi))
+        length, width = rng.uniform(2, 12), rng.uniform(2, 8)
+        t, n = np.array([math.cos(a), math.sin(a)]), np.array([-math.sin(a), math.cos(a)])
         corners = np.stack([c, c + t * length, c + t * length + n * width, c + n * width, c])
         sheds.append(Wall(corners, float(rng.uniform(2, 7)), 0.25, 'facade'))
     return posts, bushes, sheds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,14 @@ from attention_fusion_ros.simulation.polyline import arc_length, cut, point_at
 from attention_fusion_ros.simulation.world import Road, Wall
 
 CELL = 0.3  # m
+
+
+def _probe(count: int) -> np.ndarray:
+    u, v = np.meshgrid(np.linspace(-0.5, 0.5, count), np.linspace(-0.5, 0.5, 4))
+    return np.stack([u.ravel(), v.ravel()], axis=1)
+
+
+PROBES = tuple(_probe(count) for count in (4, 9, 20))  # places of a unit box that are looked at
 
 
 class Site:
@@ -24,30 +33,34 @@ class Site:
         self.outside = cv2.distanceTransform(1 - self.road, cv2.DIST_L2, 5) * CELL  # m outside the road
         self.taken = np.zeros(self.frame.shape, np.uint8)
         _, self.block = cv2.connectedComponents(1 - self.road, connectivity=4, ltype=cv2.CV_16U)
+        for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):  # places beyond are looked up on the border
+            self.outside[edge], self.taken[edge] = -1.0, 1
+        self._first = np.array(self.frame.offset) - 0.5  # so that truncation rounds
+        self._last = np.array(self.frame.shape[::-1]) - 1
         self._rows: dict[float, list[np.ndarray]] = {}
 
-    def cells(self, xy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(..., 2) -> row, column (clipped) and whether the place is inside."""
-        p = np.rint(self.frame.pixels(xy)).astype(int)
-        limit = np.array(self.frame.shape[::-1]) - 1
-        inside = ((p >= 0) & (p <= limit)).all(axis=-1)
-        p = np.clip(p, 0, limit)
-        return p[..., 1], p[..., 0], inside
+    def cells(self, xy) -> tuple[np.ndarray, np.ndarray]:
+        """(..., 2) -> row and column, held at the border."""
+        p = (np.asarray(xy) / CELL - self._first - 0.5).astype(np.intp)
+        p = np.minimum(np.maximum(p, 0), self._last)
+        return p[..., 1], p[..., 0]
 
     def distance(self, xy) -> np.ndarray:
         """(..., 2) -> metres outside the road edge, 0 on the road, -1 beyond the site."""
-        row, column, inside = self.cells(xy)
-        return np.where(inside, self.outside[row, column], -1.0)
+        return self.outside[self.cells(xy)]
 
     def free(self, xy) -> np.ndarray:
         """(..., 2) -> whether nothing stands there yet."""
-        row, column, inside = self.cells(xy)
-        return inside & (self.taken[row, column] == 0)
+        return self.taken[self.cells(xy)] == 0
 
     def block_at(self, xy) -> np.ndarray:
         """(..., 2) -> number of the block (0 = road), one for each piece of land between roads."""
-        row, column, _ = self.cells(xy)
-        return self.block[row, column]
+        return self.block[self.cells(xy)]
+
+    def open_land(self, xy, margin) -> np.ndarray:
+        """(..., 2) -> whether the place is more than `margin` metres off the road, and nothing stands there yet."""
+        cells = self.cells(xy)
+        return (self.outside[cells] > margin) & (self.taken[cells] == 0)
 
     def take_box(self, x: float, y: float, yaw: float, length: float, width: float) -> None:
         """Mark a rectangle as taken."""
@@ -59,10 +72,10 @@ class Site:
 
     def box_free(self, x: float, y: float, yaw: float, length: float, width: float) -> bool:
         """Whether a rectangle touches nothing that stands there."""
-        u, v = np.meshgrid(np.linspace(-0.5, 0.5, max(3, int(length / 0.7))), np.linspace(-0.5, 0.5, 4))
         c, s = math.cos(yaw), math.sin(yaw)
-        a, b = u.ravel() * length, v.ravel() * width
-        return bool(self.free(np.stack([x + c * a - s * b, y + s * a + c * b], axis=1)).all())
+        probe = PROBES[0] if length < 1.5 * width + 1.0 else PROBES[1] if length < 9 else PROBES[2]
+        local = probe * (length, width)
+        return bool((self.taken[self.cells(local @ np.array([[c, s], [-s, c]]) + (x, y))] == 0).all())
 
     def rows(self, distance: float) -> list[np.ndarray]:
         """Polylines at `distance` metres from the road edge: what stands in a row along the road stands on them."""
@@ -99,23 +112,36 @@ class Site:
         uphill = self.distance(points + 0.9 * normals) >= self.distance(points - 0.9 * normals)
         return np.where(uphill[:, None], normals, -normals)
 
-    def clear_runs(self, line: np.ndarray, margin: float, step: float = 0.5) -> list[np.ndarray]:
-        """The parts of a (P, 2) polyline that stay `margin` metres off the road and off what is taken."""
-        s = arc_length(line)
-        if s[-1] < step:
-            return []
-        at = np.linspace(0, s[-1], max(int(s[-1] / step), 1) + 1)
-        points = point_at(line, at, s)
-        good = (self.distance(points) > margin) & self.free(points)
-        if good.all():
-            return [line]
-        if not good.any():
-            return []
-        edges = np.flatnonzero(np.diff(good.astype(np.int8), prepend=0, append=0))
-        return [cut(line, at[a], at[b - 1], s) for a, b in zip(edges[::2], edges[1::2]) if b - a > 2]
+    def uphill(self, point: np.ndarray, reach: float = 2.0) -> float:
+        """Direction in rad in which one gets away from the road fastest."""
+        east, west, north, south = self.distance(point + reach * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]]))
+        return math.atan2(north - south, east - west)
 
-    def standing(self, walls: list[Wall], margin: float = 0.35) -> list[Wall]:
+    def standing(self, walls: list[Wall], margin: float = 0.35, step: float = 0.5) -> list[Wall]:
         """The walls with every part left out that would stand on the road or on something else."""
-        return [Wall(run, w.height, w.thickness, w.kind, w.porosity)
-                for w in walls for run in self.clear_runs(w.line, margin + w.thickness / 2)]
-
+        if not walls:
+            return []
+        # All walls laid end to end, a metre apart, so that one look-up does for all of them.
+        lengths = [arc_length(w.line) for w in walls]
+        ends = np.array([s[-1] for s in lengths])
+        begins = np.concatenate([[0.0], np.cumsum(ends + 1.0)[:-1]])
+        s = np.concatenate([a + b for a, b in zip(lengths, begins)])
+        vertices = np.concatenate([w.line for w in walls])
+        counts = np.maximum((ends / step).astype(int), 1) + 1
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        share = (np.arange(counts.sum()) - np.repeat(first, counts)) / np.repeat(counts - 1, counts)
+        points = point_at(vertices, np.repeat(begins, counts) + share * np.repeat(ends, counts), s)
+        thick = np.array([w.thickness for w in walls]) / 2
+        good = self.open_land(points, margin + np.repeat(thick, counts))
+        whole = np.logical_and.reduceat(good, first)
+        kept = []
+        for i, wall in enumerate(walls):
+            if whole[i]:
+                kept.append(wall)
+                continue
+            part = good[first[i]:first[i] + counts[i]]
+            edges = np.flatnonzero(np.diff(part.astype(np.int8), prepend=0, append=0))
+            at = share[first[i]:first[i] + counts[i]] * ends[i]
+            kept += [replace(wall, line=cut(wall.line, at[a], at[b - 1], lengths[i]))
+                     for a, b in zip(edges[::2], edges[1::2]) if b - a > 2]
+        return kept

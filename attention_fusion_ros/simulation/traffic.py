@@ -69,9 +69,8 @@ def park(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings) 
                 spacing *= 1.2
             points, headings = _stations(site, line, rng.uniform(6, 12), spacing)
             taken = rng.random(len(points)) < _clumped(rng, len(points), place.parking)
+            taken &= ~_near_other_road(plan, number, points)
             for (x, y), heading in zip(points[taken], headings[taken]):
-                if _near_other_road(plan, number, np.array([x, y])):
-                    continue
                 yaw = heading + lean + (math.pi if rng.random() < 0.3 else 0.0) + rng.normal(0, 0.03)
                 kind_of = 'car' if rng.random() < 0.88 else 'van'
                 vehicle = _make(rng, kind_of, x + rng.normal(0, 0.12), y + rng.normal(0, 0.12), yaw, True)
@@ -86,12 +85,17 @@ def _clumped(rng: np.random.Generator, count: int, share: float) -> np.ndarray:
     return np.clip(share + 0.35 * wave, 0.0, 1.0) if share < 0.99 else np.ones(count)
 
 
-def _near_other_road(plan: Plan, own: int, point: np.ndarray) -> bool:
+def _near_other_road(plan: Plan, own: int, points: np.ndarray) -> np.ndarray:
+    """(N, 2) -> (N,) whether another street comes near; not one that goes straight on where this one ends."""
+    near = np.zeros(len(points), bool)
     for number, (centre, section) in enumerate(zip(plan.centres, plan.sections)):
-        if number != own and distances(centre, point).min() < section.width / 2 + NO_PARKING and not _continues(plan, own,
-                                                                                                         number):
-            return True
-    return False
+        if number == own or _continues(plan, own, number):
+            continue
+        a, d = centre[:-1], np.diff(centre, axis=0)
+        share = np.clip(((points[:, None] - a) * d).sum(axis=2) / np.maximum((d * d).sum(axis=1), 1e-12), 0.0, 1.0)
+        squared = ((a + share[..., None] * d - points[:, None]) ** 2).sum(axis=2).min(axis=1)
+        near |= squared < (section.width / 2 + NO_PARKING) ** 2
+    return near
 
 
 def _continues(plan: Plan, a: int, b: int) -> bool:
