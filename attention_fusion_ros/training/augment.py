@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ def _sector(cells: int, middle: float, width: float) -> np.ndarray:
     return np.abs(wrap(np.arctan2(y, x) - middle)) < width / 2
 
 
+@functools.cache
 def _radius(cells: int) -> np.ndarray:
     x, y = _coordinates(cells)
     return np.hypot(x, y)

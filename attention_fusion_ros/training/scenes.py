@@ -112,7 +112,6 @@ def _small_masks(world: World, grid: Grid, with_vehicles: bool) -> np.ndarray:
 
 def write_shard(seeds: range, folder: Path, grid: Grid, lookahead: float) -> int:
     """Scenes of `seeds` into `folder`; an existing shard is left alone. Returns the number of scenes."""
-    torch.set_num_threads(1)
     if (folder / 'scenes.pkl').exists():
         return len(pickle.loads((folder / 'scenes.pkl').read_bytes()))
     made = [scene for seed in seeds for scene in make_scene(seed, grid, lookahead)]
@@ -135,7 +134,7 @@ def write_shards(first_seed: int, count: int, folder: Path, grid: Grid, lookahea
         for seeds, path in tqdm(list(zip(jobs, folders)), desc='scenes', unit='shard'):
             write_shard(seeds, path, grid, lookahead)
     else:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             work = pool.map(partial(write_shard, grid=grid, lookahead=lookahead), jobs, folders)
             list(tqdm(work, total=len(jobs), desc='scenes', unit='shard'))
     return folders
