@@ -52,7 +52,7 @@ def choose_device(name: str) -> tuple[torch.device, str]:
     if device.type == 'cuda':
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise ConfigurationError(f"device '{name}' is not there: torch sees {count} CUDA device(s). Use auto or cpu, "
+            raise ConfigurationError(f"device '{name}' is not there: torch sees {count} CUDA device(s). Use auto or "
                                      'cpu, or install a CUDA build of torch and its driver.')
         device = torch.device('cuda', device.index or 0)
     return device, ''

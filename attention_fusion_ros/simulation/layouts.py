@@ -182,7 +182,8 @@ def _dead_end(rng: np.random.Generator) -> Plan:
     centre = arm(rng, (0, 0), math.pi, 2 * REACH, calm=rng.choice([2.0, 20.0]))
     road = plan.add(centre, section)
     if rng.random() < 0.5:  # a place to turn
-        plan.add(np.array([[0.0, 0.0], [0.4, 0.0]]), Section(1, section.width + float(rng.uniform(3, 9)), kind='service'))
+        turning = Section(1, section.width + float(rng.uniform(3, 9)), kind='service')
+        plan.add(np.array([[0.0, 0.0], [0.4, 0.0]]), turning)
     plan.drive((road, bool(rng.random() < 0.35)))
     inward = not plan.way[0].forward
     plan.focus = float(arc_length(centre)[-1]) if inward else 0.0
