@@ -83,27 +83,57 @@ def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii, values) -
 
 def fill_polygon(array: np.ndarray, frame: Frame, xy: np.ndarray, value) -> None:
     """Sets the cells whose centres lie in a convex (P, 2) world polygon, which must be wider than a cell."""
-    centre = xy.mean(axis=0)
-    reach = np.linalg.norm(xy - centre, axis=1, keepdims=True)
+    fill_polygons(array, frame, xy[None], [value])
+
+
+def fill_polygons(array: np.ndarray, frame: Frame, xy: np.ndarray, values) -> None:
+    """Sets the cells whose centres lie in convex (N, P, 2) world polygons to values (N,), later ones over earlier."""
+    for polygon, value in zip(polygons_fixed(frame, xy), values):
+        cv2.fillConvexPoly(array, polygon, value, cv2.LINE_8, SHIFT)
+
+
+def polygons_fixed(frame: Frame, xy: np.ndarray) -> np.ndarray:
+    """(N, P, 2) world polygons -> fixed-point ones, drawn in a little because OpenCV draws their outline too."""
+    centre = xy.mean(axis=1, keepdims=True)
+    reach = np.hypot(xy[..., 0] - centre[..., 0], xy[..., 1] - centre[..., 1])[..., None]
     # A rectangle's corner moves in by sqrt(2) when its sides move in by 1.
     inset = np.minimum(math.sqrt(2) * RIM * frame.resolution / np.maximum(reach, 1e-9), 0.9)
-    cv2.fillConvexPoly(array, frame.fixed(xy + (centre - xy) * inset), value, cv2.LINE_8, SHIFT)
+    return frame.fixed(xy + (centre - xy) * inset)
 
 
 def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: float, value,
                 round_ends: bool = True) -> None:
     """Sets the cells whose centres lie within `half_width` metres of a (P, 2) world polyline."""
     half = max(half_width - RIM * frame.resolution, 0.0)
-    d = line[1:] - line[:-1]
-    length = np.maximum(np.hypot(d[:, 0], d[:, 1])[:, None], 1e-9)
-    normal = d[:, ::-1] * (-1.0, 1.0) / length * half
-    a, b = line[:-1], line[1:]
-    for quad in frame.fixed(np.stack([a + normal, b + normal, b - normal, a - normal], axis=1)):
+    for quad in frame.fixed(strip_quads([line], [half])[0]):
         cv2.fillConvexPoly(array, quad, value, cv2.LINE_8, SHIFT)
     radius = int(round(half / frame.resolution * ONE))
     if radius > ONE:
         for column, row in frame.fixed(line if round_ends else line[1:-1]).tolist():
             cv2.circle(array, (column, row), radius, value, -1, cv2.LINE_8, SHIFT)
+
+
+def fill_strips(arrays, frame: Frame, lines: list[np.ndarray], half_widths, values) -> None:
+    """Polylines of walls into several arrays at once: flat ends, corners left as they are.
+
+    values: for each array, one value a line.
+    """
+    if not lines:
+        return
+    quads, owner = strip_quads(lines, np.maximum(np.asarray(half_widths) - RIM * frame.resolution, 0.0))
+    for quad, line in zip(frame.fixed(quads), owner.tolist()):
+        for array, value in zip(arrays, values):
+            cv2.fillConvexPoly(array, quad, value[line], cv2.LINE_8, SHIFT)
+
+
+def strip_quads(lines: list[np.ndarray], half_widths) -> tuple[np.ndarray, np.ndarray]:
+    """Polylines (P, 2) -> (S, 4, 2) rectangles around their segments, and (S,) the line each belongs to."""
+    a, b = np.concatenate([line[:-1] for line in lines]), np.concatenate([line[1:] for line in lines])
+    owner = np.repeat(np.arange(len(lines)), [len(line) - 1 for line in lines])
+    d = b - a
+    length = np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)
+    normal = d[:, ::-1] * (-1.0, 1.0) * (np.asarray(half_widths)[owner] / length)[:, None]
+    return np.stack([a + normal, b + normal, b - normal, a - normal], axis=1), owner
 
 
 def box_corners(x: float, y: float, yaw: float, length: float, width: float, ahead: float = 0.0) -> np.ndarray:

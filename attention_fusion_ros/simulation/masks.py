@@ -8,8 +8,14 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.simulation.drawing import (Frame, fill_buffer, fill_discs, fill_polygon, road_mask,
-                                                     vehicle_corners)
+from attention_fusion_ros.simulation.drawing import (
+    Frame,
+    fill_buffer,
+    fill_discs,
+    fill_polygon,
+    road_mask,
+    vehicle_corners,
+)
 from attention_fusion_ros.simulation.raster import CORNER_RADIUS
 from attention_fusion_ros.simulation.world import World
 

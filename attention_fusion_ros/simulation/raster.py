@@ -14,9 +14,9 @@ from enum import IntEnum
 import cv2
 import numpy as np
 
-from attention_fusion_ros.simulation.drawing import (Frame, box_corners, fill_buffer, fill_discs, fill_polygon,
-                                                     road_mask)
-from attention_fusion_ros.simulation.world import Terrain, Vehicle, World
+from attention_fusion_ros.simulation.bodies import vehicle_parts
+from attention_fusion_ros.simulation.drawing import SHIFT, Frame, fill_discs, fill_strips, polygons_fixed, road_mask
+from attention_fusion_ros.simulation.world import Terrain, World
 
 TILE = 512  # cells after which noise repeats
 CORNER_RADIUS = 6.0  # m, of kerbs at junctions, unless world.extra['corner_radius'] says otherwise
@@ -103,24 +103,36 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
     x = ((np.arange(frame.shape[1]) + column0 + 0.5) * frame.resolution).astype(np.float32)[None, :]
     y = ((np.arange(frame.shape[0]) + row0 + 0.5) * frame.resolution).astype(np.float32)[:, None]
     ground = np.array(np.broadcast_to(terrain_height(t, x, y), frame.shape), np.float32)
-    outside = cv2.distanceTransform(1 - road, cv2.DIST_L2, 3) * np.float32(frame.resolution)
-    is_road = road.astype(bool)
-    walk = ~is_road & (outside <= t.sidewalk)
+    outside = cv2.distanceTransform(1 - road, cv2.DIST_L2, 3)  # cells
+    reach = np.uint8(255) - cv2.convertScaleAbs(outside)  # saturates: 255 on the road, falling with distance
+    surface = np.full(256, int(Label.VERGE), np.uint8)
+    surface[255 - int(min(max(t.sidewalk, 0) / frame.resolution, 254)):] = int(Label.SIDEWALK)
+    surface[255] = int(Label.ROAD)
+    label = cv2.LUT(reach, surface)
     if t.crown:
-        inside = cv2.distanceTransform(road, cv2.DIST_L2, 3) * np.float32(frame.resolution)
-        ground += np.float32(t.crown) * (1 - np.square(1 - np.clip(inside / 3.5, 0, 1)))
+        inside = cv2.distanceTransform(road, cv2.DIST_L2, 3)
+        inside *= np.float32(frame.resolution / 3.5)
+        rest = np.maximum(np.float32(1) - inside, np.float32(0))
+        ground += np.float32(t.crown) * (np.float32(1) - rest * rest)
     if t.kerb:
         # Kerbs are lowered at driveways and crossings, here and there.
-        lowered = np.clip(noise(world.seed + 1, frame, 'patches') * 2 + 3.0, 0.15, 1.0)
-        ground += np.float32(t.kerb) * np.where(is_road, np.float32(0), lowered)
+        lowered = np.clip(noise(world.seed + 1, frame, 'patches') * np.float32(2) + np.float32(3), 0.15, 1.0)
+        ground += lowered * _by_label(label, 0.0, t.kerb, t.kerb)
     if t.verge_slope:
-        ground += np.float32(t.verge_slope) * np.clip(outside - t.sidewalk, 0, 25)
+        rise = outside * np.float32(frame.resolution) - np.float32(t.sidewalk)
+        ground += np.float32(t.verge_slope) * np.clip(rise, np.float32(0), np.float32(25), out=rise)
     if t.roughness:
-        rough = noise(world.seed + 2, frame, 'lumps') * 0.7 + noise(world.seed + 3, frame, 'white') * 0.7
-        scale = np.where(is_road, np.float32(0.15), np.where(walk, np.float32(0.25), np.float32(1.0)))
-        ground += np.float32(t.roughness) * scale * rough
-    label = np.where(is_road, np.uint8(Label.ROAD), np.where(walk, np.uint8(Label.SIDEWALK), np.uint8(Label.VERGE)))
+        rough = noise(world.seed + 2, frame, 'lumps') + noise(world.seed + 3, frame, 'white')
+        rough *= _by_label(label, 0.1 * t.roughness, 0.18 * t.roughness, 0.7 * t.roughness)
+        ground += rough
     return ground, label
+
+
+def _by_label(label: np.ndarray, road: float, sidewalk: float, verge: float) -> np.ndarray:
+    """(H, W) float32 value by what the ground is."""
+    table = np.zeros(256, np.float32)
+    table[[int(Label.ROAD), int(Label.SIDEWALK), int(Label.VERGE)]] = road, sidewalk, verge
+    return cv2.LUT(label, table)
 
 
 @functools.lru_cache(maxsize=32)
@@ -144,20 +156,22 @@ def _unit(a: np.ndarray) -> np.ndarray:
 
 
 def noise(seed: int, frame: Frame, kind: str) -> np.ndarray:
-    """(H, W) float32 noise fixed to the world, a view not to be written. kind: white, lumps (0.3-0.8 m), patches
-    (2.4 m); the sizes hold at cells of 0.2 m."""
+    """(H, W) float32 noise fixed to the world, a view that must not be written to.
+
+    kind: white, lumps (0.3-0.8 m), patches (2.4 m); the sizes hold at cells of 0.2 m.
+    """
     column, row = (np.array(frame.offset) + np.random.default_rng([seed, 77]).integers(0, TILE, 2)) % TILE
     height, width = frame.shape
     return _tile(kind, seed % 3, max(height, width))[row:row + height, column:column + width]
 
 
 def _draw_walls(walls, frame: Frame, height, porosity, label) -> None:
-    for wall in walls:
-        half = max(wall.thickness / 2, 0.75 * frame.resolution)  # thinner, and rays would slip between cells
-        fill_buffer(height, frame, wall.line, half, wall.height, round_ends=False)
-        fill_buffer(label, frame, wall.line, half, int(WALL_LABELS[wall.kind]), round_ends=False)
-        if porosity is not None:
-            fill_buffer(porosity, frame, wall.line, half, wall.porosity, round_ends=False)
+    # Thinner, and rays would slip between cells.
+    half = [max(w.thickness / 2, 0.75 * frame.resolution) for w in walls]
+    arrays, values = [height, label], [[w.height for w in walls], [int(WALL_LABELS[w.kind]) for w in walls]]
+    if porosity is not None:
+        arrays, values = [*arrays, porosity], [*values, [w.porosity for w in walls]]
+    fill_strips(arrays, frame, [w.line for w in walls], half, values)
 
 
 def _posts(world: World, frame: Frame, thin: bool):
@@ -197,8 +211,11 @@ def _draw_bushes(world: World, frame: Frame, height, porosity, label) -> None:
 
 def _ruffle(world: World, frame: Frame, height, porosity, label) -> None:
     """Leaves are lumpy and let rays through in patches."""
-    rows, columns = np.nonzero((label == Label.BUSH) | (label == Label.HEDGE))
-    if len(rows):
+    table = np.zeros(256, np.uint8)
+    table[[int(Label.BUSH), int(Label.HEDGE)]] = 1
+    leaves = np.flatnonzero(cv2.LUT(label, table))
+    if len(leaves):
+        rows, columns = np.divmod(leaves, frame.shape[1])
         height[rows, columns] *= np.clip(0.8 + 0.3 * noise(world.seed, frame, 'lumps')[rows, columns], 0.15, 1.3)
         patchy = porosity[rows, columns] + 0.2 * noise(world.seed + 5, frame, 'lumps')[rows, columns]
         porosity[rows, columns] = np.clip(patchy, 0.01, 0.95)
@@ -211,16 +228,13 @@ def _crowns(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarray,
     trees = trees[frame.visible(trees[:, :2], trees[:, 2])]
     if not len(trees):
         return bottom, top
-    above, below = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, np.float32)
-    middle, half = (trees[:, 4] + trees[:, 3]) / 2, (trees[:, 4] - trees[:, 3]) / 2
+    column, row = np.clip(np.rint(frame.pixels(trees[:, :2])), 0, np.array(frame.shape[::-1]) - 1).astype(int).T
+    foot = ground[row, column]
+    middle, half = foot + (trees[:, 4] + trees[:, 3]) / 2, (trees[:, 4] - trees[:, 3]) / 2
     for share in (1.0, 0.85, 0.6, 0.3):  # an ellipsoid in four steps
         reach = half * math.sqrt(1 - 0.9 * share * share)
-        fill_discs(above, frame, trees[:, :2], trees[:, 2] * share, (middle + reach).tolist())
-        fill_discs(below, frame, trees[:, :2], trees[:, 2] * share, (middle - reach).tolist())
-    rows, columns = np.nonzero(above)
-    lumps = noise(world.seed + 4, frame, 'lumps')[rows, columns] * np.float32(0.3)
-    top[rows, columns] = ground[rows, columns] + above[rows, columns] + lumps
-    bottom[rows, columns] = ground[rows, columns] + below[rows, columns] + lumps
+        fill_discs(top, frame, trees[:, :2], trees[:, 2] * share, (middle + reach).tolist())
+        fill_discs(bottom, frame, trees[:, :2], trees[:, 2] * share, (middle - reach).tolist())
     return bottom, top
 
 
@@ -228,41 +242,18 @@ def _vehicles(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarra
     top = np.full_like(ground, NOTHING)
     loss = np.zeros_like(ground)
     label = np.full(frame.shape, int(Label.VEHICLE), np.uint8)
-    for vehicle in world.vehicles:
-        if frame.sees(np.array([[vehicle.x, vehicle.y]]), vehicle.length):
-            _draw_vehicle(vehicle, world.seed, frame, ground, top, loss, label)
+    if not world.vehicles:
+        return top, loss, label
+    places = np.array([(v.x, v.y) for v in world.vehicles])
+    seen = frame.visible(places, [v.length for v in world.vehicles])
+    vehicles, places = [v for v, s in zip(world.vehicles, seen) if s], places[seen]
+    column, row = np.clip(np.rint(frame.pixels(places)), 0, np.array(frame.shape[::-1]) - 1).astype(int).T
+    corners, owner, height, losses = vehicle_parts(vehicles, world.seed)
+    height = height + ground[row, column][owner]
+    person = [v.kind in ('pedestrian', 'cyclist') for v in vehicles]
+    for polygon, i, z in zip(polygons_fixed(frame, corners), owner.tolist(), height.tolist()):
+        cv2.fillConvexPoly(top, polygon, z, cv2.LINE_8, SHIFT)
+        cv2.fillConvexPoly(loss, polygon, losses[i], cv2.LINE_8, SHIFT)
+        if person[i]:
+            cv2.fillConvexPoly(label, polygon, int(Label.PERSON), cv2.LINE_8, SHIFT)
     return top, loss, label
-
-
-def _draw_vehicle(v: Vehicle, seed: int, frame: Frame, ground, top, loss, label) -> None:
-    # The look of a vehicle depends on where it stands, not on how many others there are.
-    rng = np.random.default_rng([seed, *(int(abs(a) * 1000) for a in (v.x, v.y, v.length))])
-    column, row = np.clip(np.rint(frame.pixels((v.x, v.y))), 0, np.array(frame.shape[::-1]) - 1).astype(int)
-    z = float(ground[row, column])
-    dark = float(rng.choice([0.02, 0.1, 0.5], p=[0.5, 0.35, 0.15]))
-    at = np.array([[v.x, v.y]])
-    corners = box_corners(v.x, v.y, v.yaw, v.length, v.width)
-    fill_polygon(loss, frame, corners, dark)
-    if v.kind in ('pedestrian', 'cyclist'):
-        fill_polygon(label, frame, corners, int(Label.PERSON))
-        fill_polygon(top, frame, corners, z + (v.height if v.kind == 'pedestrian' else 1.0))
-        if v.kind == 'cyclist':
-            fill_discs(top, frame, at, [0.3], [z + v.height])
-    elif v.kind == 'car':
-        body = float(rng.uniform(0.68, 0.92))
-        cabin, shift = v.length * rng.uniform(0.42, 0.6), v.length * rng.uniform(-0.12, 0.0)
-        fill_polygon(top, frame, corners, z + body)
-        fill_polygon(top, frame, box_corners(v.x, v.y, v.yaw, cabin, v.width * 0.86, shift), z + (body + v.height) / 2)
-        fill_polygon(top, frame, box_corners(v.x, v.y, v.yaw, cabin * 0.75, v.width * 0.76, shift), z + v.height)
-    elif v.kind == 'van':
-        fill_polygon(top, frame, corners, z + v.height)
-        fill_polygon(top, frame, box_corners(v.x, v.y, v.yaw, v.length * 0.16, v.width, v.length * 0.42), z + 1.1)
-    elif v.kind == 'truck':
-        fill_polygon(top, frame, corners, z + v.height)
-        gap = box_corners(v.x, v.y, v.yaw, 0.5, v.width, v.length / 2 - 2.4)
-        fill_polygon(top, frame, gap, z + 1.0)
-        cab = box_corners(v.x, v.y, v.yaw, 2.1, v.width, v.length / 2 - 1.05)
-        fill_polygon(top, frame, cab, z + min(v.height, 2.9))
-    else:
-        fill_polygon(top, frame, corners, z + v.height)
-    fill_discs(top, frame, at, [0.0], [z + v.height])  # never lost between two cells

@@ -29,13 +29,15 @@ class Rays:
     """Rays from one point. Layout (A, B), azimuth first, so that neighbours in memory look at the same cells."""
 
     origin: tuple[float, float, float]  # world, m
-    direction: Tensor  # (A, B, 3) unit, world
+    slope: Tensor  # (A, B) tan(elevation)
+    ux: Tensor  # (A, B) horizontal unit direction
+    uy: Tensor
 
-    def slopes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(A, B): tan(elevation), and the two components of the horizontal unit direction."""
-        d = self.direction
-        horizontal = torch.sqrt(d[..., 0] * d[..., 0] + d[..., 1] * d[..., 1]).clamp_min(1e-6)
-        return d[..., 2] / horizontal, d[..., 0] / horizontal, d[..., 1] / horizontal
+    @staticmethod
+    def towards(origin, x: Tensor, y: Tensor, z: Tensor) -> Rays:
+        """Rays in the directions (x, y, z), (A, B) each, of any length."""
+        scale = torch.rsqrt((x * x).addcmul_(y, y).clamp_min_(1e-12))
+        return Rays(tuple(float(v) for v in origin), z * scale, x * scale, y * scale)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def ranges(farthest: float, device='cpu') -> Tensor:
 
 
 class Scene:
-    """A raster uploaded to a device. Layers are flat; one array a layer, because one-dimensional gathers are fastest."""
+    """A raster uploaded to a device. One flat array a layer, because one-dimensional gathers are fastest."""
 
     def __init__(self, raster: Raster, device='cpu'):
         def flat(a):
@@ -113,13 +115,13 @@ def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool =
     one for its range and its own direction for its position.
     """
     z0, origin = rays.origin[2], scene.local(*rays.origin[:2])
-    slope, ux, uy = rays.slopes()
     count = luck.column.shape[0]
     r = ranges(farthest, scene.device)
     angle = torch.arange(count, device=scene.device, dtype=torch.float32) * (2 * math.pi / count)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    column = torch.round(torch.atan2(uy, ux) * (count / (2 * math.pi))).to(torch.int32).remainder_(count).view(-1)
-    slope = slope.reshape(-1)
+    column = torch.round(torch.atan2(rays.uy, rays.ux) * (count / (2 * math.pi))).to(torch.int32)
+    column = column.remainder_(count).view(-1)
+    slope = rays.slope.reshape(-1)
 
     cells = scene.cells(origin, cos[:, None], sin[:, None], r).view(-1)  # (C * R,)
     surfaces, chance = _surfaces(scene, cells, luck.column, len(r), vehicles)
@@ -187,7 +189,7 @@ def running_max(x: Tensor) -> Tensor:
 
 
 def first_reaching(profile: Tensor, start: Tensor, value: Tensor, length: int) -> Tensor:
-    """(N,) int32: how many of the `length` entries of the flat, non-decreasing profile after `start` are below value."""
+    """(N,) int32: how many of the `length` non-decreasing entries of the flat profile from `start` on are < value."""
     low = torch.zeros_like(start)
     last = start - 1
     step = 1 << (length.bit_length() - 1)

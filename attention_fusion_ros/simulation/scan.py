@@ -12,11 +12,12 @@ from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation import raycast
 from attention_fusion_ros.simulation.lidar import LidarModel
 from attention_fusion_ros.simulation.raster import REFLECTIVITY, Label, Raster, rasterise
-from attention_fusion_ros.simulation.raycast import CROWN, NO_HIT, VEHICLE, Hits, Luck, Rays, Scene
+from attention_fusion_ros.simulation.raycast import NO_HIT, VEHICLE, Hits, Luck, Rays, Scene
 from attention_fusion_ros.simulation.world import World
 
 FRAME_ID = 'lidar'
 FARTHEST = 60.0  # m, rays end where the raster does
+MAX_COLUMNS = 1024  # azimuth columns of the ray caster: 0.37 m at the farthest
 
 
 def scan(world: World, pose: tuple[float, float, float], lidar: LidarModel, rng, stamp_ns: int = 0,
@@ -88,112 +89,105 @@ class _Noise:
         self.salt = int(torch.randint(1 << 20, (), generator=generator))
 
 
-def _directions(lidar: LidarModel, noise: _Noise, azimuths: Tensor, device) -> tuple[Tensor, Tensor]:
-    """(A, B, 3) directions as built and as the driver believes (sensor frame)."""
-    beams = np.random.default_rng([lidar.seed, 1])
-    error = torch.as_tensor(beams.normal(0, lidar.beam_angle_error, len(lidar.elevations)), dtype=torch.float32)
-    nominal = torch.tensor(lidar.elevations, dtype=torch.float32, device=device)
-    azimuth = azimuths[:, None].expand(-1, len(nominal))
-    elevation = nominal[None].expand(len(azimuths), -1)
+def _angles(lidar: LidarModel, noise: _Noise, device) -> tuple[Tensor, Tensor, Tensor]:
+    """Azimuth, elevation as the driver believes, elevation as built; they broadcast to (A, B). Radians."""
+    first, last = lidar.fov
+    count = noise.loss.shape[0]
+    azimuth = first + (torch.arange(count, device=device, dtype=torch.float32)[:, None] + noise.offset) \
+        * ((last - first) / count)
+    believed = torch.tensor(lidar.elevations, dtype=torch.float32, device=device)[None]
     if lidar.jitter:
-        azimuth, elevation = azimuth + lidar.jitter * noise.jitter[0], elevation + lidar.jitter * noise.jitter[1]
+        azimuth, believed = azimuth + lidar.jitter * noise.jitter[0], believed + lidar.jitter * noise.jitter[1]
+    error = np.random.default_rng([lidar.seed, 1]).normal(0, lidar.beam_angle_error, len(lidar.elevations))
+    return azimuth, believed, believed + torch.as_tensor(error, dtype=torch.float32, device=device)
 
-    def unit(el):
-        return torch.stack([torch.cos(azimuth) * torch.cos(el), torch.sin(azimuth) * torch.cos(el), torch.sin(el)], -1)
-    believed = unit(elevation)
-    return (unit(elevation + error.to(device)) if lidar.beam_angle_error else believed), believed
+
+def _turn(rotation: np.ndarray, azimuth: Tensor, elevation: Tensor) -> list[Tensor]:
+    """x, y, z (A, B) of rotation @ (cos az cos el, sin az cos el, sin el), by outer products."""
+    x, y, flat, z = torch.cos(azimuth), torch.sin(azimuth), torch.cos(elevation), torch.sin(elevation)
+    return [(x * float(r[0]) + y * float(r[1])) * flat + z * float(r[2]) for r in rotation]
 
 
 def _scan(raster: Raster, world: World, pose, lidar: LidarModel, seed: int, stamp_ns: int, device,
           variants: tuple[bool, ...]) -> list[PointCloud]:
     first, last = lidar.fov
     count = max(int(round(lidar.steps * (last - first) / (2 * math.pi))), 1)
-    columns = min(lidar.steps, 1200)
-    noise = _Noise(seed, (count, len(lidar.elevations)), columns, device)
-    azimuths = first + (torch.arange(count, device=device, dtype=torch.float32) + noise.offset) \
-        * ((last - first) / count)
-    built, believed = _directions(lidar, noise, azimuths, device)
+    noise = _Noise(seed, (count, len(lidar.elevations)), min(lidar.steps, MAX_COLUMNS), device)
+    azimuth, believed, built = _angles(lidar, noise, device)
     T_base_optical = _mounting(lidar)
     T_world_optical = base_pose(raster, pose) @ T_base_optical
-    rotation = torch.as_tensor(T_world_optical[:3, :3], dtype=torch.float32, device=device)
-    rays = Rays(tuple(float(v) for v in T_world_optical[:3, 3]), built @ rotation.T)
+    rays = Rays.towards(T_world_optical[:3, 3], *_turn(T_world_optical[:3, :3], azimuth, built))
+    own = None if lidar.own_body is None else _own_body(lidar, T_base_optical, azimuth, built)
+    x, y, z = (v.expand(noise.loss.shape).reshape(-1) for v in _turn(np.eye(3), azimuth, believed))
+    shift = 0.0 if lidar.frame_height is None else lidar.height - lidar.frame_height
     scene = Scene(raster, device)
-    slope, ux, uy = rays.slopes()
-    along = torch.sqrt(1 + slope * slope)  # slant range of one metre of horizontal distance
     clouds = []
     for vehicles in variants:
         hits = raycast.cast(scene, rays, noise.luck, min(lidar.max_range, FARTHEST), vehicles)
-        distance, kept = _measure(scene, lidar, noise, hits, slope, ux, uy, rays, along)
-        intensity = _intensity(scene, lidar, noise, hits, along)
-        if lidar.own_body is not None:
-            distance, kept = _own_body(lidar, T_base_optical, built, distance, kept)
-        kept &= _in_view(lidar, azimuths)[:, None]
-        xyz = believed[kept] * distance[kept][:, None]
-        if lidar.frame_height is not None:
-            xyz = xyz + torch.tensor([0.0, 0.0, lidar.height - lidar.frame_height], device=xyz.device)
-        clouds.append(PointCloud(stamp_ns, FRAME_ID, xyz.cpu().numpy().astype(np.float32),
-                                 intensity[kept].cpu().numpy().astype(np.float32)))
+        labels = raycast.labels(scene, hits)
+        distance, kept = _measure(scene, lidar, noise, hits, labels, rays)
+        intensity = _intensity(lidar, noise, labels)
+        if own is not None:
+            nearer = own < distance
+            distance, kept = torch.where(nearer, own, distance), torch.where(nearer, own > 0.3, kept)
+        for start, end in lidar.blind:
+            kept = kept & (((azimuth - start) % (2 * math.pi)) > (end - start))
+        chosen = torch.nonzero(kept.view(-1))[:, 0]
+        slant = distance.view(-1).index_select(0, chosen)
+        xyz = torch.stack([v.index_select(0, chosen) * slant for v in (x, y, z)], dim=1)
+        xyz[:, 2] += shift
+        clouds.append(PointCloud(stamp_ns, FRAME_ID, xyz.cpu().numpy(),
+                                 intensity.view(-1).index_select(0, chosen).cpu().numpy()))
     return clouds
 
 
-def _in_view(lidar: LidarModel, azimuths: Tensor) -> Tensor:
-    seen = torch.ones_like(azimuths, dtype=torch.bool)
-    for start, end in lidar.blind:
-        seen &= ((azimuths - start) % (2 * math.pi)) > (end - start)
-    return seen
-
-
-def _measure(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, slope, ux, uy, rays: Rays,
-             along: Tensor) -> tuple[Tensor, Tensor]:
+def _measure(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, labels: Tensor,
+             rays: Rays) -> tuple[Tensor, Tensor]:
     """(slant range (A, B) with noise, whether there was a return)."""
-    labels = raycast.labels(scene, hits)
-    distance = torch.where(hits.kind == NO_HIT, torch.full_like(hits.distance, 1e3), hits.distance)
+    distance = hits.distance.clamp(max=1e3)
     leafy = (labels == int(Label.BUSH)) | (labels == int(Label.HEDGE))
-    distance = distance + leafy * noise.luck.depth * 0.5
+    distance = distance + leafy * (0.5 * noise.luck.depth)
     # Patches of glass on facades and vehicles return nothing, or what is behind them.
-    x, y, z = rays.origin[0] + ux * distance, rays.origin[1] + uy * distance, hits.z
-    patch = _hash(torch.floor(x * 0.9), torch.floor(y * 0.9), torch.floor(z * 0.8), noise.salt)
-    facade = labels == int(Label.FACADE)
-    glass = facade & (patch < 0.25)
-    distance = distance + glass * (noise.loss < 0.4) * noise.luck.depth * 4.0
-    loss = torch.full_like(distance, lidar.dropout) + lidar.patch_dropout * (patch < 0.3) * (labels > int(Label.VERGE))
-    loss = loss + glass * 0.4
-    loss = loss + (hits.kind == VEHICLE) * scene.vehicle_loss.index_select(0, hits.cell.view(-1)).view(distance.shape)
-    slant = distance * along
-    # Grazing incidence on the ground: the echo fades with height / distance^3.
-    level = (labels <= int(Label.VERGE)) & (hits.kind != VEHICLE) & (hits.kind != CROWN)
-    bright = torch.where(labels == int(Label.ROAD), 1.0, 1.25)
-    faded = torch.sigmoid((slant - lidar.reach * bright) / (0.16 * lidar.reach))
-    loss = torch.where(level, 1 - (1 - loss) * (1 - faded), loss)
-    kept = (hits.kind != NO_HIT) & (noise.loss >= loss)
+    x, y = rays.ux * distance + rays.origin[0], rays.uy * distance + rays.origin[1]
+    patch = _hash(x * 0.9, y * 0.9, hits.z.clamp(-1e3, 1e3) * 0.8, noise.salt)
+    glass = (labels == int(Label.FACADE)) & (patch < 0.25)
+    distance = distance + (glass & (noise.loss < 0.4)) * (4.0 * noise.luck.depth)
+    loss = (labels > int(Label.VERGE)) & (patch < 0.3)
+    loss = loss * lidar.patch_dropout + glass * 0.4 + lidar.dropout
+    is_vehicle = hits.kind == VEHICLE
+    if is_vehicle.any():
+        loss = loss + is_vehicle * scene.vehicle_loss.index_select(0, hits.cell.view(-1)).view(distance.shape)
+    slant = distance * torch.sqrt(rays.slope * rays.slope + 1)
+    # Grazing incidence on the ground: the echo fades with height / distance^3. Asphalt is darker than grass.
+    level = (labels <= int(Label.VERGE)) & ~is_vehicle
+    reach = lidar.reach * (1 + 0.25 * (labels != int(Label.ROAD)))
+    faded = torch.sigmoid((slant - reach) * (1 / (0.16 * lidar.reach))) * level
+    kept = (hits.kind != NO_HIT) & (noise.loss >= loss + faded)
     bias = np.random.default_rng([lidar.seed, 2]).normal(0, lidar.beam_bias, len(lidar.elevations))
-    slant = slant + lidar.range_noise * noise.range + torch.as_tensor(bias, dtype=torch.float32, device=scene.device)
+    slant = slant + lidar.range_noise * noise.range + torch.as_tensor(bias, dtype=torch.float32, device=slant.device)
     return slant, kept & (slant > lidar.min_range) & (slant < lidar.max_range)
 
 
-def _hash(a: Tensor, b: Tensor, c: Tensor, salt: int) -> Tensor:
-    """Repeatable uniform numbers from integer-valued coordinates."""
-    h = (a.long() * 73856093) ^ (b.long() * 19349663) ^ (c.long() * 83492791) ^ salt
-    h = (h ^ (h >> 13)) * 1274126177 & 0x7FFFFFFF
-    return ((h ^ (h >> 16)) & 0xFFFF).float() / 65536.0
+def _hash(x: Tensor, y: Tensor, z: Tensor, salt: int) -> Tensor:
+    """Repeatable uniform numbers, the same within each unit cube (multiplicative hashing)."""
+    h = (torch.floor(x).to(torch.int32) * 73856093) ^ (torch.floor(y).to(torch.int32) * 19349663)
+    h = (h ^ (torch.floor(z).to(torch.int32) * 83492791) ^ salt) * 1274126177
+    return ((h >> 12) & 0xFFFF) * (1 / 65536)
 
 
-def _intensity(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, along: Tensor) -> Tensor:
+def _intensity(lidar: LidarModel, noise: _Noise, labels: Tensor) -> Tensor:
     """(A, B) intensity: reflectivity blurred by the gain of each beam, mixed with noise."""
-    labels = raycast.labels(scene, hits).long()
-    value = torch.as_tensor(REFLECTIVITY, device=scene.device)[labels]
-    gain = np.random.default_rng([lidar.seed, 3]).lognormal(0, 0.15, len(lidar.elevations))
-    value = value * torch.as_tensor(gain, dtype=torch.float32, device=scene.device) * (0.6 + 0.8 * noise.brightness)
-    mixed = lidar.intensity_meaning * value + (1 - lidar.intensity_meaning) * noise.brightness * 0.6
-    return torch.clamp(mixed, 0, 1) * lidar.intensity_scale
+    value = torch.as_tensor(REFLECTIVITY, device=labels.device).index_select(0, labels.view(-1).to(torch.int32))
+    gain = np.random.default_rng([lidar.seed, 3]).lognormal(0, 0.15, len(lidar.elevations)) * lidar.intensity_meaning
+    value = value.view(labels.shape) * torch.as_tensor(gain, dtype=torch.float32, device=labels.device)
+    mixed = value * (0.6 + 0.8 * noise.brightness) + (0.6 * (1 - lidar.intensity_meaning)) * noise.brightness
+    return mixed.clamp_(0, 1) * lidar.intensity_scale
 
 
-def _own_body(lidar: LidarModel, T_base_optical: np.ndarray, built: Tensor, distance: Tensor,
-              kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays that meet the vehicle's own roof return from there."""
+def _own_body(lidar: LidarModel, T_base_optical: np.ndarray, azimuth: Tensor, built: Tensor) -> Tensor:
+    """(A, B) slant range at which rays meet the vehicle's own roof, inf where they do not."""
     rear, front, half, roof = lidar.own_body
-    direction = built @ torch.as_tensor(T_base_optical[:3, :3], dtype=torch.float32, device=built.device).T
-    slant = (roof - lidar.height) / torch.where(direction[..., 2] < -1e-3, direction[..., 2], -1e-3)
-    x, y = lidar.x + direction[..., 0] * slant, lidar.y + direction[..., 1] * slant
-    own = (direction[..., 2] < -1e-3) & (x > rear) & (x < front) & (y.abs() < half) & (slant < distance)
-    return torch.where(own, slant, distance), torch.where(own, slant > 0.3, kept)
+    x, y, z = _turn(T_base_optical[:3, :3], azimuth, built)
+    slant = (roof - lidar.height) / z.clamp(max=-1e-3)
+    ahead, left = lidar.x + x * slant, lidar.y + y * slant
+    return slant.masked_fill(~((ahead > rear) & (ahead < front) & (left.abs() < half)), math.inf)
