@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+TOUCH = 0.1  # m, vertices nearer to each other than this are one
 
 
 def arc_length(line: np.ndarray) -> np.ndarray:
@@ -71,3 +75,38 @@ def project(line: np.ndarray, point) -> tuple[float, float]:
     length = max(float(np.hypot(*d)), 1e-12)
     share = float(np.clip((point - line[k]) @ d / length ** 2, 0.0, 1.0))
     return float(arc_length(line[:k + 1])[-1] + share * length), float(away[k])
+
+
+def clip_to_disc(line: np.ndarray, radius: float) -> list[np.ndarray]:
+    """The parts of a (P, 2) polyline inside the disc around the origin, cut exactly on its circle."""
+    a, d = line[:-1], np.diff(line, axis=0)
+    A = (d * d).sum(axis=1)
+    B = (a * d).sum(axis=1)
+    C = (a * a).sum(axis=1) - radius * radius
+    disc = B * B - A * C
+    touched = (disc > 0) & (A > 0)
+    if not touched.any():
+        return []
+    runs: list[np.ndarray] = []
+    current: list[np.ndarray] = []
+    for k in np.flatnonzero(touched):
+        root = math.sqrt(disc[k])
+        t0, t1 = max((-B[k] - root) / A[k], 0.0), min((-B[k] + root) / A[k], 1.0)
+        if t0 >= t1:
+            continue
+        p, q = a[k] + t0 * d[k], a[k] + t1 * d[k]
+        if current and t0 == 0.0 and np.abs(current[-1] - p).max() < 1e-9:
+            current.append(q)
+        else:
+            if current:
+                runs.append(np.array(current))
+            current = [p, q]
+        if t1 < 1.0:
+            runs.append(np.array(current))
+            current = []
+    if current:
+        runs.append(np.array(current))
+    if len(runs) > 1 and np.abs(line[0] - line[-1]).max() < TOUCH and np.abs(runs[0][0] - line[0]).max() < TOUCH \
+            and np.abs(runs[-1][-1] - line[-1]).max() < TOUCH:
+        runs = [np.concatenate([runs[-1], runs[0][1:]]), *runs[1:-1]]  # a closed road (roundabout) has no end
+    return [r for r in runs if np.abs(np.diff(r, axis=0)).sum() > 1e-6]

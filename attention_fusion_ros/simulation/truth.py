@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_fusion_ros.geometry import wrap
+from attention_fusion_ros.simulation.polyline import TOUCH, clip_to_disc, distances
 from attention_fusion_ros.simulation.world import Road, World
 
-TOUCH = 0.1  # m, vertices nearer than this are one
 MERGE = math.radians(3.0)  # crossings nearer to each other than this are one branch
 ACROSS = math.radians(80.0)  # a vehicle turned farther than this off its road looks along neither sense of it
 STRAIGHT_ON = math.radians(60.0)  # an arm that turns more than this is no continuation
@@ -83,41 +83,6 @@ def _clip(roads: tuple[Road, ...], pose, radius: float) -> list[_Piece]:
     return pieces
 
 
-def clip_to_disc(line: np.ndarray, radius: float) -> list[np.ndarray]:
-    """The parts of a (P, 2) polyline inside the disc around the origin, cut exactly on its circle."""
-    a, d = line[:-1], np.diff(line, axis=0)
-    A = (d * d).sum(axis=1)
-    B = (a * d).sum(axis=1)
-    C = (a * a).sum(axis=1) - radius * radius
-    disc = B * B - A * C
-    touched = (disc > 0) & (A > 0)
-    if not touched.any():
-        return []
-    runs: list[np.ndarray] = []
-    current: list[np.ndarray] = []
-    for k in np.flatnonzero(touched):
-        root = math.sqrt(disc[k])
-        t0, t1 = max((-B[k] - root) / A[k], 0.0), min((-B[k] + root) / A[k], 1.0)
-        if t0 >= t1:
-            continue
-        p, q = a[k] + t0 * d[k], a[k] + t1 * d[k]
-        if current and t0 == 0.0 and np.abs(current[-1] - p).max() < 1e-9:
-            current.append(q)
-        else:
-            if current:
-                runs.append(np.array(current))
-            current = [p, q]
-        if t1 < 1.0:
-            runs.append(np.array(current))
-            current = []
-    if current:
-        runs.append(np.array(current))
-    if len(runs) > 1 and np.abs(line[0] - line[-1]).max() < TOUCH and np.abs(runs[0][0] - line[0]).max() < TOUCH \
-            and np.abs(runs[-1][-1] - line[-1]).max() < TOUCH:
-        runs = [np.concatenate([runs[-1], runs[0][1:]]), *runs[1:-1]]  # a closed road (roundabout) has no end
-    return [r for r in runs if np.abs(np.diff(r, axis=0)).sum() > 1e-6]
-
-
 def _own_road(pieces: list[_Piece], roads: tuple[Road, ...]) -> tuple[int | None, int]:
     """(index of the piece the vehicle is on, its segment nearest to the vehicle)."""
     best, own, at = (math.inf, math.inf), None, 0
@@ -131,11 +96,9 @@ def _own_road(pieces: list[_Piece], roads: tuple[Road, ...]) -> tuple[int | None
 
 def _nearest(line: np.ndarray) -> tuple[float, int]:
     """(distance of the origin from a polyline, index of the nearest segment)."""
-    d = np.diff(line, axis=0)
-    f = np.clip(-(line[:-1] * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0, 1)
-    squared = ((line[:-1] + f[:, None] * d) ** 2).sum(axis=1)
-    k = int(np.argmin(squared))
-    return math.sqrt(squared[k]), k
+    away = distances(line, (0.0, 0.0))
+    k = int(np.argmin(away))
+    return float(away[k]), k
 
 
 def _nodes(pieces: list[_Piece]) -> dict[tuple[int, int], list[tuple[int, int]]]:
