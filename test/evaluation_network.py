@@ -14,8 +14,14 @@ from attention_fusion_ros.network import checkpoint
 def lively_config(folder: Path) -> NodeConfig:
     """A node configuration with a checkpoint in `folder` that answers with several branches and a direction."""
     network = checkpoint.untrained().network
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        network.head.weight.mul_(40.0)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+                module.momentum = 1.0  # take over the statistics of what is seen next, so that features spread
+        network.train()
+        network(*(torch.rand(2, c, 256, 256, generator=generator) ** 4 for c in (5, 3)))
+        network.eval().head.weight.mul_(4.0)
     path = folder / 'lively.safetensors'
     checkpoint.save(path, network, Calibration(), {})
     return from_flat({'checkpoint': str(path), 'device': 'cpu', 'threads': 1, 'branches.min_probability': 0.01,

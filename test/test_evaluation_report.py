@@ -13,7 +13,7 @@ import pytest
 from evaluation_drive import write_drive
 
 from attention_fusion_ros.commands import evaluate
-from attention_fusion_ros.evaluation import drive_exam, drive_report, plots, provenance, tables
+from attention_fusion_ros.evaluation import drive_exam, drive_report, drives, plots, provenance, tables
 from attention_fusion_ros.evaluation.metrics import Figure
 
 HERE = provenance.Provenance('evaluate --x', 'abc', 'a machine')
@@ -102,7 +102,7 @@ def test_plots_are_drawn(tmp_path):
 
 
 def test_command_on_a_drive_with_an_untrained_network(tmp_path, capsys):
-    write_drive(tmp_path / 'data/straight', sweeps=2)
+    write_drive(tmp_path / 'data/straight', sweeps=1)
     status = evaluate.main(['--drives', str(tmp_path / 'data'), '--checkpoint', 'untrained', '--out',
                             str(tmp_path / 'out'), '--workers', '1', '--device', 'cpu'])
     out = capsys.readouterr().out
@@ -119,10 +119,10 @@ def test_command_on_a_drive_with_an_untrained_network(tmp_path, capsys):
 
 def test_workers_give_the_same_answers(tmp_path):
     from attention_fusion_ros.evaluation import run_drives
-    write_drive(tmp_path / 'data/a', sweeps=2)
-    write_drive(tmp_path / 'data/b', sweeps=3, heading=-0.5)
-    setup = run_drives.Setup((), conditions=drive_exam.CONDITIONS[:1])
-    alone, several = (run_drives.run(tmp_path / 'data', setup, workers) for workers in (1, 2))
+    write_drive(tmp_path / 'data/a', sweeps=1)
+    write_drive(tmp_path / 'data/b', sweeps=2, heading=-0.5)
+    setup = run_drives.Setup((), conditions=(drive_exam.Condition('standard', drives.STANDARD, (0,)),))
+    alone, several = (run_drives.run(tmp_path / 'data', setup, workers, drive_exam.TURNS[1:3]) for workers in (1, 2))
     assert alone.keys() == several.keys() == {'a', 'b'}
     for drive in alone:
         for key, given in alone[drive].items():

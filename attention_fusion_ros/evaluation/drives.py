@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,11 +114,12 @@ def cloud_message(path: Path) -> SimpleNamespace:
                            data=points.reshape(-1).view(np.uint8))
 
 
-def image_message(stamp_ns: int, image: np.ndarray) -> SimpleNamespace:
-    """(H, W, 3) uint8 as an rgb8 sensor_msgs/Image."""
+def image_message(stamp_ns: int, image: np.ndarray, encoding: str = 'rgb8') -> SimpleNamespace:
+    """(H, W) or (H, W, C) in the datatype of `encoding` as a sensor_msgs/Image in base_link."""
+    image = np.ascontiguousarray(image)
     return SimpleNamespace(header=_header(stamp_ns, 'base_link'), height=image.shape[0], width=image.shape[1],
-                           encoding='rgb8', is_bigendian=0, step=3 * image.shape[1],
-                           data=np.ascontiguousarray(image).reshape(-1))
+                           encoding=encoding, is_bigendian=int(sys.byteorder == 'big'),
+                           step=image.nbytes // max(1, image.shape[0]), data=image.reshape(-1).view(np.uint8))
 
 
 def _header(stamp_ns: int, frame: str) -> SimpleNamespace:

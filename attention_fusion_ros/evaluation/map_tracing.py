@@ -19,7 +19,7 @@ from attention_fusion_ros.geometry import angle_between, wrap
 CONTINUE = 10.0  # m by which lines that leave the picture are continued: thinning eats open ends
 FIT = 4.0  # m of line on either side of the ring that give the heading
 STRAIGHT = 0.15  # m, root mean square distance from a straight line: what thinning alone makes of one
-SAME_ROAD = math.radians(20.0)  # crossings nearer than this are lanes of one road, or one line thinned twice
+SAME_ROAD = math.radians(12.0)  # crossings nearer than this are lanes of one road, or one line thinned twice
 CLOSE_GAPS = 1.0  # m, gaps between the drawn lanes of one road
 FARTHEST_ROAD = 15.0  # m, a road drawn farther away than this is not the one the vehicle is on
 BARE_STD = math.radians(10.0)  # a map that is off by 2.5 m and 4 deg knows no better

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from attention_fusion_ros.evaluation.estimators import Inputs
 from attention_fusion_ros.evaluation.metrics import TrueRoads
 from attention_fusion_ros.simulation.generate import generate_world
 from attention_fusion_ros.simulation.lidar import random_lidar
-from attention_fusion_ros.simulation.map_images import MapError, draw_road_layers, random_error
+from attention_fusion_ros.simulation.map_images import MapError, MapStyle, draw_map, random_error, random_style
 from attention_fusion_ros.simulation.masks import masks
 from attention_fusion_ros.simulation.scan import scan_pair
 from attention_fusion_ros.simulation.truth import truth
@@ -60,10 +60,12 @@ class SceneInfo:
 
 @dataclass(frozen=True)
 class MapPicture:
-    """A map image as it would be sent, and how it lies."""
+    """A heading-up map image as it would be sent, and how it lies."""
 
-    rgb: np.ndarray  # (H, W, 3) uint8
-    resolution: float  # m/pixel; the vehicle is at the centre, heading up
+    image: np.ndarray  # (H, W, C) or (H, W) in the datatype of the encoding
+    encoding: str  # of sensor_msgs/Image
+    resolution: float  # m/pixel
+    anchor: tuple[float, float]  # where the vehicle is: column and row as fractions
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ class Scene:
         motion = Motion(self.T_base_sensor)
         if picture is None:
             return Inputs(cloud, None, motion)
-        image = decode_map_image(image_message(cloud.stamp_ns, picture.rgb))
-        return Inputs(cloud, image, motion, MapConfig(resolution=picture.resolution))
+        image = decode_map_image(image_message(cloud.stamp_ns, picture.image, picture.encoding))
+        return Inputs(cloud, image, motion, MapConfig(resolution=picture.resolution, anchor=list(picture.anchor)))
 
     def inputs(self) -> Inputs:
         """The scene as it is."""
@@ -114,13 +116,14 @@ def make_scene(seed: int, lookahead: float = 20.0) -> Scene | None:
         return None
     full, bare, T_base_sensor = scan_pair(world, world.pose, lidar, int(rng.integers(1 << 31)), stamp_ns=seed)
     has_map = bool(rng.random() >= NO_MAP_SHARE)
-    drawn = bool(rng.random() < ROUTE_SHARE) and has_map and world.route is not None
-    error = random_error(rng)
-    picture = draw(world, error, rng, drawn) if has_map else None
+    style, error = random_style(rng), random_error(rng)
+    in_colour = style.encoding not in ('mono8', 'mono16', '32FC1')
+    drawn = bool(rng.random() < ROUTE_SHARE) and has_map and in_colour and world.route is not None
+    picture = draw(world, style, error, rng, drawn) if has_map else None
     curve = _curve(world, rng) if seed % CURVE_EVERY == 0 else {}
     found = masks(world, world.pose, Grid(), _in_base(full.xyz, T_base_sensor))
     info = SceneInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
-                     tuple(float(v) for v in error.shift), float(error.yaw))
+                     (error.x, error.y), error.yaw)
     return Scene(info, _roads(told if drawn else untold), _roads(untold), T_base_sensor, full,
                  bare if world.vehicles and seed % BARE_EVERY == 0 else None, picture, curve,
                  dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)))
@@ -135,22 +138,19 @@ def _in_base(xyz: np.ndarray, T: np.ndarray) -> np.ndarray:
     return xyz @ T[:3, :3].T + T[:3, 3]
 
 
-def draw(world: World, error: MapError, rng: np.random.Generator, route: bool) -> MapPicture:
-    """The world's roads as an RGB map image, spoiled by `error`: roads in grey levels, the route red."""
-    resolution = float(rng.choice([0.2, 0.25, 0.3, 0.4, 0.5]))
-    grid = Grid(extent=resolution * round(60.0 / resolution), cells=2 * round(60.0 / resolution))
-    road, red = draw_road_layers(world, world.pose, grid, error, rng, route=route)
-    rgb = np.repeat((255 * np.maximum(road, red))[..., None], 3, axis=2)
-    rgb[..., 1:] *= 1 - red[..., None]
-    return MapPicture(np.rint(rgb).astype(np.uint8), resolution)
+def draw(world: World, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool) -> MapPicture:
+    """The world's roads as somebody's map image, spoiled by `error`."""
+    image, layout = draw_map(world, world.pose, style, error, rng, route)
+    return MapPicture(image, style.encoding, layout.resolution, tuple(layout.anchor))
 
 
 def _curve(world: World, rng: np.random.Generator) -> dict[tuple[str, float], MapPicture]:
-    """Maps of known error, otherwise alike: same style, nothing missing or added."""
-    style, way, sign = int(rng.integers(1 << 31)), rng.uniform(0, 2 * math.pi), rng.choice([-1.0, 1.0])
-    errors = {('shift', s): MapError((s * math.cos(way), s * math.sin(way)), 0.0, 0.0, 0.0) for s in CURVE_SHIFT}
-    errors |= {('yaw', y): MapError((0.0, 0.0), float(sign * math.radians(y)), 0.0, 0.0) for y in CURVE_YAW}
-    return {key: draw(world, error, np.random.default_rng(style), False) for key, error in errors.items()}
+    """Maps of all roads with known error, otherwise alike: same style, nothing missing, added or warped."""
+    style = replace(random_style(rng), driven_path=False)
+    way, sign = rng.uniform(0, 2 * math.pi), rng.choice([-1.0, 1.0])
+    errors = {('shift', s): MapError(s * math.cos(way), s * math.sin(way)) for s in CURVE_SHIFT}
+    errors |= {('yaw', y): MapError(yaw=float(sign * math.radians(y))) for y in CURVE_YAW}
+    return {key: draw(world, style, error, rng, False) for key, error in errors.items()}
 
 
 def save(scene: Scene, path: Path) -> None:
@@ -163,8 +163,8 @@ def save(scene: Scene, path: Path) -> None:
     pictures = {('given', 0.0): scene.picture} if scene.picture else {}
     keys = []
     for key, picture in (pictures | scene.curve).items():
-        keys.append([*key, picture.resolution])
-        arrays[f'map_{len(keys) - 1}'] = picture.rgb
+        keys.append([*key, picture.encoding, picture.resolution, picture.anchor])
+        arrays[f'map_{len(keys) - 1}'] = picture.image
     arrays |= {f'mask_{name}': np.packbits(cells) for name, cells in scene.cells.items()}
     meta = {'info': asdict(scene.info), 'maps': keys, 'frame_id': scene.cloud.frame_id,
             'with_route': asdict(scene.with_route), 'without_route': asdict(scene.without_route)}
@@ -185,8 +185,8 @@ def load(path: Path) -> Scene:
                 return None
             return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT),
                               z[f'{name}_intensity'].astype(np.float32))
-        maps = {(kind, size): MapPicture(z[f'map_{k}'], resolution)
-                for k, (kind, size, resolution) in enumerate(meta['maps'])}
+        maps = {(kind, size): MapPicture(z[f'map_{k}'], encoding, resolution, tuple(anchor))
+                for k, (kind, size, encoding, resolution, anchor) in enumerate(meta['maps'])}
         found = {name: np.unpackbits(z[f'mask_{name}'], count=cells * cells).reshape(cells, cells).astype(bool)
                  for name in MASKS}
         info = SceneInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
