@@ -29,7 +29,7 @@ def run(*command, cwd=ROOT, timeout=240, **environment):
     """Run a program; its output, which is shown when it fails."""
     done = subprocess.run([str(part) for part in command], cwd=cwd, env={**os.environ, **environment}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
-    assert done.returncode == 0, f'{command} ended with {done.returncode}:\n{done.stdout[-6000:]}'
+    assert done.returncode == 0, f'{str(command)[:200]} ended with {done.returncode}:\n{done.stdout[-6000:]}'
     return done.stdout
 
 
