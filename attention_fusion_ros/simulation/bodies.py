@@ -21,7 +21,7 @@ def vehicle_parts(vehicles: list[Vehicle], seed: int) -> tuple[np.ndarray, np.nd
         luck = _luck(v, seed)
         rows += [(i, v.x, v.y, v.yaw, *box) for box in _boxes(v, luck)]
         losses.append(LOSS[int(np.searchsorted(LOSS_UP_TO, luck[0]))])
-    i, x, y, yaw, ahead, length, width, height = np.array(rows).T
+    i, x, y, yaw, ahead, length, width, height = np.array(rows).reshape(-1, 8).T  # none within sight: no rows
     c, s = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
     along = ahead[:, None] + length[:, None] * (0.5, -0.5, -0.5, 0.5)
     left = width[:, None] * (0.5, 0.5, -0.5, -0.5)
