@@ -18,6 +18,7 @@ from torch import Tensor
 from attention_fusion_ros.simulation.raster import NOTHING, Label, Raster
 
 REALISATIONS = 2
+CPU_CHUNK = 128  # azimuth columns that are worked on together, so that they stay in the cache
 CROWN_STRIDE = 3  # crowns are sampled at every third range
 CROWN_FREE_PATH = 0.9  # m a ray travels on average inside a crown
 FACE_STEPS = 3  # halvings of the last range step on a vertical face
@@ -81,6 +82,7 @@ class Scene:
         self.label, self.vehicle_label = flat(raster.label), flat(raster.vehicle_label)
         self.vehicle_loss = flat(raster.vehicle_loss)
         self.has_porous = bool((self.porosity != 0).any())
+        self.has_vehicles = bool((self.vehicle > float(NOTHING)).any())
         self.has_crowns = bool((self.crown_top > float(NOTHING)).any())
         self.rows, self.columns = raster.frame.shape
         self.scale = 1 / raster.frame.resolution
@@ -97,9 +99,9 @@ class Scene:
         return row.mul_(self.columns).add_(column)
 
     def surface(self, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool) -> Tensor:
-        """Height of the first realisation surface in (N,) cells, m; `chance` decides about porous things."""
+        """Height (N,) of what stops rays of chance (N,), (N,) in (N,) cells, m."""
         top = self.solid.index_select(0, cells)
-        if vehicles:
+        if vehicles and self.has_vehicles:
             top = torch.maximum(top, self.vehicle.index_select(0, cells))
         if self.has_porous:
             porosity = self.porosity.index_select(0, cells)
@@ -123,9 +125,15 @@ def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool =
     column = column.remainder_(count).view(-1)
     slope = rays.slope.reshape(-1)
 
-    cells = scene.cells(origin, cos[:, None], sin[:, None], r).view(-1)  # (C * R,)
-    surfaces, chance = _surfaces(scene, cells, luck.column, len(r), vehicles)
-    profile = running_max((surfaces - z0).div_(r)).view(-1)
+    chance = _chances(luck.column) if scene.has_porous else luck.column[None]
+    cells = torch.empty(count, len(r), dtype=torch.int32, device=scene.device)
+    surfaces, profile = (torch.empty(len(chance), count, len(r), device=scene.device) for _ in range(2))
+    chunk = CPU_CHUNK if scene.device.type == 'cpu' else count
+    for part in (slice(i, i + chunk) for i in range(0, count, chunk)):
+        cells[part] = scene.cells(origin, cos[part, None], sin[part, None], r)
+        surfaces[:, part] = _surfaces(scene, cells[part], chance[:, part], luck.column[part], vehicles)
+        profile[:, part] = running_max((surfaces[:, part] - z0).div_(r))
+    cells, profile = cells.view(-1), profile.view(-1)
     pick = (luck.realisation.view(-1) * len(chance)).to(torch.int32).clamp_(max=len(chance) - 1)
     index = first_reaching(profile, (pick * count + column) * len(r), slope, len(r))
     missed = index == len(r)
@@ -151,7 +159,7 @@ def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool =
         distance[face] = far
     hit_cell = cells.index_select(0, column * len(r) + index)
     kind = (h1 > scene.solid.index_select(0, hit_cell)).to(torch.uint8) * POROUS
-    if vehicles:
+    if vehicles and scene.has_vehicles:
         kind.masked_fill_(scene.vehicle.index_select(0, hit_cell) >= h1, VEHICLE)
     distance.masked_fill_(missed, math.inf)
     kind.masked_fill_(missed, NO_HIT)
@@ -161,30 +169,34 @@ def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool =
     return Hits(distance.view(shape), kind.view(shape), hit_cell.view(shape), (z0 + slope * distance).view(shape))
 
 
-def _surfaces(scene: Scene, cells: Tensor, column_luck: Tensor, length: int,
-              vehicles: bool) -> tuple[Tensor, Tensor]:
-    """(K, C, R) heights along each column for each realisation of the porous things, and (K, C) their thresholds."""
-    base = scene.solid.index_select(0, cells).view(-1, length)
-    if vehicles:
-        base = torch.maximum(base, scene.vehicle.index_select(0, cells).view(-1, length))
+def _chances(column: Tensor) -> Tensor:
+    """(C,) uniform -> (K, C) uniform: stratified over the realisations, rotated from column to column."""
+    k = torch.arange(REALISATIONS, device=column.device, dtype=torch.float32)[:, None]
+    return (column + k / REALISATIONS) % 1.0
+
+
+def _surfaces(scene: Scene, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool) -> Tensor:
+    """Heights (K, C, R) in cells (C, R) for each realisation: what stops rays of chance (K, C), (C,) is there."""
+    flat = cells.reshape(-1)
+    base = scene.solid.index_select(0, flat).view(cells.shape)
+    if vehicles and scene.has_vehicles:
+        base = torch.maximum(base, scene.vehicle.index_select(0, flat).view(cells.shape))
     if not scene.has_porous:
-        return base[None], column_luck[None]
-    # Stratified over the realisations, rotated from column to column; the same for all where a column passes as one.
-    k = torch.arange(REALISATIONS, device=column_luck.device, dtype=torch.float32)[:, None]
-    chance = (column_luck[None] + k / REALISATIONS) % 1.0
-    porous = scene.porous.index_select(0, cells).view(-1, length)
-    porosity = scene.porosity.index_select(0, cells).view(-1, length)
-    porous += (porosity < -column_luck[:, None]) * float(NOTHING)
-    return torch.stack([torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING)) for c in chance]), chance
+        return base[None]
+    porous = scene.porous.index_select(0, flat).view(cells.shape)
+    porosity = scene.porosity.index_select(0, flat).view(cells.shape)
+    porous += (porosity < -column_chance[:, None]) * float(NOTHING)
+    return torch.stack([torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING)) for c in chance])
 
 
 def running_max(x: Tensor) -> Tensor:
-    """Running maximum along the last axis, by doubling: several times faster than cummax on one CPU core."""
+    """Running maximum along the last axis, by doubling: faster than cummax on one CPU core. Overwrites x."""
+    y = torch.empty_like(x)
     step = 1
     while step < x.shape[-1]:
-        y = x.clone()
+        y[..., :step] = x[..., :step]
         torch.maximum(x[..., step:], x[..., :-step], out=y[..., step:])
-        x, step = y, step * 2
+        x, y, step = y, x, step * 2
     return x
 
 

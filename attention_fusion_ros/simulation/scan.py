@@ -76,7 +76,7 @@ def _mounting(lidar: LidarModel) -> np.ndarray:
 class _Noise:
     """Every random number of a sweep, drawn in one order on the CPU: independent of the scene and of the device."""
 
-    def __init__(self, seed: int, shape: tuple[int, int], columns: int, device):
+    def __init__(self, seed: int, shape: tuple[int, int], columns: int, jitter: bool, device):
         generator = torch.Generator().manual_seed(seed % (1 << 63))
 
         def uniform(*size):
@@ -84,9 +84,9 @@ class _Noise:
         self.luck = Luck(uniform(columns), uniform(shape), uniform(shape))
         self.loss, self.brightness = uniform(shape), uniform(shape)
         self.range = torch.randn(shape, generator=generator).to(device)
-        self.jitter = torch.randn(2, *shape, generator=generator).to(device)
         self.offset = float(torch.rand((), generator=generator))
         self.salt = int(torch.randint(1 << 20, (), generator=generator))
+        self.jitter = torch.randn(2, *shape, generator=generator).to(device) if jitter else None
 
 
 def _angles(lidar: LidarModel, noise: _Noise, device) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,7 +96,7 @@ def _angles(lidar: LidarModel, noise: _Noise, device) -> tuple[Tensor, Tensor, T
     azimuth = first + (torch.arange(count, device=device, dtype=torch.float32)[:, None] + noise.offset) \
         * ((last - first) / count)
     believed = torch.tensor(lidar.elevations, dtype=torch.float32, device=device)[None]
-    if lidar.jitter:
+    if noise.jitter is not None:
         azimuth, believed = azimuth + lidar.jitter * noise.jitter[0], believed + lidar.jitter * noise.jitter[1]
     error = np.random.default_rng([lidar.seed, 1]).normal(0, lidar.beam_angle_error, len(lidar.elevations))
     return azimuth, believed, believed + torch.as_tensor(error, dtype=torch.float32, device=device)
@@ -112,7 +112,7 @@ def _scan(raster: Raster, world: World, pose, lidar: LidarModel, seed: int, stam
           variants: tuple[bool, ...]) -> list[PointCloud]:
     first, last = lidar.fov
     count = max(int(round(lidar.steps * (last - first) / (2 * math.pi))), 1)
-    noise = _Noise(seed, (count, len(lidar.elevations)), min(lidar.steps, MAX_COLUMNS), device)
+    noise = _Noise(seed, (count, len(lidar.elevations)), min(lidar.steps, MAX_COLUMNS), lidar.jitter > 0, device)
     azimuth, believed, built = _angles(lidar, noise, device)
     T_base_optical = _mounting(lidar)
     T_world_optical = base_pose(raster, pose) @ T_base_optical
