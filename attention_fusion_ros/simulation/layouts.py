@@ -151,7 +151,8 @@ def _staggered(rng: np.random.Generator) -> Plan:
 
 def _roundabout(rng: np.random.Generator) -> Plan:
     plan = Plan()
-    ring = Section(int(rng.choice([1, 2], p=[0.75, 0.25])), float(rng.uniform(3.4, 4.8)), oneway=True,
+    lanes = int(rng.choice([1, 2], p=[0.75, 0.25]))
+    ring = Section(lanes, float(rng.uniform(4.8, 7.0) if lanes == 1 else rng.uniform(3.6, 4.6)), oneway=True,
                    kind='roundabout')
     radius = float(rng.uniform(max(8.0, ring.width / 2 + 3.5), 24.0))
     count = int(rng.choice([3, 4, 5], p=[0.35, 0.5, 0.15]))
@@ -166,7 +167,7 @@ def _roundabout(rng: np.random.Generator) -> Plan:
     centre[-1] = centre[0]
     circle = plan.add(centre, ring)
     arms = [plan.add(arm(rng, radius * np.array([math.cos(a), math.sin(a)]), a + rng.normal(0, 0.12), REACH, 12.0),
-                     _minor(rng, radius)) for a in angles]
+                     _minor(rng, ring.width + 1.0)) for a in angles]
     inward, outward = (int(i) for i in rng.permutation(count)[:2])
     sweep = (angles[outward] - angles[inward]) % (2 * math.pi)
     on_ring = angles[inward] + np.linspace(0, sweep, max(3, int(sweep / 0.04)))

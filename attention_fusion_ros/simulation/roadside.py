@@ -49,7 +49,7 @@ class Surroundings:
     settlement: str
     terrain: Terrain
     corner_radius: float
-    styles: tuple[Style, ...]  # two for each block
+    styles: tuple[Style, ...]  # two for each block, and one for islands
     divides: np.ndarray  # (blocks, 3) the line between the two styles of a block: unit normal, metres from the centre
     shift: float  # m added to every distance
     parking: float  # share of parking places taken
@@ -59,9 +59,12 @@ class Surroundings:
 
     def style_numbers(self, site: Site, points: np.ndarray) -> np.ndarray:
         """(P, 2) -> (P,) indices into `styles`."""
-        block = site.block_at(points) % len(self.divides)
+        block = site.block_at(points)
+        island = site.island[block]
+        block = block % len(self.divides)
         line = self.divides[block]
-        return 2 * block + (((points - site.centre) * line[:, :2]).sum(axis=1) > line[:, 2])
+        number = 2 * block + (((points - site.centre) * line[:, :2]).sum(axis=1) > line[:, 2])
+        return np.where(island, len(self.styles) - 1, number)
 
 
 def random_surroundings(rng: np.random.Generator, plan: Plan) -> Surroundings:
@@ -76,6 +79,9 @@ def random_surroundings(rng: np.random.Generator, plan: Plan) -> Surroundings:
         first = random_style(rng, settlement if rng.random() < 0.7 else str(rng.choice(settlements)))
         second = first if rng.random() < 0.55 else random_style(rng, str(rng.choice(settlements)))
         styles += [first, second]
+    styles.append(Style(trees=3.6 if rng.random() < 0.4 else 0.0, clutter=float(rng.choice([0.0, 8.0, 30.0])),
+                        front=1.8 if rng.random() < 0.3 else 0.0, front_kind=str(rng.choice(['wall', 'hedge', 'rail'])),
+                        front_height=float(rng.uniform(0.3, 1.0)), driveway=200.0))
     angles = rng.uniform(-math.pi, math.pi, BLOCKS)
     divides = np.stack([np.cos(angles), np.sin(angles), rng.uniform(-25, 25, BLOCKS)], axis=1)
     shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 3.0)
@@ -91,10 +97,10 @@ def random_terrain(rng: np.random.Generator, built: bool) -> Terrain:
     """Slopes, crown and kerb; a ditch or nothing where nobody lives."""
     if built:
         kerb = float(rng.choice([rng.uniform(0.08, 0.18), rng.uniform(0.02, 0.08), 0.0], p=[0.68, 0.22, 0.1]))
-        sidewalk, roughness = float(rng.uniform(1.2, 4.5)), float(rng.uniform(0.005, 0.04))
+        sidewalk, roughness = float(rng.uniform(1.2, 4.5)), float(rng.uniform(0.003, 0.025))
     else:
         kerb = float(rng.choice([0.0, rng.uniform(-0.35, -0.03), rng.uniform(0.05, 0.15)], p=[0.4, 0.35, 0.25]))
-        sidewalk, roughness = float(rng.uniform(0.3, 2.5)), float(rng.uniform(0.02, 0.1))
+        sidewalk, roughness = float(rng.uniform(0.3, 2.5)), float(rng.uniform(0.01, 0.06))
     return Terrain(slope_x=float(np.clip(rng.normal(0, 0.02), -0.07, 0.07)),
                    slope_y=float(np.clip(rng.normal(0, 0.02), -0.07, 0.07)),
                    undulation=float(max(rng.normal(0, 0.25), 0.0)), wavelength=float(rng.uniform(40, 150)),
@@ -224,10 +230,11 @@ def _buildings(rng: np.random.Generator, site: Site, style: Style, line: np.ndar
     length = np.hypot(t[:, 0], t[:, 1])
     t = t / np.maximum(length, 1e-6)[:, None]
     n = site.away((p + q) / 2, t)
+    deep = site.distance((p + q) / 2 + 9.0 * n) > distance + 4.0  # there is land for a house
     p, q = p + n * f[:, 2:3], q + n * f[:, 2:3]
     walls = []
     for i in range(len(f)):
-        if length[i] < 3:
+        if length[i] < 3 or not deep[i]:
             continue
         depth = n[i] * depths[i]
         walls.append(Wall(np.stack([p[i], q[i]]), heights[i], 0.3, 'facade'))

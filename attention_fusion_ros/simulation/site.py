@@ -13,6 +13,7 @@ from attention_fusion_ros.simulation.polyline import arc_length, cut, point_at
 from attention_fusion_ros.simulation.world import Road, Wall
 
 CELL = 0.3  # m
+ISLAND = 1800.0  # m2, land smaller than this amid roads is no place for houses
 
 
 def _probe(count: int) -> np.ndarray:
@@ -33,11 +34,19 @@ class Site:
         self.outside = cv2.distanceTransform(1 - self.road, cv2.DIST_L2, 5) * CELL  # m outside the road
         self.taken = np.zeros(self.frame.shape, np.uint8)
         _, self.block = cv2.connectedComponents(1 - self.road, connectivity=4, ltype=cv2.CV_16U)
+        self.island = self._islands()
         for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):  # places beyond are looked up on the border
             self.outside[edge], self.taken[edge] = -1.0, 1
         self._first = np.array(self.frame.offset) - 0.5  # so that truncation rounds
         self._last = np.array(self.frame.shape[::-1]) - 1
         self._rows: dict[float, list[np.ndarray]] = {}
+
+    def _islands(self) -> np.ndarray:
+        """(blocks,) bool: small pieces of land with roads all around, as in roundabouts."""
+        area = np.bincount(self.block.ravel()) * CELL * CELL
+        small = area < ISLAND
+        small[np.unique(np.concatenate([self.block[0], self.block[-1], self.block[:, 0], self.block[:, -1]]))] = False
+        return small
 
     def cells(self, xy) -> tuple[np.ndarray, np.ndarray]:
         """(..., 2) -> row and column, held at the border."""
