@@ -14,6 +14,7 @@ from attention_fusion_ros.simulation.world import Bush, Post, Terrain, Wall
 
 # Rows stand at these distances from the kerb, so that a world needs few of them; each world shifts them a little.
 DISTANCES = np.array([0.5, 1.0, 1.8, 2.6, 3.6, 5.0, 7.0, 9.5, 12.5, 16.0])
+SCATTER = 47.0  # m2 of land for each place where something may stand
 BLOCKS = 6  # pieces of land with styles of their own; further ones repeat them
 
 
@@ -55,7 +56,7 @@ class Surroundings:
     parking: float  # share of parking places taken
     parking_kind: str  # kerb, half (on the sidewalk), bays
     traffic: float  # vehicles per 100 m of lane
-    people: float  # pedestrians in the site
+    people: float  # pedestrians and cyclists near the vehicle
 
     def style_numbers(self, site: Site, points: np.ndarray) -> np.ndarray:
         """(P, 2) -> (P,) indices into `styles`."""
@@ -67,12 +68,13 @@ class Surroundings:
         return np.where(island, len(self.styles) - 1, number)
 
 
-def random_surroundings(rng: np.random.Generator, plan: Plan) -> Surroundings:
-    """A kind of place that suits the roads."""
+def random_surroundings(rng: np.random.Generator, plan: Plan, settlement: str = '') -> Surroundings:
+    """A kind of place that suits the roads, or the settlement asked for."""
     wide = max(s.lanes for s in plan.sections) > 3 or any(s.kind == 'carriageway' for s in plan.sections)
     settlements = ['urban', 'suburb', 'industrial', 'country', 'forest', 'park']
-    settlement = str(rng.choice(settlements, p=[0.3, 0.12, 0.22, 0.14, 0.12, 0.1] if wide
-                                else [0.3, 0.32, 0.1, 0.13, 0.08, 0.07]))
+    drawn = str(rng.choice(settlements, p=[0.3, 0.12, 0.22, 0.14, 0.12, 0.1] if wide
+                           else [0.3, 0.32, 0.1, 0.13, 0.08, 0.07]))
+    settlement = settlement or drawn
     built = settlement in ('urban', 'suburb', 'industrial')
     styles = []
     for _ in range(BLOCKS):
@@ -322,9 +324,10 @@ def _bushes(rng: np.random.Generator, site: Site, points: np.ndarray, large: flo
 
 def _scatter(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Post], list[Bush], list[Wall]]:
     """Forest trees with undergrowth, trees on open land, sheds and rear buildings behind the first line."""
-    count = 420
-    points = site.centre + rng.uniform(-70, 70, (count, 2))
-    area = 140.0 * 140.0 / count  # m2 that each point stands for
+    side = 2 * site.extent - 10.0
+    count = int(side * side / SCATTER)
+    points = site.centre + rng.uniform(-side / 2, side / 2, (count, 2))
+    area = SCATTER  # m2 that each point stands for
     d = site.distance(points)
     numbers = place.style_numbers(site, points)
     dice = rng.random(count)
