@@ -46,7 +46,9 @@ class LidarModel:
     dropout: float = 0.02  # share of returns that get lost anywhere
     patch_dropout: float = 0.05  # share of surface patches (glass, dark paint) that return nothing
     reach: float = 45.0  # m at which half of the returns from level asphalt are lost (grazing incidence)
+    stray: float = 0.0003  # share of returns from nowhere (multipath, dust, rain)
     own_body: tuple[float, float, float, float] | None = None  # x from, x to, |y|, z of the roof that rays may hit
+    own_body_kept: bool = True  # False: the driver cuts those returns out
     # Intensity: a noisy function of what was hit, of the gain of each beam, and of nothing
     intensity_scale: float = 255.0
     intensity_meaning: float = 0.7  # 0: noise, 1: reflectivity
@@ -75,7 +77,7 @@ def vlp_16(**changes) -> LidarModel:
 def hdl_32e(**changes) -> LidarModel:
     """Velodyne HDL-32E: -30.67..10.67 deg in steps of 1.33."""
     return replace(LidarModel('hdl_32e', _degrees(np.linspace(-30.67, 10.67, 32)), steps=1084, height=1.84,
-                              reach=32.0, own_body=(-2.2, 1.4, 0.8, 1.6)), **changes)
+                              reach=32.0, own_body=(-0.4, 1.9, 0.55, 1.48)), **changes)
 
 
 def hdl_64e(**changes) -> LidarModel:
@@ -125,27 +127,34 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
     if rays is not None:
         steps = max(min(steps, rays // len(model.elevations)), 360)
     height = float(rng.uniform(1.2, 2.2))
+    table = np.sort(model.elevations) if name != 'vlp_32c_pair' else np.array(model.elevations)
+    table = table + rng.normal(0, rng.uniform(0, 0.15), len(table)) * np.median(np.abs(np.diff(np.sort(table))))
     blind, own_body = (), None
     if rng.random() < 0.15:  # a rack, a cabin or a spare wheel behind the sensor
         half, centre = rng.uniform(0.2, 0.9), math.pi + rng.normal(0, 0.2)
         blind = ((centre - half, centre + half),)
-    if rng.random() < 0.4 and height > 1.5:
-        own_body = (-float(rng.uniform(1, 3)), float(rng.uniform(0.5, 2)), 0.85, height - float(rng.uniform(0.15, 0.4)))
+    if rng.random() < 0.4 and height > 1.5:  # a roof that the lowest beams touch, more or less
+        drop = float(rng.uniform(0.15, 0.5))
+        graze = drop / math.tan(max(-float(table.min()), 0.2))
+        own_body = (-graze * float(rng.uniform(0.5, 3)), graze * float(rng.uniform(0.5, 2)),
+                    min(graze * float(rng.uniform(0.5, 1.5)), 0.9), height - drop)
     yaw = float(rng.choice([0.0, 0.0, rng.normal(0, 0.02), math.pi / 2, -math.pi / 2, math.pi]))
     if model.fov[1] - model.fov[0] < 6.0:
         yaw = 0.0
     if yaw:
         blind = tuple((a - yaw, b - yaw) for a, b in blind)
     return replace(
-        model, steps=steps, height=height, x=float(rng.uniform(-0.5, 1.5)), y=float(rng.normal(0, 0.05)), yaw=yaw,
+        model, elevations=tuple(float(e) for e in table), steps=steps, height=height, yaw=yaw,
+        x=float(rng.uniform(-0.5, 1.5)), y=float(rng.normal(0, 0.05)),
         pitch_error=float(np.deg2rad(np.clip(rng.normal(0, 1.0), -2.5, 2.5))),
         roll_error=float(np.deg2rad(np.clip(rng.normal(0, 1.0), -2.5, 2.5))),
         frame_height=float(rng.choice([0.0, 0.33])) if rng.random() < 0.1 else None,
-        blind=blind, own_body=own_body, min_range=float(rng.uniform(0.5, 2.5)),
-        range_noise=float(rng.uniform(0.005, 0.035)), beam_bias=float(rng.uniform(0.0, 0.025)),
-        beam_angle_error=float(rng.uniform(0.0, 0.001)), dropout=float(rng.choice([0.01, 0.03, 0.1, 0.25],
-                                                                                  p=[0.4, 0.35, 0.2, 0.05])),
-        patch_dropout=float(rng.uniform(0.0, 0.15)), reach=model.reach * float(rng.uniform(0.6, 1.4)),
+        blind=blind, own_body=own_body, own_body_kept=bool(rng.random() < 0.5),
+        min_range=float(rng.uniform(0.5, 2.5)), range_noise=float(rng.uniform(0.005, 0.035)),
+        beam_bias=float(rng.uniform(0.0, 0.025)), beam_angle_error=float(rng.uniform(0.0, 0.001)),
+        dropout=float(rng.choice([0.01, 0.03, 0.1, 0.25], p=[0.4, 0.35, 0.2, 0.05])),
+        patch_dropout=float(rng.uniform(0.0, 0.15)), stray=float(rng.choice([0.0, 0.0003, 0.003])),
+        reach=model.reach * float(rng.uniform(0.6, 1.4)),
         intensity_scale=float(rng.choice([1.0, 100.0, 255.0, 4000.0])),
         intensity_meaning=float(rng.choice([0.0, 0.3, 0.7, 1.0])), seed=int(rng.integers(1 << 30)))
 

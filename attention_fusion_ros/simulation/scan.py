@@ -129,7 +129,8 @@ def _scan(raster: Raster, world: World, pose, lidar: LidarModel, seed: int, stam
         intensity = _intensity(lidar, noise, labels)
         if own is not None:
             nearer = own < distance
-            distance, kept = torch.where(nearer, own, distance), torch.where(nearer, own > 0.3, kept)
+            distance = torch.where(nearer, own, distance)
+            kept = torch.where(nearer, (own > 0.3) & lidar.own_body_kept, kept)
         for start, end in lidar.blind:
             kept = kept & (((azimuth - start) % (2 * math.pi)) > (end - start))
         chosen = torch.nonzero(kept.view(-1))[:, 0]
@@ -147,11 +148,18 @@ def _measure(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, labels:
     distance = hits.distance.clamp(max=1e3)
     leafy = (labels == int(Label.BUSH)) | (labels == int(Label.HEDGE))
     distance = distance + leafy * (0.5 * noise.luck.depth)
-    # Patches of glass on facades and vehicles return nothing, or what is behind them.
+    # Patches of glass on facades and vehicles return nothing, or what is behind them; facades have relief.
     x, y = rays.ux * distance + rays.origin[0], rays.uy * distance + rays.origin[1]
-    patch = _hash(x * 0.9, y * 0.9, hits.z.clamp(-1e3, 1e3) * 0.8, noise.salt)
-    glass = (labels == int(Label.FACADE)) & (patch < 0.25)
+    z = hits.z.clamp(-1e3, 1e3)
+    patch = _hash(x * 0.9, y * 0.9, z * 0.8, noise.salt)
+    facade = labels == int(Label.FACADE)
+    glass = facade & (patch < 0.25)
+    relief = 0.3 * _hash(x * 2.3, y * 2.3, z * 1.7, noise.salt) + 0.2 * (patch < 0.25) - 0.7 * (patch > 0.96)
+    # The raster's walls are staircases of cells; half a cell of scatter hides the treads.
+    built = (labels >= int(Label.FACADE)) & (labels <= int(Label.HEDGE))
+    distance = distance + facade * relief + built * (0.1 * noise.brightness)
     distance = distance + (glass & (noise.loss < 0.4)) * (4.0 * noise.luck.depth)
+    distance = distance * (1 + (noise.luck.realisation < lidar.stray) * (noise.brightness * 0.8 - 0.6))
     loss = (labels > int(Label.VERGE)) & (patch < 0.3)
     loss = loss * lidar.patch_dropout + glass * 0.4 + lidar.dropout
     is_vehicle = hits.kind == VEHICLE
