@@ -28,7 +28,7 @@ setup(
     maintainer_email='attention-fusion-ros@users.noreply.github.com',
     python_requires='>=3.10',
     packages=find_packages(include=(NAME, f'{NAME}.*')),
-    package_data={NAME: ['py.typed', 'weights/*', '**/*.yaml']},
+    package_data={NAME: ['py.typed', 'weights/*', '**/*.yaml', '**/*.xml']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

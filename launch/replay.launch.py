@@ -20,6 +20,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
 
+from attention_fusion_ros.ros import transport
+
 PACKAGE = 'attention_fusion_ros'
 
 
@@ -62,7 +64,7 @@ def start(context):
     command += [value('bag'), '--clock', '--rate', value('rate')]
     command += ['--loop'] if value('loop') == 'true' else []
     command += ['--quiet'] if value('player') != 'rosbag2' else []
-    player = ExecuteProcess(cmd=command, name='player', output='screen')
+    player = ExecuteProcess(cmd=command, name='player', output='screen', additional_env=transport.environment())
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(in_share('launch', 'attention_fusion.launch.py')),
         launch_arguments=[('use_sim_time', 'true'), *((name, value(name)) for name in PASSED_ON)])

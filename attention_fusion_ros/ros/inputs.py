@@ -33,7 +33,7 @@ class Following:
     """A subscription whose quality of service follows that of its publishers.
 
     Best effort and volatile hears everybody, and is the start. Where every publisher is reliable it becomes reliable:
-    the fragments of a sweep of megabytes get lost otherwise, even on one machine. Where every one latches (and
+    sweeps of megabytes get lost otherwise, even on one machine. Where every one latches (and
     may_latch), it asks for what was sent before.
     """
 
@@ -72,8 +72,8 @@ class Inputs:
         # have depth 1, for old sweeps are worthless.
         self._following = {
             ODOMETRIES: Following(Odometry, self._on_odometry, depth=50),
-            MAP_IMAGES: Following(Image, self._on_map_image, depth=2, may_latch=True),
-            COMPRESSED: Following(CompressedImage, self._on_compressed, depth=2, may_latch=True),
+            MAP_IMAGES: Following(Image, self._on_map_image, depth=10, may_latch=True),
+            COMPRESSED: Following(CompressedImage, self._on_compressed, depth=10, may_latch=True),
             CLOUDS: Following(PointCloud2, self._on_cloud, depth=1)}
         if tf_message is not None:
             self._subscribe('/tf_static', tf_message, self._on_static_transforms, STATIC_TRANSFORMS)
@@ -169,7 +169,7 @@ class Inputs:
 
     def _on_lost(self, count: int) -> None:
         error = InputError('lost_in_transport', 'sweeps were lost on the way to the node.', 'let the driver publish '
-                           'reliable, enlarge the receive buffers (net.core.rmem_max), or send fewer points.')
+                           'reliable, and give it the shared memory profile fastdds.xml of this package.')
         for _ in range(count):
             self._on_problem(CLOUD, error)
 

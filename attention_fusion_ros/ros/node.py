@@ -38,6 +38,7 @@ from attention_fusion_ros.ros.health import CLOUD, MAP, ODOMETRY, Health
 from attention_fusion_ros.ros.inputs import Inputs, transform_message
 from attention_fusion_ros.ros.outputs import Fused, Outputs
 from attention_fusion_ros.ros.parameters import NodeParameters
+from attention_fusion_ros.ros.transport import make_room_for_large_messages
 from attention_fusion_ros.ros.worker import Worker
 
 NAME = 'attention_fusion'
@@ -331,6 +332,7 @@ def main(argv: list[str] | None = None) -> int:
         '-r ~/input/map_image:=/map_image\n  fusion_node --ros-args --params-file attention_fusion.yaml')
     parser.add_argument('--activate', action='store_true', help='configure and activate at once')
     options = parser.parse_args(remove_ros_args(['fusion_node', *arguments])[1:])
+    make_room_for_large_messages()
     rclpy.init(args=arguments)
     node = None
     try:
@@ -358,7 +360,8 @@ def spin(node: AttentionFusionNode) -> None:
             except (KeyboardInterrupt, ExternalShutdownException):
                 raise
             except Exception:
-                node.get_logger().error(traceback.format_exc())
+                if rclpy.ok():  # else it is the shutdown itself that a callback ran into
+                    node.get_logger().error(traceback.format_exc())
     finally:
         executor.shutdown(timeout_sec=2.0)
 

@@ -8,6 +8,8 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+from attention_fusion_ros.ros.transport import make_room_for_large_messages
+
 
 class Session:
     """A context, a node in it, and by choice a thread that serves its callbacks. Use as a context manager.
@@ -16,6 +18,7 @@ class Session:
     """
 
     def __init__(self, name: str, arguments: list[str] | None = None, domain_id: int | None = None, spin: bool = True):
+        make_room_for_large_messages()
         self.context = Context()
         rclpy.init(args=arguments, context=self.context, domain_id=domain_id)
         self.node = rclpy.create_node(name, context=self.context, start_parameter_services=False)
