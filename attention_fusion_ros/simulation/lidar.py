@@ -77,7 +77,7 @@ def vlp_16(**changes) -> LidarModel:
 def hdl_32e(**changes) -> LidarModel:
     """Velodyne HDL-32E: -30.67..10.67 deg in steps of 1.33."""
     return replace(LidarModel('hdl_32e', _degrees(np.linspace(-30.67, 10.67, 32)), steps=1084, height=1.84,
-                              reach=32.0, own_body=(-0.4, 1.9, 0.55, 1.48)), **changes)
+                              x=0.94, reach=32.0, own_body=(-0.2, 1.5, 0.55, 1.48)), **changes)
 
 
 def hdl_64e(**changes) -> LidarModel:
@@ -126,7 +126,7 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
     steps = model.steps
     if rays is not None:
         steps = max(min(steps, rays // len(model.elevations)), 360)
-    height = float(rng.uniform(1.2, 2.2))
+    height, x = float(rng.uniform(1.2, 2.2)), float(rng.uniform(-0.5, 1.5))
     table = np.sort(model.elevations) if name != 'vlp_32c_pair' else np.array(model.elevations)
     table = table + rng.normal(0, rng.uniform(0, 0.15), len(table)) * np.median(np.abs(np.diff(np.sort(table))))
     blind, own_body = (), None
@@ -136,8 +136,8 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
     if rng.random() < 0.4 and height > 1.5:  # a roof that the lowest beams touch, more or less
         drop = float(rng.uniform(0.15, 0.5))
         graze = drop / math.tan(max(-float(table.min()), 0.2))
-        own_body = (-graze * float(rng.uniform(0.5, 3)), graze * float(rng.uniform(0.5, 2)),
-                    min(graze * float(rng.uniform(0.5, 1.5)), 0.9), height - drop)
+        own_body = (x - graze * float(rng.uniform(0.5, 3)), x + graze * float(rng.uniform(0.5, 1.7)),
+                    min(graze * float(rng.uniform(0.5, 1.4)), 0.9), height - drop)
     yaw = float(rng.choice([0.0, 0.0, rng.normal(0, 0.02), math.pi / 2, -math.pi / 2, math.pi]))
     if model.fov[1] - model.fov[0] < 6.0:
         yaw = 0.0
@@ -145,7 +145,7 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
         blind = tuple((a - yaw, b - yaw) for a, b in blind)
     return replace(
         model, elevations=tuple(float(e) for e in table), steps=steps, height=height, yaw=yaw,
-        x=float(rng.uniform(-0.5, 1.5)), y=float(rng.normal(0, 0.05)),
+        x=x, y=float(rng.normal(0, 0.05)),
         pitch_error=float(np.deg2rad(np.clip(rng.normal(0, 1.0), -2.5, 2.5))),
         roll_error=float(np.deg2rad(np.clip(rng.normal(0, 1.0), -2.5, 2.5))),
         frame_height=float(rng.choice([0.0, 0.33])) if rng.random() < 0.1 else None,

@@ -122,7 +122,8 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
         rise = outside * np.float32(frame.resolution) - np.float32(t.sidewalk)
         ground += np.float32(t.verge_slope) * np.clip(rise, np.float32(0), np.float32(25), out=rise)
     if t.roughness:
-        rough = noise(world.seed + 2, frame, 'lumps') + noise(world.seed + 3, frame, 'white')
+        short = (0.2, 0.5, 1.0)[world.seed % 3]  # gravel is rough from cell to cell, a lawn is not
+        rough = noise(world.seed + 2, frame, 'lumps') + np.float32(short) * noise(world.seed + 3, frame, 'white')
         rough *= _by_label(label, 0.1 * t.roughness, 0.18 * t.roughness, 0.7 * t.roughness)
         ground += rough
     return ground, label
@@ -145,6 +146,11 @@ def _tile(kind: str, variant: int, size: int) -> np.ndarray:
         wide = np.pad(field, pad, mode='wrap')
         field = sum(_unit(cv2.GaussianBlur(wide, (0, 0), sigma)[pad:-pad, pad:-pad]) for sigma in SIGMAS[kind])
     return np.pad(_unit(field), (0, size), mode='wrap')
+
+
+def _position_noise(xy: np.ndarray, seed: int) -> np.ndarray:
+    """(N,) uniform numbers in 0..1 that depend on the (N, 2) positions alone."""
+    return np.modf(np.abs(np.sin(xy[:, 0] * 12.9898 + xy[:, 1] * 78.233 + (seed % 1000) * 3.7)) * 43758.5453)[0]
 
 
 KINDS = ('white', 'lumps', 'patches')
@@ -230,11 +236,16 @@ def _crowns(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarray,
         return bottom, top
     column, row = np.clip(np.rint(frame.pixels(trees[:, :2])), 0, np.array(frame.shape[::-1]) - 1).astype(int).T
     foot = ground[row, column]
-    middle, half = foot + (trees[:, 4] + trees[:, 3]) / 2, (trees[:, 4] - trees[:, 3]) / 2
-    for share in (1.0, 0.85, 0.6, 0.3):  # an ellipsoid in four steps
-        reach = half * math.sqrt(1 - 0.9 * share * share)
-        fill_discs(top, frame, trees[:, :2], trees[:, 2] * share, (middle + reach).tolist())
-        fill_discs(bottom, frame, trees[:, :2], trees[:, 2] * share, (middle - reach).tolist())
+    # Six blobs that overlap: crowns are ragged, and no two are alike.
+    radius, span = trees[:, 2], trees[:, 4] - trees[:, 3]
+    for blob in range(6):
+        a, b, c = (_position_noise(trees[:, :2], world.seed + 10 * blob + k) for k in range(3))
+        away = radius * (0.3 + 0.4 * a) * (blob > 0)
+        xy = trees[:, :2] + away[:, None] * np.stack([np.cos(2 * np.pi * b), np.sin(2 * np.pi * b)], axis=1)
+        low, high = foot + trees[:, 3] + span * 0.45 * c, foot + trees[:, 4] - span * 0.45 * (1 - c) * (blob > 0)
+        size = np.minimum(radius * (0.35 + 0.3 * a), radius - away)
+        fill_discs(top, frame, xy, size, high.tolist())
+        fill_discs(bottom, frame, xy, size, low.tolist())
     return bottom, top
 
 
