@@ -11,7 +11,16 @@ import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.geometry import rotation_2d
-from attention_fusion_ros.simulation.polyline import arc_length, cut, distances, normals, project, resample, shifted
+from attention_fusion_ros.simulation.polyline import (
+    arc_length,
+    cut,
+    distances,
+    normals,
+    point_at,
+    project,
+    resample,
+    shifted,
+)
 from attention_fusion_ros.simulation.truth import to_base
 from attention_fusion_ros.simulation.world import Road, World
 
@@ -19,7 +28,6 @@ SHIFT_SIGMA, YAW_SIGMA = 2.5, math.radians(4.0)  # the standard error: m per axi
 WIDE_SHIFT, WIDE_YAW = 8.0, math.radians(15.0)
 MISSING, ADDED = 0.1, 0.1  # shares of the roads other than the vehicle's own
 SUBPIXEL = 4  # fractional bits of OpenCV coordinates
-LONGEST_STRETCH = 10.0  # m between two vertices of a road
 ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'mono16', '32FC1')
 
 
@@ -108,25 +116,28 @@ class _Strokes:
 
 def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool,
              reach: float) -> _Strokes:
+    """The lines of a map. The random numbers do not depend on `reach`, so nor does what is missing or added."""
     x, y, _ = pose
+    missing, added = rng.random(len(world.roads)) < error.missing, rng.random(len(world.roads)) < error.added
+    waves = rng.uniform((12.0, 0.0), (40.0, 2 * math.pi), (len(world.roads), 2))
+    luck = rng.random((len(world.roads), 4))
     roads = []
     if style.driven_path and world.route is not None:
         roads.append((_in_lane(world, world.route), style.width or 5.0))
     else:
-        for road in world.roads:
-            centre = road.centre
-            if np.abs(centre - (x, y)).max(axis=1).min() > reach + LONGEST_STRETCH:
+        for i, road in enumerate(world.roads):
+            away = distances(road.centre, (x, y)).min()
+            if away > reach or (missing[i] and away > road.width / 2 + 0.5):  # the vehicle's own road is never missing
                 continue
-            if not _is_own(road, (x, y)) and rng.random() < error.missing:
-                continue
-            centre = _warped(rng, centre, error.warp)
+            centre = _warped(road.centre, error.warp, *waves[i])
             if style.lanes and road.lanes > 1:
                 lane = road.width / road.lanes
                 roads += [(shifted(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
                           for k in range(road.lanes)]
             else:
                 roads.append((centre, style.width or road.width))
-        roads += _added(rng, world, pose, error.added, style.width or 6.0)
+            if added[i]:
+                roads.append((_invented(road, pose, luck[i]), style.width or road.width))
     line = None
     if route and world.route is not None:
         line = _ahead(world.route, pose, style.route_behind)
@@ -139,33 +150,22 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
     return _Strokes([(seen(p), w) for p, w in roads], None if line is None else seen(line), width)
 
 
-def _is_own(road: Road, place) -> bool:
-    """Whether the vehicle stands on the road: a map never leaves that out."""
-    return bool(distances(road.centre, place).min() < road.width / 2 + 0.5)
-
-
-def _warped(rng: np.random.Generator, line: np.ndarray, size: float) -> np.ndarray:
+def _warped(line: np.ndarray, size: float, wavelength: float, phase: float) -> np.ndarray:
+    """The line wandering `size` metres to both sides; wavelength in m per rad."""
     if size <= 0:
         return line
-    wave = np.sin(arc_length(line) / rng.uniform(12, 40) + rng.uniform(0, 2 * math.pi))
-    return line + size * wave[:, None] * normals(line)
+    return line + size * np.sin(arc_length(line) / wavelength + phase)[:, None] * normals(line)
 
 
-def _added(rng: np.random.Generator, world: World, pose, share: float, width: float):
-    """Side roads that are not there, off points of the roads nearby."""
-    drawn = []
-    for road in world.roads:
-        if rng.random() >= share:
-            continue
-        near = road.centre[np.abs(road.centre - pose[:2]).max(axis=1) < 50]
-        if len(near) == 0:
-            continue
-        start = near[int(rng.integers(len(near)))]
-        a, bend = rng.uniform(-math.pi, math.pi), rng.normal(0, 0.3)
-        steps = np.array([[0, 0], [math.cos(a), math.sin(a)], [math.cos(a) + math.cos(a + bend),
-                                                               math.sin(a) + math.sin(a + bend)]])
-        drawn.append((start + steps * rng.uniform(15, 45), width))
-    return drawn
+def _invented(road: Road, pose, luck: np.ndarray) -> np.ndarray:
+    """A side road that is not there, off some place of a road near the vehicle; luck: four numbers in 0..1."""
+    s, _ = project(road.centre, pose[:2])
+    end = arc_length(road.centre)[-1]
+    start = point_at(road.centre, float(np.clip(s + 90 * (luck[0] - 0.5), 0.0, end)))
+    heading, bend = 2 * math.pi * luck[1], 1.0 * (luck[2] - 0.5)
+    first = np.array([math.cos(heading), math.sin(heading)])
+    second = first + (math.cos(heading + bend), math.sin(heading + bend))
+    return start + np.stack([np.zeros(2), first, second]) * (15 + 30 * luck[3])
 
 
 def _ahead(route: np.ndarray, pose, behind: float) -> np.ndarray:
@@ -233,26 +233,41 @@ def draw_road_layers(world: World | Sequence[np.ndarray], pose, grid: Grid, erro
         world = _bare(world, pose)
     style = random_style(rng) if style is None else style
     strokes = _strokes(world, pose, style, error, rng, route, grid.extent * 1.5)
-    shape = (grid.cells, grid.cells)
-    kind = cv2.LINE_AA if style.antialias else cv2.LINE_8
-    road, drawn = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    fine = Grid(grid.extent, 2 * grid.cells)  # lines can only be whole pixels wide
+    road, drawn = np.zeros((2, fine.cells, fine.cells), np.uint8)
 
     def stroke(array: np.ndarray, line: np.ndarray, width: float, value: int) -> None:
-        row, column = grid.metres_to_cells(line[:, 0], line[:, 1])
+        row, column = fine.metres_to_cells(line[:, 0], line[:, 1])
         pixels = np.rint(np.stack([column, row], axis=1) * (1 << SUBPIXEL)).astype(np.int32)
-        cv2.polylines(array, [pixels], False, value, max(int(round(width / grid.resolution)), 1), kind, SUBPIXEL)
+        in_image = drawn_width(width / style.resolution, style.antialias) * style.resolution
+        cv2.polylines(array, [pixels], False, value, _thickness(in_image / fine.resolution), cv2.LINE_AA, SUBPIXEL)
     for line, width in strokes.roads:
         stroke(road, line, width, max(style.road_colour))
     if strokes.route is not None:
         stroke(drawn, strokes.route, strokes.route_width, 255)
         np.maximum(road, drawn, out=road)
-    smear = math.hypot(style.blur, style.resolution / 2) / grid.resolution
+    # Bilinear reading of an image with boxes for pixels has a deviation of 0.41 pixels.
+    smear = math.hypot(style.blur, 0.41 * style.resolution) / grid.resolution
     layers = []
     for array in (road, drawn):
-        if smear > 0.7:
+        array = cv2.resize(array, (grid.cells, grid.cells), interpolation=cv2.INTER_AREA)
+        if smear > 0.4:
             array = cv2.GaussianBlur(array, (0, 0), smear)
         layers.append(array.astype(np.float32) / 255)
     return layers[0], layers[1]
+
+
+def drawn_width(pixels: float, antialias: bool) -> float:
+    """How many pixels wide OpenCV draws a line that is meant to be `pixels` wide (with fractional coordinates)."""
+    thickness = max(int(round(pixels)), 1)
+    if thickness == 1:
+        return 1.3 if antialias else 1.0
+    return 2 * ((thickness + 1) // 2) + (1.4 if antialias else 1.0)
+
+
+def _thickness(pixels: float) -> int:
+    """The OpenCV thickness whose antialiased line is about `pixels` wide."""
+    return max(2 * int(round((pixels - 1.4) / 2)), 1)
 
 
 def _bare(lines: Sequence[np.ndarray], pose) -> World:
