@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Write the parameter table of README.md from the one source of the parameters.
+
+    python tools/update_docs.py            write the table
+    python tools/update_docs.py --check    fail when README.md is not what the source says
+"""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
+
+README = ROOT / 'README.md'
+BEGIN, END = '<!-- parameters: made by tools/update_docs.py -->', '<!-- end of parameters -->'
+
+
+def row(info: ParameterInfo) -> str:
+    """One line of the table."""
+    if info.default == IDENTITY_4X4:
+        default = 'identity'
+    elif isinstance(info.default, float):
+        default = f'{info.default:.4g}'
+    else:
+        default = str(info.default).lower() if isinstance(info.default, bool) else str(info.default)
+    if info.choices:
+        bounds = ', '.join(info.choices)
+    elif info.low is not None:
+        bounds = f'{info.low:g} .. {info.high:g}'
+    else:
+        bounds = ''
+    fixed = 'yes' if info.read_only else ''
+    cells = (f'`{info.name}`', f'`{default}`' if default else '(empty)', info.unit, bounds, fixed, info.description)
+    return '| ' + ' | '.join(cells) + ' |'
+
+
+def table() -> str:
+    """The whole table."""
+    head = '| name | default | unit | bounds | read-only | what it does |\n|---|---|---|---|---|---|'
+    return '\n'.join([head, *map(row, parameters())])
+
+
+def updated(text: str) -> str:
+    """README text with the table put between its markers."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f'{before}{BEGIN}\n{table()}\n{END}{after}'
+
+
+def main() -> int:
+    text = README.read_text()
+    if '--check' in sys.argv[1:]:
+        if updated(text) != text:
+            print('README.md: the parameter table is out of date; run python tools/update_docs.py', file=sys.stderr)
+            return 1
+        return 0
+    README.write_text(updated(text))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
