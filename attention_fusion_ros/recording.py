@@ -6,6 +6,7 @@ that is wrong with a recording, or with the choice of topics in it, is an `Input
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -66,16 +67,19 @@ class Recording:
         self.path = Path(path)
         files = _storage(self.path)
         # Imported here: only reading recordings needs it, and it takes a while to import.
-        from rosbags.highlevel import AnyReader
+        from rosbags.rosbag2 import Reader
         from rosbags.typesys import Stores, get_typestore
+        # The standard types, as they are since Humble. A recording may hold any others: those are never decoded.
+        self._types = get_typestore(Stores.LATEST)
         self._stack = ExitStack()
         try:
-            # Recordings of older distributions carry no message definitions; the standard ones have not changed since.
-            self._reader = self._stack.enter_context(AnyReader(files, default_typestore=get_typestore(Stores.LATEST)))
+            self._readers = [self._stack.enter_context(Reader(f)) for f in files]
         except Exception as error:  # the storage plugins raise anything from struct.error to sqlite3.DatabaseError
+            self._stack.close()
             raise _unreadable(self.path, error) from error
+        self._connections = [c for reader in self._readers for c in reader.connections]
         merged: dict[str, TopicInfo] = {}
-        for connection in self._reader.connections:
+        for connection in self._connections:
             before = merged[connection.topic].count if connection.topic in merged else 0
             merged[connection.topic] = TopicInfo(connection.topic, connection.msgtype, before + connection.msgcount)
         self.topics: dict[str, TopicInfo] = dict(sorted(merged.items()))
@@ -93,7 +97,8 @@ class Recording:
     @property
     def duration(self) -> float:
         """Seconds from the first to the last message."""
-        return max(0, self._reader.duration) / 1e9
+        filled = [r for r in self._readers if r.message_count]
+        return (max(r.end_time for r in filled) - min(r.start_time for r in filled)) / 1e9 if filled else 0.0
 
     def count(self, topics: list[str]) -> int:
         """How many messages these topics hold together."""
@@ -101,7 +106,7 @@ class Recording:
 
     def is_latched(self, topic: str) -> bool:
         """Whether the topic was recorded from a publisher that keeps its messages for late subscribers."""
-        profiles = [q for c in self._reader.connections if c.topic == topic for q in c.ext.offered_qos_profiles]
+        profiles = [q for c in self._connections if c.topic == topic for q in c.ext.offered_qos_profiles]
         return any(q.durability.name == 'TRANSIENT_LOCAL' for q in profiles)
 
     def raw_messages(self, topics: list[str]) -> Iterator[RawMessage]:
@@ -109,10 +114,13 @@ class Recording:
 
         Raises InputError `recording_unreadable` when the file breaks off.
         """
-        connections = [c for c in self._reader.connections if c.topic in set(topics)]
-        if not connections:
-            return  # an empty list would mean 'everything' to the reader
-        messages = self._reader.messages(connections=connections)
+        wanted = set(topics)
+        parts = []
+        for reader in self._readers:
+            connections = [c for c in reader.connections if c.topic in wanted]
+            if connections:  # an empty list would mean 'everything' to the reader
+                parts.append(reader.messages(connections=connections))
+        messages = parts[0] if len(parts) == 1 else heapq.merge(*parts, key=lambda m: m[1])
         while True:
             try:
                 connection, stamp_ns, data = next(messages)
@@ -128,7 +136,7 @@ class Recording:
         Raises InputError `undecodable_message`.
         """
         try:
-            return self._reader.deserialize(raw.data, raw.type)
+            return self._types.deserialize_cdr(raw.data, raw.type)
         except Exception as error:  # damaged CDR shows as AssertionError, struct.error, ValueError, ...
             raise InputError('undecodable_message', f'A {raw.type} of {raw.topic} cannot be decoded: {error!r}.',
                              'Record again, or cut the damaged part out of the recording.') from error
