@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path
@@ -84,11 +83,9 @@ def test_listing_the_commands_loads_none_of_them():
 
 @pytest.mark.parametrize('name', sorted(set(COMMANDS) - {'fusion_node'}))
 def test_every_command_has_help_with_an_example(name):
-    started = time.perf_counter()
     done = dispatch(name, '--help')
     assert done.returncode == 0, done.stderr
     assert 'example' in done.stdout.lower() and name in done.stdout, done.stdout
-    assert time.perf_counter() - started < 60
 
 
 def test_the_same_version_everywhere():
@@ -178,7 +175,7 @@ def test_the_wheel_carries_everything(copy, tmp_path):
         assert entry_points['console_scripts'][name] == f'{module}:main'
         assert module.replace('.', '/') + '.py' in names
     inside = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob('*')
-              if path.suffix in ('.py', '.safetensors', '.yaml', '.md') or path.name == 'py.typed'}
+              if path.is_file() and '__pycache__' not in path.parts}
     assert inside <= names
     shared = {name.split('.data/data/share/attention_fusion_ros/')[-1] for name in names if '.data/data/' in name}
     for folder, suffixes in (('launch', ('.launch.py',)), ('config', ('.yaml', '.rviz'))):
