@@ -52,7 +52,7 @@ def start(context):
     logger = '.'.join([*filter(None, value('namespace').split('/')), NAME])
     node = LifecycleNode(
         package=PACKAGE, executable='fusion_node', name=NAME, namespace=value('namespace'), output='screen',
-        emulate_tty=True, parameters=[value('params_file'), overrides],
+        emulate_tty=True, sigterm_timeout='15', parameters=[value('params_file'), overrides],
         arguments=['--ros-args', '--log-level', f"{logger}:={value('log_level')}"],
         remappings=[('~/input/pointcloud', value('pointcloud')), ('~/input/map_image', value('map_image')),
                     ('~/input/map_image/compressed', f"{value('map_image')}/compressed"),

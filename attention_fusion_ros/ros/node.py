@@ -93,8 +93,7 @@ class AttentionFusionNode(LifecycleNode):
                 self._fail(str(error))
                 return FAILURE
             except Exception as error:
-                self._fail(f'{type(error).__name__}: {error}')
-                self.get_logger().error(traceback.format_exc())
+                self._fail(f'{type(error).__name__}: {error}\n{traceback.format_exc()}')
                 return FAILURE
         return super().on_configure(state)
 
@@ -165,7 +164,8 @@ class AttentionFusionNode(LifecycleNode):
     def _fail(self, error: str) -> None:
         self._free()
         self._error = error
-        self.get_logger().error(f'cannot be configured: {error}')
+        if self.context.ok():  # else the process was told to stop meanwhile
+            self.get_logger().error(f'cannot be configured: {error}')
 
     def _deactivate(self) -> None:
         if self._worker is not None:
@@ -342,6 +342,9 @@ def main(argv: list[str] | None = None) -> int:
         spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():  # else a transition was cut short by the shutdown
+            raise
     finally:
         if node is not None:
             node.destroy_node()
