@@ -1,0 +1,87 @@
+"""`simulate`: publish a simulated drive on the ROS graph."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+
+from attention_fusion_ros.commands import cli
+from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.simulation.drive import START_NS
+from attention_fusion_ros.simulation.lidar import PRESETS
+from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+
+EXAMPLES = """\
+  simulate                                                  a drive through a town with a slightly misplaced map
+  simulate --map-shift 4 -3 --map-yaw 8 --no-route --loop   a badly placed map without a route, for ever
+  simulate --lidar vlp_16 --rate 10 --speed 12 --seed 3 --no-map --clock
+  simulate --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
+"""
+
+
+def options_parser() -> argparse.ArgumentParser:
+    """The options of `simulate`."""
+    default = DriveOptions()
+    parser = cli.parser('simulate', 'Publish a simulated drive: /lidar/points (x y z intensity ring time), /map_image, '
+                        '/odom, /tf and /tf_static, stamped with the time of publishing.', EXAMPLES)
+    parser.add_argument('--rate', type=float, default=default.rate, help='sweeps a second (default %(default)s)')
+    parser.add_argument('--speed', type=float, default=default.speed, help='m/s on straights (default %(default)s)')
+    parser.add_argument('--seed', type=int, default=default.seed, help='another town (default %(default)s)')
+    parser.add_argument('--lidar', choices=list(PRESETS), default=default.lidar, help='sensor (default %(default)s)')
+    parser.add_argument('--map-shift', type=float, nargs=2, default=default.map_shift, metavar=('X', 'Y'),
+                        help='by how much the map is misplaced: metres forward and left (default 1.5 -1.5)')
+    parser.add_argument('--map-yaw', type=float, default=math.degrees(default.map_yaw), metavar='DEG',
+                        help='by how much the map is turned, left positive (default 3)')
+    parser.add_argument('--no-map', action='store_true', help='no map image')
+    parser.add_argument('--route', action=argparse.BooleanOptionalAction, default=default.route,
+                        help='draw the route in red into the map image')
+    parser.add_argument('--duration', type=float, default=0.0, metavar='SECONDS',
+                        help='stop after so much of the drive (default: its end)')
+    parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
+    parser.add_argument('--clock', action='store_true',
+                        help='stamps from 1 s on, and /clock, for nodes with use_sim_time')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    own = arguments[:arguments.index('--ros-args')] if '--ros-args' in arguments else arguments
+    options = options_parser().parse_args(own)
+    return cli.run(lambda: simulate(options, arguments))
+
+
+def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
+    """Simulate as the options say."""
+    import torch
+
+    from attention_fusion_ros.ros.session import Session
+    from attention_fusion_ros.ros.simulated_drive import DrivePublisher, computed_ahead
+    try:
+        drive = SimulatedDrive(DriveOptions(
+            seed=options.seed, rate=options.rate, speed=options.speed, lidar=options.lidar, with_map=not options.no_map,
+            route=options.route, map_shift=tuple(options.map_shift), map_yaw=math.radians(options.map_yaw),
+            duration=options.duration))
+    except ValueError as error:
+        raise ConfigurationError(f'{error}') from error
+    torch.set_num_threads(1)  # the other cores are for the node; threads that wait for each other would slow both
+    layout = drive.map_layout
+    print(f'{len(drive)} sweeps, {drive.options.lidar}; ' + ('no map image' if options.no_map else
+          f'map.resolution {layout.resolution:g} m/pixel, map.anchor {list(layout.anchor)}'), file=sys.stderr)
+    with Session('attention_fusion_simulator', ros_arguments, spin=False) as session:
+        publisher = DrivePublisher(session.node, drive, options.clock)
+        while session.ok():
+            start_ns = START_NS if options.clock else time.time_ns()
+            with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
+                publisher.run(computed_ahead(drive, session.ok), start_ns, session.ok,
+                              lambda sweep, stamp_ns, progress=progress: progress.update())
+            if not options.loop:
+                break
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

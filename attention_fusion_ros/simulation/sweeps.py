@@ -1,0 +1,105 @@
+"""The sweeps of a simulated drive as its sensors would send them: cloud, map image with a known error, pose, truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_fusion_ros.contracts import PointCloud
+from attention_fusion_ros.simulation.drive import demo_world, drive_poses
+from attention_fusion_ros.simulation.lidar import PRESETS, LidarModel
+from attention_fusion_ros.simulation.map_images import MapError, MapLayout, MapStyle, draw_map
+from attention_fusion_ros.simulation.scan import scan
+from attention_fusion_ros.simulation.truth import Truth, truth
+
+ODOMETRY_HZ = 20.0  # at least
+
+
+@dataclass(frozen=True)
+class DriveOptions:
+    """What is simulated. Equal options give equal drives."""
+
+    seed: int = 0
+    rate: float = 5.0  # sweeps a second
+    speed: float = 8.0  # m/s on straights
+    lidar: str = 'hdl_64e'  # a name of lidar.PRESETS
+    with_map: bool = True
+    route: bool = True  # drawn in the map image
+    map_shift: tuple[float, float] = (1.5, -1.5)  # m in base_link: forward, left
+    map_yaw: float = math.radians(3.0)
+    duration: float = 0.0  # s, 0 for the whole way
+
+
+@dataclass(frozen=True)
+class SimulatedSweep:
+    """One sweep and what goes with it. Times count from the start of the drive."""
+
+    index: int
+    time_ns: int
+    cloud: PointCloud  # stamped time_ns
+    map_image: np.ndarray | None  # (H, W, 3) uint8 rgb
+    pose: tuple[float, float, float]  # x, y, yaw of base_link in the world
+    truth: Truth
+
+
+class SimulatedDrive:
+    """A drive through a town. Raises ValueError for a sensor or numbers that make no drive."""
+
+    def __init__(self, options: DriveOptions, lookahead: float = 20.0):
+        if options.lidar not in PRESETS:
+            raise ValueError(f"no sensor '{options.lidar}'; known are {', '.join(PRESETS)}")
+        if not (options.rate > 0 and options.speed > 0 and options.duration >= 0):
+            raise ValueError('rate and speed must be positive, duration must not be negative')
+        self.options, self._lookahead = options, lookahead
+        self.lidar: LidarModel = PRESETS[options.lidar]()
+        self.world = demo_world(options.seed)
+        self._between = max(1, math.ceil(ODOMETRY_HZ / options.rate))  # poses a sweep
+        stamps, poses = drive_poses(self.world, options.speed, options.rate * self._between)
+        times = stamps - stamps[0]
+        if options.duration:
+            kept = times < options.duration * 1e9
+            times, poses = times[kept], poses[kept]
+        self._times, self._poses = times, poses
+        self._error = MapError(*options.map_shift, options.map_yaw)
+        self._style = MapStyle()
+
+    @property
+    def T_base_sensor(self) -> np.ndarray:
+        """(4, 4) nominal sensor -> base_link."""
+        return self.lidar.T_base_sensor
+
+    @property
+    def map_layout(self) -> MapLayout:
+        """How the map images lie, in the words of the parameters `map.*`."""
+        return MapLayout(self._style.resolution, self._style.anchor)
+
+    def __len__(self) -> int:
+        """How many sweeps."""
+        return -(-len(self._times) // self._between)
+
+    def odometry(self, index: int) -> list[tuple[int, tuple[float, float, float]]]:
+        """(time in ns, pose) from the sweep of this index to the next one, at least 20 a second."""
+        some = slice(index * self._between, (index + 1) * self._between)
+        return [(int(t), tuple(map(float, p))) for t, p in zip(self._times[some], self._poses[some])]
+
+    def sweep(self, index: int) -> SimulatedSweep:
+        """The sweep of this index; the same every time."""
+        time_ns, pose = self.odometry(index)[0]
+        rng = np.random.default_rng([self.options.seed, 7, index])
+        cloud, _ = scan(self.world, pose, self.lidar, rng, time_ns)
+        image = None
+        if self.options.with_map:
+            # One seed for the whole drive: what the map lacks, it lacks all the time.
+            image, _ = draw_map(self.world, pose, self._style, self._error, np.random.default_rng(self.options.seed),
+                                self.options.route)
+        route = self.options.with_map and self.options.route
+        return SimulatedSweep(index, time_ns, cloud, image, pose, truth(self.world, pose, self._lookahead, route))
+
+    def rings(self, cloud: PointCloud) -> np.ndarray:
+        """(N,) uint16: which beam each point came from, lowest first, as drivers number them."""
+        lift = 0.0 if self.lidar.frame_height is None else self.lidar.height - self.lidar.frame_height
+        elevation = np.arctan2(cloud.xyz[:, 2] - lift, np.hypot(cloud.xyz[:, 0], cloud.xyz[:, 1]))
+        beams = np.sort(self.lidar.elevations)
+        return np.searchsorted((beams[1:] + beams[:-1]) / 2, elevation).astype(np.uint16)
