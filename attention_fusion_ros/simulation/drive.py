@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from attention_fusion_ros.simulation.drawing import fill_buffer
-from attention_fusion_ros.simulation.polyline import arc_length, distances, normals, point_at, resample, tangents
+from attention_fusion_ros.simulation.polyline import arc_length, distances, normals, point_at, smoothed, tangents
 from attention_fusion_ros.simulation.roads import Piece, Plan, Section, thin
 from attention_fusion_ros.simulation.roadside import furnish, random_surroundings
 from attention_fusion_ros.simulation.site import Site
@@ -82,20 +82,17 @@ def drive_poses(world: World, speed: float = 8.0, rate_hz: float = 10.0) -> tupl
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian mean along the first axis; the ends are held."""
+    """(N,) -> (N,) Gaussian mean over neighbours; the ends are held."""
     reach = int(3 * sigma) + 1
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    weights /= weights.sum()
-    columns = values.reshape(len(values), -1).T
-    out = [np.convolve(np.pad(c, reach, mode='edge'), weights, mode='valid') for c in columns]
-    return np.stack(out, axis=1).reshape(values.shape)
+    return np.convolve(np.pad(values, reach, mode='edge'), weights / weights.sum(), mode='valid')
 
 
 def _driving_line(world: World) -> tuple[np.ndarray, np.ndarray]:
     """The route with rounded corners, moved into the lane; and its arc length."""
     if world.route is None:
         raise ValueError('the world has no route to drive')
-    smooth = _smooth(resample(world.route, 0.5), CORNER / 0.5)
+    smooth = smoothed(world.route, CORNER)
     line = smooth + normals(smooth) * float(world.extra.get('lane_offset', 0.0))
     return line, arc_length(line)
 

@@ -18,8 +18,8 @@ from attention_fusion_ros.simulation.polyline import (
     normals,
     point_at,
     project,
-    resample,
     shifted,
+    smoothed,
 )
 from attention_fusion_ros.simulation.truth import to_base
 from attention_fusion_ros.simulation.world import Road, World
@@ -27,6 +27,7 @@ from attention_fusion_ros.simulation.world import Road, World
 SHIFT_SIGMA, YAW_SIGMA = 2.5, math.radians(4.0)  # the standard error: m per axis, rad
 WIDE_SHIFT, WIDE_YAW = 8.0, math.radians(15.0)
 MISSING, ADDED = 0.1, 0.1  # shares of the roads other than the vehicle's own
+CORNER = 3.0  # m, standard deviation of the smoothing that makes a driven path of a route
 SUBPIXEL = 4  # fractional bits of OpenCV coordinates
 ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'mono16', '32FC1')
 
@@ -90,9 +91,11 @@ def random_style(rng: np.random.Generator) -> MapStyle:
     level = int(rng.integers(130, 256))
     colour = (level, level, level) if rng.random() < 0.6 else _colour(rng, level)
     lanes = bool(rng.random() < 0.15)
+    width = rng.uniform(1.5, 9.0) if rng.random() > 0.1 else 0.0
+    if lanes:  # thin lines, or strokes that run into each other
+        width = rng.uniform(1.0, 3.0) if rng.random() < 0.5 else rng.uniform(3.0, 6.0)
     return MapStyle(
-        width=float(rng.uniform(1.0, 3.0) if lanes else 0.0 if rng.random() < 0.1 else rng.uniform(1.5, 9.0)),
-        lanes=lanes, driven_path=bool(rng.random() < 0.12), route_in_lane=bool(rng.random() < 0.5),
+        width=float(width), lanes=lanes, driven_path=bool(rng.random() < 0.12), route_in_lane=bool(rng.random() < 0.5),
         route_behind=float(rng.uniform(0, 5)), road_colour=colour, antialias=bool(rng.random() < 0.7),
         resolution=resolution, size=(max(int(metres[0] / resolution), 16), max(int(metres[1] / resolution), 16)),
         anchor=(0.5, 0.5) if rng.random() < 0.7 else (float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.4, 0.8))),
@@ -123,7 +126,7 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
     luck = rng.random((len(world.roads), 4))
     roads = []
     if style.driven_path and world.route is not None:
-        roads.append((_in_lane(world, world.route), style.width or 5.0))
+        roads.append((_driven(world, world.route), style.width or 5.0))
     else:
         for i, road in enumerate(world.roads):
             away = distances(road.centre, (x, y)).min()
@@ -141,7 +144,7 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
     line = None
     if route and world.route is not None:
         line = _ahead(world.route, pose, style.route_behind)
-        line = _in_lane(world, line) if style.route_in_lane or style.driven_path else line
+        line = _driven(world, line) if style.route_in_lane or style.driven_path else line
     turn, shift = rotation_2d(error.yaw), (error.x, error.y)
 
     def seen(p: np.ndarray) -> np.ndarray:
@@ -175,12 +178,9 @@ def _ahead(route: np.ndarray, pose, behind: float) -> np.ndarray:
     return cut(route, max(here - behind, 0.0), end) if here < end - 0.5 else route[-2:]
 
 
-def _in_lane(world: World, line: np.ndarray) -> np.ndarray:
-    """The line moved sideways to where the vehicle drives; corners are cut, never looped."""
-    aside = float(world.extra.get('lane_offset', 0.0))
-    if abs(aside) < 0.05 or len(line) < 2:
-        return line
-    return shifted(resample(line, 2.0), aside)
+def _driven(world: World, line: np.ndarray) -> np.ndarray:
+    """The line as it is driven: in the lane, and round the corners."""
+    return shifted(smoothed(line, CORNER, 1.0), float(world.extra.get('lane_offset', 0.0)))
 
 
 def draw_map(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator,

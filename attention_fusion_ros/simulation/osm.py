@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_fusion_ros.contracts import ConfigurationError
-from attention_fusion_ros.simulation.polyline import arc_length, clip_to_disc, distances, project, resample
+from attention_fusion_ros.simulation.polyline import arc_length, clip_to_disc, distances, project, smoothed
 from attention_fusion_ros.simulation.roads import Piece, Plan, Section, thin
 
 EARTH = 6378137.0  # m, WGS84 semi-major axis
@@ -192,7 +192,7 @@ def _try_plan(rng: np.random.Generator, extract: Extract) -> Plan | None:
             continue
         section = _tagged(width[extract.kinds[i]], int(extract.lanes[i]), bool(extract.oneway[i]),
                           bool(extract.roundabout[i]), extract.kinds[i])
-        line = _rounded(extract.lines[i])
+        line = thin(smoothed(extract.lines[i], SMOOTH))
         inside = clip_to_disc(line - centre, WINDOW + 20.0)
         for run in inside:
             index.setdefault(i, plan.add(run, section))
@@ -252,18 +252,3 @@ def _tagged(section: Section, lanes: int, oneway: bool, roundabout: bool, kind: 
     return Section(lanes, max(section.lane_width, 3.2) if lanes == 1 else section.lane_width,
                    (0.0, 0.0) if roundabout or carriageway else section.parking, oneway,
                    'roundabout' if roundabout else 'carriageway' if carriageway else 'street')
-
-
-def _rounded(line: np.ndarray) -> np.ndarray:
-    """The line with its inner corners rounded; its ends stay where they are."""
-    fine = resample(line, 1.0)
-    if len(fine) < 4:
-        return line
-    reach = min(int(3 * SMOOTH), len(fine) - 1)
-    padded = np.concatenate([2 * fine[0] - fine[reach:0:-1], fine, 2 * fine[-1] - fine[-2:-reach - 2:-1]])
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SMOOTH) ** 2)
-    weights /= weights.sum()
-    smooth = np.stack([np.convolve(padded[:, k], weights, mode='valid') for k in (0, 1)], axis=1)
-    smooth[0], smooth[-1] = line[0], line[-1]
-    return thin(smooth)
-

@@ -45,6 +45,18 @@ def resample(line: np.ndarray, step: float) -> np.ndarray:
     return point_at(line, np.linspace(0.0, along[-1], n + 1), along)
 
 
+def smoothed(line: np.ndarray, sigma: float, step: float = 0.5) -> np.ndarray:
+    """The line resampled every `step` metres with corners rounded by a Gaussian of `sigma` metres; its ends stay."""
+    fine = resample(line, step)
+    reach = min(int(3 * sigma / step), len(fine) - 1)
+    if reach < 1:
+        return fine
+    padded = np.concatenate([2 * fine[0] - fine[reach:0:-1], fine, 2 * fine[-1] - fine[-2:-reach - 2:-1]])
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / sigma) ** 2)
+    weights /= weights.sum()
+    return np.stack([np.convolve(padded[:, k], weights, mode='valid') for k in (0, 1)], axis=1)
+
+
 def tangents(line: np.ndarray) -> np.ndarray:
     """(P, 2) unit vectors along the line, at a vertex the mean of the two segments that meet there."""
     d = np.diff(line, axis=0)

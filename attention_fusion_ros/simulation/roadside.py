@@ -12,8 +12,6 @@ from attention_fusion_ros.simulation.roads import Plan
 from attention_fusion_ros.simulation.site import Site
 from attention_fusion_ros.simulation.world import Bush, Post, Terrain, Wall
 
-# Rows stand at these distances from the kerb, so that a world needs few of them; each world shifts them a little.
-DISTANCES = np.array([0.5, 1.0, 1.8, 2.6, 3.6, 5.0, 7.0, 9.5, 12.5, 16.0])
 SCATTER = 47.0  # m2 of land for each place where something may stand
 BLOCKS = 6  # pieces of land with styles of their own; further ones repeat them
 
@@ -73,7 +71,7 @@ def random_surroundings(rng: np.random.Generator, plan: Plan, settlement: str = 
     wide = max(s.lanes for s in plan.sections) > 3 or any(s.kind == 'carriageway' for s in plan.sections)
     settlements = ['urban', 'suburb', 'industrial', 'country', 'forest', 'park']
     drawn = str(rng.choice(settlements, p=[0.3, 0.12, 0.22, 0.14, 0.12, 0.1] if wide
-                           else [0.3, 0.32, 0.1, 0.13, 0.08, 0.07]))
+                           else [0.32, 0.33, 0.1, 0.1, 0.07, 0.08]))
     settlement = settlement or drawn
     built = settlement in ('urban', 'suburb', 'industrial')
     styles = []
@@ -113,30 +111,31 @@ def random_terrain(rng: np.random.Generator, built: bool) -> Terrain:
 
 def random_style(rng: np.random.Generator, settlement: str) -> Style:
     """One side of a road in this kind of place."""
-    pick = lambda *choices: float(rng.choice(choices))  # noqa: E731
+    def pick(*choices: float) -> float:  # few distances in all, because each costs a contour
+        return float(rng.choice(choices))
     lamps = pick(0.5, 1.0, 1.8) if rng.random() < 0.75 else 0.0
     street = dict(lamps=lamps, lamp_spacing=float(rng.uniform(18, 40)),
-                  trees=pick(1.0, 1.8, 2.6) if rng.random() < 0.45 else 0.0, tree_spacing=float(rng.uniform(6, 16)),
+                  trees=pick(1.0, 1.8, 2.6) if rng.random() < 0.55 else 0.0, tree_spacing=float(rng.uniform(6, 16)),
                   tree_size=float(rng.uniform(0.6, 1.4)), clutter=float(rng.choice([0.0, 1.0, 4.0])))
     if settlement == 'urban':
         return Style(facades=pick(1.8, 2.6, 3.6, 5.0, 7.0), facade_height=float(rng.uniform(7, 15)),
                      facade_length=(8.0, float(rng.uniform(15, 32))), row=float(rng.uniform(0.5, 0.95)),
                      front=pick(0.0, 1.8, 2.6) if rng.random() < 0.3 else 0.0, front_kind=_boundary(rng),
                      front_height=float(rng.uniform(0.6, 1.6)), bollards=pick(0.0, 0.0, 0.5),
-                     yard=float(rng.uniform(0, 3)), **street)
+                     yard=float(rng.uniform(1, 6)), **street)
     if settlement == 'suburb':
         return Style(facades=pick(3.6, 5.0, 7.0, 9.5, 12.5), facade_height=float(rng.uniform(3.5, 9)),
                      facade_length=(7.0, 15.0), row=float(rng.choice([0.0, 0.15, 0.6])), gap=(2.5, 11.0),
                      front=pick(0.5, 1.0, 1.8, 2.6) if rng.random() < 0.8 else 0.0, front_kind=_boundary(rng),
                      front_height=float(rng.uniform(0.5, 2.0)), driveway=float(rng.uniform(8, 24)),
-                     yard=float(rng.uniform(2, 9)), **{**street, 'clutter': float(rng.uniform(1, 10))})
+                     yard=float(rng.uniform(4, 14)), **{**street, 'clutter': float(rng.uniform(1, 10))})
     if settlement == 'industrial':
         return Style(facades=pick(7.0, 9.5, 12.5, 16.0) if rng.random() < 0.7 else 0.0,
                      facade_height=float(rng.uniform(4, 12)), facade_length=(15.0, 50.0), row=0.2, gap=(5.0, 25.0),
                      front=pick(0.5, 1.0, 1.8, 3.6, 7.0) if rng.random() < 0.65 else 0.0,
                      front_kind=str(rng.choice(['fence', 'wall', 'hedge', 'rail'], p=[0.5, 0.3, 0.1, 0.1])),
                      front_height=float(rng.uniform(1.0, 3.0)), driveway=float(rng.uniform(25, 80)),
-                     yard=float(rng.uniform(0, 4)), **street)
+                     yard=float(rng.uniform(1, 6)), **street)
     if settlement == 'forest':
         return Style(forest=float(rng.uniform(2, 9)), forest_edge=float(rng.uniform(1.0, 7.0)),
                      front=pick(0.5, 1.0) if rng.random() < 0.2 else 0.0, front_kind='rail', front_height=0.75,
@@ -145,13 +144,13 @@ def random_style(rng: np.random.Generator, settlement: str) -> Style:
         return Style(front=pick(0.5, 1.8, 2.6, 3.6) if rng.random() < 0.5 else 0.0, front_kind=_boundary(rng),
                      front_height=float(rng.uniform(0.5, 2.5)), driveway=float(rng.uniform(30, 90)),
                      forest=float(rng.uniform(0.2, 1.2)), forest_edge=float(rng.uniform(1.5, 5)),
-                     yard=float(rng.uniform(0, 2)), **street)
+                     yard=float(rng.uniform(1, 4)), **street)
     return Style(lamps=pick(0.5, 1.0) if rng.random() < 0.4 else 0.0, lamp_spacing=float(rng.uniform(25, 50)),
                  trees=pick(1.8, 2.6, 3.6) if rng.random() < 0.35 else 0.0, tree_spacing=float(rng.uniform(8, 25)),
                  front=pick(0.5, 1.0, 1.8) if rng.random() < 0.3 else 0.0,
                  front_kind=str(rng.choice(['rail', 'fence', 'hedge'], p=[0.5, 0.3, 0.2])),
                  front_height=float(rng.uniform(0.7, 1.4)), driveway=float(rng.uniform(40, 150)),
-                 clutter=float(rng.choice([0.0, 1.0, 6.0, 20.0])), forest=float(rng.uniform(0, 0.15)), forest_edge=4.0)
+                 clutter=float(rng.choice([0.0, 1.0, 6.0, 20.0])), forest=float(rng.uniform(0, 0.25)), forest_edge=4.0)
 
 
 def _boundary(rng: np.random.Generator) -> str:

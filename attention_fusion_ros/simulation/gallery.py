@@ -1,0 +1,138 @@
+"""Pictures of scenes: plan, sweep and map side by side, to look at next to real sweeps."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import cv2
+import numpy as np
+
+from attention_fusion_ros.simulation.drawing import vehicle_corners
+from attention_fusion_ros.simulation.lidar import LidarModel
+from attention_fusion_ros.simulation.map_images import draw_map, random_error, random_style
+from attention_fusion_ros.simulation.scan import scan
+from attention_fusion_ros.simulation.truth import Truth, to_base, truth
+from attention_fusion_ros.simulation.world import World
+
+EXTENT = 40.0  # m shown around the vehicle
+LOW, HIGH = -0.5, 3.5  # m above the vehicle's ground that the colours span
+GREY, WHITE, RED = (90, 90, 90), (255, 255, 255), (40, 40, 255)
+PAVEMENT, CENTRE_LINE, ROUTE = (60, 60, 60), (130, 130, 130), (60, 60, 220)
+WALLS = {'facade': (80, 160, 255), 'wall': (200, 200, 200), 'fence': (255, 200, 0), 'hedge': (0, 160, 0),
+         'rail': (255, 0, 255)}
+POSTS = {'tree': (0, 220, 0), 'lamp': (0, 255, 255), 'pole': (0, 255, 255), 'bollard': (0, 160, 255)}
+BUSH, PARKED, MOVING = (0, 120, 0), (200, 90, 90), (80, 80, 255)
+
+
+def pixels(xy: np.ndarray, size: int) -> np.ndarray:
+    """(P, 2) metres in base_link -> (P, 2) int32 columns and rows of a tile: ahead is up."""
+    scale = size / (2 * EXTENT)
+    xy = np.clip(np.atleast_2d(xy), -1e4, 1e4)
+    return np.rint(np.stack([EXTENT - xy[:, 1], EXTENT - xy[:, 0]], axis=1) * scale).astype(np.int32)
+
+
+def plan_tile(world: World, size: int) -> np.ndarray:
+    """(size, size, 3) uint8 bgr: what the world is made of, around its vehicle."""
+    tile = np.zeros((size, size, 3), np.uint8)
+    scale = size / (2 * EXTENT)
+
+    def seen(xy) -> np.ndarray:
+        return pixels(to_base(np.atleast_2d(xy), world.pose), size)
+
+    def disc(x: float, y: float, radius: float, colour, thickness: int) -> None:
+        column, row = seen((x, y))[0].tolist()
+        cv2.circle(tile, (column, row), max(int(radius * scale), 2), colour, thickness)
+    for road in world.roads:
+        cv2.polylines(tile, [seen(road.centre)], False, PAVEMENT, max(int(road.width * scale), 1))
+    for road in world.roads:
+        cv2.polylines(tile, [seen(road.centre)], False, CENTRE_LINE, 1)
+    if world.route is not None:
+        cv2.polylines(tile, [seen(world.route)], False, ROUTE, 1, cv2.LINE_AA)
+    for wall in world.walls:
+        cv2.polylines(tile, [seen(wall.line)], False, WALLS[wall.kind], 2)
+    for bush in world.bushes:
+        disc(bush.x, bush.y, bush.radius, BUSH, -1)
+    for post in world.posts:
+        disc(post.x, post.y, max(post.crown_radius, post.radius), POSTS[post.kind], 1)
+    for vehicle in world.vehicles:
+        cv2.fillConvexPoly(tile, seen(vehicle_corners(vehicle)), PARKED if vehicle.parked else MOVING)
+    corner = pixels(np.array([[2.3, 0.9], [-2.3, -0.9]]), size).tolist()
+    cv2.rectangle(tile, corner[0], corner[1], WHITE, 1)
+    return tile
+
+
+def sweep_tile(xyz: np.ndarray, size: int) -> np.ndarray:
+    """(N, 3) points in base_link -> (size, size, 3) uint8 bgr from above, coloured by height."""
+    column, row = pixels(xyz[:, :2], size).T
+    inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
+    top = np.full((size, size), -np.inf, np.float32)
+    np.maximum.at(top, (row[inside], column[inside]), xyz[inside, 2].astype(np.float32))
+    share = np.clip((top - LOW) / (HIGH - LOW), 0, 1)
+    tile = cv2.applyColorMap((55 + 200 * share).astype(np.uint8), cv2.COLORMAP_TURBO)
+    tile[~np.isfinite(top)] = 0
+    return tile
+
+
+def draw_truth(tile: np.ndarray, answer: Truth, lookahead: float = 20.0) -> None:
+    """Arrows at the branches, the direction in red, on a tile."""
+    size = len(tile)
+    cv2.circle(tile, (size // 2, size // 2), int(lookahead * size / (2 * EXTENT)), GREY, 1)
+    for bearing, heading in answer.branches:
+        start = lookahead * np.array([math.cos(bearing), math.sin(bearing)])
+        end = start + 5.0 * np.array([math.cos(heading), math.sin(heading)])
+        (a, b) = pixels(np.stack([start, end]), size).tolist()
+        colour = RED if answer.direction == (bearing, heading) else WHITE
+        cv2.arrowedLine(tile, a, b, colour, 2, cv2.LINE_AA, tipLength=0.35)
+
+
+def map_tile(image: np.ndarray, resolution: float, anchor: tuple[float, float], size: int) -> np.ndarray:
+    """(H, W, 3) uint8 bgr map image -> (size, size, 3), laid over the same ground as the other tiles."""
+    rows, columns = image.shape[:2]
+    scale = resolution * size / (2 * EXTENT)
+    to_tile = np.array([[scale, 0, size / 2 - anchor[0] * columns * scale],
+                        [0, scale, size / 2 - anchor[1] * rows * scale]])
+    return cv2.warpAffine(image, to_tile, (size, size), flags=cv2.INTER_LINEAR, borderValue=(40, 20, 20))
+
+
+def label(tile: np.ndarray, text: str) -> None:
+    """Write on the upper edge of a tile."""
+    cv2.putText(tile, text, (5, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(tile, text, (5, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WHITE, 1, cv2.LINE_AA)
+
+
+def scene_picture(world: World, lidar: LidarModel, size: int = 320, seed: int = 0) -> np.ndarray:
+    """(size, 3 size, 3) uint8 bgr: plan, sweep and map of a world, with the truth on each."""
+    rng = np.random.default_rng([world.seed, seed, zlib.crc32(world.scene_class.encode())])
+    cloud, T_base_sensor = scan(world, world.pose, lidar, rng)
+    xyz = cloud.xyz @ T_base_sensor[:3, :3].T + T_base_sensor[:3, 3]
+    style, error = random_style(rng), random_error(rng)
+    drawn = bool(rng.random() < 0.5)
+    image, layout = draw_map(world, world.pose, style, error, rng, route=drawn)
+    routed = drawn and style.encoding[:4] not in ('mono', '32FC')
+    grey = image.ndim == 2
+    if grey:
+        image = np.repeat(np.clip(image.astype(np.float64) / {'mono8': 1, 'mono16': 257, '32FC1': 1 / 255}[
+            style.encoding], 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    elif style.encoding.startswith('rgb'):
+        image = image[..., 2::-1]
+    tiles = [plan_tile(world, size), sweep_tile(xyz, size),
+             map_tile(np.ascontiguousarray(image[..., :3]), layout.resolution, layout.anchor, size)]
+    answer = truth(world, route=routed)
+    for tile in tiles:
+        draw_truth(tile, answer)
+    label(tiles[0], f'{world.scene_class} {world.seed}')
+    label(tiles[1], f'{lidar.name}, {len(xyz)} points')
+    label(tiles[2], f'{style.encoding}, off by {math.hypot(error.x, error.y):.1f} m {math.degrees(error.yaw):+.0f} deg')
+    return np.hstack(tiles)
+
+
+def sheet(pictures: list[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size in rows of `columns`, with thin lines between."""
+    height, width = pictures[0].shape[:2]
+    rows = math.ceil(len(pictures) / columns)
+    paper = np.full((rows * (height + 2), columns * (width + 2), 3), 90, np.uint8)
+    for i, picture in enumerate(pictures):
+        r, c = divmod(i, columns)
+        paper[r * (height + 2):r * (height + 2) + height, c * (width + 2):c * (width + 2) + width] = picture
+    return paper
