@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
                         help='where simulated scenes are kept (default: %(default)s)')
     parser.add_argument('--first-seed', type=int, default=20_000_000, metavar='SEED', help='of the simulated scenes; '
                         'training uses those below 10,000,000 (default: %(default)s)')
+    parser.add_argument('--osm', type=Path, metavar='FILE', help='OpenStreetMap extract (.osm, .osm.gz): a share of '
+                        'the simulated scenes takes its roads from there')
     parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives')
     parser.add_argument('--route', action='store_true', help='draw the driven route into the maps of the drives')
     parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
@@ -132,14 +134,16 @@ def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments:
                                  'to training and validation')
     configs, lookahead, files, notes = _configs(options, {n: path.partition('@')[0] for n, path in networks.items()})
     asked = tuple(sim_run.Network(name, config, _sees(name, networks[name])) for name, config in configs)
-    setup = sim_run.SimSetup(asked, options.cache.expanduser(), lookahead)
+    if options.osm is not None and not options.osm.is_file():
+        raise ConfigurationError(f"--osm: '{options.osm}' does not exist")
+    setup = sim_run.SimSetup(asked, options.cache.expanduser(), lookahead, osm=options.osm)
     with cli.progress(total=options.sim, desc='scenes', unit='scene') as bar:
         answers = sim_run.run(options.first_seed, options.sim, setup, options.workers, bar.update)
     ours = NETWORK if configs else None
     built = sim_report.SimulationReport(answers, ours, provenance.collect(arguments, files), notes)
     report = built.build()
     written = report.write(options.out, 'simulation')
-    print(report.markdown())
+    print('\n'.join(table.markdown(report.provenance) for table in report.tables[:3]))
     written.append(plots.error_distribution(built.errors(), options.out / 'simulation_bearing_error.png', ours))
     if ours:
         written.append(plots.reliability(built.reliability(), options.out / 'simulation_reliability.png'))

@@ -43,6 +43,7 @@ class SimSetup:
     cache: Path
     lookahead: float = 20.0
     batch: int = 16
+    osm: Path | None = None  # an OpenStreetMap extract for some of the worlds
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _start(setup: SimSetup) -> None:
 
 def _job(seeds: Sequence[int]) -> list[SceneAnswers]:
     setup: SimSetup = _worker['setup']
-    scenes = [obtain(seed, setup.cache, setup.lookahead) for seed in seeds]
+    scenes = [obtain(seed, setup.cache, setup.lookahead, setup.osm) for seed in seeds]
     return answer([s for s in scenes if s is not None], setup, _worker['pipelines'])
 
 

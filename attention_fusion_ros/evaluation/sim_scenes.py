@@ -106,10 +106,13 @@ class Scene:
         return {name: self.cells[name] for name in MASKS[:-1]}, self.cells['visible']
 
 
-def make_scene(seed: int, lookahead: float = 20.0) -> Scene | None:
-    """The scene of this seed; None when the vehicle's road crosses the ring nowhere."""
+def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> Scene | None:
+    """The scene of this seed; None when the vehicle's road crosses the ring nowhere.
+
+    osm: an OpenStreetMap extract, from which a share of the worlds takes its roads.
+    """
     rng = np.random.default_rng([seed, 20])
-    world = generate_world(seed)
+    world = generate_world(seed, osm=osm)
     lidar = random_lidar(rng)
     told, untold = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
     if not untold.branches:
@@ -209,13 +212,19 @@ def recipe() -> str:
     return digest.hexdigest()[:10]
 
 
-def obtain(seed: int, cache: Path, lookahead: float = 20.0) -> Scene | None:
+def folder_name(lookahead: float, osm: Path | None) -> str:
+    """Where in the cache scenes of this recipe are."""
+    extract = f'-{osm.name}-{osm.stat().st_size}' if osm is not None else ''
+    return f'evaluation-{recipe()}-{lookahead:g}m{extract}'
+
+
+def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = None) -> Scene | None:
     """The scene of this seed from the cache, or made and kept there. None as in `make_scene`."""
-    folder = cache / f'evaluation-{recipe()}-{lookahead:g}m'
+    folder = cache / folder_name(lookahead, osm)
     path = folder / f'{seed}.npz'
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        scene = make_scene(seed, lookahead)
+        scene = make_scene(seed, lookahead, osm)
         if scene is None:
             return None
         save(scene, path)
