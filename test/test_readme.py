@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_parameter_table_is_made_from_the_one_source():
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'update_docs.py', '--check'], capture_output=True, text=True)
+    check = [sys.executable, ROOT / 'tools' / 'update_docs.py', '--check']
+    done = subprocess.run(check, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
