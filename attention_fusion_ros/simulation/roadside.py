@@ -35,10 +35,14 @@ class Style:
     lamps: float = 0.0
     lamp_spacing: float = 28.0
     bollards: float = 0.0
+    edging: float = 0.0  # a second kerb: cycle track, tram line, lawn
     clutter: float = 0.0  # bushes per 100 m of row
     forest: float = 0.0  # trees per 100 m2
     forest_edge: float = 3.0  # m
     yard: float = 0.0  # things per 1000 m2 behind the first line
+
+
+EDGING = Style(front_kind='wall', front_height=0.12, driveway=60.0)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def random_surroundings(rng: np.random.Generator, plan: Plan, settlement: str = 
                         front_height=float(rng.uniform(0.3, 1.0)), driveway=200.0))
     angles = rng.uniform(-math.pi, math.pi, BLOCKS)
     divides = np.stack([np.cos(angles), np.sin(angles), rng.uniform(-25, 25, BLOCKS)], axis=1)
-    shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 3.0)
+    shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.6 else rng.uniform(0.6, 4.0)
     return Surroundings(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles),
                         divides, float(shift),
                         parking=float(rng.choice([0.0, 0.25, 0.6, 0.85])) if built else float(rng.random() < 0.2) * 0.2,
@@ -114,11 +118,12 @@ def random_style(rng: np.random.Generator, settlement: str) -> Style:
     def pick(*choices: float) -> float:  # few distances in all, because each costs a contour
         return float(rng.choice(choices))
     lamps = pick(0.5, 1.0, 1.8) if rng.random() < 0.75 else 0.0
-    street = dict(lamps=lamps, lamp_spacing=float(rng.uniform(18, 40)),
+    street = dict(edging=pick(1.8, 2.6, 3.6, 5.0) if rng.random() < 0.25 else 0.0,
+                  lamps=lamps, lamp_spacing=float(rng.uniform(18, 40)),
                   trees=pick(1.0, 1.8, 2.6) if rng.random() < 0.55 else 0.0, tree_spacing=float(rng.uniform(6, 16)),
                   tree_size=float(rng.uniform(0.6, 1.4)), clutter=float(rng.choice([0.0, 1.0, 4.0])))
     if settlement == 'urban':
-        return Style(facades=pick(1.8, 2.6, 3.6, 5.0, 7.0), facade_height=float(rng.uniform(7, 15)),
+        return Style(facades=pick(1.8, 2.6, 3.6, 5.0, 7.0, 9.5), facade_height=float(rng.uniform(7, 15)),
                      facade_length=(8.0, float(rng.uniform(15, 32))), row=float(rng.uniform(0.5, 0.95)),
                      front=pick(0.0, 1.8, 2.6) if rng.random() < 0.3 else 0.0, front_kind=_boundary(rng),
                      front_height=float(rng.uniform(0.6, 1.6)), bollards=pick(0.0, 0.0, 0.5),
@@ -165,6 +170,8 @@ def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[
         walls += _buildings(rng, site, style, line, distance)
     for style, _, line in _runs(site, place, [s.front for s in styles]):
         walls += _boundaries(rng, style, line)
+    for _, _, line in _runs(site, place, [s.edging for s in styles]):
+        walls += _boundaries(rng, EDGING, line)
     walls = site.standing(walls)
     for style, _, line in _runs(site, place, [s.lamps for s in styles]):
         posts += _lamps(rng, site, style, line)
@@ -238,7 +245,7 @@ def _buildings(rng: np.random.Generator, site: Site, style: Style, line: np.ndar
         if length[i] < 3 or not deep[i]:
             continue
         depth = n[i] * depths[i]
-        walls.append(Wall(np.stack([p[i], q[i]]), heights[i], 0.3, 'facade'))
+        walls.append(Wall(_front(rng, p[i], q[i], n[i]), heights[i], 0.3, 'facade'))
         walls.append(Wall(np.stack([p[i], p[i] + depth]), heights[i], 0.3, 'facade'))
         walls.append(Wall(np.stack([q[i], q[i] + depth]), heights[i], 0.3, 'facade'))
         if rng.random() < 0.2:  # a porch, a bay, steps
@@ -247,6 +254,16 @@ def _buildings(rng: np.random.Generator, site: Site, style: Style, line: np.ndar
             walls.append(Wall(np.stack([m - t[i] * w / 2, m - t[i] * w / 2 - n[i] * d, m + t[i] * w / 2 - n[i] * d,
                                         m + t[i] * w / 2]), float(rng.uniform(1, 4)), 0.25, 'facade'))
     return walls
+
+
+def _front(rng: np.random.Generator, p: np.ndarray, q: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """A front from p to q: flat, or stepping back and forth by up to a metre."""
+    if rng.random() < 0.4:
+        return np.stack([p, q])
+    steps = np.sort(rng.uniform(0.05, 0.95, int(rng.integers(1, 5))))
+    back = rng.uniform(0.0, 1.0, len(steps) + 1) * (rng.random(len(steps) + 1) < 0.6)
+    share, depth = np.repeat([0.0, *steps, 1.0], 2)[1:-1], np.repeat(back, 2)
+    return p + share[:, None] * (q - p) + depth[:, None] * away
 
 
 def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> list[Wall]:
@@ -261,7 +278,7 @@ def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> lis
                         'rail': rng.uniform(0.0, 0.4)}[kind]
             walls.append(Wall(cut(line, begin, end, s), float(height), float(thickness), kind, float(porosity)))
         begin = end + rng.uniform(1.0, 5.0)
-        if kind != 'rail' and rng.random() < 0.35:  # the next garden
+        if kind != 'rail' and style.front and rng.random() < 0.35:  # the next garden
             kind, height = _boundary(rng), float(np.clip(style.front_height * rng.uniform(0.6, 1.5), 0.4, 3))
     return walls
 
