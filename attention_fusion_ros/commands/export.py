@@ -166,8 +166,8 @@ def quiet() -> Iterator[None]:
 
 def options_parser() -> argparse.ArgumentParser:
     """The options of `export`."""
-    parser = cli.parser('export', 'Write the network as ONNX and as a torch.export program (.pt2), with any batch size, '
-                        'and compare their outputs with those of the network itself on random inputs. '
+    parser = cli.parser('export', 'Write the network as ONNX and as a torch.export program (.pt2), for any batch '
+                        'size, and compare their outputs with those of the network itself on random inputs. '
                         'Inputs: lidar (B, 5, H, W), map (B, 3, H, W); outputs: head, no_direction, road, channel, '
                         'spatial_<stage>. The settings to read them travel inside the files.', EXAMPLES)
     parser.add_argument('--checkpoint', default='', help='a .safetensors file, or untrained; default: the shipped one')

@@ -1,0 +1,1 @@
+"""Made-up sweeps of a fixed size, and what is measured with them."""

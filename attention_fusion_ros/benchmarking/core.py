@@ -1,0 +1,107 @@
+"""Times of the stages from the bytes of a sweep to the answer, without ROS, and the size of the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from attention_fusion_ros.benchmarking import sweeps
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import Mode, Motion
+from attention_fusion_ros.decode import decode_cloud, decode_map_image
+from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.pipeline import FusionPipeline
+
+STAGES = ('decode', 'bev', 'network', 'postprocess', 'total')
+VARIETY = 4  # different sweeps, taken in turn
+WARM_UP = 3  # runs that are not counted
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds over a number of runs."""
+
+    median: float
+    p95: float
+    largest: float
+    count: int
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float]) -> Times | None:
+        """None when there are no values."""
+        if not len(milliseconds):
+            return None
+        return cls(*(float(v) for v in np.percentile(milliseconds, (50, 95, 100))), len(milliseconds))
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What one sweep costs. Operations are those of convolutions and matrix products; a MAC is two of them."""
+
+    parameters: int
+    gflops: float
+
+    @property
+    def gmacs(self) -> float:
+        """1e9 multiply-accumulates."""
+        return self.gflops / 2
+
+
+@dataclass(frozen=True)
+class CoreTimes:
+    """stages: name -> Times, in the order of STAGES. fused: runs whose answer used the map image."""
+
+    stages: dict[str, Times]
+    points: int
+    runs: int
+    fused: int
+    device: str
+    device_note: str
+    checkpoint: str
+    threads: int
+
+
+def network_size(network: FusionNetwork) -> NetworkSize:
+    """Count parameters, and operations for one sweep (torch.utils.flop_counter)."""
+    cells = network.config.cells
+    lidar, image = torch.zeros(1, 5, cells, cells), torch.zeros(1, 3, cells, cells)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network.eval()(lidar, image)
+    return NetworkSize(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 1e9)
+
+
+def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
+            progress: Callable[[Iterable], Iterable] = lambda runs: runs) -> CoreTimes:
+    """Run the pipeline over made-up sweeps with a map image.
+
+    total: from the message to the answer. Raises ConfigurationError, see FusionPipeline.
+    """
+    pipeline = FusionPipeline(config)
+    try:
+        pipeline.warm_up()
+        clouds = [sweeps.sweep(seed, points) for seed in range(VARIETY)]
+        image = decode_map_image(sweeps.map_message(sweeps.map_picture(), 10**9))
+        motion = Motion(sweeps.T_BASE_SENSOR)
+        times: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        fused = 0
+        for i in progress(range(-WARM_UP, runs)):
+            message = sweeps.cloud_message(clouds[i % VARIETY], 10**9 + (i + WARM_UP) * 10**8)
+            start = time.perf_counter()
+            cloud = decode_cloud(message)
+            decode_ms = 1e3 * (time.perf_counter() - start)
+            result = pipeline.run(cloud, image, motion)
+            total_ms = 1e3 * (time.perf_counter() - start)
+            if i < 0:
+                continue
+            fused += result.mode is Mode.FUSED
+            for stage, ms in {'decode': decode_ms, **result.stage_ms, 'total': total_ms}.items():
+                times[stage].append(ms)
+        return CoreTimes({stage: Times.of(ms) for stage, ms in times.items()}, points, runs, fused, pipeline.device,
+                         pipeline.device_note, pipeline.checkpoint_name, torch.get_num_threads())
+    finally:
+        pipeline.close()

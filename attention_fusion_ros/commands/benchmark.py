@@ -1,0 +1,217 @@
+"""`benchmark`: how fast the pipeline and the node are on this machine, and whether the node keeps its memory."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attention_fusion_ros.benchmarking import core, memory, sweeps
+from attention_fusion_ros.benchmarking.core import Times
+from attention_fusion_ros.commands import cli
+from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.evaluation.provenance import Provenance, collect
+from attention_fusion_ros.network import checkpoint as checkpoints
+
+EXAMPLES = """\
+  benchmark --runs 100 --device cpu                         stages of the pipeline, size of the network
+  benchmark --node 60 --rate 10 --out out/benchmark         the node over DDS for a minute
+  benchmark --soak 30 --bag recording/ --out out/soak       half an hour of a recording, again and again
+  benchmark --untrained -p threads:=1                       without a checkpoint: as fast, and meaningless
+"""
+
+
+def options_parser() -> argparse.ArgumentParser:
+    """The options of `benchmark`."""
+    parser = cli.parser('benchmark', 'Measure latencies of the pipeline (without ROS), or those of the running node '
+                        '(--node, --soak; needs ROS 2), with made-up sweeps.', EXAMPLES)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument('--node', type=float, nargs='?', const=60.0, metavar='SECONDS',
+                      help='feed the node over DDS: drops, rate, latency from publishing to the direction (default 60)')
+    what.add_argument('--soak', type=float, metavar='MINUTES', help='feed the node for long and watch its memory')
+    parser.add_argument('--runs', type=int, default=100, help='runs of the pipeline (default %(default)s)')
+    parser.add_argument('--points', type=int, default=sweeps.POINTS, help='of a sweep (default %(default)s)')
+    parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='sweeps a second (default %(default)s)')
+    parser.add_argument('--bag', type=Path, help='with --soak or --node: play this recording instead of made-up sweeps')
+    parser.add_argument('--sample', type=float, default=2.0, metavar='SECONDS',
+                        help='between two looks at the memory of the node (default %(default)s)')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='where JSON, plot and log of the node go')
+    parser.add_argument('--untrained', action='store_true', help='random weights: the speed is that of trained ones')
+    cli.add_parameter_options(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 1 when nothing was measured or the node ended, 2 for mistakes."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = options_parser()
+    options = parser.parse_args(arguments)
+    given = (options.runs, options.points, options.rate, options.sample)
+    if min(given) <= 0 or min(options.node or 1, options.soak or 1) <= 0 or options.node == 0 or options.soak == 0:
+        parser.error('--runs, --points, --rate, --sample, --node and --soak must be greater than 0')
+    if options.bag and not (options.node or options.soak):
+        parser.error('--bag goes with --node or --soak')
+    return cli.run(lambda: benchmark(options, arguments))
+
+
+def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Measure as the options say."""
+    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
+    # File names without their folders: where files lie says nothing about speed.
+    made = collect(['benchmark', *(re.sub(r'[^\s:=]*/(?=[^/])', '', a) for a in arguments)])
+    feet = [*made.lines(), f'Load average at the start: {load:.1f}']
+    if options.node or options.soak:
+        return _live(options, made, load, feet)
+    return _core(options, made, load, feet)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns of text, the first one to the left."""
+    cells = [[str(c) for c in row] for row in (head, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = ['  '.join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+             for row in cells]
+    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
+
+
+def _defaults(options: argparse.Namespace) -> dict[str, Any]:
+    values: dict[str, Any] = {'checkpoint': 'untrained', 'allow_untrained': True} if options.untrained else {}
+    if (options.node or options.soak) and not options.bag:
+        values.update({'use_tf': False, 'T_base_sensor': sweeps.T_BASE_SENSOR.ravel().tolist()})
+    return values
+
+
+# -- the pipeline ------------------------------------------------------------------------------------------------------
+
+def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
+    config = cli.node_config(options, _defaults(options))
+    size = core.network_size(checkpoints.resolve(config.checkpoint, config.allow_untrained).network)
+    times = core.measure(config, options.runs, options.points,
+                         lambda runs: cli.progress(runs, unit=' runs', desc='benchmark'))
+    print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}'
+          + (f' ({times.device_note})' if times.device_note else '')
+          + f', {times.threads} CPU thread(s); {times.fused} fused')
+    print(table(('stage', 'median ms', 'p95 ms', 'max ms'), [(s, *_ms(t)) for s, t in times.stages.items()]))
+    print(f'\nnetwork {times.checkpoint}: {size.parameters:,} parameters, {size.gmacs:.3f} GMACs = {size.gflops:.3f} '
+          'GFLOPs a sweep (convolutions and matrix products)')
+    print('\n'.join(['', *feet]))
+    _write_json(options.out, 'benchmark_core.json', made, load,
+                {'stages_ms': {s: dataclasses.asdict(t) for s, t in times.stages.items()},
+                 'network': {**dataclasses.asdict(size), 'gmacs': size.gmacs},
+                 **{k: getattr(times, k) for k in ('points', 'runs', 'fused', 'device', 'checkpoint', 'threads')}})
+    return 0
+
+
+def _ms(times: Times | None) -> tuple[str, ...]:
+    return ('-',) * 3 if times is None else (f'{times.median:.1f}', f'{times.p95:.1f}', f'{times.largest:.1f}')
+
+
+# -- the node ----------------------------------------------------------------------------------------------------------
+
+def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
+    try:
+        from attention_fusion_ros.benchmarking import live
+        from attention_fusion_ros.ros.node_process import NodeError
+    except ImportError as error:
+        raise ConfigurationError(f'--node and --soak need ROS 2 ({error}). Source its setup file first.') from error
+    parameters = cli.flat_parameters(options, _defaults(options))
+    from_flat(parameters)  # a mistake is reported here, not by a node that does not start
+    seconds = options.node or options.soak * 60.0
+    with tempfile.TemporaryDirectory() as scratch:
+        log = (options.out or Path(scratch)) / 'node.log'
+        print('starting the node ...', file=sys.stderr)
+        with cli.progress(total=round(seconds), unit='s', desc='soak' if options.soak else 'node') as bar:
+            def progress(elapsed: float, result: live.LiveResult) -> None:
+                bar.update(min(round(elapsed), bar.total) - bar.n)
+                bar.set_postfix_str(f'{result.results} results, {result.rss_mb[-1]:.0f} MB')
+            try:
+                result = live.run(parameters, seconds, options.rate, log, options.bag, options.points, options.sample,
+                                  progress)
+            except NodeError as error:
+                bar.close()
+                print(f'error: {error}', file=sys.stderr)
+                return 1
+    grown = memory.growth(result.rss_seconds, result.rss_mb)
+    print('\n'.join([*live_lines(result, options.bag, options.points, grown), '', *feet]))
+    kind = 'soak' if options.soak else 'node'
+    _write_json(options.out, f'benchmark_{kind}.json', made, load,
+                {**_without_lists(result), 'rss_growth_percent': grown,
+                 'points': None if options.bag else options.points})
+    if options.out and result.rss_mb:
+        title = f'Memory of the node, {result.rate:g} sweeps a second'
+        (options.out / f'{kind}_memory.png').write_bytes(memory.draw(result.rss_seconds, result.rss_mb, title))
+    if result.ended:
+        print(f'error: {result.ended}', file=sys.stderr)
+        return 1
+    if not (result.results if result.answered is None else result.answered):
+        print(f'error: no answer arrived; the node received {result.received} sweeps and dropped '
+              f'{result.drops or "none"}.', file=sys.stderr)
+        return 1
+    return 0
+
+
+def live_lines(result, bag: Path | None, points: int, grown: float | None) -> list[str]:
+    """What a run of the node gave, for people. result: live.LiveResult."""
+    what = f'{bag.name}, again and again' if bag else f'{points:,} points a sweep'
+    rows = [('sweeps sent', '-' if result.sent is None else result.sent),
+            ('sweeps that the sender was too late for', '-' if result.sent is None else result.skipped),
+            ('sweeps received by the node', result.received), ('results by the node', result.results)]
+    if result.sent is not None:
+        lost = result.sent - result.answered
+        rows += [('answers that came back', result.answered),
+                 ('drops', f'{lost} ({100 * lost / max(1, result.sent):.1f} %)')]
+        rows += [('rate sent', f'{result.sent / max(result.seconds, 1e-9):.2f} Hz'),
+                 ('rate kept', f'{result.answered / max(result.seconds, 1e-9):.2f} Hz')]
+    else:
+        rows.append(('rate kept', f'{result.results_per_second:.2f} Hz'))
+    rows += [(f'dropped: {reason}', count) for reason, count in result.drops.items()]
+    lines = [f'node, {result.seconds:.0f} s at {result.rate:g} Hz, {what}; {result.checkpoint or "no checkpoint"} on '
+             f'{result.device or "no device"}, mode of the last result: {result.mode or "none"}',
+             table(('', 'count'), rows), '']
+    if result.sent is not None:
+        latencies = [(name, *_latency(ms)) for name, ms in (('publish -> direction', result.direction_ms),
+                                                            ('publish -> branches', result.answer_ms))]
+        lines += [table(('latency', 'p50 ms', 'p95 ms', 'max ms', 'count'), latencies), '']
+    lines.append(f'inside the node (last 200 results): p50 {result.node_p50_ms:.1f} ms, p95 {result.node_p95_ms:.1f} '
+                 f'ms; {result.cpu_cores:.2f} CPU cores')
+    if result.rss_mb:
+        lines.append(f'resident memory: {result.rss_mb[0]:.0f} MB at the start, {result.rss_mb[-1]:.0f} MB at the end, '
+                     f'at most {max(result.rss_mb):.0f} MB; growth since the first minute: '
+                     + ('-, too short to tell' if grown is None else f'{grown:+.2f} %'))
+    lines.append(f'errors in diagnostics: {sum(result.errors.values())}; restarts of the network: {result.restarts}')
+    return lines + [f'  {count} x {text}' for text, count in result.errors.items()]
+
+
+def _latency(ms: Sequence[float]) -> tuple[str, ...]:
+    times = Times.of(ms)
+    return (*_ms(times), str(len(ms)))
+
+
+def _without_lists(result) -> dict[str, Any]:
+    """The result with percentiles in the place of single latencies."""
+    values = dataclasses.asdict(result)
+    for name in ('direction_ms', 'answer_ms'):
+        times = Times.of(values[name])
+        values[name] = times and dataclasses.asdict(times)
+    return values
+
+
+def _write_json(folder: Path | None, name: str, made: Provenance, load: float, values: dict[str, Any]) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {**dataclasses.asdict(made), 'load_average_at_start': load, **values}
+    (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+    print(f'written to {folder}: {name}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
