@@ -38,17 +38,19 @@ class Table:
 
 
 def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRecord], pictures: Sequence[Picture],
-                 tables: Sequence[Table] = (), warnings: Sequence[str] = (), legend: str = '') -> list[Path]:
+                 tables: Sequence[Table] = (), warnings: Sequence[str] = (), legend: str = '',
+                 summary: Sequence[str] = ()) -> list[Path]:
     """Write both files into the folder (made if needed) and return their paths.
 
-    legend: what the colours of the pictures mean. Raises ValueError when there are no records.
+    legend: what the colours of the pictures mean. summary: lines instead of those of `Summary`.
+    Raises ValueError when there are no records.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figure = timeline(records, title)
     page = Page(title, lead)
     for text in warnings:
         page.warning(text)
-    page.preformatted('\n'.join(summarise(records).lines()))
+    page.preformatted('\n'.join(summary or summarise(records).lines()))
     page.plot(style.png(figure, dpi=100), 'Bearings are measured from straight ahead, left positive; 180 is behind.')
     if pictures:
         page.heading('Pictures')

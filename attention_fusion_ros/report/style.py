@@ -14,7 +14,8 @@ BRANCH = '#51cf66'
 TRUTH = '#1c7ed6'  # blue as there
 LIDAR = '#3b5bdb'
 MAP = '#e8590c'
-MODES = {'fused': '#0b7285', 'lidar_only': '#f59f00', 'dropped': '#c92a2a'}
+# result: heard from the node, whose outputs do not tell the mode
+MODES = {'fused': '#0b7285', 'result': '#0b7285', 'lidar_only': '#f59f00', 'dropped': '#c92a2a'}
 STAGES = {'decode': '#adb5bd', 'bev': '#4dabf7', 'network': '#5f3dc4', 'postprocess': '#63e6be', 'other': '#dee2e6'}
 INK = '#212529'
 FAINT = '#868e96'

@@ -70,10 +70,10 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
              title='Where the roads go')
     span = max(seconds[-1], 1e-3)
     axes.set_xlim(-0.02 * span, 1.02 * span)
-    handles = axes.get_legend_handles_labels()[0]
+    shade = [Patch(color='#adb5bd', label='distribution')] if known else []
+    handles = [*shade, *axes.get_legend_handles_labels()[0]]
     if handles:
-        shade = Patch(color='#adb5bd', label='distribution')
-        axes.legend(handles=[shade, *handles], loc='lower right', ncols=4, bbox_to_anchor=(1.0, 0.99))
+        axes.legend(handles=handles, loc='lower right', ncols=4, bbox_to_anchor=(1.0, 0.99))
 
 
 def _waterfall(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, known: list[int]) -> None:
@@ -105,7 +105,7 @@ def _probability(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray
 
 
 def _modes(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -> None:
-    names = [r.mode or 'dropped' for r in records]
+    names = [r.mode or ('dropped' if r.drop_reason else 'result') for r in records]
     usual = np.median(np.diff(seconds)) if len(seconds) > 1 else 0.1
     widths = np.diff(seconds, append=seconds[-1] + usual)
     for name, colour in style.MODES.items():
@@ -114,8 +114,8 @@ def _modes(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -> N
             axes.bar(seconds[here], 1, np.minimum(widths[here], 3 * usual or 0.1), align='edge', color=colour)
     axes.set(ylim=(0, 1), yticks=[], title='Mode')
     axes.grid(False)
-    axes.legend(handles=[Patch(color=c, label=f'{n} ({names.count(n)})') for n, c in style.MODES.items()],
-                loc='lower right', bbox_to_anchor=(1.0, 0.95), ncols=3)
+    axes.legend(handles=[Patch(color=c, label=f'{n} ({names.count(n)})') for n, c in style.MODES.items() if n in names],
+                loc='lower right', bbox_to_anchor=(1.0, 0.95), ncols=4)
 
 
 def _latency(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, summary: Summary) -> None:
@@ -128,7 +128,10 @@ def _latency(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, su
     total = np.array([records[i].latency_ms for i in done])
     layers['other'] = np.clip(total - sum(layers.values()), 0, None)
     layers = {name: values for name, values in layers.items() if values.max() > 0}
-    axes.stackplot(times, *layers.values(), labels=list(layers), colors=[style.STAGES[n] for n in layers])
+    if list(layers) == ['other']:
+        layers = {'all stages': total}
+        axes.set_title('Latency of a sweep')
+    axes.stackplot(times, *layers.values(), labels=list(layers), colors=[style.STAGES.get(n, style.STAGES['network']) for n in layers])
     axes.axhline(summary.latency_ms['p95'], color=style.INK, linestyle=':', linewidth=1.2, label='95th percentile')
     # One slow sweep (the first, or another process in between) must not flatten all others.
     axes.set_ylim(0, 1.6 * summary.latency_ms['p95'])

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid
 from rclpy.node import Node
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import Image, LaserScan, PointCloud2
 from sensor_msgs_py.point_cloud2 import read_points_numpy
 from std_msgs.msg import Float32MultiArray
 
@@ -29,6 +30,7 @@ class Answer:
     branches: tuple[Branch, ...] | None = None  # None until they came
     picture: np.ndarray | None = None  # (H, W, 3) uint8 bgr
     map_share: float | None = None
+    distribution: np.ndarray | None = None  # (K,) float32
     direction_at: float | None = None  # time.monotonic() of arrival
     branches_at: float | None = None
 
@@ -48,10 +50,11 @@ class Collected:
 
     answers: dict[int, Answer] = field(default_factory=dict)
     complaints: dict[Complaint, int] = field(default_factory=dict)  # -> how often
+    values: dict[str, str] = field(default_factory=dict)  # '<aspect>.<key>' of /diagnostics -> last value
 
 
 class Collector:
-    """Subscribes below `name`. pictures: also take every heatmap picture (the node computes it only for listeners).
+    """Subscribes below `name`. pictures: also take pictures and distributions (the node makes them only for listeners).
 
     keep: the most answers to remember, 0 for all.
     """
@@ -62,13 +65,21 @@ class Collector:
         self._collected = Collected()
         self._keep = keep
         self._newest: Answer | None = None
+        self._node, self._topics = node, [f'{name}/direction', f'{name}/branches/scored']
         node.create_subscription(PoseWithCovarianceStamped, f'{name}/direction', self._on_direction, 20)
         node.create_subscription(PointCloud2, f'{name}/branches/scored', self._on_branches, 20)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 20)
         if shares:
             node.create_subscription(Float32MultiArray, f'{name}/heatmap/channels', self._on_channels, 20)
+        self.extent: float | None = None  # m, of the pictures; known once one came
         if pictures:
+            node.create_subscription(OccupancyGrid, f'{name}/heatmap/spatial', self._on_heatmap, 5)
+            node.create_subscription(LaserScan, f'{name}/distribution', self._on_distribution, 20)
             node.create_subscription(Image, f'{name}/heatmap/image', self._on_picture, 5)
+
+    def connected(self) -> bool:
+        """Whether the node's answers have been found on the graph."""
+        return all(self._node.count_publishers(topic) for topic in self._topics)
 
     def answers(self) -> list[Answer]:
         """All answers by stamp."""
@@ -84,6 +95,11 @@ class Collector:
         """WARN and ERROR statuses of /diagnostics, and how often each came."""
         with self._lock:
             return dict(self._collected.complaints)
+
+    def values(self) -> dict[str, str]:
+        """The latest numbers of /diagnostics, '<aspect>.<key>' -> value."""
+        with self._lock:
+            return dict(self._collected.values)
 
     def _of(self, header) -> Answer:
         stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
@@ -123,9 +139,18 @@ class Collector:
         with self._lock:
             self._of(message.header).picture = image.copy()
 
+    def _on_distribution(self, message: LaserScan) -> None:
+        with self._lock:
+            self._of(message.header).distribution = np.asarray(message.intensities, np.float32)
+
+    def _on_heatmap(self, message: OccupancyGrid) -> None:
+        self.extent = message.info.width * message.info.resolution / 2
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         with self._lock:
             for status in message.status:
+                aspect = status.name.rpartition(': ')[2]
+                self._collected.values.update({f'{aspect}.{item.key}': item.value for item in status.values})
                 level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
                 if level:
                     key = Complaint(level, status.name, status.message)

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""A simulated drive through the real node, over real DDS: `make demo` (DEMO_SHORT=1 for a short one).
+
+Starts the lifecycle node in a process of its own, configures and activates it by its services, publishes the sweeps,
+map images and odometry of a drive through a simulated town, and compares what comes back with the truth. Leaves
+report.html, report.png, picture.png and demo.csv in out/demo/. Exit status 1 when no result came.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import demo_report
+from demo_report import DemoSweep
+
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # nothing of this concerns other machines
+
+from attention_fusion_ros.commands import cli
+from attention_fusion_ros.network.checkpoint import SHIPPED
+from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+
+EXAMPLES = """\
+  make demo                              the whole drive
+  DEMO_SHORT=1 make demo                 some seconds of it
+  tools/demo.py --seed 4 --map-shift 4 -3 --map-yaw 8
+"""
+OUT = Path(__file__).resolve().parents[1] / 'out' / 'demo'
+RATE = 2.0  # sweeps a second
+SHORT = 8.0  # s
+REMAPS = {'~/input/pointcloud': '/lidar/points', '~/input/map_image': '/map_image', '~/input/odometry': '/odom'}
+FOUND_WITHIN = 30.0  # s until publishers and subscriptions have found each other
+LAST_ANSWER_WITHIN = 10.0  # s
+
+
+def main() -> int:
+    """Run the demo; 0 when results came, 1 when none did, 2 when it could not run at all."""
+    options = parse()
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        print(f'The demo needs ROS 2: {error}. Run it by `make demo`, which installs it or uses the one that is '
+              'sourced.', file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the node is stopped as well
+    return cli.run(lambda: demo(options))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    default = DriveOptions()
+    parser = cli.parser('demo', __doc__, EXAMPLES)
+    parser.add_argument('--out', type=Path, default=OUT, help='where the files go (default out/demo)')
+    parser.add_argument('--seconds', type=float, default=SHORT if os.environ.get('DEMO_SHORT', '0') not in ('', '0')
+                        else 0.0, help='only so much of the drive')
+    parser.add_argument('--seed', type=int, default=default.seed, help='another town')
+    parser.add_argument('--lidar', default=default.lidar, help='sensor (default %(default)s)')
+    parser.add_argument('--map-shift', type=float, nargs=2, default=default.map_shift, metavar=('X', 'Y'),
+                        help='by how much the map is misplaced, m (default 1.5 -1.5)')
+    parser.add_argument('--map-yaw', type=float, default=math.degrees(default.map_yaw), metavar='DEG',
+                        help='by how much it is turned (default 3)')
+    parser.add_argument('--checkpoint', default='', help='network to run (default: the one shipped)')
+    return parser.parse_args()
+
+
+def demo(options: argparse.Namespace) -> int:
+    """The demo from simulation to report."""
+    import torch
+    torch.set_num_threads(1)
+    drive = SimulatedDrive(DriveOptions(
+        seed=options.seed, rate=RATE, lidar=options.lidar, map_shift=tuple(options.map_shift),
+        map_yaw=math.radians(options.map_yaw), duration=options.seconds))
+    parameters, warnings = node_parameters(options, drive)
+    for text in warnings:
+        print(f'WARNING: {text}', file=sys.stderr)
+    sweeps = [drive.sweep(i) for i in cli.progress(range(len(drive)), desc='simulating sweeps', unit=' sweeps')]
+    found, picture_extent, node_words = drive_through(options, drive, sweeps, parameters)
+    rows = demo_report.table(found)
+    print()
+    print(demo_report.as_text(rows))
+    print()
+    summary = demo_report.summary_lines(found) + node_words
+    print('\n'.join(summary))
+    write_csv(options.out / 'demo.csv', rows)
+    lead = (f'{len(found)} sweeps of a simulated {drive.options.lidar} through the real node over DDS; map image off '
+            f'by {options.map_shift[0]:+g} m forward, {options.map_shift[1]:+g} m left and {options.map_yaw:+g} deg')
+    for path in demo_report.write(options.out, lead, found, rows, summary, warnings, picture_extent):
+        print(f'written: {path}')
+    return 0 if any(s.answered for s in found) else 1
+
+
+def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple[dict, list[str]]:
+    """Parameters of the node, and what is to be said about them."""
+    layout = drive.map_layout
+    parameters = {'map.resolution': layout.resolution, 'map.anchor': list(layout.anchor), 'diagnostics.period': 0.5,
+                  'threads': 1}  # several that share busy cores would wait for each other
+    if options.checkpoint:
+        return {**parameters, 'checkpoint': options.checkpoint}, []
+    if SHIPPED.exists():
+        return parameters, []
+    return ({**parameters, 'checkpoint': 'untrained', 'allow_untrained': True},
+            ['This package has no trained weights: the node runs random ones, and what it says means nothing.'])
+
+
+def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
+                  ) -> tuple[list[DemoSweep], float | None, list[str]]:
+    """Everything that needs the graph: sweeps with their answers, extent of the pictures, what the node reported."""
+    from attention_fusion_ros.ros.collector import Collector
+    from attention_fusion_ros.ros.node_process import NodeProcess
+    from attention_fusion_ros.ros.session import Session, free_domain
+    from attention_fusion_ros.ros.simulated_drive import DrivePublisher
+    domain, found = free_domain(), {}
+    with Session('attention_fusion_demo', domain_id=domain) as session:
+        collector = Collector(session.node, pictures=True)
+        publisher = DrivePublisher(session.node, drive)
+        print(f'starting the node (ROS_DOMAIN_ID={domain}, log in {shown(options.out / "node.log")})')
+        with NodeProcess(session, parameters, REMAPS, options.out / 'node.log', domain) as node:
+            node.bring_up()
+            print('the node is configured and active')
+            wait(lambda: publisher.listened_to() and collector.connected(), FOUND_WITHIN)
+            with cli.progress(total=len(sweeps), desc='driving', unit=' sweeps') as bar:
+                def on_sweep(sweep, stamp_ns: int) -> None:
+                    found[stamp_ns] = DemoSweep(sweep.index, sweep.time_ns, sweep.truth, time.monotonic())
+                    node.check()
+                    bar.set_postfix_str(demo_report.one_line(collector.answers(), found), refresh=False)
+                    bar.update()
+                publisher.run(sweeps, time.time_ns(), session.ok, on_sweep)
+            last = max(found)
+            wait(lambda: (a := collector.answer(last)) is not None and a.picture is not None, LAST_ANSWER_WITHIN)
+            time.sleep(0.6)  # one more report of the diagnostics
+            values, complaints = collector.values(), collector.complaints()
+            for answer in collector.answers():
+                if answer.stamp_ns in found:
+                    found[answer.stamp_ns] = dataclasses.replace(
+                        found[answer.stamp_ns], branches=answer.branches, direction=answer.direction,
+                        answered_at=answer.branches_at, picture=answer.picture, map_share=answer.map_share, distribution=answer.distribution)
+            return list(found.values()), collector.extent, words_of(values, complaints)
+
+
+def words_of(values: dict[str, str], complaints: dict) -> list[str]:
+    """What /diagnostics said, for the summary."""
+    dropped = {k.partition('dropped.')[2]: v for k, v in values.items() if '.dropped.' in k}
+    lines = ['node        ' + ', '.join(f'{name} {values[key]}' for name, key in (
+        ('checkpoint', 'network.checkpoint'), ('device', 'network.device'), ('mode', 'output.mode'),
+        ('results', 'output.results')) if key in values)]
+    if dropped:
+        lines.append('dropped     ' + ', '.join(f'{reason} {n}' for reason, n in dropped.items()))
+    lines += [f'diagnostics {c.name}: {c.message} ({n} times)' for c, n in complaints.items() if n > 2]
+    return lines
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """The table as a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def wait(condition, timeout: float) -> bool:
+    """Whether the condition came true in time."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def shown(path: Path) -> Path:
+    """The path as seen from here, where it is below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""What the demo shows: a table of truth and estimate, a summary, pictures with both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.contracts import Branch
+from attention_fusion_ros.evaluation.matching import match, nearest
+from attention_fusion_ros.geometry import angle_between
+from attention_fusion_ros.heatmap import TITLE_HEIGHT, TRUTH
+from attention_fusion_ros.report.contact_sheet import spread
+from attention_fusion_ros.report.records import SweepRecord
+from attention_fusion_ros.report.run_report import Picture, Table, write_report
+
+TOLERANCE = math.radians(10.0)  # branch F1@10, DESIGN section 5
+CLOSE = math.radians(5.0)
+PICTURES = 12
+LOOKAHEAD = 20.0  # m, of the shipped network and of the truth
+LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, walls on top. Right: spatial '
+          'attention. Green arrows: estimated branches (thick: the direction to take). Blue arrows: true branches '
+          '(thick: the true direction). The circle is the lookahead ring; up is straight ahead.')
+
+
+@dataclass(frozen=True)
+class DemoSweep:
+    """One sweep: the truth, and what the node said. Angles in rad."""
+
+    index: int
+    time_ns: int  # since the start of the drive
+    truth: Any  # simulation.truth.Truth
+    sent_at: float  # time.monotonic()
+    branches: tuple[Branch, ...] | None = None  # None: no answer
+    direction: tuple[float, float] | None = None
+    answered_at: float | None = None
+    picture: np.ndarray | None = None
+    map_share: float | None = None
+    distribution: np.ndarray | None = None  # (K,)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the node published branches for this sweep (there may be none)."""
+        return self.branches is not None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """From publishing the sweep to receiving its branches."""
+        return None if self.answered_at is None else 1e3 * (self.answered_at - self.sent_at)
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """(index of branch, index of true branch) of those found."""
+        return match([b.bearing for b in self.branches or ()], [b[0] for b in self.truth.branches], TOLERANCE)
+
+
+def table(sweeps: Sequence[DemoSweep]) -> list[dict[str, str]]:
+    """A row a sweep; angles in degrees, empty where there is nothing to say."""
+    rows = []
+    for s in sweeps:
+        true, estimate = s.truth.direction, s.direction
+        rows.append({
+            'sweep': str(s.index), 'time [s]': f'{s.time_ns / 1e9:.1f}',
+            'true bearing [deg]': _degrees(true, 0), 'estimated': _degrees(estimate, 0),
+            'true heading [deg]': _degrees(true, 1), 'estimated heading': _degrees(estimate, 1),
+            'branches found / true': f'{len(s.pairs())} / {len(s.truth.branches)}' if s.answered else 'no answer',
+            'too many': str(len(s.branches) - len(s.pairs())) if s.answered else '',
+            'latency [ms]': '' if s.latency_ms is None else f'{s.latency_ms:.0f}'})
+    return rows
+
+
+def _degrees(pair: tuple[float, float] | None, which: int) -> str:
+    return '' if pair is None else f'{math.degrees(pair[which]):+.1f}'
+
+
+def as_text(rows: Sequence[dict[str, str]]) -> str:
+    """The table for a terminal, headers on two lines."""
+    heads = [name.rpartition(' [')[0::2] if ' [' in name else _halves(name) for name in rows[0]]
+    heads = [(a, f'[{b}' if b.endswith(']') else b) for a, b in heads]
+    widths = [max(len(a), len(b), *(len(row[name]) for row in rows)) for (a, b), name in zip(heads, rows[0])]
+    lines = ['  '.join(h[k].rjust(w) for h, w in zip(heads, widths)) for k in (0, 1)]
+    lines.append('  '.join('-' * w for w in widths))
+    lines += ['  '.join(value.rjust(w) for value, w in zip(row.values(), widths)) for row in rows]
+    return '\n'.join(lines)
+
+
+def _halves(name: str) -> tuple[str, str]:
+    first, _, second = name.partition(' ')
+    return first, second
+
+
+def summary_lines(sweeps: Sequence[DemoSweep]) -> list[str]:
+    """Counts, errors and latency."""
+    answered = [s for s in sweeps if s.answered]
+    hits = sum(len(s.pairs()) for s in answered)
+    stated, true = sum(len(s.branches) for s in answered), sum(len(s.truth.branches) for s in answered)
+    both = [(s.direction, s.truth.direction) for s in answered if s.direction and s.truth.direction]
+    lines = [f'answers     {len(answered)} of {len(sweeps)} sweeps']
+    if stated + true:
+        lines.append(f'branches    found {hits} of {true}, {stated - hits} too many: '
+                     f'F1@10 {2 * hits / (stated + true):.3f}')
+    if both:
+        bearing = np.degrees([angle_between(a[0], b[0]) for a, b in both])
+        heading = np.degrees([angle_between(a[1], b[1]) for a, b in both])
+        lines.append(f'direction   bearing error: median {np.median(bearing):.1f} deg, 90th percentile '
+                     f'{np.percentile(bearing, 90):.1f} deg; heading error: median {np.median(heading):.1f} deg; '
+                     f'bearing within 5 deg in {np.mean(bearing <= math.degrees(CLOSE)):.0%} of {len(both)} sweeps')
+    latencies = [s.latency_ms for s in answered if s.latency_ms is not None]
+    if latencies:
+        lines.append(f'latency     publish -> branches: median {np.median(latencies):.0f} ms, 95th percentile '
+                     f'{np.percentile(latencies, 95):.0f} ms (the node also makes a picture of every sweep here)')
+    return lines
+
+
+def one_line(answers: Iterable, found: dict[int, DemoSweep]) -> str:
+    """The latest answer, for a progress bar."""
+    known = [a for a in answers if a.stamp_ns in found and a.branches is not None]
+    if not known:
+        return 'no answer yet'
+    last = known[-1]
+    true = found[last.stamp_ns].truth.direction
+    return f'direction {_said(last.direction)} (true {_said(true)}), {len(last.branches)} branches'
+
+
+def with_truth(picture: np.ndarray, sweep: DemoSweep, extent: float) -> np.ndarray:
+    """A picture of `heatmap.compose_picture` with the true branches on every panel. extent: m, of the BEV grid."""
+    picture = picture.copy()
+    size = picture.shape[0] - TITLE_HEIGHT
+    grid = Grid(extent, size)
+    for panel in range(picture.shape[1] // size):
+        for branch in sweep.truth.branches:
+            bearing, heading = branch
+            x, y = LOOKAHEAD * math.cos(bearing), LOOKAHEAD * math.sin(bearing)
+            length = 0.3 * LOOKAHEAD
+            ends = [grid.metres_to_cells(x, y),
+                    grid.metres_to_cells(x + length * math.cos(heading), y + length * math.sin(heading))]
+            start, end = [(round(c) + panel * size, round(r) + TITLE_HEIGHT) for r, c in ends]
+            cv2.arrowedLine(picture, start, end, TRUTH, 3 if branch == sweep.truth.direction else 1, cv2.LINE_AA,
+                            tipLength=0.3)
+    return picture
+
+
+def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
+    """The sweeps as the timeline wants them."""
+    rows = []
+    for s in sweeps:
+        direction = None
+        if s.direction is not None:  # the same branch, whose probability only the list of branches tells
+            k = nearest(s.direction[0], [b.bearing for b in s.branches or ()], CLOSE)
+            probability = s.branches[k].probability if k is not None else math.nan
+            direction = Branch(*s.direction, probability, math.nan, math.nan)
+        rows.append(SweepRecord(
+            s.time_ns, '' if s.answered else 'no_answer', '', '', direction,
+            'none published' if s.answered and direction is None else '', s.branches or (), s.distribution, s.map_share,
+            s.latency_ms, {}, s.truth.direction, s.truth.branches))
+    return rows
+
+
+def write(folder: Path, lead: str, sweeps: Sequence[DemoSweep], rows: Sequence[dict[str, str]],
+          summary: Sequence[str], warnings: Sequence[str], extent: float | None) -> list[Path]:
+    """report.html, report.png and, where pictures came, picture.png; returns their paths."""
+    seen = [s for s in sweeps if s.picture is not None and extent is not None]
+    pictures = [Picture(with_truth(seen[i].picture, seen[i], extent), caption(seen[i]))
+                for i in sorted(spread(len(seen), PICTURES))]
+    tables = [Table('Sweeps', tuple(rows[0]), [tuple(r.values()) for r in rows])]
+    paths = write_report(folder, 'Demo: a simulated drive', lead, records(sweeps), pictures, tables, warnings, LEGEND,
+                         summary)
+    if seen:
+        # The one with most to see: many branches, and about the middle of the drive.
+        best = max(seen, key=lambda s: (len(s.truth.branches), len(s.pairs()), -abs(s.index - len(sweeps) / 2)))
+        paths.append(folder / 'picture.png')
+        if not cv2.imwrite(str(paths[-1]), with_truth(best.picture, best, extent)):
+            raise OSError(f'cannot write {paths[-1]}')
+    return paths
+
+
+def caption(sweep: DemoSweep) -> str:
+    """A line below a picture."""
+    return (f't = {sweep.time_ns / 1e9:.1f} s, direction {_said(sweep.direction)} (true '
+            f'{_said(sweep.truth.direction)}), branches {len(sweep.pairs())} of {len(sweep.truth.branches)} found')
+
+
+def _said(pair: tuple[float, float] | None) -> str:
+    return 'none' if pair is None else f'{_degrees(pair, 0)} deg'
