@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import demo_report
@@ -38,6 +39,7 @@ SHORT = 8.0  # s
 REMAPS = {'~/input/pointcloud': '/lidar/points', '~/input/map_image': '/map_image', '~/input/odometry': '/odom'}
 FOUND_WITHIN = 30.0  # s until publishers and subscriptions have found each other
 LAST_ANSWER_WITHIN = 10.0  # s
+PATIENCE = 5.0  # s, for an answer before the drive goes on
 
 
 def main() -> int:
@@ -98,8 +100,10 @@ def demo(options: argparse.Namespace) -> int:
 
 def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple[dict, list[str]]:
     """Parameters of the node, and what is to be said about them."""
+    import torch
     layout = drive.map_layout
     parameters = {'map.resolution': layout.resolution, 'map.anchor': list(layout.anchor), 'diagnostics.period': 0.5,
+                  'device': 'auto' if torch.cuda.is_available() else 'cpu',
                   'threads': 1}  # several that share busy cores would wait for each other
     if options.checkpoint:
         return {**parameters, 'checkpoint': options.checkpoint}, []
@@ -131,7 +135,7 @@ def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
                     node.check()
                     bar.set_postfix_str(demo_report.one_line(collector.answers(), found), refresh=False)
                     bar.update()
-                publisher.run(sweeps, time.time_ns(), session.ok, on_sweep)
+                publisher.run(one_at_a_time(sweeps, found, collector), time.time_ns(), session.ok, on_sweep)
             last = max(found)
             wait(lambda: (a := collector.answer(last)) is not None and a.picture is not None, LAST_ANSWER_WITHIN)
             time.sleep(0.6)  # one more report of the diagnostics
@@ -140,8 +144,18 @@ def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
                 if answer.stamp_ns in found:
                     found[answer.stamp_ns] = dataclasses.replace(
                         found[answer.stamp_ns], branches=answer.branches, direction=answer.direction,
-                        answered_at=answer.branches_at, picture=answer.picture, map_share=answer.map_share, distribution=answer.distribution)
+                        answered_at=answer.branches_at, picture=answer.picture, map_share=answer.map_share,
+                        distribution=answer.distribution)
             return list(found.values()), collector.extent, words_of(values, complaints)
+
+
+def one_at_a_time(sweeps: list, found: dict[int, DemoSweep], collector) -> Iterator:
+    """The sweeps; each waits a while for the answer to the one before, so that a busy machine slows the drive down."""
+    for sweep in sweeps:
+        if found:
+            before = max(found)
+            wait(lambda before=before: (a := collector.answer(before)) is not None and a.branches is not None, PATIENCE)
+        yield sweep
 
 
 def words_of(values: dict[str, str], complaints: dict) -> list[str]:

@@ -131,7 +131,8 @@ def _latency(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, su
     if list(layers) == ['other']:
         layers = {'all stages': total}
         axes.set_title('Latency of a sweep')
-    axes.stackplot(times, *layers.values(), labels=list(layers), colors=[style.STAGES.get(n, style.STAGES['network']) for n in layers])
+    colours = [style.STAGES.get(name, style.STAGES['network']) for name in layers]
+    axes.stackplot(times, *layers.values(), labels=list(layers), colors=colours)
     axes.axhline(summary.latency_ms['p95'], color=style.INK, linestyle=':', linewidth=1.2, label='95th percentile')
     # One slow sweep (the first, or another process in between) must not flatten all others.
     axes.set_ylim(0, 1.6 * summary.latency_ms['p95'])
