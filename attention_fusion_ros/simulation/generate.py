@@ -22,7 +22,7 @@ CLASS_SHARES = {'straight': 0.11, 'curve': 0.15, 't': 0.16, 'x': 0.12, 'y': 0.06
                 'roundabout': 0.08, 'dead_end': 0.05, 'fork': 0.05, 'dual': 0.07}
 OSM_SHARE = 0.2  # of the worlds, where an extract is given
 SCENE_CLASSES = (*CLASS_SHARES, 'osm')
-EXTENT = 78.0  # m around the vehicle that are furnished
+EXTENT = 74.0  # m around the vehicle that are furnished
 OWN_LENGTH, OWN_WIDTH = 6.0, 2.4  # m around the vehicle that stay free
 
 

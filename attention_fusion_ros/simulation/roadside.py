@@ -165,43 +165,57 @@ def _boundary(rng: np.random.Generator) -> str:
 def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Wall], list[Post], list[Bush]]:
     """Everything that stands beside the roads of the site; nothing of it on a road or on what is taken."""
     walls, posts, bushes = [], [], []
-    styles = place.styles
-    for style, distance, line in _runs(site, place, [s.facades for s in styles]):
+    styles, rows = place.styles, _Rows(site, place)
+    for style, distance, line in rows.runs([s.facades for s in styles]):
         walls += _buildings(rng, site, style, line, distance)
-    for style, _, line in _runs(site, place, [s.front for s in styles]):
+    for style, _, line in rows.runs([s.front for s in styles]):
         walls += _boundaries(rng, style, line)
-    for _, _, line in _runs(site, place, [s.edging for s in styles]):
+    for _, _, line in rows.runs([s.edging for s in styles]):
         walls += _boundaries(rng, EDGING, line)
     walls = site.standing(walls)
-    for style, _, line in _runs(site, place, [s.lamps for s in styles]):
+    for style, _, line in rows.runs([s.lamps for s in styles]):
         posts += _lamps(rng, site, style, line)
-    for style, _, line in _runs(site, place, [s.trees for s in styles]):
-        posts += _tree_row(rng, site, style, line)
-    for _, _, line in _runs(site, place, [s.bollards for s in styles]):
+    for style, _, line in rows.runs([s.trees for s in styles]):
+        points = _stations(rng, line, style.tree_spacing, 0.35, 0.88)
+        posts += _trees(rng, site, points, style.tree_size * np.ones(len(points)))
+    for _, _, line in rows.runs([s.bollards for s in styles]):
         posts += _bollards(rng, site, line)
     scattered_posts, scattered_bushes, sheds = _scatter(rng, site, place)
-    for style, _, line in _runs(site, place, [2.6 if s.clutter else 0.0 for s in styles]):
+    for style, _, line in rows.runs([2.6 if s.clutter else 0.0 for s in styles]):
         bushes += _clutter(rng, site, style, line)
     return walls + site.standing(sheds), posts + scattered_posts, bushes + scattered_bushes
 
 
-def _runs(site: Site, place: Surroundings, distances: list[float]):
-    """(style, distance, polyline) for every stretch of a row along which a style has the thing at that distance.
+class _Rows:
+    """The rows of a site, cut where the style of the land changes."""
 
-    distances: for each style, 0 where it has none.
-    """
-    for wanted in sorted(set(distances) - {0.0}):
-        distance = max(wanted + place.shift, 0.4)
-        for line in site.rows(distance):
-            s = arc_length(line)
-            at = np.arange(0.0, s[-1], 1.5)
-            if len(at) < 2:
-                continue
-            number = place.style_numbers(site, point_at(line, at, s))
-            edges = [0, *(np.flatnonzero(number[1:] != number[:-1]) + 1).tolist(), len(number)]
-            for a, b in zip(edges[:-1], edges[1:]):
-                if b - a > 1 and distances[number[a]] == wanted:
-                    yield place.styles[number[a]], distance, cut(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
+    def __init__(self, site: Site, place: Surroundings):
+        self._site, self._place = site, place
+        self._strips: dict[float, list[tuple[int, np.ndarray]]] = {}
+
+    def runs(self, distances: list[float]):
+        """(style, distance, polyline) for every stretch along which a style has the thing at that distance.
+
+        distances: for each style, 0 where it has none.
+        """
+        for wanted in sorted(set(distances) - {0.0}):
+            distance = max(wanted + self._place.shift, 0.4)
+            if wanted not in self._strips:
+                self._strips[wanted] = [s for line in self._site.rows(distance) for s in self._cut(line)]
+            for number, strip in self._strips[wanted]:
+                if distances[number] == wanted:
+                    yield self._place.styles[number], distance, strip
+
+    def _cut(self, line: np.ndarray):
+        s = arc_length(line)
+        at = np.arange(0.0, s[-1], 1.5)
+        if len(at) < 2:
+            return
+        number = self._place.style_numbers(self._site, point_at(line, at, s))
+        edges = [0, *(np.flatnonzero(number[1:] != number[:-1]) + 1).tolist(), len(number)]
+        for a, b in zip(edges[:-1], edges[1:]):
+            if b - a > 1:
+                yield int(number[a]), cut(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
 
 
 def _stations(rng: np.random.Generator, line: np.ndarray, spacing: float, jitter: float, keep: float) -> np.ndarray:
@@ -283,43 +297,36 @@ def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> lis
     return walls
 
 
-def _standing_posts(rng: np.random.Generator, site: Site, points: np.ndarray, make) -> list[Post]:
-    posts = []
-    if len(points) == 0:
-        return posts
-    good = site.open_land(points, 0.6)
-    for x, y in points[good]:
-        post = make(float(x), float(y))
-        posts.append(post)
-    site.take_discs(points[good], np.array([p.radius + 0.15 for p in posts]))
-    return posts
+def _room(site: Site, points: np.ndarray, radius: float) -> np.ndarray:
+    """Those of the (N, 2) points where a post can stand; their places are taken."""
+    points = points[site.open_land(points, 0.6)] if len(points) else points
+    site.take_discs(points, np.full(len(points), radius + 0.15))
+    return points
 
 
 def _lamps(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Post]:
-    radius, height = rng.uniform(0.04, 0.15), rng.uniform(4, 10)
+    radius, height = float(rng.uniform(0.04, 0.15)), float(rng.uniform(4, 10))
     kind = 'lamp' if rng.random() < 0.7 else 'pole'
-    return _standing_posts(rng, site, _stations(rng, line, style.lamp_spacing, 0.4, 0.93),
-                           lambda x, y: Post(x, y, float(radius), float(height), kind))
+    points = _room(site, _stations(rng, line, style.lamp_spacing, 0.4, 0.93), radius)
+    return [Post(x, y, radius, height, kind) for x, y in points.tolist()]
 
 
 def _bollards(rng: np.random.Generator, site: Site, line: np.ndarray) -> list[Post]:
     points = _stations(rng, line, rng.uniform(1.4, 3.0), 0.03, 0.97)
     groups = np.sin(np.arange(len(points)) * 0.2 + rng.uniform(0, 6)) > 0.2
-    return _standing_posts(rng, site, points[groups[:len(points)]],
-                           lambda x, y: Post(x, y, 0.08, 0.95, 'bollard'))
+    return [Post(x, y, 0.08, 0.95, 'bollard') for x, y in _room(site, points[groups], 0.08).tolist()]
 
 
-def _tree(rng: np.random.Generator, x: float, y: float, size: float) -> Post:
-    size = size * rng.uniform(0.75, 1.25)
-    top = float(np.clip(9 * size, 3.5, 18))
-    bottom = float(np.clip(top * rng.uniform(0.18, 0.4), 1.2, 5))
-    return Post(x, y, float(np.clip(0.17 * size, 0.06, 0.45)), top * 0.7, 'tree',
-                float(np.clip(2.6 * size, 0.8, 5)), bottom, top)
-
-
-def _tree_row(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Post]:
-    return _standing_posts(rng, site, _stations(rng, line, style.tree_spacing, 0.35, 0.88),
-                           lambda x, y: _tree(rng, x, y, style.tree_size))
+def _trees(rng: np.random.Generator, site: Site, points: np.ndarray, size: np.ndarray) -> list[Post]:
+    """Trees of relative sizes (N,) at those of the (N, 2) points that are free."""
+    kept = site.open_land(points, 0.6)
+    points, size = points[kept], size[kept] * rng.uniform(0.75, 1.25, int(kept.sum()))
+    top = np.clip(9 * size, 3.5, 18)
+    bottom = np.clip(top * rng.uniform(0.18, 0.4, len(top)), 1.2, 5)
+    radius, crown = np.clip(0.17 * size, 0.06, 0.45), np.clip(2.6 * size, 0.8, 5)
+    site.take_discs(points, radius + 0.15)
+    return [Post(x, y, r, 0.7 * t, 'tree', c, b, t) for x, y, r, t, c, b in
+            np.column_stack([points, radius, top, crown, bottom]).tolist()]
 
 
 def _clutter(rng: np.random.Generator, site: Site, style: Style, line: np.ndarray) -> list[Bush]:
@@ -350,7 +357,7 @@ def _scatter(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple
     near_edge = np.array([s.forest_edge for s in place.styles])[numbers]
     density = np.array([s.forest for s in place.styles])[numbers] / 100 * area
     tree = (d > near_edge) & (dice < density * np.where(d < near_edge + 12, 1.0, 0.45))
-    posts = _standing_posts(rng, site, points[tree], lambda x, y: _tree(rng, x, y, rng.uniform(0.5, 1.5)))
+    posts = _trees(rng, site, points[tree], rng.uniform(0.5, 1.5, int(tree.sum())))
     under = (d > near_edge) & (d < near_edge + 9) & (rng.random(count) < density * 0.7)
     bushes = _bushes(rng, site, points[under] + rng.normal(0, 1, (int(under.sum()), 2)), 2.2)
     yard = np.array([s.yard for s in place.styles])[numbers] / 1000 * area

@@ -21,7 +21,8 @@ NO_PARKING = 7.0  # m around another road's edge
 
 def _make(rng: np.random.Generator, kind: str, x: float, y: float, yaw: float, parked: bool,
           speed: float = 0.0) -> Vehicle:
-    length, width, height = (float(v * np.clip(rng.normal(1, SPREAD), 0.8, 1.2)) for v in SIZES[kind])
+    factors = (1.0 + SPREAD * rng.standard_normal(3)).tolist()
+    length, width, height = (v * min(max(f, 0.8), 1.2) for v, f in zip(SIZES[kind], factors))
     return Vehicle(float(x), float(y), float(yaw), length, min(width, 2.55), height, kind, parked, speed)
 
 
