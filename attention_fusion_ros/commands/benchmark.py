@@ -99,12 +99,14 @@ def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list
     print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}'
           + (f' ({times.device_note})' if times.device_note else '')
           + f', {times.threads} CPU thread(s); {times.fused} fused')
-    print(table(('stage', 'median ms', 'p95 ms', 'max ms'), [(s, *_ms(t)) for s, t in times.stages.items()]))
+    print(table(('stage', 'median ms', 'p95 ms', 'max ms'), [(s, *_ms(t)) for s, t in times.stages.items()]
+                + [('(processor time)', *_ms(times.processor))]))
     print(f'\nnetwork {times.checkpoint}: {size.parameters:,} parameters, {size.gmacs:.3f} GMACs = {size.gflops:.3f} '
           'GFLOPs a sweep (convolutions and matrix products)')
     print('\n'.join(['', *feet]))
     _write_json(options.out, 'benchmark_core.json', made, load,
                 {'stages_ms': {s: dataclasses.asdict(t) for s, t in times.stages.items()},
+                 'processor_ms': dataclasses.asdict(times.processor),
                  'network': {**dataclasses.asdict(size), 'gmacs': size.gmacs},
                  **{k: getattr(times, k) for k in ('points', 'runs', 'fused', 'device', 'checkpoint', 'threads')}})
     return 0
