@@ -156,9 +156,11 @@ def test_lanes_and_the_driven_path():
     lanes, _ = draw_map(world, (0.0, 0.0, 0.0), style, EXACT, _rng())
     across = lanes[200, 250:350, 0]  # 10 m ahead of the vehicle, 5 m to both sides
     assert across[[35, 65]].min() > 200 and across[50] == 0  # two lanes of 3 m, nothing on the centre line
-    path = replace(world, extra={'lane_offset': -1.5})
-    road, _ = draw_road_layers(path, (0.0, -1.5, 0.0), GRID, EXACT, _rng(), MapStyle(width=1.5, driven_path=True))
-    assert _at(road, 20, 0) > 0.9 and _at(road, -20, 0) > 0.9 and _at(road, 15, 20) < 0.1
+    road, _ = draw_road_layers(world, (0.0, -1.5, 0.0), GRID, EXACT, _rng(), MapStyle(width=1.5, driven_path=True))
+    assert _at(road, 20, 0) > 0.9 and _at(road, -20, 0) > 0.9 and _at(road, 15, 20) < 0.1 and _at(road, 20, 1.5) < 0.6
+    turned = (0.0, -1.5, math.pi)  # on the right of the way it takes, whichever way it looks
+    road, _ = draw_road_layers(world, turned, GRID, EXACT, _rng(), MapStyle(width=1.5, driven_path=True))
+    assert _at(road, 20, 0) > 0.9 and _at(road, -20, 0) > 0.9
 
 
 def test_equal_random_numbers_draw_equal_maps_and_styles_differ():

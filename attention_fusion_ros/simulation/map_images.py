@@ -126,7 +126,7 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
     luck = rng.random((len(world.roads), 4))
     roads = []
     if style.driven_path and world.route is not None:
-        roads.append((_driven(world, world.route), style.width or 5.0))
+        roads.append((_driven(world.route, pose), style.width or 5.0))
     else:
         for i, road in enumerate(world.roads):
             away = distances(road.centre, (x, y)).min()
@@ -143,8 +143,8 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
                 roads.append((_invented(road, pose, luck[i]), style.width or road.width))
     line = None
     if route and world.route is not None:
-        line = _ahead(world.route, pose, style.route_behind)
-        line = _driven(world, line) if style.route_in_lane or style.driven_path else line
+        line = _driven(world.route, pose) if style.route_in_lane or style.driven_path else world.route
+        line = _ahead(line, pose, style.route_behind)
     turn, shift = rotation_2d(error.yaw), (error.x, error.y)
 
     def seen(p: np.ndarray) -> np.ndarray:
@@ -178,9 +178,12 @@ def _ahead(route: np.ndarray, pose, behind: float) -> np.ndarray:
     return cut(route, max(here - behind, 0.0), end) if here < end - 0.5 else route[-2:]
 
 
-def _driven(world: World, line: np.ndarray) -> np.ndarray:
-    """The line as it is driven: in the lane, and round the corners."""
-    return shifted(smoothed(line, CORNER, 1.0), float(world.extra.get('lane_offset', 0.0)))
+def _driven(route: np.ndarray, pose) -> np.ndarray:
+    """The route as it is driven: as far aside as the vehicle is now, and round the corners."""
+    line = smoothed(route, CORNER, 1.0)
+    s, _ = project(line, pose[:2])
+    here, left = point_at(line, s), point_at(normals(line), s, arc_length(line))
+    return shifted(line, float((pose[:2] - here) @ left))
 
 
 def draw_map(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator,
