@@ -1,4 +1,4 @@
-"""Runs the exam over all drives, several processes at a time: one job a drive and turn."""
+"""Runs the exam over all drives, several processes at a time: one job a drive, condition and turn."""
 
 from __future__ import annotations
 
@@ -44,9 +44,12 @@ def _start(setup: Setup) -> None:
     _worker['setup'], _worker['estimators'] = setup, estimators(setup)
 
 
-def _job(folder: Path, turn: float) -> dict[tuple[str, str], Answers]:
+Job = tuple[int, Condition, float]  # drive, condition, turn
+
+
+def _job(folder: Path, condition: Condition, turn: float) -> dict[tuple[str, str], Answers]:
     setup = _worker['setup']
-    return drive_exam.run_drive(load_drive(folder), _worker['estimators'], setup.conditions, [turn], setup.every,
+    return drive_exam.run_drive(load_drive(folder), _worker['estimators'], [condition], [turn], setup.every,
                                 setup.route, setup.lookahead)
 
 
@@ -59,25 +62,31 @@ def run(folder: str | Path, setup: Setup, workers: int = 1, turns: Sequence[floa
     """
     folders = find_drives(folder)
     drives = [load_drive(f) for f in folders]
-    jobs = [(k, turn) for k in range(len(drives)) for turn in turns]
-    parts: dict[tuple[int, float], dict] = {}
+    jobs = [(k, condition, turn) for k in range(len(drives)) for condition in setup.conditions for turn in turns]
+    parts: dict[Job, dict] = {}
 
-    def done(job: tuple[int, float], part: dict) -> None:
+    def done(job: Job, part: dict) -> None:
         parts[job] = part
-        progress(drive_exam.steps(drives[job[0]], setup.conditions, [job[1]], setup.every))
+        k, condition, turn = job
+        progress(drive_exam.steps(drives[k], [condition], [turn], setup.every))
 
     if workers <= 1:
         _start(setup)
         for job in jobs:
-            done(job, _job(folders[job[0]], job[1]))
+            done(job, _job(folders[job[0]], *job[1:]))
     else:
         estimators(setup)  # a bad checkpoint is reported here, not as a broken pool
         # Spawned, not forked: torch's thread pools do not survive a fork.
         with ProcessPoolExecutor(workers, get_context('spawn'), _start, (setup,)) as pool:
-            waiting = {pool.submit(_job, folders[k], turn): (k, turn) for k, turn in jobs}
+            waiting = {pool.submit(_job, folders[job[0]], *job[1:]): job for job in jobs}
             for future in as_completed(waiting):
                 done(waiting[future], future.result())
-    return {drive.name: drive_exam.join([parts[k, turn] for turn in turns]) for k, drive in enumerate(drives)}
+    answers = {}
+    for k, drive in enumerate(drives):
+        answers[drive.name] = {}
+        for condition in setup.conditions:
+            answers[drive.name] |= drive_exam.join([parts[k, condition, turn] for turn in turns])
+    return answers
 
 
 def total_steps(folder: str | Path, setup: Setup, turns: Sequence[float] = TURNS) -> int:
