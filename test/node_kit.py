@@ -6,6 +6,7 @@ import array
 import itertools
 import math
 import os
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,14 +21,15 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from sensor_msgs_py.point_cloud2 import create_cloud
 from tf2_msgs.msg import TFMessage
 
-from attention_fusion_ros.ros.node import AttentionFusionNode
+from attention_fusion_ros.ros.node import AttentionFusionNode, spin
 
 NODE = '/attention_fusion'
 TIMEOUT = 60.0  # s; for machines with much else to do
@@ -67,29 +69,33 @@ class Graph:
         self.node = AttentionFusionNode(**options)
         self.probe = rclpy.create_node('probe', context=self._probe_context)
         self.errors: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._spin, args=(node, executor), daemon=True) for node, executor in (
-            (self.node, MultiThreadedExecutor(num_threads=4, context=self.context)),
-            (self.probe, SingleThreadedExecutor(context=self._probe_context)))]
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._spin, self._spin_probe)]
         for thread in self._threads:
             thread.start()
         self.received = defaultdict(list)
         self._publishers = {}
         self.diagnostics: dict[str, object] = {}
         self.probe.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        wait_until(lambda: 'attention_fusion' in self.probe.get_node_names(), 'the node is found')
         if active:
             self.node.trigger_configure()
             self.node.trigger_activate()
 
-    def _spin(self, node, executor):
-        executor.add_node(node)
-        while node.context.ok():
+    def _spin(self):
+        try:
+            spin(self.node, self.errors.append)  # reported by close(): a callback must never raise
+        except ExternalShutdownException:
+            pass
+
+    def _spin_probe(self):
+        executor = SingleThreadedExecutor(context=self._probe_context)
+        executor.add_node(self.probe)
+        while self._probe_context.ok():
             try:
                 executor.spin_once(timeout_sec=0.2)
-            except rclpy.executors.ExternalShutdownException:
-                return
-            except Exception as error:  # reported by close(): a callback must never raise
-                if node.context.ok():
-                    self.errors.append(error)
+            except Exception:
+                if self._probe_context.ok() and not isinstance(sys.exc_info()[1], InvalidHandle):
+                    raise
 
     def _on_diagnostics(self, message):
         for status in message.status:
@@ -156,19 +162,20 @@ class Graph:
         return self.node.health.results.count
 
     def sweep(self, seconds: float, **options):
-        """Send a good sweep and wait for its result; a best effort subscriber may miss one that comes too early."""
-        before = self.results
-        end = time.monotonic() + TIMEOUT
-        while self.results == before:
-            assert time.monotonic() < end, f'no result; {dict(self.node.health.sweep_drops)}'
+        """Send a good sweep and wait for its result; where one got lost on the way, again."""
+        def outcome():
+            last = self.node.health.last
+            return last is not None and self.results > before and last.stamp_ns == nanoseconds(seconds)
+
+        before, end = self.results, time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
             self.send(cloud(seconds, **options))
-            seen = self.node.health.aspects['input cloud'].received.count
-            deadline = time.monotonic() + 5.0
-            while self.results == before and time.monotonic() < deadline:
+            again = time.monotonic() + 10.0
+            while time.monotonic() < again:
+                if outcome():
+                    return
                 time.sleep(0.005)
-            if self.results == before and self.node.health.aspects['input cloud'].received.count > seen:
-                break
-        assert self.results > before, f'no result; {dict(self.node.health.sweep_drops)}'
+        raise AssertionError(f'no result; dropped: {dict(self.node.health.sweep_drops)}')
 
     def status(self, aspect: str, condition, what: str):
         """Wait for a /diagnostics status of this aspect that meets the condition."""

@@ -21,8 +21,9 @@ from attention_fusion_ros.ros import encode, encode_dense  # noqa: E402
 
 GRID = Grid(40.0, 256)
 STAMP = 1_700_000_000_123_456_789
-AHEAD = Branch(0.1, 0.2, 0.9, 0.03, 0.05)
-LEFT = Branch(math.pi / 2, 1.4, 0.6, 0.04, 0.06)
+# As numpy scalars, which are no floats to a message.
+AHEAD = Branch(*map(np.float32, (0.1, 0.2, 0.9, 0.03, 0.05)))
+LEFT = Branch(*map(np.float32, (math.pi / 2, 1.4, 0.6, 0.04, 0.06)))
 
 
 def result(**changes) -> FusionResult:
@@ -31,7 +32,8 @@ def result(**changes) -> FusionResult:
     hot = np.zeros((256, 256), np.float32)
     hot[row, column] = 1.0
     attention = Attention(spatial={'stage1': hot}, channel=np.array([0.25, 0.75, 0.5], np.float32),
-                          channel_labels=('lidar/00', 'lidar/01', 'map/00'), lidar_share=0.6, map_share=0.4)
+                          channel_labels=('lidar/00', 'lidar/01', 'map/00'), lidar_share=np.float32(0.6),
+                          map_share=np.float32(0.4))
     k = 72
     distribution = np.zeros(k, np.float32)
     distribution[50] = 1.0
@@ -43,6 +45,12 @@ def result(**changes) -> FusionResult:
 
 
 HEAD = encode.header(STAMP, 'base_link')
+
+
+def test_messages_check_their_fields_here():
+    """Otherwise the tests below would pass with types that Humble refuses."""
+    with pytest.raises(AssertionError):
+        Marker(id='seven')
 
 
 def yaw(q) -> float:

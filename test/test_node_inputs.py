@@ -139,18 +139,24 @@ def test_a_north_up_map_image_needs_odometry_and_says_so(graph):
 
 def test_a_map_image_that_comes_shortly_after_its_sweep_is_used_for_it(graph):
     """They carry the same stamp; whichever topic is faster must not decide."""
+    companions = graph.node._companions
+    wait = companions.wait
+    companions.wait = lambda stamp: wait(stamp, patience=30.0)  # in earnest less, but this machine may be busy
+    taken_in(graph, odometry(0.0))
     for i in range(4):
+        taken_in(graph, odometry(0.1 * i + 0.05))  # later than the sweep: not waited for
         taken_in(graph, map_image(0.1 * i))
         graph.sweep(0.1 * i)
     for i in range(4, 12):
         before = len(Recorder.calls)
+        taken_in(graph, odometry(0.1 * i + 0.05))
         graph.send(cloud(0.1 * i))
         stamp = nanoseconds(0.1 * i)
         wait_until(lambda n=stamp: n in graph.node._companions._sweeps, 'the sweep waits')
         graph.send(map_image(0.1 * i))
         wait_until(lambda n=before: len(Recorder.calls) > n, 'a result')
     late = [image.stamp_ns == cloud.stamp_ns for cloud, image, _, _ in Recorder.calls[4:]]
-    assert sum(late) >= 6, late  # a machine busy for longer than the wait may cost one
+    assert all(late), late
 
 
 @pytest.mark.parametrize('graph', [{'use_tf': True}], indirect=True)
@@ -168,6 +174,7 @@ def test_the_sensor_pose_comes_from_the_transforms(graph):
     wait_until(lambda: '/tf' not in node._inputs._subscriptions, '/tf is given up')
     # ... until a sweep needs what only /tf may know.
     seconds = 0.1
+    wait_until(lambda: graph.probe.count_subscribers('/tf') == 0, 'everybody knows')
     publisher = graph.probe.create_publisher(TFMessage, '/tf', 10)
     end = time.monotonic() + 60.0
     while not publisher.get_subscription_count() and time.monotonic() < end:
@@ -181,5 +188,4 @@ def test_the_sensor_pose_comes_from_the_transforms(graph):
     graph.sweep(seconds + 0.25, frame='turning')
     T = Recorder.calls[-1][2].T_base_sensor
     assert math.atan2(T[1, 0], T[0, 0]) == pytest.approx(0.25, abs=1e-6)
-    time.sleep(0.3)
     assert '/tf' in node._inputs._subscriptions

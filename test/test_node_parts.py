@@ -137,7 +137,7 @@ def running():
         health.received('odometry')
         health.results.tick()
         health.latencies.append(50.0)
-    health.last = Outcome('fused', '', '', 2, {'total': 50.0}, 0.1)
+    health.last = Outcome(1, 'fused', '', '', 2, {'total': 50.0}, 0.1)
     situation = Situation('active', from_flat({}), '', FakeEngine(), {
         'input cloud': Topic('/lidar', 1), 'map image': Topic('/map', 1), 'odometry': Topic('/odom', 1)}, (), 0.1, 0.1)
     return clock, health, situation
@@ -167,7 +167,7 @@ def test_a_driver_that_stops(running):
 
 @pytest.mark.parametrize('reason', [*MAP_REASONS, 'something_new'])
 def test_every_reason_for_lidar_only_is_explained(running, reason):
-    running[1].last = Outcome('lidar_only', reason, '', 2, {'total': 50.0}, None)
+    running[1].last = Outcome(1, 'lidar_only', reason, '', 2, {'total': 50.0}, None)
     status = report(running)['map image']
     assert status.level == status.WARN and reason in status.message
     assert 'Remedy' in status.message or reason == 'something_new'

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 
-PATIENCE = 0.05  # s
+PATIENCE = 0.1  # s
 MISSES = 3
 REMEMBERED = 16  # stamps of sweeps and of messages
 

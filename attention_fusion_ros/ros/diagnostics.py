@@ -192,7 +192,7 @@ class Report:
         values = {'state': self.at.state, 'results': health.results.count, 'rate_hz': health.results.per_second(),
                   'overrun': health.sweep_drops['overrun']}
         if last is not None:
-            values.update(mode=last.mode, reason=last.reason, branches=last.branches,
+            values.update(stamp_ns=last.stamp_ns, mode=last.mode, reason=last.reason, branches=last.branches,
                           direction_reason=last.direction_reason)
             values.update({f'stage.{stage}_ms': ms for stage, ms in last.stage_ms.items()})
             ordered = sorted(health.latencies)

@@ -1,11 +1,12 @@
 """FusionResult -> messages: the answer. What is as large as the grid, the picture or the cloud is in `encode_dense`.
 
-Everything is given in the vehicle frame at the sweep's stamp (REP-105). Byte arrays are handed over as `array.array`:
-other types are checked element by element on some distributions.
+Everything is given in the vehicle frame at the sweep's stamp (REP-105). Arrays are handed over as `array.array`:
+other types are checked element by element, or refused, on some distributions.
 """
 
 from __future__ import annotations
 
+import array
 import math
 
 import numpy as np
@@ -79,8 +80,8 @@ def distribution(result: FusionResult, head: Header) -> LaserScan:
     step = 2 * math.pi / len(result.distribution)
     return LaserScan(header=head, angle_min=-math.pi + step / 2, angle_max=math.pi - step / 2, angle_increment=step,
                      range_min=0.0, range_max=result.lookahead + 1.0,
-                     ranges=np.full(len(result.distribution), result.lookahead, np.float32),
-                     intensities=result.distribution.astype(np.float32))
+                     ranges=array.array('f', [result.lookahead] * len(result.distribution)),
+                     intensities=array.array('f', result.distribution))
 
 
 def channels(result: FusionResult, head: Header) -> Float32MultiArray:
@@ -90,7 +91,7 @@ def channels(result: FusionResult, head: Header) -> Float32MultiArray:
     message = Float32MultiArray()
     labels = ('lidar_share', 'map_share', *attention.channel_labels)
     message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=1) for label in labels]
-    message.data = [attention.lidar_share, attention.map_share, *attention.channel.tolist()]
+    message.data = array.array('f', [attention.lidar_share, attention.map_share, *attention.channel])
     return message
 
 
@@ -119,11 +120,11 @@ def _marker(head: Header, namespace: str, number: int, kind: int, colour, alpha:
 
 
 def _arrow(result: FusionResult, head: Header, number: int, branch: Branch) -> Marker:
-    taken = branch == result.direction
-    arrow = _marker(head, 'branches', number, Marker.ARROW, TAKEN if taken else OTHER, branch.probability)
+    taken, probability = branch == result.direction, float(branch.probability)
+    arrow = _marker(head, 'branches', number, Marker.ARROW, TAKEN if taken else OTHER, probability)
     arrow.pose = on_ring(result, branch)
     arrow.pose.position.z = MARKER_HEIGHT
-    arrow.scale.x = MIN_ARROW + (MAX_ARROW - MIN_ARROW) * branch.probability
+    arrow.scale.x = MIN_ARROW + (MAX_ARROW - MIN_ARROW) * probability
     arrow.scale.y = arrow.scale.z = 1.0 if taken else 0.6
     return arrow
 

@@ -59,6 +59,7 @@ class Aspect:
 class Outcome:
     """What is remembered of a result, without its arrays."""
 
+    stamp_ns: int  # of the sweep
     mode: str
     reason: str
     direction_reason: str
@@ -110,10 +111,10 @@ class Health:
     def result(self, result: FusionResult, stage_ms: dict[str, float], map_age: float | None) -> None:
         """A sweep became a result."""
         with self._lock:
-            self.results.tick()
             self.latencies.append(stage_ms['total'])
-            self.last = Outcome(result.mode.value, result.reason, result.direction_reason, len(result.branches),
-                                dict(stage_ms), map_age)
+            self.last = Outcome(result.stamp_ns, result.mode.value, result.reason, result.direction_reason,
+                                len(result.branches), dict(stage_ms), map_age)
+            self.results.tick()
 
     def log_due(self, key: str, period: float) -> bool:
         """Whether a warning of this key should be logged now: at most once in `period` seconds."""

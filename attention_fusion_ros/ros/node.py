@@ -19,6 +19,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -233,9 +234,9 @@ class AttentionFusionNode(LifecycleNode):
         stage_ms['total'] = 1e3 * (time.perf_counter() - received)
         stage_ms['data_age'] = (self.get_clock().now().nanoseconds - result.stamp_ns) / 1e6
         self.outputs.publish_times(stage_ms)
-        image = pairing.map_image
+        image, before = pairing.map_image, self.health.last
         self.health.result(result, stage_ms, None if image is None else (result.stamp_ns - image.stamp_ns) / 1e9)
-        if result.reason:
+        if result.reason and (before is None or before.reason != result.reason):
             self._warn(result.reason, f'without map image: {result.reason} (see /diagnostics)')
         if self._config.use_tf:
             self._want_moving_transforms(self._pairer.sensor_moves(cloud.frame_id))
@@ -352,19 +353,26 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def spin(node: AttentionFusionNode) -> None:
-    """Serve callbacks until the context is shut down; an error in one of them does not end the node."""
-    executor = MultiThreadedExecutor(num_threads=THREADS)
+def spin(node: AttentionFusionNode, on_error: Callable[[Exception], None] | None = None) -> None:
+    """Serve callbacks until the node's context is shut down; an error in one of them is logged and ends nothing.
+
+    Raises KeyboardInterrupt and ExternalShutdownException.
+    """
+    executor = MultiThreadedExecutor(num_threads=THREADS, context=node.context)
     executor.add_node(node)
+    on_error = on_error or (lambda error: node.get_logger().error(
+        ''.join(traceback.format_exception(type(error), error, error.__traceback__))))
     try:
-        while rclpy.ok():
+        while node.context.ok():
             try:
                 executor.spin()
             except (KeyboardInterrupt, ExternalShutdownException):
                 raise
-            except Exception:
-                if rclpy.ok():  # else it is the shutdown itself that a callback ran into
-                    node.get_logger().error(traceback.format_exc())
+            except InvalidHandle:
+                pass  # a subscription was destroyed (deactivate, new QoS) while the executor was about to serve it
+            except Exception as error:
+                if node.context.ok():  # else it is the shutdown itself that a callback ran into
+                    on_error(error)
     finally:
         executor.shutdown(timeout_sec=2.0)
 
