@@ -83,7 +83,12 @@ def demo(options: argparse.Namespace) -> int:
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
     sweeps = [drive.sweep(i) for i in cli.progress(range(len(drive)), desc='simulating sweeps', unit=' sweeps')]
-    found, picture_extent, node_words = drive_through(options, drive, sweeps, parameters)
+    from attention_fusion_ros.ros.node_process import NodeError
+    try:
+        found, picture_extent, node_words = drive_through(options, drive, sweeps, parameters)
+    except NodeError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
     rows = demo_report.table(found)
     print()
     print(demo_report.as_text(rows))

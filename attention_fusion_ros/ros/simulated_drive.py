@@ -104,7 +104,8 @@ class DrivePublisher:
             on_sweep: Callable[[SimulatedSweep, int], None] = lambda sweep, stamp_ns: None) -> int:
         """Publish sweeps at their pace, stamped start_ns + their time; returns how many.
 
-        A sweep that is not ready in time is late, and so is everything after it: stamps stay those of the publishing.
+        A sweep that is not ready in time is late, and so is everything after it: stamps stay those of the publishing,
+        unless /clock is published, which then stands still meanwhile.
         on_sweep is called with each sweep's stamp, right before it goes out.
         """
         T = self._drive.T_base_sensor
@@ -113,7 +114,8 @@ class DrivePublisher:
         for sweep in sweeps:
             late = time.monotonic() - begin - sweep.time_ns / 1e9
             if late > self._period:
-                begin, start_ns = begin + late, start_ns + int(late * 1e9)
+                begin += late
+                start_ns += 0 if self._clock is not None else int(late * 1e9)
             stamp_ns = start_ns + sweep.time_ns
             cloud = point_cloud(sweep.cloud, self._drive.rings(sweep.cloud), self._period, stamp_ns)
             _sleep_until(begin + sweep.time_ns / 1e9, alive)
