@@ -70,12 +70,9 @@ def test_onnx(small, network, tmp_path, capsys):
     assert expected.head.std() > 0.01  # there is something to compare
 
     # Without onnxruntime the file is still written, and it is said that nobody compared it.
-    class Hidden:
-        @staticmethod
-        def find_spec(name):
-            return None if name == 'onnxruntime' else importlib.util.find_spec(name)
+    real = importlib.util.find_spec
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export.importlib, 'util', Hidden)
+        patch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'onnxruntime' else real(name, *a))
         done = list(export.export(checkpoints.load(small), tmp_path / 'again', ('onnx',)))
     assert done[0].path.exists() and done[0].differences is None and 'pip install onnxruntime' in done[0].note
 
@@ -100,11 +97,7 @@ def test_mistakes_are_one_line(arguments, words, tmp_path, capsys):
     assert words in error and error.startswith('error:') and error.count('\n') == 1
 
 
-def test_a_missing_package_is_named(network, tmp_path, monkeypatch, capsys):
-    class Hidden:
-        @staticmethod
-        def find_spec(name):
-            return None
-    monkeypatch.setattr(export.importlib, 'util', Hidden)
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *_: None)
     with pytest.raises(export.ConfigurationError, match='pip install onnx onnxscript'):
         export.write_onnx(None, tmp_path / 'x.onnx', {}, NAMES)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from attention_fusion_ros.ros.load import INPUTS, Load, SelfReport
 from attention_fusion_ros.ros.node_process import NodeError, NodeProcess
 from attention_fusion_ros.ros.session import Session, free_domain
 
-CONNECTED_WITHIN = 30.0  # s
+CONNECTED_WITHIN = 60.0  # s
 SETTLE = 1.5  # s between connecting and the first sweep: the node follows the QoS of its publishers
 LAST_ANSWERS_WITHIN = 5.0  # s after the last sweep
 REPORTED_WITHIN = 1.5  # s: the node speaks of itself once a second
@@ -38,7 +40,7 @@ class LiveResult:
     sent: int | None = None  # None: a player sent them, uncounted
     skipped: int = 0  # sweeps that the sender was too late for
     received: int = 0  # sweeps that reached the node, as it says
-    results: int = 0  # as the node says
+    results: int = 0  # as the node says, from the start of `seconds` on
     answered: int | None = None  # sweeps whose answer came back, None as above
     direction_ms: list[float] = field(default_factory=list)  # publish -> direction
     answer_ms: list[float] = field(default_factory=list)  # publish -> branches, which every result has
@@ -161,25 +163,42 @@ def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag:
         node = stack.enter_context(NodeProcess(session, parameters, remaps, log, domain))
         stack.callback(source.stop)
         node.bring_up()
-        _connect(session, source, node)
+        _connect(session, source, node, says)
+        before, errors_before = int(says.number('output', 'results')), _errors(collector)
         try:
             _feed(session, source, node, says, result, seconds, sample, progress)
-            source.stop()
-            _last_answers(source, collector)
-            time.sleep(REPORTED_WITHIN)
         except NodeError as error:
             result.ended = str(error)
+        # Counted up to here: that the node misses its sweeps afterwards is no error of its.
+        result.errors = dict(_errors(collector) - errors_before)
+        source.stop()
         if isinstance(source, Synthetic):
+            if not result.ended:
+                _last_answers(source.load, collector)
+                time.sleep(REPORTED_WITHIN)
+            _self_report(says, result)
             _compare(source.load, collector.answers(), result)
-        _self_report(says, result)
-        result.errors = {f'{c.name}: {c.message}': n for c, n in collector.complaints().items() if c.level == ERROR}
+        result.results -= before
         return result
 
 
-def _connect(session: Session, source: Source, node: NodeProcess) -> None:
+def _errors(collector: Collector) -> Counter[str]:
+    """Texts without their numbers, which change from message to message."""
+    found: Counter[str] = Counter()
+    for complaint, count in collector.complaints().items():
+        if complaint.level == ERROR:
+            found[f"{complaint.name}: {re.sub(r'[0-9]+([.][0-9]+)?', '#', complaint.message)}"] += count
+    return found
+
+
+def _connect(session: Session, source: Source, node: NodeProcess, says: SelfReport) -> None:
+    """Wait until the node and its source have found each other; a player starts, which takes it a while."""
     end = time.monotonic() + CONNECTED_WITHIN
-    while not (source.listened_to() and session.node.count_publishers('/attention_fusion/branches/scored')):
+    while not (source.listened_to() and session.node.count_publishers('/attention_fusion/branches/scored')
+               and (isinstance(source, Synthetic) or says.number('input cloud', 'received'))):
         node.check()
+        if isinstance(source, Played):
+            source.tick()
         if time.monotonic() > end:
             raise NodeError(f'no connection to the node within {CONNECTED_WITHIN:g} s. Its last words:\n'
                             f'{node.last_words()}')
@@ -205,11 +224,11 @@ def _feed(session: Session, source: Source, node: NodeProcess, says: SelfReport,
     result.seconds = time.monotonic() - start
 
 
-def _last_answers(source: Source, collector: Collector) -> None:
+def _last_answers(load: Load, collector: Collector) -> None:
     """Give the node time for what it still has in hand."""
     end = time.monotonic() + LAST_ANSWERS_WITHIN
-    while isinstance(source, Synthetic) and time.monotonic() < end:
-        last = collector.answer(next(reversed(source.load.sent), 0))
+    while time.monotonic() < end:
+        last = collector.answer(next(reversed(load.sent), 0))
         if last is not None and last.branches_at is not None:
             return
         time.sleep(0.05)

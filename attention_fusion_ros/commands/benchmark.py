@@ -137,6 +137,7 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
             try:
                 result = live.run(parameters, seconds, options.rate, log, options.bag, options.points, options.sample,
                                   progress)
+                bar.update(bar.total - bar.n if not result.ended else 0)
             except NodeError as error:
                 bar.close()
                 print(f'error: {error}', file=sys.stderr)
