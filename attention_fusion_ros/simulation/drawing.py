@@ -93,12 +93,18 @@ def fill_polygons(array: np.ndarray, frame: Frame, xy: np.ndarray, values) -> No
 
 
 def polygons_fixed(frame: Frame, xy: np.ndarray) -> np.ndarray:
-    """(N, P, 2) world polygons -> fixed-point ones, drawn in a little because OpenCV draws their outline too."""
+    """(N, P, 2) convex world polygons -> fixed-point ones, drawn in a little because OpenCV draws their outline too."""
+    edge = np.roll(xy, -1, axis=1) - xy
+    turn = np.sign(np.sum(edge[:, :, 0] * np.roll(edge, -1, axis=1)[:, :, 1]
+                          - edge[:, :, 1] * np.roll(edge, -1, axis=1)[:, :, 0], axis=1))[:, None, None]
+    length = np.maximum(np.hypot(edge[..., 0], edge[..., 1]), 1e-9)[..., None]
+    inward = edge[..., ::-1] * (-1.0, 1.0) / length * turn
     centre = xy.mean(axis=1, keepdims=True)
-    reach = np.hypot(xy[..., 0] - centre[..., 0], xy[..., 1] - centre[..., 1])[..., None]
-    # A rectangle's corner moves in by sqrt(2) when its sides move in by 1.
-    inset = np.minimum(math.sqrt(2) * RIM * frame.resolution / np.maximum(reach, 1e-9), 0.9)
-    return frame.fixed(xy + (centre - xy) * inset)
+    inradius = np.min(np.sum((centre - xy) * inward, axis=2), axis=1)
+    before = np.roll(inward, 1, axis=1)
+    mitre = (inward + before) / np.maximum(1.0 + np.sum(inward * before, axis=2, keepdims=True), 1e-3)
+    step = np.minimum(RIM * frame.resolution, 0.8 * inradius)[:, None, None]
+    return frame.fixed(xy + mitre * step)
 
 
 def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: float, value,
@@ -195,7 +201,7 @@ def road_mask(roads: tuple[Road, ...], frame: Frame, corner_radius: float = 6.0)
             continue
         rows, columns = window
         grown = cv2.distanceTransform(1 - mask[rows, columns], cv2.DIST_L2, 5) <= radius
-        kept = cv2.distanceTransform(grown.astype(np.uint8), cv2.DIST_L2, 5) > radius
+        kept = cv2.distanceTransform(grown.astype(np.uint8), cv2.DIST_L2, 5) > radius + 0.5
         inner = _window(mask, r, c, reach)
         if inner is None:
             continue

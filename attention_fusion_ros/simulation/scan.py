@@ -48,8 +48,12 @@ def base_pose(raster: Raster, pose: tuple[float, float, float]) -> np.ndarray:
     c, s = math.cos(yaw), math.sin(yaw)
 
     def height(ahead: float, left: float) -> float:
-        column, row = np.rint(raster.frame.pixels((x + c * ahead - s * left, y + s * ahead + c * left))).astype(int)
-        return float(raster.ground[row - 1:row + 2, column - 1:column + 2].mean())
+        """Bilinear mean over a patch as wide as a tyre's, so that the lean does not jump from cell to cell."""
+        column, row = raster.frame.pixels((x + c * ahead - s * left, y + s * ahead + c * left))
+        j, i = math.floor(column), math.floor(row)
+        patch = raster.ground[i - 1:i + 3, j - 1:j + 3]
+        u, v = column - j, row - i
+        return float(np.array([1 - v, 1, 1, v]) @ patch @ np.array([1 - u, 1, 1, u])) / 9
     front, back = (height(1.4, 0.8) + height(1.4, -0.8)) / 2, (height(-1.4, 0.8) + height(-1.4, -0.8)) / 2
     left, right = (height(1.4, 0.8) + height(-1.4, 0.8)) / 2, (height(1.4, -0.8) + height(-1.4, -0.8)) / 2
     x_axis = np.array([c * 2.8, s * 2.8, front - back])
