@@ -9,6 +9,7 @@ import pytest
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.simulation.drawing import Frame, junctions, road_mask
+from attention_fusion_ros.simulation.generate import generate_world
 from attention_fusion_ros.simulation.lidar import hdl_64e
 from attention_fusion_ros.simulation.masks import masks, visible_cells
 from attention_fusion_ros.simulation.scan import scan
@@ -54,11 +55,14 @@ def test_kerb_corners_are_rounded_at_junctions_only():
     assert np.array_equal(road_mask(bend, frame, 0.0), road_mask(bend, frame, 6.0))
 
 
-def test_closing_at_a_junction_does_not_reach_past_the_border_of_the_grid():
-    cross = (Road(np.array([[0.0, 0], [38, 0], [90, 0]]), 8.0), Road(np.array([[38.0, -90], [38, 0], [38, 90]]), 8.0))
-    here = road_mask(cross, Frame.bev((0.0, 0.0, 0.0), GRID))
-    wide = road_mask(cross, Frame.bev((0.0, 0.0, 0.0), Grid(80.0, 512)))
-    assert np.mean(here == wide[128:384, 128:384]) > 0.999
+@pytest.mark.parametrize('scene_class, seed', [('dual', 8002), ('roundabout', 8012), ('x', 8007), ('y', 8010)])
+def test_the_edge_of_the_array_makes_no_road(scene_class, seed):
+    """A window cut from a larger mask is the mask of the window."""
+    world = generate_world(seed, scene_class)
+    radius = world.extra['corner_radius']
+    small = road_mask(world.roads, Frame.bev(world.pose, Grid(40.0, 256)), radius)
+    large = road_mask(world.roads, Frame.bev(world.pose, Grid(70.0, 448)), radius)[96:-96, 96:-96]
+    assert np.array_equal(small, large)
 
 
 def test_roadside_is_structure_within_six_metres_of_the_edge_and_not_open_ground():

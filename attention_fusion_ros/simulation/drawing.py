@@ -184,6 +184,17 @@ def road_mask(roads: tuple[Road, ...], frame: Frame, corner_radius: float = 6.0)
 
     The corner is a morphological closing with a disc, done around junctions only and by distance transforms.
     """
+    if corner_radius <= 0:
+        return _closed(roads, frame, 0.0)
+    # A closing looks two radii far: without this margin, junctions near the edge of the array grow into blobs.
+    margin = 2 * math.ceil(corner_radius / frame.resolution) + 4
+    matrix = frame.matrix + np.array([0.0, 0.0, margin])
+    wide = Frame(matrix, (frame.shape[0] + 2 * margin, frame.shape[1] + 2 * margin), frame.resolution)
+    return np.ascontiguousarray(_closed(roads, wide, corner_radius)[margin:-margin, margin:-margin])
+
+
+def _closed(roads: tuple[Road, ...], frame: Frame, corner_radius: float) -> np.ndarray:
+    """`road_mask`, but wrong within two corner radii of the edge of the array."""
     mask = np.zeros(frame.shape, np.uint8)
     for road in roads:
         if len(road.centre) > 1 and frame.sees(road.centre, road.width):
