@@ -167,3 +167,10 @@ def test_no_branch_at_all():
     nothing = replace(result(), branches=(), direction=None, direction_reason='no_branch')
     assert encode.branches(nothing, HEAD).poses == []
     assert [m for m in encode.markers(nothing, HEAD).markers if m.type == Marker.ARROW and m.action == Marker.ADD] == []
+
+
+def test_picture_is_the_same_without_cv_bridge(monkeypatch):
+    with_it = encode_dense.picture(result(), HEAD)
+    monkeypatch.setattr(encode_dense, 'CvBridge', None)
+    without = encode_dense.picture(result(), HEAD)
+    assert without == with_it and isinstance(without.data, array.array)

@@ -13,6 +13,11 @@ from std_msgs.msg import Header
 from attention_fusion_ros.contracts import FusionResult, PointCloud
 from attention_fusion_ros.heatmap import compose_picture, point_attention, spatial_heatmap
 
+try:
+    from cv_bridge import CvBridge
+except (ImportError, AttributeError):  # AttributeError: a cv_bridge compiled against another major version of numpy
+    CvBridge = None
+
 POINT_FIELDS = ('x', 'y', 'z', 'attention')
 
 
@@ -36,6 +41,15 @@ def spatial(result: FusionResult, head: Header) -> OccupancyGrid:
 def picture(result: FusionResult, head: Header) -> Image:
     """BEV, map, heatmap and arrows side by side, bgr8."""
     pixels = np.ascontiguousarray(compose_picture(result))
+    if CvBridge is None:
+        return _packed(pixels, head)
+    message = CvBridge().cv2_to_imgmsg(pixels, encoding='bgr8')
+    message.header = head
+    return message
+
+
+def _packed(pixels: np.ndarray, head: Header) -> Image:
+    """The plain twin of cv_bridge for (H, W, 3) uint8, where that is missing."""
     height, width, depth = pixels.shape
     message = Image(header=head, height=height, width=width, encoding='bgr8', is_bigendian=0, step=width * depth)
     message.data = array.array('B', pixels.tobytes())
