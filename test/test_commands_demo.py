@@ -69,7 +69,7 @@ def test_true_branches_are_drawn_where_they_are():
         rows, columns = np.nonzero(blue)
         ahead = blue[:, size // 2 - 15:size // 2 + 15]  # the ring is 20 m = 100 pixels from the centre
         assert ahead.any() and np.nonzero(ahead)[0].max() == pytest.approx(100, abs=2)
-        assert rows.min() == pytest.approx(70, abs=3) and columns.min() == pytest.approx(70, abs=3)
+        assert rows.min() == pytest.approx(50, abs=3) and columns.min() == pytest.approx(50, abs=3)
     assert not picture.any()
 
 

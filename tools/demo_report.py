@@ -136,12 +136,12 @@ def with_truth(picture: np.ndarray, sweep: DemoSweep, extent: float) -> np.ndarr
         for branch in sweep.truth.branches:
             bearing, heading = branch
             x, y = LOOKAHEAD * math.cos(bearing), LOOKAHEAD * math.sin(bearing)
-            length = 0.3 * LOOKAHEAD
+            length = 0.5 * LOOKAHEAD  # longer and thinner than the estimates, so that both are seen
             ends = [grid.metres_to_cells(x, y),
                     grid.metres_to_cells(x + length * math.cos(heading), y + length * math.sin(heading))]
             start, end = [(round(c) + panel * size, round(r) + TITLE_HEIGHT) for r, c in ends]
-            cv2.arrowedLine(picture, start, end, TRUTH, 3 if branch == sweep.truth.direction else 1, cv2.LINE_AA,
-                            tipLength=0.3)
+            cv2.arrowedLine(picture, start, end, TRUTH, 2 if branch == sweep.truth.direction else 1, cv2.LINE_AA,
+                            tipLength=0.15)
     return picture
 
 

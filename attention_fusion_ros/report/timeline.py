@@ -168,7 +168,7 @@ def _counts(axes: Axes, summary: Summary) -> None:
     axes.set_yticks([])
     if not rows:
         axes.set_xticks([])
-        axes.text(0.5, 0.5, 'every sweep was fused and gave a direction', transform=axes.transAxes, ha='center',
+        axes.text(0.5, 0.5, 'none: every sweep gave a direction', transform=axes.transAxes, ha='center',
                   color=style.FAINT)
         return
     axes.barh(range(len(rows)), [r[1] for r in rows], color=[r[2] for r in rows], height=0.85, alpha=0.35)
