@@ -131,8 +131,8 @@ def cast(scene: Scene, rays: Rays, luck: Luck, farthest: float, vehicles: bool =
     chunk = CPU_CHUNK if scene.device.type == 'cpu' else count
     for part in (slice(i, i + chunk) for i in range(0, count, chunk)):
         cells[part] = scene.cells(origin, cos[part, None], sin[part, None], r)
-        surfaces[:, part] = _surfaces(scene, cells[part], chance[:, part], luck.column[part], vehicles)
-        profile[:, part] = running_max((surfaces[:, part] - z0).div_(r))
+        _surfaces(scene, cells[part], chance[:, part], luck.column[part], vehicles, out=surfaces[:, part])
+        profile[:, part] = running_max((surfaces[:, part] - z0).mul_(1 / r))
     cells, profile = cells.view(-1), profile.view(-1)
     pick = (luck.realisation.view(-1) * len(chance)).to(torch.int32).clamp_(max=len(chance) - 1)
     index = first_reaching(profile, (pick * count + column) * len(r), slope, len(r))
@@ -175,18 +175,20 @@ def _chances(column: Tensor) -> Tensor:
     return (column + k / REALISATIONS) % 1.0
 
 
-def _surfaces(scene: Scene, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool) -> Tensor:
+def _surfaces(scene: Scene, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool, out: Tensor) -> None:
     """Heights (K, C, R) in cells (C, R) for each realisation: what stops rays of chance (K, C), (C,) is there."""
     flat = cells.reshape(-1)
     base = scene.solid.index_select(0, flat).view(cells.shape)
     if vehicles and scene.has_vehicles:
         base = torch.maximum(base, scene.vehicle.index_select(0, flat).view(cells.shape))
     if not scene.has_porous:
-        return base[None]
+        out[0] = base
+        return
     porous = scene.porous.index_select(0, flat).view(cells.shape)
     porosity = scene.porosity.index_select(0, flat).view(cells.shape)
     porous += (porosity < -column_chance[:, None]) * float(NOTHING)
-    return torch.stack([torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING)) for c in chance])
+    for c, surface in zip(chance, out):
+        torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING), out=surface)
 
 
 def running_max(x: Tensor) -> Tensor:
@@ -219,7 +221,7 @@ def _crown_hits(scene, cells, r, z0, slope, column, depth, distance, kind, hit_c
     coarse = cells[:, ::CROWN_STRIDE].reshape(-1)
     bottom = scene.crown_bottom.index_select(0, coarse).view(-1, len(r))
     top = scene.crown_top.index_select(0, coarse).view(-1, len(r))
-    lowest, highest = ((bottom - z0) / r).amin(1), ((top - z0) / r).amax(1)
+    lowest, highest = ((bottom - z0) * (1 / r)).amin(1), ((top - z0) * (1 / r)).amax(1)
     rays = torch.nonzero((slope > lowest.index_select(0, column)) & (slope < highest.index_select(0, column)))[:, 0]
     free = -CROWN_FREE_PATH * torch.log1p(-depth.clamp(max=0.9999))
     stride = torch.diff(r, append=r[-1:] + (r[-1:] - r[-2:-1]))
