@@ -81,6 +81,6 @@ def describe(record: SweepRecord, first_stamp_ns: int) -> str:
 
 def _direction(direction: Branch | None, reason: str) -> str:
     if direction is None:
-        return f'no direction ({reason})'
+        return f"no direction ({reason.partition(':')[0]})"  # the rest explains
     return (f'direction {math.degrees(direction.bearing):+.1f} deg, heading '
             f'{math.degrees(direction.heading):+.1f} deg, p {direction.probability:.2f}')

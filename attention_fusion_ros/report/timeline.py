@@ -13,6 +13,7 @@ from attention_fusion_ros.report import style
 from attention_fusion_ros.report.records import STAGES, Summary, SweepRecord, summarise
 
 COLUMNS_MAX = 1200  # of the waterfall: longer runs are thinned
+ALONE = 0.05  # s to both sides of a run of one sweep
 FLAT = 8.0  # times the uniform distribution: the least that is drawn as a full peak
 
 
@@ -68,8 +69,8 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
                      label='direction to take')
     axes.set(ylim=(-180, 180), yticks=range(-180, 181, 45), ylabel='bearing [deg], left positive',
              title='Where the roads go')
-    span = max(seconds[-1], 1e-3)
-    axes.set_xlim(-0.02 * span, 1.02 * span)
+    span = max(seconds[-1], 2 * ALONE)
+    axes.set_xlim(-max(0.02 * span, ALONE if len(seconds) == 1 else 0.0), 1.02 * span if len(seconds) > 1 else ALONE)
     shade = [Patch(color='#adb5bd', label='distribution')] if known else []
     handles = [*shade, *axes.get_legend_handles_labels()[0]]
     if handles:
@@ -84,7 +85,7 @@ def _waterfall(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, 
     shade = np.sqrt(probability / np.maximum(probability.max(axis=0), FLAT / len(probability)))
     times = seconds[known]
     if len(times) == 1:
-        edges = np.array([times[0] - 0.05, times[0] + 0.05])
+        edges = np.array([times[0] - ALONE, times[0] + ALONE])
     else:
         middles = (times[1:] + times[:-1]) / 2
         edges = np.concatenate([[2 * times[0] - middles[0]], middles, [2 * times[-1] - middles[-1]]])
@@ -108,6 +109,8 @@ def _modes(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -> N
     names = [r.mode or ('dropped' if r.drop_reason else 'result') for r in records]
     usual = np.median(np.diff(seconds)) if len(seconds) > 1 else 0.1
     widths = np.diff(seconds, append=seconds[-1] + usual)
+    if len(seconds) == 1:
+        seconds, widths = seconds - ALONE, np.array([2 * ALONE])
     for name, colour in style.MODES.items():
         here = [i for i, n in enumerate(names) if n == name]
         if here:
@@ -126,6 +129,9 @@ def _latency(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, su
     times = seconds[done]
     layers = {name: np.array([records[i].stage_ms.get(name, 0.0) for i in done]) for name in STAGES}
     total = np.array([records[i].latency_ms for i in done])
+    if len(done) == 1:  # an area needs two points
+        times, total = np.array([times[0] - ALONE, times[0] + ALONE]), np.repeat(total, 2)
+        layers = {name: np.repeat(values, 2) for name, values in layers.items()}
     layers['other'] = np.clip(total - sum(layers.values()), 0, None)
     layers = {name: values for name, values in layers.items() if values.max() > 0}
     if list(layers) == ['other']:
@@ -162,7 +168,7 @@ def _counts(axes: Axes, summary: Summary) -> None:
     """Everything that did not go the usual way, by reason."""
     rows = ([(f'dropped: {k}', v, style.MODES['dropped']) for k, v in summary.drops.items()]
             + [(f'not fused: {k}', v, style.MODES['lidar_only']) for k, v in summary.mode_reasons.items()]
-            + [(f'no direction: {k}', v, style.FAINT) for k, v in summary.no_direction.items()])[:8]
+            + [(f"no direction: {k.partition(':')[0]}", v, style.FAINT) for k, v in summary.no_direction.items()])[:8]
     axes.set_title('Drops and reasons')
     axes.grid(False)
     axes.set_yticks([])
