@@ -143,6 +143,7 @@ def test_the_node_is_measured(ros, small, tmp_path, capsys):
     assert stored['received'] >= stored['answered'] and stored['results'] >= stored['answered']
     assert stored['answer_ms']['count'] == stored['answered'] and 0 < stored['answer_ms']['median'] < 60_000
     assert stored['answer_ms']['median'] >= 0.3 * stored['node_p50_ms'] > 0  # the way there and back comes on top
+    assert stored['results_per_second'] == pytest.approx(stored['answered'] / stored['sending'])
     assert stored['mode'] == 'fused' and stored['restarts'] == 0 and not stored['ended']
     assert len(stored['rss_mb']) >= 3 and 50 < stored['rss_mb'][-1] < 5000
     assert stored['rss_growth_percent'] is None
@@ -191,7 +192,8 @@ def test_sweeps_that_are_late_are_left_out_not_sent_in_a_burst(ros, monkeypatch)
 
 def test_nothing_arrived_is_an_error(ros, monkeypatch, capsys):
     from attention_fusion_ros.benchmarking import live
-    result = live.LiveResult(seconds=1.0, rate=10.0, sent=10, answered=0, received=10, drops={'bad_transform': 10})
+    result = live.LiveResult(seconds=1.0, sending=1.0, rate=10.0, sent=10, answered=0, received=10,
+                             drops={'bad_transform': 10})
     monkeypatch.setattr(live, 'run', lambda *_: result)
     assert benchmark.main(['--untrained', '--node', '1']) == 1
     captured = capsys.readouterr()

@@ -38,6 +38,7 @@ class LiveResult:
     seconds: float = 0.0  # that sweeps were sent
     rate: float = 0.0  # sweeps a second that were wanted
     sent: int | None = None  # None: a player sent them, uncounted
+    sending: float = 0.0  # s from the first sweep to one period after the last one, 0 when a player sent them
     skipped: int = 0  # sweeps that the sender was too late for
     received: int = 0  # sweeps that reached the node, as it says
     results: int = 0  # as the node says, from the start of `seconds` on
@@ -60,6 +61,8 @@ class LiveResult:
     @property
     def results_per_second(self) -> float:
         """Rate that was kept."""
+        if self.answered is not None:
+            return self.answered / self.sending if self.sending else 0.0
         return self.results / self.seconds if self.seconds else 0.0
 
 
@@ -236,6 +239,8 @@ def _last_answers(load: Load, collector: Collector) -> None:
 
 def _compare(load: Load, answers: Sequence[Answer], result: LiveResult) -> None:
     result.sent, result.skipped = len(load.sent), load.skipped
+    at = list(load.sent.values())
+    result.sending = at[-1] - at[0] + 1 / result.rate if at else 0.0
     answers = [a for a in answers if a.stamp_ns in load.sent]
     result.answered = sum(a.branches_at is not None for a in answers)
     result.answer_ms = [1e3 * (a.branches_at - load.sent[a.stamp_ns]) for a in answers if a.branches_at is not None]

@@ -171,10 +171,8 @@ def live_lines(result, bag: Path | None, points: int, grown: float | None) -> li
         lost = result.sent - result.answered
         rows += [('answers that came back', result.answered),
                  ('drops', f'{lost} ({100 * lost / max(1, result.sent):.1f} %)')]
-        rows += [('rate sent', f'{result.sent / max(result.seconds, 1e-9):.2f} Hz'),
-                 ('rate kept', f'{result.answered / max(result.seconds, 1e-9):.2f} Hz')]
-    else:
-        rows.append(('rate kept', f'{result.results_per_second:.2f} Hz'))
+        rows.append(('rate sent', f'{result.sent / max(result.sending, 1e-9):.2f} Hz'))
+    rows.append(('rate kept', f'{result.results_per_second:.2f} Hz'))
     rows += [(f'dropped: {reason}', count) for reason, count in result.drops.items()]
     lines = [f'node, {result.seconds:.0f} s at {result.rate:g} Hz, {what}; {result.checkpoint or "no checkpoint"} on '
              f'{result.device or "no device"}, mode of the last result: {result.mode or "none"}',
@@ -200,7 +198,7 @@ def _latency(ms: Sequence[float]) -> tuple[str, ...]:
 
 def _without_lists(result) -> dict[str, Any]:
     """The result with percentiles in the place of single latencies."""
-    values = dataclasses.asdict(result)
+    values = {**dataclasses.asdict(result), 'results_per_second': result.results_per_second}
     for name in ('direction_ms', 'answer_ms'):
         times = Times.of(values[name])
         values[name] = times and dataclasses.asdict(times)
