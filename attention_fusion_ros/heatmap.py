@@ -16,6 +16,8 @@ TITLE_HEIGHT = 28
 def spatial_heatmap(result: FusionResult) -> np.ndarray:
     """(H, W) float32 in 0..1 on the BEV grid: the finest stage's spatial attention, stretched to its own range.
 
+    1 stands for the 99th percentile and above: a single bright cell must not dim the kerbs and walls of a street.
+
     Zeros when the network has no spatial attention.
     """
     size = result.lidar_bev.shape[1:]
@@ -23,7 +25,8 @@ def spatial_heatmap(result: FusionResult) -> np.ndarray:
     if not stages:
         return np.zeros(size, np.float32)
     weights = max(stages.values(), key=lambda w: w.shape[0])
-    low, high = float(weights.min()), float(weights.max())
+    low, top = float(weights.min()), float(weights.max())
+    high = max(float(np.quantile(weights, 0.99)), low + 0.05 * (top - low))
     if high - low < 1e-6:
         return np.zeros(size, np.float32)
     stretched = (weights - low) / (high - low)
