@@ -117,18 +117,29 @@ def test_invariance_counts_only_scenes_with_both_directions():
     assert metrics.mean_figure(change).value == pytest.approx(2)
 
 
-def test_attention_ratio_by_hand():
+def test_attention_shares_by_hand():
     weights = np.array([[1.0, 3.0], [0.0, 0.0]])
     mask = np.zeros((4, 4), bool)
-    mask[:2, 2:] = True  # the quarter with weight 3: 3/4 of the attention on 1/4 of the area
-    assert metrics.attention_ratio(weights, mask, np.ones((4, 4), bool)) == pytest.approx(3.0)
+    mask[:2, 2:] = True  # the quarter with weight 3
+    everything = np.ones((4, 4), bool)
+    assert metrics.attention_shares(weights, mask, everything) == pytest.approx((3 / 4, 1 / 4))
     visible = np.zeros((4, 4), bool)
-    visible[:2] = True  # upper half: 3/4 of the attention on half of the visible area
-    assert metrics.attention_ratio(weights, mask, visible) == pytest.approx(1.5)
-    assert metrics.attention_ratio(np.ones((2, 2)), mask, np.ones((4, 4), bool)) == pytest.approx(1.0)
-    assert math.isnan(metrics.attention_ratio(weights, mask, ~visible))
+    visible[:2] = True  # upper half
+    assert metrics.attention_shares(weights, mask, visible) == pytest.approx((3 / 4, 1 / 2))
+    assert metrics.attention_shares(np.ones((2, 2)), mask, everything) == pytest.approx((1 / 4, 1 / 4))
+    assert metrics.attention_shares(weights, ~everything, everything) == (0, 0)
+    assert np.isnan(metrics.attention_shares(weights, mask, ~visible)).all()  # no attention where anything is seen
     with pytest.raises(ValueError, match='does not fit'):
-        metrics.attention_ratio(np.ones((3, 3)), mask, visible)
+        metrics.attention_shares(np.ones((3, 3)), mask, visible)
+
+
+def test_attention_ratios_by_hand():
+    shares = np.array([[0.6, 0.2], [0.01, 0.001], [0.0, 0.0], [np.nan, np.nan]])
+    ratios = metrics.attention_ratios(shares)
+    assert ratios[:2] == pytest.approx([3, 10]) and np.isnan(ratios[2:]).all()
+    assert metrics.mean_figure(ratios).value == pytest.approx(6.5)  # ruled by the scene with a sliver of area
+    assert metrics.pooled_attention_ratio(shares).value == pytest.approx(0.61 / 0.201)
+    assert math.isnan(metrics.pooled_attention_ratio(shares[3:]).value)
 
 
 @pytest.mark.parametrize('quantile', [0.0, 0.5, 0.9, 1.0])

@@ -145,7 +145,8 @@ def fake_answers(count: int = 40) -> list[SceneAnswers]:
             states |= {('network', BARE): estimates['network'], ('network', BARE_NO_MAP): off(2), (LIDAR, BARE): off(8)}
         curve = {(m, kind, s): off(e * (1 + s / 8)) for kind, sizes in (('shift', CURVE_SHIFT), ('yaw', CURVE_YAW))
                  for s in sizes for m, e in (('network', 0.5), (MAP, 5))} if k % 5 == 0 else {}
-        ratios = {name: {'roadside': 2.2, 'vehicles': 0.4, 'road': 1.0} for name in ('stage1', sim_run.PUBLISHED)}
+        ratios = {name: {'roadside': (0.22, 0.1), 'vehicles': (0.04, 0.1), 'road': (0.3, 0.3)}
+                  for name in ('stage1', sim_run.PUBLISHED)}
         found.append(SceneAnswers(info, true, true, estimates, states, curve, ratios,
                                   {'as given': 0.6, NO_MAP: 0.9}))
     return found

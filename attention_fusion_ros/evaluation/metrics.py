@@ -228,18 +228,36 @@ def flips(with_vehicles: Sequence[Estimate], without: Sequence[Estimate]) -> flo
                           for a, b in zip(with_vehicles, without, strict=True)]))
 
 
-def attention_ratio(weights: np.ndarray, mask: np.ndarray, visible: np.ndarray) -> float:
-    """Share of the attention on `mask`, divided by the mask's share of the area; both over visible cells only.
+def attention_shares(weights: np.ndarray, mask: np.ndarray, visible: np.ndarray) -> tuple[float, float]:
+    """(share of the attention that lies on `mask`, share of the area that does); both over visible cells only.
 
     weights: (h, w) >= 0, on the same ground as the masks; mask, visible: (H, W) bool, H and W multiples of h and w.
-    1 means no preference. nan when nothing of the mask is visible. Raises ValueError when the shapes do not fit.
+    nan when nothing is visible or nothing is attended to. Raises ValueError when the shapes do not fit.
     """
     (h, w), (H, W) = weights.shape, mask.shape
     if H % h or W % w or visible.shape != mask.shape:
         raise ValueError(f'attention {weights.shape} does not fit masks {mask.shape} and {visible.shape}')
     attention = np.where(visible, np.repeat(np.repeat(weights, H // h, axis=0), W // w, axis=1), 0.0)
-    area = np.count_nonzero(mask & visible) / max(1, np.count_nonzero(visible))
-    total = float(attention.sum())
-    if area == 0 or total == 0:
-        return math.nan
-    return float(attention[mask].sum()) / total / area
+    total, area = float(attention.sum()), np.count_nonzero(visible)
+    if total == 0 or area == 0:
+        return math.nan, math.nan
+    return float(attention[mask].sum()) / total, np.count_nonzero(mask & visible) / area
+
+
+def attention_ratios(shares: np.ndarray) -> np.ndarray:
+    """(n, 2) shares of attention and area, scene by scene -> (n,) their ratio: 1 is no preference; nan without area."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.where(shares[:, 1] > 0, shares[:, 0] / shares[:, 1], np.nan)
+
+
+def pooled_attention_ratio(shares: np.ndarray) -> Figure:
+    """(n, 2) shares -> sum of the attention shares over sum of the area shares, with its interval.
+
+    Unlike the mean of the scenes' ratios it is not ruled by the scenes where the mask is only a few cells.
+    """
+    shares = shares[np.isfinite(shares).all(axis=1)]
+    if not len(shares):
+        return Figure(math.nan, math.nan, math.nan)
+    point, weights = bootstrap.once(len(shares)), bootstrap.resamples(len(shares))
+    return Figure(float(bootstrap.weighted_ratio(*shares.T, point)[0]),
+                  *bootstrap.interval(bootstrap.weighted_ratio(*shares.T, weights)))

@@ -17,7 +17,7 @@ from attention_fusion_ros.contracts import FusionResult, InputError, Mode
 from attention_fusion_ros.evaluation.baselines import LIDAR, MAP, STRAIGHT, lidar_alone, map_alone, straight_ahead
 from attention_fusion_ros.evaluation.batched import BatchedPipeline, MapFeatures, Sample
 from attention_fusion_ros.evaluation.estimators import Inputs
-from attention_fusion_ros.evaluation.metrics import Estimate, TrueRoads, attention_ratio
+from attention_fusion_ros.evaluation.metrics import Estimate, TrueRoads, attention_shares
 from attention_fusion_ros.evaluation.sim_scenes import Scene, SceneInfo, obtain
 from attention_fusion_ros.heatmap import spatial_heatmap
 
@@ -56,7 +56,7 @@ class SceneAnswers:
     estimates: dict[str, Estimate]  # method -> answer, given the scene's map (or none, where it has none)
     states: dict[tuple[str, str], Estimate]  # (method, state) -> answer, states as named above
     curve: dict[tuple[str, str, float], Estimate]  # (method, 'shift' or 'yaw', m or deg) -> answer
-    attention: dict[str, dict[str, float]] = field(default_factory=dict)  # weights -> mask -> ratio
+    attention: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # weights -> mask -> shares
     lidar_share: dict[str, float] = field(default_factory=dict)  # state -> share of channel attention
 
 
@@ -141,7 +141,7 @@ def _ask_network(scenes: Sequence[Scene], found: list[SceneAnswers], network: Ne
         if main and key in ((), (NO_MAP,)):
             found[index].lidar_share[key[0] if key else 'as given'] = result.attention.lidar_share
         if main and key == ():
-            found[index].attention.update(_ratios(result, scenes[index]))
+            found[index].attention.update(_shares(result, scenes[index]))
 
 
 def _store(answers: SceneAnswers, name: str, key: tuple, estimate: Estimate) -> None:
@@ -153,11 +153,11 @@ def _store(answers: SceneAnswers, name: str, key: tuple, estimate: Estimate) -> 
         answers.curve[name, key[0], key[1]] = estimate
 
 
-def _ratios(result: FusionResult, scene: Scene) -> dict[str, dict[str, float]]:
-    """Attention ratios of the raw weights of every stage and of the heatmap as it is published."""
+def _shares(result: FusionResult, scene: Scene) -> dict[str, dict[str, tuple[float, float]]]:
+    """Shares of attention and area, for the raw weights of every stage and for the heatmap as it is published."""
     masks, visible = scene.masks()
     weights = {**result.attention.spatial, PUBLISHED: spatial_heatmap(result)}
-    return {name: {mask: attention_ratio(w, cells, visible) for mask, cells in masks.items()}
+    return {name: {mask: attention_shares(w, cells, visible) for mask, cells in masks.items()}
             for name, w in weights.items() if np.ptp(w) > 0}
 
 
