@@ -344,3 +344,10 @@ def test_raster_layers_show_what_the_world_holds():
     assert leaves.any() and np.all(raster.crown_top[leaves] >= raster.crown_bottom[leaves])
     kerb = np.median(raster.ground[322:324, 100:240] - raster.ground[316:318, 100:240])
     assert kerb == pytest.approx(0.12, abs=0.03)  # the crown takes a little of it
+
+
+def test_vehicles_that_are_all_out_of_sight_change_nothing():
+    world = World('straight', (Road(np.array([[-80.0, 0.0], [80.0, 0.0]]), 7.0),), Terrain())
+    far = replace(world, vehicles=(Vehicle(500.0, 0.0, 0.0, 4.0, 1.8, 1.5, 'car'),))
+    clouds = [scan(w, (0.0, 0.0, 0.0), vlp_16(), 1)[0] for w in (world, far)]
+    assert np.array_equal(clouds[0].xyz, clouds[1].xyz)
