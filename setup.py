@@ -39,6 +39,7 @@ setup(
     extras_require={
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
         'plots': ['matplotlib', 'scipy', 'tensorboard'],
+        'export': ['onnx', 'onnxscript', 'onnxruntime'],
     },
     zip_safe=False,
     entry_points={
