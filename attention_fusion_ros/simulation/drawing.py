@@ -69,6 +69,15 @@ class Frame:
         p, m = self.pixels(xy), margin / self.resolution
         return bool((p.max(axis=0) + m >= 0).all() and (p.min(axis=0) - m < (self.shape[1], self.shape[0])).all())
 
+    def visible_lines(self, lines: list[np.ndarray], margin: float) -> np.ndarray:
+        """(N,) bool: which polylines (P, 2) have a bounding box within `margin` metres of the array."""
+        if not lines:
+            return np.zeros(0, bool)
+        p, m = self.pixels(np.concatenate(lines)), margin / self.resolution
+        starts = np.cumsum([0] + [len(line) for line in lines[:-1]])
+        low, high = np.minimum.reduceat(p, starts), np.maximum.reduceat(p, starts)
+        return (high >= -m).all(axis=1) & (low < np.array(self.shape[::-1]) + m).all(axis=1)
+
 
 def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii, values) -> None:
     """Sets the cells whose centres lie within a radius (N,) [m] of the (N, 2) world points to the values (N,).

@@ -10,9 +10,9 @@ import numpy as np
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.simulation.drawing import (
     Frame,
-    fill_buffer,
     fill_discs,
     fill_polygon,
+    fill_strips,
     road_mask,
     vehicle_corners,
 )
@@ -44,9 +44,8 @@ def masks(world: World, pose: tuple[float, float, float], grid: Grid, xyz_base: 
     structure = np.zeros(frame.shape, np.uint8)
     if abs(world.terrain.kerb) >= MIN_KERB and road.any():
         structure[(outside > 0) & (outside <= 1.5 * frame.resolution)] = 1
-    for wall in world.walls:
-        if frame.sees(wall.line, 1.0):
-            fill_buffer(structure, frame, wall.line, max(wall.thickness / 2, frame.resolution / 2), 1, round_ends=False)
+    half = [max(w.thickness, frame.resolution) / 2 for w in world.walls]
+    fill_strips([structure], frame, [w.line for w in world.walls], half, [[1] * len(half)])
     round_things = np.array([(p.x, p.y, max(p.radius, p.crown_radius)) for p in world.posts]
                             + [(b.x, b.y, b.radius) for b in world.bushes]).reshape(-1, 3)
     round_things = round_things[frame.visible(round_things[:, :2], round_things[:, 2])]

@@ -7,6 +7,7 @@ fixed to the world: moving the vehicle, or removing the others, changes nothing 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from enum import IntEnum
@@ -70,7 +71,7 @@ def rasterise(world: World, pose: tuple[float, float, float], extent: float = 60
     frame = Frame.aligned(pose[0], pose[1], extent, cell)
     road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS))
     ground, label = ground_height(world, frame, road)
-    walls = [w for w in world.walls if frame.sees(w.line, 1.0)]
+    walls = list(itertools.compress(world.walls, frame.visible_lines([w.line for w in world.walls], 1.0)))
     height = np.zeros(frame.shape, np.float32)  # metres above the ground
     _draw_walls([w for w in walls if w.porosity == 0], frame, height, None, label)
     _draw_trunks(world, frame, height, label)
