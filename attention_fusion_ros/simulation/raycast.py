@@ -61,11 +61,11 @@ class Hits:
 
 
 def ranges(farthest: float, device='cpu') -> Tensor:
-    """(R,) horizontal distances at which columns are sampled: every 0.12 m near, every 0.24 m far."""
+    """(R,) horizontal distances at which columns are sampled: every 0.13 m near, every 0.25 m far."""
     r, steps = 0.6, []
     while r < farthest:
         steps.append(r)
-        r += min(0.12 + 0.004 * max(r - 5.0, 0.0), 0.24)
+        r += min(0.13 + 0.005 * max(r - 5.0, 0.0), 0.25)
     return torch.tensor(steps, dtype=torch.float32, device=device)
 
 
@@ -81,9 +81,9 @@ class Scene:
         self.crown_bottom, self.crown_top = flat(raster.crown_bottom), flat(raster.crown_top)
         self.label, self.vehicle_label = flat(raster.label), flat(raster.vehicle_label)
         self.vehicle_loss = flat(raster.vehicle_loss)
-        self.has_porous = bool((self.porosity != 0).any())
-        self.has_vehicles = bool((self.vehicle > float(NOTHING)).any())
-        self.has_crowns = bool((self.crown_top > float(NOTHING)).any())
+        self.has_porous, self.has_crowns, self.has_vehicles = (
+            bool(layer.max() > NOTHING) for layer in (raster.porous, raster.crown_top, raster.vehicle))
+        self.traffic = torch.maximum(self.solid, self.vehicle) if self.has_vehicles else self.solid
         self.rows, self.columns = raster.frame.shape
         self.scale = 1 / raster.frame.resolution
 
@@ -100,9 +100,7 @@ class Scene:
 
     def surface(self, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool) -> Tensor:
         """Height (N,) of what stops rays of chance (N,), (N,) in (N,) cells, m."""
-        top = self.solid.index_select(0, cells)
-        if vehicles and self.has_vehicles:
-            top = torch.maximum(top, self.vehicle.index_select(0, cells))
+        top = (self.traffic if vehicles else self.solid).index_select(0, cells)
         if self.has_porous:
             porosity = self.porosity.index_select(0, cells)
             passes = (porosity > chance) | (porosity < -column_chance)
@@ -178,9 +176,7 @@ def _chances(column: Tensor) -> Tensor:
 def _surfaces(scene: Scene, cells: Tensor, chance: Tensor, column_chance: Tensor, vehicles: bool, out: Tensor) -> None:
     """Heights (K, C, R) in cells (C, R) for each realisation: what stops rays of chance (K, C), (C,) is there."""
     flat = cells.reshape(-1)
-    base = scene.solid.index_select(0, flat).view(cells.shape)
-    if vehicles and scene.has_vehicles:
-        base = torch.maximum(base, scene.vehicle.index_select(0, flat).view(cells.shape))
+    base = (scene.traffic if vehicles else scene.solid).index_select(0, flat).view(cells.shape)
     if not scene.has_porous:
         out[0] = base
         return
