@@ -21,7 +21,7 @@ def vehicle_parts(vehicles: list[Vehicle], seed: int) -> tuple[np.ndarray, np.nd
         luck = _luck(v, seed)
         rows += [(i, v.x, v.y, v.yaw, *box) for box in _boxes(v, luck)]
         losses.append(LOSS[int(np.searchsorted(LOSS_UP_TO, luck[0]))])
-    i, x, y, yaw, ahead, length, width, height, cut = np.array(rows).reshape(-1, 9).T  # (0, 9) without vehicles in sight
+    i, x, y, yaw, ahead, length, width, height, cut = np.array(rows).reshape(-1, 9).T  # none in sight
     c, s, cut = np.cos(yaw)[:, None], np.sin(yaw)[:, None], np.maximum(cut, 0.02)[:, None]
     along = ahead[:, None] + length[:, None] * OCTAGON[:, 0] / 2 + cut * OCTAGON[:, 2]
     left = width[:, None] * OCTAGON[:, 1] / 2 + cut * OCTAGON[:, 3]
