@@ -20,7 +20,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
@@ -44,7 +44,6 @@ from attention_fusion_ros.ros.worker import Worker
 
 NAME = 'attention_fusion'
 FOLLOW_PERIOD = 0.2  # s, how often the subscriptions adapt to new publishers
-THREADS = 4  # of the executor; the callbacks are short
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -338,9 +337,10 @@ def main(argv: list[str] | None = None) -> int:
     node = None
     try:
         node = AttentionFusionNode()
+        executor = SingleThreadedExecutor(context=node.context)  # first: a signal must not find it half made
         if options.activate and not (node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS):
             return 1
-        spin(node)
+        spin(node, executor=executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
@@ -353,12 +353,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def spin(node: AttentionFusionNode, on_error: Callable[[Exception], None] | None = None) -> None:
+def spin(node: AttentionFusionNode, on_error: Callable[[Exception], None] | None = None,
+         executor: SingleThreadedExecutor | None = None) -> None:
     """Serve callbacks until the node's context is shut down; an error in one of them is logged and ends nothing.
 
     Raises KeyboardInterrupt and ExternalShutdownException.
     """
-    executor = MultiThreadedExecutor(num_threads=THREADS, context=node.context)
+    # One thread: callbacks are short and sweeps have a worker of their own. More threads cost a core in wait sets.
+    executor = executor or SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     on_error = on_error or (lambda error: node.get_logger().error(
         ''.join(traceback.format_exception(type(error), error, error.__traceback__))))
