@@ -13,7 +13,7 @@ from attention_fusion_ros.geometry import angle_between, wrap
 from attention_fusion_ros.network.model import HEAD_CHANNELS
 
 STD_LIMITS = (math.radians(0.3), math.radians(40.0))  # rad, what a reported standard deviation may be
-NO_CONTINUATION = 'ambiguous: no branch is clearly the continuation and no route is drawn'
+NO_CONTINUATION = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
 NO_BRANCH = 'no branch found'
 
 
