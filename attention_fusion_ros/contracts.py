@@ -78,14 +78,25 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class MapAlignment:
+    """Where the LiDAR says the map belongs: `p_true = R(dyaw) p_map + (dx, dy)`, in base_link at the sweep's stamp."""
+
+    dx: float  # m
+    dy: float  # m
+    dyaw: float  # rad
+    std: tuple[float, float, float]  # standard deviations of the three, m, m, rad
+
+
+@dataclass(frozen=True)
 class Attention:
     """The weights the network used for this sweep (CBAM, Woo et al. 2018)."""
 
     spatial: dict[str, np.ndarray]  # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead)
     channel: np.ndarray  # (C,) float32, weight of each fused channel
     channel_labels: tuple[str, ...]  # (C,) for example `lidar/03`, `map/11`
-    lidar_share: float  # share of the channel attention given to LiDAR features, 0..1
+    lidar_share: float  # share of the weighted activation that LiDAR features have, 0..1
     map_share: float  # 1 - lidar_share
+    time: np.ndarray | None = None  # (T,) share of each sweep, oldest first, the last is now; None: one sweep only
 
 
 @dataclass(frozen=True)
@@ -106,3 +117,4 @@ class FusionResult:
     extent: float  # m, the BEV grid reaches from -extent to +extent
     trained: bool  # False: random weights, the numbers mean nothing
     stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess
+    alignment: MapAlignment | None = None  # None: mode is not fused, or the network does not register the map
