@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.direction import Calibration
 
 EXAMPLES = """  train --config config/train.yaml --out runs/first
   train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
+  train --scenes scenes/city scenes/country --validation scenes/held_back --start-from shipped --out runs/more
   train --out runs/quick -s scenes=500 -s steps=300 -s batch=16
   torchrun --nproc-per-node 2 -m attention_fusion_ros train --out runs/two -s scenes=500 -s steps=300"""
 
@@ -27,12 +28,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, required=True, help='folder of the run: state, log, checkpoint')
     parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros/scenes'),
                         help='where simulated scenes are kept (default: %(default)s)')
+    parser.add_argument('--scenes', type=Path, nargs='+', metavar='DIR', help='train on the simulated scenes found '
+                        "below these folders (shards made before) instead of those that the setting 'scenes' counts")
+    parser.add_argument('--validation', type=Path, nargs='+', metavar='DIR', help='the same for the held-back scenes')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
     parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '
                         'driven path (needs odometry); -s scenes=0 for recordings alone')
     parser.add_argument('--every', type=int, default=1, help='use only each n-th recorded sweep')
     parser.add_argument('--start-from', default='', metavar='CHECKPOINT',
-                        help="weights to start from: 'shipped' or a path; random when left out")
+                        help="weights to start from: 'shipped' or a path; random when left out. The network is that of "
+                             'the checkpoint where the settings say nothing else, the schedule starts anew')
     cli.add_parameter_options(parser)
     parser.add_argument('--scenes-only', action='store_true', help='make the scenes and stop')
     options = parser.parse_args(argv)
@@ -51,21 +56,24 @@ def train(options) -> int:
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     overrides = dict(text.split('=', 1) for text in options.settings)
-    config = configs.load(options.config, {k: yaml.safe_load(v) for k, v in overrides.items()})
-    process = Process.from_environment(options.device or 'auto')
     start = None
     if options.start_from:
         start = checkpoints.resolve('' if options.start_from == 'shipped' else options.start_from, False)
-        config = replace(config, network=start.network.config)
+    config = configs.load(options.config, {k: yaml.safe_load(v) for k, v in overrides.items()},
+                          start.network.config if start else None)
+    process = Process.from_environment(options.device or 'auto')
     sources, held_back = _simulated(config, options, process)
     if options.scenes_only:
         return 0
     if options.bags:
         sources.append(_recorded(config, options))
+    if sum(map(len, sources)) < process.world:
+        raise ConfigurationError("nothing to train on: raise the setting 'scenes', or give --scenes or --bags")
     dataset = sources[0] if len(sources) == 1 else Mixed(sources)
     options.out.mkdir(parents=True, exist_ok=True)
     board = _board(options.out) if process.rank == 0 else None
-    trainer = Trainer(config, dataset, options.out, process, start.network if start else None)
+    trainer = Trainer(config, dataset, options.out, process,
+                      _network(config, start.network) if start else None)
 
     def validate(network) -> dict[str, float]:
         predictions = predict(network, held_back, process.device)
@@ -82,10 +90,27 @@ def train(options) -> int:
                        {'samples': len(dataset), 'validation': result})
         (options.out / 'history.json').write_text(json.dumps(trainer.history + [{'step': trainer.step, **result}],
                                                              indent=1))
-        print(f'{options.out / "checkpoint.safetensors"}: ' + ', '.join(f'{k} {v:.3f}' for k, v in result.items()))
+        print(f'wrote {options.out / "checkpoint.safetensors"}')
+        print(', '.join(f'{k} {v:.3f}' for k, v in result.items()))
     if process.world > 1:
         dist.destroy_process_group()
     return 0
+
+
+def _network(config, trained):
+    """The network of the settings with the trained weights, as far as they fit."""
+    import torch
+
+    from attention_fusion_ros.network.model import FusionNetwork
+    from attention_fusion_ros.training.transfer import take_over
+
+    if config.network == trained.config:
+        return trained
+    torch.manual_seed(config.seed)
+    network = FusionNetwork(config.network)
+    left = take_over(network, trained)
+    print(f'weights to start from: {len(left)} tensors are new' + (f', the first is {left[0]}' if left else ''))
+    return network
 
 
 def _simulated(config, options, process):
@@ -95,11 +120,18 @@ def _simulated(config, options, process):
     from attention_fusion_ros.bev.grid import Grid
     from attention_fusion_ros.training.dataset import SimulatedDataset
     from attention_fusion_ros.training.scenes import SceneStore, write_shards
+    from attention_fusion_ros.training.shards import find_shards
 
     grid = Grid(config.network.extent, config.network.cells)
     stores = []
-    for first, count in ((config.first_seed, config.scenes),
-                         (config.validation_first_seed, config.validation_scenes)):
+    for given, first, count in ((options.scenes, config.first_seed, config.scenes),
+                                (options.validation, config.validation_first_seed, config.validation_scenes)):
+        if given:
+            stores.append(SceneStore(find_shards(given, grid)))
+            continue
+        if not count:
+            stores.append(SceneStore([]))
+            continue
         arguments = first, count, options.cache.expanduser(), grid, config.network.lookahead
         if process.rank == 0:
             write_shards(*arguments, options.workers)

@@ -37,6 +37,7 @@ class TrainingConfig:
     amp: bool = True  # bfloat16 autocast
     checkpoint_every: int = 250  # steps
     validate_every: int = 1000
+    log_every: int = 20  # steps between entries in TensorBoard
     loss: dict[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
@@ -45,8 +46,11 @@ class TrainingConfig:
         return dataclasses.asdict(self)
 
 
-def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> TrainingConfig:
+def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
+         network: NetworkConfig | None = None) -> TrainingConfig:
     """YAML file (None: the defaults) and overrides -> TrainingConfig.
+
+    network: what the section `network` is silent about, for example as in the weights to start from.
 
     Raises ConfigurationError for a file that cannot be read, unknown keys and wrong types.
     """
@@ -64,8 +68,9 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Tr
         if name not in fields:
             raise unknown_name(name, fields)
     arguments = dict(values)
-    if 'network' in arguments:
-        arguments['network'] = NetworkConfig.from_dict(arguments['network'] or {})
+    if network is not None or 'network' in arguments:
+        base = network.to_dict() if network is not None else {}
+        arguments['network'] = NetworkConfig.from_dict({**base, **(arguments.get('network') or {})})
     if 'loss' in arguments:
         given = arguments['loss'] or {}
         for name in given:

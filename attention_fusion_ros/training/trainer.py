@@ -91,6 +91,7 @@ class Trainer:
                  start_from: FusionNetwork | None = None):
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.folder, self.process = config, dataset, folder, process
+        self.given = start_from is not None
         self.network = (start_from or FusionNetwork(config.network)).to(process.device,
                                                                        memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -145,6 +146,8 @@ class Trainer:
                             prefetch_factor=4 if self.config.workers else None)
         bar = tqdm(total=1000, initial=int(1000 * self.progress()), desc='train', unit='/1000',
                    disable=self.process.rank > 0, mininterval=10)
+        if self.given and self.step == 0 and validate is not None and self.process.rank == 0:
+            self._validate(validate, board)  # what there is to lose
         running: dict[str, float] = {}
         last = time.monotonic()
         for batch in loader:
@@ -158,7 +161,7 @@ class Trainer:
             last = now
             bar.update(int(1000 * self.progress()) - bar.n)
             bar.set_postfix({'step': self.step, **{k: f'{v:.3f}' for k, v in running.items()}}, refresh=False)
-            if board is not None and self.step % 20 == 0:
+            if board is not None and self.step % self.config.log_every == 0:
                 for name, value in parts.items():
                     board.add_scalar(f'loss/{name}', value, self.step)
                 board.add_scalar('learning_rate', self._learning_rate(), self.step)

@@ -1,0 +1,31 @@
+"""Start from trained weights although the network has changed: what fits is taken over, the rest stays as it was."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def take_over(network: nn.Module, trained: nn.Module) -> list[str]:
+    """Copy the weights of `trained` into `network` by name; returns the names of tensors that were left as they were.
+
+    Where a convolution or linear layer has more inputs than the trained one, the trained weights serve the first
+    inputs and the others start at zero: the answer is that of the trained network until training changes it.
+    """
+    source, left = trained.state_dict(), []
+    for name, mine in network.state_dict().items():
+        theirs = source.get(name)
+        if theirs is not None and theirs.shape == mine.shape:
+            mine.copy_(theirs)
+        elif theirs is not None and mine.ndim >= 2 and _more_inputs(mine, theirs):
+            mine.zero_()
+            mine[:, :theirs.shape[1]] = theirs
+        else:
+            left.append(name)
+    return left
+
+
+def _more_inputs(mine: torch.Tensor, theirs: torch.Tensor) -> bool:
+    return (mine.ndim == theirs.ndim and mine.shape[0] == theirs.shape[0] and mine.shape[1] > theirs.shape[1]
+            and mine.shape[2:] == theirs.shape[2:])

@@ -1,0 +1,142 @@
+"""Whole training runs with a tiny network: to the end, cut off and resumed, continued from given weights, exported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_kit import CELLS, make_scenes, network_config, settings_file
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.commands import train
+from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.contracts import Motion, PointCloud
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.pipeline import FusionPipeline
+from attention_fusion_ros.training import config as configs
+from attention_fusion_ros.training.dataset import SimulatedDataset
+from attention_fusion_ros.training.scenes import SceneStore
+from attention_fusion_ros.training.shards import find_shards
+from attention_fusion_ros.training.trainer import Process, Trainer
+from attention_fusion_ros.training.transfer import take_over
+
+CPU = Process(0, 1, torch.device('cpu'))
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('scenes')
+    make_scenes(folder / 'town', 0, 6)
+    make_scenes(folder / 'country', 100, 3)
+    make_scenes(folder / 'held_back', 10_000_000, 3)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def finished(scenes, tmp_path_factory):
+    """A run of the command from random weights to its end."""
+    out = tmp_path_factory.mktemp('run')
+    assert train.main(['--config', str(settings_file(out / 'settings.yaml')), '--scenes', str(scenes / 'town'),
+                       str(scenes / 'country'), '--validation', str(scenes / 'held_back'), '--device', 'cpu',
+                       '--out', str(out)]) == 0
+    return out
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_exported_weights_answer_in_the_pipeline(finished):
+    loaded = checkpoints.load(finished / 'checkpoint.safetensors')
+    assert loaded.training['step'] == 6 and loaded.network.config == network_config()
+    assert same(loaded.network.state_dict(), torch.load(finished / 'last.pt', weights_only=True)['average'])
+    pipeline = FusionPipeline(from_flat({'checkpoint': str(finished / 'checkpoint.safetensors'), 'device': 'cpu'}))
+    xyz = np.random.default_rng(0).uniform(-20, 20, (2000, 3)).astype(np.float32) * (1, 1, 0.01)
+    result = pipeline.run(PointCloud(1, 'base_link', xyz.astype(np.float32), None), None, Motion(np.eye(4)), 'no_map')
+    assert result.trained and result.lidar_bev.shape[-1] == CELLS and np.isfinite(result.distribution).all()
+
+
+def test_tensorboard_shows_losses_and_validation(finished):
+    board = EventAccumulator(str(finished / 'tensorboard')).Reload()
+    names = set(board.Tags()['scalars'])
+    assert {'loss/total', 'loss/presence', 'learning_rate', 'validation/fused_f1'} <= names
+    assert [e.step for e in board.Scalars('validation/fused_f1')] == [3, 6]
+    total = board.Scalars('loss/total')
+    assert total[-1].step == 6 and np.isfinite([e.value for e in total]).all()
+
+
+def test_a_run_cut_off_and_resumed_ends_with_the_weights_of_one_that_was_not(scenes, tmp_path):
+    config = configs.load(settings_file(tmp_path / 'settings.yaml'))
+    store = SceneStore(find_shards([scenes / 'town'], Grid(cells=CELLS)))
+
+    def trainer(name: str) -> Trainer:
+        return Trainer(config, SimulatedDataset(store, Grid(cells=CELLS), config.network.bins, config.seed),
+                       tmp_path / name, CPU)
+
+    def cut_off(network):
+        raise KeyboardInterrupt
+
+    whole = trainer('whole')
+    whole.train()
+    with pytest.raises(KeyboardInterrupt):
+        trainer('parts').train(cut_off)
+    resumed = trainer('parts')
+    assert resumed.step == 3
+    resumed.train()
+    assert resumed.step == whole.step == 6
+    assert same(whole.network.state_dict(), resumed.network.state_dict())
+    assert same(whole.average.state_dict(), resumed.average.state_dict())
+    assert not same(whole.network.state_dict(), FusionNetwork(config.network).state_dict())
+
+
+def test_given_weights_are_where_a_run_starts_and_its_schedule_is_new(finished, scenes, tmp_path):
+    settings = settings_file(tmp_path / 'settings.yaml', network=None, steps=1, learning_rate=1e-9)
+    command = ['--config', str(settings), '--scenes', str(scenes / 'country'), '--device', 'cpu',
+               '--start-from', str(finished / 'checkpoint.safetensors')]
+    assert train.main([*command, '--out', str(tmp_path / 'same')]) == 0
+    before = checkpoints.load(finished / 'checkpoint.safetensors')
+    after = checkpoints.load(tmp_path / 'same/checkpoint.safetensors')
+    assert after.training['step'] == 1 and after.network.config == before.network.config
+    assert after.calibration == before.calibration  # nothing was held back to fit another
+    for name, tensor in before.network.named_parameters():
+        assert torch.allclose(tensor, after.network.get_parameter(name), atol=1e-6), name
+    # Settings of the network win over those of the checkpoint; what fits is taken over.
+    settings_file(settings, network={'head_width': 16}, steps=1, learning_rate=1e-9)
+    assert train.main([*command, '--out', str(tmp_path / 'wider')]) == 0
+    wider = checkpoints.load(tmp_path / 'wider/checkpoint.safetensors').network
+    assert wider.config == network_config(head_width=16)
+    assert torch.allclose(wider.road_head.weight, before.network.road_head.weight, atol=1e-6)
+    assert wider.head.weight.shape[1] == 16
+
+
+def test_more_inputs_change_nothing_at_first():
+    torch.manual_seed(0)
+    trained, wider = torch.nn.Conv2d(5, 4, 3), torch.nn.Conv2d(7, 4, 3)
+    assert take_over(wider, trained) == []
+    x = torch.rand(2, 7, 8, 8)
+    assert torch.allclose(wider(x), trained(x[:, :5]), atol=1e-6)
+    other = torch.nn.Conv2d(5, 3, 3)
+    kept = other.weight.clone()
+    assert take_over(other, trained) == ['weight', 'bias'] and torch.equal(other.weight, kept)
+
+
+@pytest.mark.parametrize('options, message', [
+    (['--scenes', 'nowhere'], "no simulated scenes below 'nowhere'"),
+    ([], 'nothing to train on'),
+    (['--start-from', 'nowhere.safetensors'], "'nowhere.safetensors' does not exist"),
+    (['-s', 'step=1'], "'step'")])
+def test_mistakes_end_in_one_line(options, message, tmp_path, capsys):
+    command = ['--config', str(settings_file(tmp_path / 'settings.yaml')), '--cache', str(tmp_path), '--out',
+               str(tmp_path / 'out'), '--device', 'cpu', *options]
+    assert train.main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith('error: ') and message in error
+
+
+def test_scenes_of_another_grid_are_refused(scenes, tmp_path, capsys):
+    settings = settings_file(tmp_path / 'settings.yaml', network={'cells': 128})
+    assert train.main(['--config', str(settings), '--scenes', str(scenes / 'town'), '--out', str(tmp_path / 'out'),
+                       '--device', 'cpu']) == 2
+    assert '64 x 64 cells, the network 128 x 128' in capsys.readouterr().err
