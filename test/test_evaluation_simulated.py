@@ -14,7 +14,7 @@ from evaluation_network import lively_config
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import evaluate
 from attention_fusion_ros.contracts import Branch
-from attention_fusion_ros.evaluation import metrics, provenance, sim_report, sim_run, sim_scenes
+from attention_fusion_ros.evaluation import answer_store, metrics, provenance, sim_report, sim_run, sim_scenes
 from attention_fusion_ros.evaluation.baselines import LIDAR, MAP, STRAIGHT, map_alone
 from attention_fusion_ros.evaluation.metrics import Estimate, TrueRoads
 from attention_fusion_ros.evaluation.sim_run import BARE, BARE_NO_MAP, NO_LIDAR, NO_MAP, SceneAnswers
@@ -196,6 +196,39 @@ def test_command_on_simulated_scenes(scenes, cache, tmp_path, capsys):
     for name in ('bearing_error', 'reliability', 'map_error', 'attention'):
         picture = cv2.imread(str(tmp_path / f'simulation_{name}.png'))
         assert picture is not None and picture.std() > 5
+
+
+def test_an_evaluation_that_was_cut_off_goes_on_where_it_stopped(scenes, cache, monkeypatch):
+    setup, asked, given = sim_run.SimSetup((), cache), [], sim_run.answer
+
+    def counted(scenes, *others):
+        asked.extend(s.info.seed for s in scenes)
+        return given(scenes, *others)
+
+    def cut_off(done):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(sim_run, 'answer', counted)
+    with pytest.raises(KeyboardInterrupt):
+        sim_run.run(FIRST, 9, setup, progress=cut_off)
+    first = list(asked)
+    answers = sim_run.run(FIRST, 9, setup)
+    assert first and len(set(asked)) == len(asked) > len(first)  # no scene was asked about twice
+    assert [a.info.seed for a in answers] == asked and len(answers) == 9
+    assert sim_run.run(FIRST, 9, setup) == answers and len(asked) == 9
+
+
+def test_answers_are_not_kept_for_another_checkpoint(tmp_path):
+    weights = tmp_path / 'a.safetensors'
+    weights.write_bytes(b'one')
+    before = answer_store.digest(['settings'], [weights])
+    assert before == answer_store.digest(['settings'], [weights]) != answer_store.digest(['others'], [weights])
+    weights.write_bytes(b'two')
+    assert before != answer_store.digest(['settings'], [weights])
+    store = answer_store.AnswerStore(tmp_path / before)
+    store.write((3, 4), ['answer'])
+    assert store.read((3, 4)) == ['answer'] and store.read((3, 5)) is None
+    next(store.folder.iterdir()).write_bytes(b'cut')
+    assert store.read((3, 4)) is None
 
 
 @pytest.mark.parametrize('options, message', [

@@ -16,6 +16,7 @@ from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline import FusionPipeline
 from attention_fusion_ros.training import config as configs
+from attention_fusion_ros.training import record
 from attention_fusion_ros.training.dataset import SimulatedDataset
 from attention_fusion_ros.training.scenes import SceneStore
 from attention_fusion_ros.training.shards import find_shards
@@ -42,6 +43,16 @@ def finished(scenes, tmp_path_factory):
                        str(scenes / 'country'), '--validation', str(scenes / 'held_back'), '--device', 'cpu',
                        '--out', str(out)]) == 0
     return out
+
+
+def test_the_run_is_on_record(finished):
+    run = record.read(finished)
+    assert run['steps'] == 6 and run['started from'] == 'random weights' and len(run['commands']) == 1
+    assert '--scenes' in run['commands'][0] and run['settings']['batch'] == 4
+    assert run['data']['simulated']['sweeps'] > 9 > run['data']['held back']['sweeps'] >= 3
+    assert run['data']['simulated']['first seed'] == 0 and run['data']['simulated']['last seed'] == 102
+    assert [h['step'] for h in run['history']] == [3, 6]
+    assert run['validation'] == {k: run['history'][-1][k] for k in run['validation']}
 
 
 def same(a: dict, b: dict) -> bool:

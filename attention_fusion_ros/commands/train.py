@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import sys
 from pathlib import Path
 
 import yaml
@@ -41,24 +41,27 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_parameter_options(parser)
     parser.add_argument('--scenes-only', action='store_true', help='make the scenes and stop')
     options = parser.parse_args(argv)
-    return cli.run(lambda: train(options))
+    arguments = sys.argv[2:] if argv is None else argv
+    return cli.run(lambda: train(options, arguments))
 
 
-def train(options) -> int:
+def train(options, arguments: list[str]) -> int:
     """Make the scenes, train, calibrate, write `checkpoint.safetensors`. Raises ConfigurationError."""
     import torch.distributed as dist
 
     from attention_fusion_ros.network import checkpoint as checkpoints
     from attention_fusion_ros.training import config as configs
+    from attention_fusion_ros.training import record
     from attention_fusion_ros.training.dataset import Mixed
     from attention_fusion_ros.training.trainer import Process, Trainer
     from attention_fusion_ros.training.validate import calibrate, figures, predict
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     overrides = dict(text.split('=', 1) for text in options.settings)
-    start = None
+    start = given = None
     if options.start_from:
-        start = checkpoints.resolve('' if options.start_from == 'shipped' else options.start_from, False)
+        given = checkpoints.SHIPPED if options.start_from == 'shipped' else Path(options.start_from)
+        start = checkpoints.load(given)
     config = configs.load(options.config, {k: yaml.safe_load(v) for k, v in overrides.items()},
                           start.network.config if start else None)
     process = Process.from_environment(options.device or 'auto')
@@ -72,6 +75,8 @@ def train(options) -> int:
     dataset = sources[0] if len(sources) == 1 else Mixed(sources)
     options.out.mkdir(parents=True, exist_ok=True)
     board = _board(options.out) if process.rank == 0 else None
+    if process.rank == 0:
+        record.begin(options.out, arguments, config, _told(sources, held_back), given)
     trainer = Trainer(config, dataset, options.out, process,
                       _network(config, start.network) if start else None)
 
@@ -88,13 +93,26 @@ def train(options) -> int:
             result = figures(predictions, calibration)
         trainer.export(options.out / 'checkpoint.safetensors', calibration,
                        {'samples': len(dataset), 'validation': result})
-        (options.out / 'history.json').write_text(json.dumps(trainer.history + [{'step': trainer.step, **result}],
-                                                             indent=1))
+        record.end(options.out, trainer.step, trainer.spent / 60, result, trainer.history)
         print(f'wrote {options.out / "checkpoint.safetensors"}')
         print(', '.join(f'{k} {v:.3f}' for k, v in result.items()))
     if process.world > 1:
         dist.destroy_process_group()
     return 0
+
+
+def _told(sources, held_back) -> dict[str, object]:
+    """What the run learns from and is judged by, for its record."""
+    from attention_fusion_ros.training import record
+    from attention_fusion_ros.training.dataset import SimulatedDataset
+
+    told: dict[str, object] = {'held back': record.describe(held_back.store) if held_back else {'sweeps': 0}}
+    for source in sources:
+        if isinstance(source, SimulatedDataset):
+            told['simulated'] = record.describe(source.store)
+        else:
+            told['recorded'] = {'sweeps': len(source)}
+    return told
 
 
 def _network(config, trained):

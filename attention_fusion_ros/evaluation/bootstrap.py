@@ -60,7 +60,7 @@ def weighted_quantile(values: np.ndarray, scene: np.ndarray, quantile: float, we
         return result
     order = np.argsort(values, kind='stable')
     ordered, scene = np.asarray(values, dtype=np.float64)[order], np.asarray(scene)[order]
-    chunk = max(1, 5_000_000 // len(ordered))  # a cumulative sum of at most 40 MB at a time
+    chunk = max(1, 250_000 // len(ordered))  # few enough to stay in the processor's cache
     for start in range(0, len(weights), chunk):
         upto = np.cumsum(weights[start:start + chunk][:, scene], axis=1, dtype=np.int64)  # (b, M) values so far
         total = upto[:, -1]

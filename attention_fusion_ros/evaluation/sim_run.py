@@ -14,12 +14,15 @@ import torch
 from attention_fusion_ros.bev.map_image import empty_map_bev
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, InputError, Mode
+from attention_fusion_ros.evaluation import answer_store
+from attention_fusion_ros.evaluation.answer_store import AnswerStore
 from attention_fusion_ros.evaluation.baselines import LIDAR, MAP, STRAIGHT, lidar_alone, map_alone, straight_ahead
 from attention_fusion_ros.evaluation.batched import BatchedPipeline, MapFeatures, Sample
 from attention_fusion_ros.evaluation.estimators import Inputs
 from attention_fusion_ros.evaluation.metrics import Estimate, TrueRoads, attention_shares
-from attention_fusion_ros.evaluation.sim_scenes import Scene, SceneInfo, obtain
+from attention_fusion_ros.evaluation.sim_scenes import Scene, SceneInfo, folder_name, obtain
 from attention_fusion_ros.heatmap import spatial_heatmap
+from attention_fusion_ros.network import checkpoint as checkpoints
 
 PUBLISHED = 'heatmap as published'
 NO_MAP, NO_LIDAR, BARE, BARE_NO_MAP = 'map withheld', 'LiDAR withheld', 'without vehicles', 'without vehicles or map'
@@ -63,16 +66,29 @@ class SceneAnswers:
 _worker: dict[str, object] = {}
 
 
-def _start(setup: SimSetup) -> None:
+def _store_of(setup: SimSetup) -> AnswerStore:
+    """Where answers of this setup are kept, below the cache."""
+    named = [n.config.checkpoint for n in setup.networks if n.config.checkpoint != 'untrained']
+    files = [Path(name or checkpoints.SHIPPED) for name in named]
+    settings = (folder_name(setup.lookahead, setup.osm), setup.networks)
+    return AnswerStore(setup.cache / f'answers-{answer_store.digest(settings, files)}')
+
+
+def _start(setup: SimSetup, store: AnswerStore) -> None:
     torch.set_num_threads(1)
-    _worker['setup'] = setup
+    _worker['setup'], _worker['store'] = setup, store
     _worker['pipelines'] = [BatchedPipeline(n.config) for n in setup.networks]
 
 
 def _job(seeds: Sequence[int]) -> list[SceneAnswers]:
     setup: SimSetup = _worker['setup']
+    kept = _worker['store'].read(seeds)
+    if kept is not None:
+        return kept
     scenes = [obtain(seed, setup.cache, setup.lookahead, setup.osm) for seed in seeds]
-    return answer([s for s in scenes if s is not None], setup, _worker['pipelines'])
+    answers = answer([s for s in scenes if s is not None], setup, _worker['pipelines'])
+    _worker['store'].write(seeds, answers)
+    return answers
 
 
 def answer(scenes: Sequence[Scene], setup: SimSetup, pipelines: Sequence[BatchedPipeline]) -> list[SceneAnswers]:
@@ -166,14 +182,16 @@ def run(first_seed: int, count: int, setup: SimSetup, workers: int = 1,
     """`count` scenes of the seeds from `first_seed` on, made first where they are not in the cache, in order.
 
     Seeds whose world gives the vehicle no branch at all are passed over. progress: called with the number of scenes
-    done. Raises ConfigurationError when a checkpoint cannot be used.
+    done. Answers are kept below the cache, chunk by chunk, and not asked for again. Raises ConfigurationError when a
+    checkpoint cannot be used.
     """
+    store = _store_of(setup)  # here, so that workers started later cannot see other code
     if workers <= 1:
-        _start(setup)
+        _start(setup, store)
         return _collect(first_seed, count, lambda jobs: map(_job, jobs), progress)
     for network in setup.networks:  # a bad checkpoint is reported here, not as a broken pool
         BatchedPipeline(network.config).close()
-    with ProcessPoolExecutor(workers, get_context('spawn'), _start, (setup,)) as pool:
+    with ProcessPoolExecutor(workers, get_context('spawn'), _start, (setup, store)) as pool:
         return _collect(first_seed, count, lambda jobs: pool.map(_job, jobs), progress)
 
 

@@ -1,0 +1,62 @@
+"""What a training run was: `run.json` beside its weights, from which the model card is made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from attention_fusion_ros.evaluation import provenance
+from attention_fusion_ros.training.config import TrainingConfig
+from attention_fusion_ros.training.scenes import SceneStore
+
+NAME = 'run.json'
+
+
+def describe(store: SceneStore) -> dict[str, Any]:
+    """Which simulated scenes a store holds."""
+    infos = [store[i][2] for i in range(len(store))]
+    if not infos:
+        return {'sweeps': 0}
+    seeds = {info.seed for info in infos}
+    return {'sweeps': len(infos), 'seeds': len(seeds), 'first seed': min(seeds), 'last seed': max(seeds),
+            'classes': dict(sorted(Counter(info.scene_class for info in infos).items()))}
+
+
+def begin(folder: Path, arguments: Sequence[str], config: TrainingConfig, data: dict[str, Any],
+          start_from: Path | None) -> None:
+    """Note how the run begins; a run that goes on keeps what was noted, and the new command besides."""
+    files = {} if start_from is None else {'start': start_from}
+    origin = provenance.collect(['train', *arguments], files)
+    record = read(folder) or {'started': _now(), 'commands': []}
+    record['commands'] = [*record['commands'], origin.command]
+    record |= {'commit': origin.commit, 'machine': origin.machine, 'settings': config.to_dict(), 'data': data,
+               'started from': origin.checkpoints[0].removeprefix('start: ') if files else 'random weights'}
+    _write(folder, record)
+
+
+def end(folder: Path, step: int, minutes: float, validation: dict[str, float], history: list[dict[str, float]]) -> None:
+    """Note how it ended: steps and minutes trained, figures on the held-back scenes, and those on the way there."""
+    record = read(folder) or {}
+    _write(folder, record | {'finished': _now(), 'steps': step, 'minutes': minutes, 'validation': validation,
+                             'history': history})
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What is noted of the run in `folder`; None when nothing is."""
+    path = folder / NAME
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    partial = folder / 'run.partial'
+    partial.write_text(json.dumps(record, indent=1) + '\n')
+    os.replace(partial, folder / NAME)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
