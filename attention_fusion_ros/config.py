@@ -90,8 +90,8 @@ class NodeConfig:
     """All parameters. Read-only ones are fixed once the node is configured."""
 
     device: str = parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.', read_only=True)
-    threads: int = parameter(0, 'CPU threads for the network; 0 leaves the choice to torch.', '', 0, 256,
-                             read_only=True)
+    threads: int = parameter(0, 'CPU threads for the network; 0: one less than there are cores, at most 4 (or '
+                             'OMP_NUM_THREADS, where that is set).', '', 0, 256, read_only=True)
     checkpoint: str = parameter('', 'Path of a .safetensors checkpoint; empty for the one shipped with the package, '
                                 '"untrained" for random weights (needs allow_untrained).', read_only=True)
     allow_untrained: bool = parameter(False, 'Run random weights; every result and diagnostic says so.', read_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -36,6 +37,20 @@ logger = logging.getLogger(__name__)
 
 def choose_device(name: str) -> tuple[torch.device, str]:
     """The parameter `device` -> the torch device and, when 'auto' had to settle for the CPU, why.
+MOST_THREADS = 4  # the network is small: more wait for each other longer than they work
+WARM_UPS, WARM_UP_POINTS = 3, 120_000  # runs, points of a sweep
+
+
+def default_threads() -> int:
+    """CPU threads where the parameter `threads` is 0: one core is left to receiving, encoding and everybody else.
+
+    The environment variable OMP_NUM_THREADS wins, where it is set.
+    """
+    if os.environ.get('OMP_NUM_THREADS'):
+        return torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return max(1, min(MOST_THREADS, cores - 1))
+
 
     Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
     """
@@ -65,8 +80,7 @@ class FusionPipeline:
         """Raises ConfigurationError when the checkpoint or the device cannot be used."""
         self.config = config
         self._device, self.device_note = choose_device(config.device)
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        torch.set_num_threads(config.threads or default_threads())
         loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
         network = loaded.network.config
         if not math.isclose(network.lookahead, config.lookahead):
@@ -96,11 +110,14 @@ class FusionPipeline:
         self._history.clear()
 
     def warm_up(self) -> None:
-        """One run on made-up points, so that the first real sweep does not pay for initialisation."""
+        """A few runs on a made-up sweep of full size with a map image: the first real one does not pay for them."""
         rng = np.random.default_rng(0)
-        xyz = rng.uniform(-self.grid.extent, self.grid.extent, (20000, 3)).astype(np.float32)
+        xyz = rng.uniform(-self.grid.extent, self.grid.extent, (WARM_UP_POINTS, 3)).astype(np.float32)
         xyz[:, 2] *= 0.01
-        self._run(PointCloud(1, '', xyz, None), None, Motion(np.eye(4)), 'warm-up', remember=False)
+        cloud = PointCloud(1, '', xyz, rng.uniform(0.0, 1.0, len(xyz)).astype(np.float32))
+        road = MapImage(1, '', np.ones((320, 320), np.float32), np.zeros((320, 320), np.float32))
+        for _ in range(WARM_UPS):
+            self._run(cloud, road, Motion(np.eye(4), np.eye(4), np.eye(4)), '', remember=False)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -152,7 +152,7 @@ def test_a_map_image_that_comes_shortly_after_its_sweep_is_used_for_it(graph):
         taken_in(graph, odometry(0.1 * i + 0.05))
         graph.send(cloud(0.1 * i))
         stamp = nanoseconds(0.1 * i)
-        wait_until(lambda n=stamp: n in graph.node._companions._sweeps, 'the sweep waits')
+        wait_until(lambda n=stamp: graph.node._companions._waiting_for == n, 'the sweep waits')
         graph.send(map_image(0.1 * i))
         wait_until(lambda n=before: len(Recorder.calls) > n, 'a result')
     late = [image.stamp_ns == cloud.stamp_ns for cloud, image, _, _ in Recorder.calls[4:]]

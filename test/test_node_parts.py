@@ -12,8 +12,8 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 from builtin_interfaces.msg import Time  # noqa: E402
 
 from attention_fusion_ros.config import from_flat  # noqa: E402
-from attention_fusion_ros.contracts import InputError  # noqa: E402
-from attention_fusion_ros.ros.companions import MISSES, Companions  # noqa: E402
+from attention_fusion_ros.contracts import InputError, MapAlignment  # noqa: E402
+from attention_fusion_ros.ros.companions import Companions  # noqa: E402
 from attention_fusion_ros.ros.diagnostics import MAP_REASONS, Report, Situation, Topic  # noqa: E402
 from attention_fusion_ros.ros.health import ASPECTS, Health, Outcome, Rate  # noqa: E402
 from attention_fusion_ros.ros.worker import Worker  # noqa: E402
@@ -58,6 +58,24 @@ def test_worker_processes_the_newest_and_counts_the_rest():
 
 
 # -- companions -------------------------------------------------------------------------------------------------------
+def test_worker_calls_functions_in_its_own_thread():
+    items = []
+    worker = Worker(lambda item: items.append(threading.get_ident()), lambda: None)
+    ident = worker.call(threading.get_ident)
+    assert ident != threading.get_ident()
+    with pytest.raises(ValueError, match='as it was raised'):
+        worker.call(lambda: (_ for _ in ()).throw(ValueError('as it was raised')))
+    worker.open()
+    worker.put(0)
+    end = time.monotonic() + 30.0
+    while not items and time.monotonic() < end:
+        time.sleep(0.01)
+    assert items == [ident]  # the same thread, still alive
+    worker.close()
+    with pytest.raises(RuntimeError, match='closed'):
+        worker.call(lambda: None)
+
+
 
 def test_companions_that_are_there_cost_no_time():
     companions = Companions('map', 'odometry')
@@ -74,15 +92,38 @@ def test_companions_are_waited_for_until_they_come():
     assert 0.05 < waited < 15.0
 
 
-def test_topics_that_are_stamped_otherwise_are_no_longer_waited_for():
+def test_topics_that_are_stamped_otherwise_are_waited_for_once():
+    """A second wait would be as long as a period at 10 Hz, and cost a sweep each time the node starts."""
     companions = Companions('map')
-    for i in range(MISSES):
-        companions.arrived('map', 100 * i + 50)
-        assert companions.wait(100 * (i + 1), patience=0.01) >= 0.01
-    assert companions.wait(100 * (MISSES + 1), patience=10.0) < 5.0
-    # ... until one carries the stamp of a sweep, even if it is late
-    companions.arrived('map', 100 * (MISSES + 1))
-    assert companions.wait(100 * (MISSES + 2), patience=0.01) >= 0.01
+    companions.arrived('map', 50)
+    assert companions.wait(100, patience=0.01) >= 0.01
+    companions.arrived('map', 150)
+    assert companions.wait(200, patience=10.0) < 5.0
+
+
+def test_companions_that_come_late_are_waited_for_again():
+    companions = Companions('map')
+    assert companions.wait(100, patience=0.01) >= 0.01
+    companions.arrived('map', 100)
+    assert companions.wait(200, patience=0.01) >= 0.01
+
+
+def test_a_slow_topic_that_meets_a_sweep_now_and_then_is_not_waited_for():
+    companions = Companions('map')
+    companions.wait(0, patience=0.001)
+    for sweep in range(1, 40):
+        if sweep % 10 == 0:
+            companions.arrived('map', 100 * sweep)
+        assert companions.wait(100 * sweep, patience=10.0) < 5.0
+
+
+def test_one_message_that_got_lost_does_not_end_the_waiting():
+    companions = Companions('map')
+    for sweep in range(1, 4):
+        companions.arrived('map', 100 * sweep)
+        companions.wait(100 * sweep, patience=10.0)
+    assert companions.wait(400, patience=0.01) >= 0.01
+    assert companions.wait(500, patience=0.01) >= 0.01
 
 
 def test_a_later_stamp_ends_the_wait():

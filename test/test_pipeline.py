@@ -1,14 +1,16 @@
 """The one path from points to directions."""
 
 import math
+import os
 
 import numpy as np
 import pytest
+import torch
 
 from attention_fusion_ros import heatmap
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import ConfigurationError, InputError, MapImage, Mode, Motion, PointCloud
-from attention_fusion_ros.pipeline import FusionPipeline, choose_device
+from attention_fusion_ros.pipeline import FusionPipeline, choose_device, default_threads
 
 UNTRAINED = {'checkpoint': 'untrained', 'allow_untrained': True, 'device': 'cpu', 'branches.min_probability': 0.01,
              'branches.min_direction_probability': 0.0}
@@ -122,3 +124,13 @@ def test_picture_shows_three_panels_and_the_truth(pipeline):
     marked = heatmap.compose_picture(result, 256, truth=[(0.5, 0.5)])
     assert plain.shape == (256 + heatmap.TITLE_HEIGHT, 768, 3) and plain.dtype == np.uint8
     assert (plain != marked).any()
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='the cores of a process can only be set on Linux')
+def test_threads_leave_a_core_free(monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    for cores, expected in ((1, 1), (2, 1), (3, 2), (8, 4), (64, 4)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda pid, cores=cores: set(range(cores)))
+        assert default_threads() == expected, cores
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    assert default_threads() == torch.get_num_threads()

@@ -1,8 +1,9 @@
 """Waiting, briefly, for the map image and the odometry that carry the stamp of a sweep.
 
 Recordings and simulators stamp them alike and publish them together, but topics overtake each other on the way: without
-a wait, chance would decide whether a sweep meets its own map image or the one before. A topic whose messages do not
-carry stamps of sweeps is waited for three times, then no more until one does.
+a wait, chance would decide whether a sweep meets its own map image or the one before. Topics whose messages do not
+carry stamps of sweeps are not worth waiting for: the first sweep waits for everybody, later ones only where most of the
+last sweeps had a companion. Several waits in vain would cost sweeps at the start: each takes about their period.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import time
 from collections import deque
 
 PATIENCE = 0.1  # s
-MISSES = 3
-REMEMBERED = 16  # stamps of sweeps and of messages
+JUDGED = 4  # sweeps
+REMEMBERED = 16  # stamps of messages
 
 
 class Companions:
@@ -21,9 +22,9 @@ class Companions:
 
     def __init__(self, *topics: str):
         self._condition = threading.Condition()
-        self._sweeps: deque[int] = deque(maxlen=REMEMBERED)
+        self._waiting_for: int | None = None  # stamp of the sweep
         self._stamps = {topic: deque(maxlen=REMEMBERED) for topic in topics}
-        self._misses = dict.fromkeys(topics, 0)
+        self._met = {topic: deque(maxlen=JUDGED) for topic in topics}  # the newest sweeps, [stamp, had a companion]
 
     def arrived(self, topic: str, stamp_ns: int) -> None:
         """A message of the topic has been taken in."""
@@ -32,21 +33,25 @@ class Companions:
             if stamps and stamp_ns < stamps[-1]:
                 stamps.clear()  # a recording starts again: what was later says nothing any more
             stamps.append(stamp_ns)
-            if stamp_ns in self._sweeps:
-                self._misses[topic] = 0
+            for sweep in self._met[topic]:
+                sweep[1] |= sweep[0] == stamp_ns  # late, but one of those that do come
             self._condition.notify_all()
 
     def wait(self, stamp_ns: int, patience: float = PATIENCE) -> float:
         """Wait until the companions of a sweep are there, or seem not to come; returns the seconds waited."""
         start = time.monotonic()
         with self._condition:
-            self._sweeps.append(stamp_ns)
+            self._waiting_for = stamp_ns
             self._condition.wait_for(lambda: not self._missing(stamp_ns), patience)
             for topic, stamps in self._stamps.items():
-                self._misses[topic] = 0 if stamp_ns in stamps else self._misses[topic] + 1
+                self._met[topic].append([stamp_ns, stamp_ns in stamps])
         return time.monotonic() - start
 
     def _missing(self, stamp_ns: int) -> bool:
         """A later stamp means that this one will not come any more."""
-        return any(self._misses[topic] < MISSES and not any(s >= stamp_ns for s in stamps)
+        return any(self._expected(topic) and not any(s >= stamp_ns for s in stamps)
                    for topic, stamps in self._stamps.items())
+
+    def _expected(self, topic: str) -> bool:
+        met = self._met[topic]
+        return 2 * sum(had for _, had in met) > len(met) or not met

@@ -7,6 +7,7 @@ map images, odometry, parameters and lifecycle services are served meanwhile.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import threading
 import time
@@ -149,10 +150,11 @@ class AttentionFusionNode(LifecycleNode):
         config = self.parameters.config()
         self._tf_message = transform_message() if config.use_tf else None
         self._pairer = Pairer(config)
-        self._engine = Engine(config, self._create_pipeline)
+        self._worker = Worker(self._process, self._overrun)
+        # In the thread that uses it: the first run in a thread is slow, however warm the network is in another one.
+        self._engine = self._worker.call(lambda: Engine(config, self._create_pipeline))
         self._config = config
         self.outputs = Outputs(self, config.frames.base)
-        self._worker = Worker(self._process, self._overrun)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_time_jump)
@@ -349,6 +351,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if node is not None:
             node.destroy_node()
+        gc.freeze()  # the modules stay: looking through all of them for garbage takes longer than a sweep
         rclpy.try_shutdown()
     return 0
 

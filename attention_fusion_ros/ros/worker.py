@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar('Item')
+Value = TypeVar('Value')
 
 
 class Worker(Generic[Item]):
@@ -19,6 +22,7 @@ class Worker(Generic[Item]):
         self._work, self._on_overrun = work, on_overrun
         self._condition = threading.Condition()
         self._waiting: Item | None = None
+        self._calls: deque[tuple[Callable[[], Any], Future]] = deque()
         self._accepting = self._closed = False
         self._thread = threading.Thread(target=self._run, name='sweeps', daemon=True)
         self._thread.start()
@@ -45,6 +49,19 @@ class Worker(Generic[Item]):
         if replaced:
             self._on_overrun()
 
+    def call(self, function: Callable[[], Value]) -> Value:
+        """Run a function in the worker's thread, before any item; returns and raises what it does.
+
+        Raises RuntimeError when the worker is closed. Not to be called from work.
+        """
+        answer: Future = Future()
+        with self._condition:
+            if self._closed:
+                raise RuntimeError('the worker is closed')
+            self._calls.append((function, answer))
+            self._condition.notify()
+        return answer.result()
+
     def close(self) -> None:
         """Stop; returns when the item in work is finished. May be repeated."""
         with self._condition:
@@ -56,9 +73,21 @@ class Worker(Generic[Item]):
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._closed or self._waiting is not None)
-                if self._closed:
-                    return
-                item, self._waiting = self._waiting, None
+                self._condition.wait_for(lambda: self._closed or self._calls or self._waiting is not None)
+                call = self._calls.popleft() if self._calls else None
+                if call is None:
+                    if self._closed:
+                        return
+                    item, self._waiting = self._waiting, None
+            if call is not None:
+                _answer(*call)
+                continue
             self._work(item)
             del item  # a sweep is megabytes: do not hold it until the next one
+
+
+def _answer(function: Callable[[], Any], answer: Future) -> None:
+    try:
+        answer.set_result(function())
+    except BaseException as error:
+        answer.set_exception(error)
