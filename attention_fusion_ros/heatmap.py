@@ -16,21 +16,38 @@ TITLE_HEIGHT = 28
 def spatial_heatmap(result: FusionResult) -> np.ndarray:
     """(H, W) float32 in 0..1 on the BEV grid: the finest stage's spatial attention, stretched to its own range.
 
-    1 stands for the 99th percentile and above: a single bright cell must not dim the kerbs and walls of a street.
-
     Zeros when the network has no spatial attention.
     """
-    size = result.lidar_bev.shape[1:]
-    stages = {name: w for name, w in result.attention.spatial.items() if name.startswith('stage')}
-    if not stages:
+    return stretched(finest(result.attention.spatial), result.lidar_bev.shape[1:])
+
+
+def gradcam_heatmap(result: FusionResult, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """The Grad-CAM maps of a result (`FusionPipeline.explain`), shown as `spatial_heatmap` shows its attention.
+
+    The finest stage's: the same cells, so that the two can be compared. Later ones see more, but not where.
+    """
+    return stretched(finest(maps), result.lidar_bev.shape[1:])
+
+
+def finest(maps: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The map (h, w) of the stage with most cells among those named stage..., None without any."""
+    stages = [values for name, values in maps.items() if name.startswith('stage')]
+    return max(stages, key=lambda values: values.shape[0]) if stages else None
+
+
+def stretched(values: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) of any range -> `size` float32 in 0..1; zeros for None and for a map without contrast.
+
+    1 stands for the 99th percentile and above: a single bright cell must not dim the kerbs and walls of a street.
+    """
+    if values is None:
         return np.zeros(size, np.float32)
-    weights = max(stages.values(), key=lambda w: w.shape[0])
-    low, top = float(weights.min()), float(weights.max())
-    high = max(float(np.quantile(weights, 0.99)), low + 0.05 * (top - low))
-    if high - low < 1e-6:
+    low, top = float(values.min()), float(values.max())
+    high = max(float(np.quantile(values, 0.99)), low + 0.05 * (top - low))
+    if high - low <= 1e-6 * max(1e-6, abs(high)):
         return np.zeros(size, np.float32)
-    stretched = (weights - low) / (high - low)
-    return np.clip(cv2.resize(stretched, size[::-1], interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
+    shown = (values - low) / (high - low)
+    return np.clip(cv2.resize(shown, size[::-1], interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
 
 
 def point_attention(result: FusionResult, xyz_base: np.ndarray) -> np.ndarray:

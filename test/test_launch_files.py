@@ -95,8 +95,9 @@ def test_every_display_shows_an_output_of_the_node():
                             durability=durability[topic['Durability Policy']])
         assert conflict(output.qos, wanted) == ''
         shown[topic['Value'].removeprefix('/attention_fusion/')] = display
-    assert set(shown) == {'attention_points', 'heatmap/spatial', 'branches', 'markers', 'direction', 'distribution',
-                          'heatmap/image'}
+    assert set(shown) == {'attention_points', 'heatmap/spatial', 'heatmap/gradcam', 'branches', 'markers', 'direction',
+                          'distribution', 'heatmap/image'}
+    assert {name for name, display in shown.items() if not display['Enabled']} == {'heatmap/gradcam'}  # it costs a run
     assert shown['attention_points']['Channel Name'] == 'attention'
     assert shown['attention_points']['Color Transformer'] == 'Intensity'
 

@@ -15,7 +15,7 @@ from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from attention_fusion_ros.bev.grid import Grid  # noqa: E402
-from attention_fusion_ros.contracts import Attention, Branch, FusionResult, Mode, PointCloud  # noqa: E402
+from attention_fusion_ros.contracts import Attention, Branch, FusionResult, MapAlignment, Mode, PointCloud  # noqa: E402
 from attention_fusion_ros.heatmap import compose_picture  # noqa: E402
 from attention_fusion_ros.ros import encode, encode_dense  # noqa: E402
 
@@ -161,6 +161,26 @@ def test_attention_points_stay_in_the_sensor_frame():
     assert points['attention'] == pytest.approx([1.0, 0.0, 0.0])
     assert np.stack([points['x'], points['y'], points['z']], 1) == pytest.approx(xyz)
     assert message.header.frame_id == 'lidar' and isinstance(message.data, array.array)
+
+
+def test_gradcam_lies_on_the_grid_of_the_spatial_attention():
+    found = result()
+    spatial = encode_dense.spatial(found, HEAD)
+    gradcam = encode_dense.gradcam(found, {'stage1': 1e-4 * found.attention.spatial['stage1']}, HEAD)
+    assert gradcam.info == spatial.info and gradcam.data == spatial.data and max(gradcam.data) == 100
+    assert encode_dense.gradcam(found, {}, HEAD) is None
+
+
+def test_map_alignment_is_the_pose_that_moves_the_map_to_its_place():
+    assert encode.map_alignment(result(), HEAD) is None
+    found = MapAlignment(*map(np.float32, (1.5, -2.5, 0.2)), std=(np.float32(0.5), np.float32(0.25), np.float32(0.0)))
+    message = encode.map_alignment(result(alignment=found), HEAD)
+    place = message.pose.pose.position
+    assert (place.x, place.y, place.z) == pytest.approx((1.5, -2.5, 0.0))
+    assert yaw(message.pose.pose.orientation) == pytest.approx(0.2)
+    covariance = np.reshape(message.pose.covariance, (6, 6))
+    assert np.diag(covariance) == pytest.approx([0.25, 0.0625, encode.EXACT, encode.EXACT, encode.EXACT, encode.EXACT])
+    assert np.count_nonzero(covariance) == 6 and message.header == HEAD
 
 
 def test_no_branch_at_all():

@@ -29,6 +29,7 @@ class Frail(FusionPipeline):
     """The real pipeline on the CPU that says it is on the device it was asked for, and fails on command."""
 
     failures: list = []  # raised by the next runs
+    at_explaining: list = []
     broken_devices: set = set()  # cannot be built anew
     built: list = []
 
@@ -49,10 +50,15 @@ class Frail(FusionPipeline):
             raise Frail.failures.pop(0)
         return super().run(*arguments, **options)
 
+    def explain(self, result):
+        if Frail.at_explaining:
+            raise Frail.at_explaining.pop(0)
+        return super().explain(result)
+
 
 @pytest.fixture(autouse=True)
 def clean():
-    Frail.failures, Frail.broken_devices, Frail.built = [], set(), []
+    Frail.failures, Frail.at_explaining, Frail.broken_devices, Frail.built = [], [], set(), []
 
 
 def config(**parameters):
@@ -61,16 +67,33 @@ def config(**parameters):
 
 def test_auto_falls_back_to_the_cpu():
     engine = Engine(config(device='auto'), Frail)
-    assert engine.device == 'cuda:0'
+    assert engine.device == 'cuda:0' and not engine.fell_back
     Frail.failures = [RuntimeError(CUDA_ERROR)]
     with pytest.raises(InputError, match='illegal memory access') as caught:
         engine.run(CLOUD, None, MOTION)
     assert caught.value.reason == 'device_error' and '\n' not in str(caught.value)
     assert engine.run(CLOUD, None, MOTION).branches is not None
-    assert engine.device == 'cpu' and 'illegal memory access' in engine.device_note
+    assert engine.device == 'cpu' and 'illegal memory access' in engine.device_note and engine.fell_back
     assert Frail.built == ['cuda:0', 'cpu'] and engine.restarts == 1
     engine.update(config(device='auto', **{'map.max_age': 1.0}))  # parameters do not bring the device back
     assert engine.run(CLOUD, None, MOTION) is not None and engine.device == 'cpu'
+
+
+class NoKernels(Frail):
+    """A driver or a card that torch was not built for: seen, and of no use."""
+
+    def warm_up(self):
+        if self.device != 'cpu':
+            raise RuntimeError('CUDA error: no kernel image is available for execution on the device')
+        super().warm_up()
+
+
+def test_auto_starts_on_the_cpu_where_nothing_runs_on_the_device():
+    engine = Engine(config(device='auto'), NoKernels)
+    assert engine.device == 'cpu' and engine.fell_back and 'no kernel image' in engine.device_note
+    assert engine.run(CLOUD, None, MOTION) is not None
+    with pytest.raises(RuntimeError, match='no kernel image'):
+        Engine(config(device='cuda:0'), NoKernels)
 
 
 def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
@@ -100,6 +123,20 @@ def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
     assert caught.value.reason == 'internal_error' and 'stage9' in engine.last_traceback
     assert engine.run(CLOUD, None, MOTION) is not None
     assert len(Frail.built) == 1
+
+
+def test_a_device_that_fails_at_explaining_is_given_up_too():
+    engine = Engine(config(device='auto', **{'branches.min_probability': 0.01}), Frail)
+    result = engine.run(CLOUD, None, MOTION)
+    assert engine.explain(result).keys() == {'stage1', 'stage2', 'stage3'}
+    Frail.at_explaining = [RuntimeError(CUDA_ERROR), KeyError('stage9')]
+    with pytest.raises(InputError, match='illegal memory access') as caught:
+        engine.explain(result)
+    assert caught.value.reason == 'device_error'
+    with pytest.raises(InputError) as caught:
+        engine.explain(result)
+    assert caught.value.reason == 'internal_error' and engine.device == 'cpu'
+    assert engine.explain(engine.run(CLOUD, None, MOTION)) and Frail.built == ['cuda:0', 'cpu']
 
 
 def test_closing_twice():

@@ -16,18 +16,19 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped  # noqa: E402
 from nav_msgs.msg import OccupancyGrid  # noqa: E402
-from node_kit import LATCHED, T0, Graph, map_image, street, wait_until  # noqa: E402
+from node_kit import LATCHED, T0, Graph, map_image, nanoseconds, street, wait_until  # noqa: E402
 from sensor_msgs.msg import Image, LaserScan, PointCloud2  # noqa: E402
 from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
 from std_msgs.msg import Float32MultiArray, Float64  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from attention_fusion_ros.pipeline import FusionPipeline  # noqa: E402
-from attention_fusion_ros.ros.outputs import OUTPUTS, STAGES  # noqa: E402
+from attention_fusion_ros.ros.outputs import MAP_ALIGNMENT, OUTPUTS, STAGES  # noqa: E402
 
 TOPICS = {'direction': PoseWithCovarianceStamped, 'branches': PoseArray, 'branches/scored': PointCloud2,
           'distribution': LaserScan, 'heatmap/channels': Float32MultiArray, 'markers': MarkerArray,
-          'heatmap/spatial': OccupancyGrid, 'attention_points': PointCloud2, 'heatmap/image': Image,
+          'heatmap/spatial': OccupancyGrid, 'heatmap/gradcam': OccupancyGrid,
+          'attention_points': PointCloud2, 'heatmap/image': Image,
           **{f'debug/processing_time/{stage}_ms': Float64 for stage in STAGES}}
 # The sensor stands 2 m ahead of the origin and looks to the left.
 T_BASE_SENSOR = [0.0, -1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.0, 0.0, 0.0, 1.0]
@@ -36,9 +37,15 @@ T_BASE_SENSOR = [0.0, -1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.
 class Decided(FusionPipeline):
     """Random weights rarely agree on a direction: the most probable branch is taken."""
 
+    explained: list = []  # stamps
+
     def run(self, *arguments, **options):
         result = super().run(*arguments, **options)
         return replace(result, direction=result.branches[0])
+
+    def explain(self, result):
+        Decided.explained.append(result.stamp_ns)
+        return super().explain(result)
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +73,8 @@ def test_nothing_is_made_for_nobody(graph):
 
 def test_every_topic(graph):
     """One sweep, all topics: each says the same."""
-    assert {f'~/{name}' for name in TOPICS if not name.startswith('debug')} == {o.name for o in OUTPUTS}
+    said = {f'~/{name}' for name in TOPICS if not name.startswith('debug')}
+    assert said | {MAP_ALIGNMENT} == {o.name for o in OUTPUTS}  # this network does not register the map
     for name, kind in TOPICS.items():
         graph.subscribe(name, kind)
         graph.received[name].clear()
@@ -102,6 +110,33 @@ def test_every_topic(graph):
     assert len(shares.data) == len(shares.layout.dim) > 2
     assert got['heatmap/image'].encoding == 'bgr8' and len(got['heatmap/image'].data) > 0
     assert any(m.text == 'UNTRAINED WEIGHTS' for m in got['markers'].markers)
+
+
+def test_gradcam_costs_nothing_until_somebody_looks():
+    """A run with gradients for every sweep that has a subscriber, none without; on the grid of the attention."""
+    own = Graph({'branches.min_probability': 0.01}, create_pipeline=Decided)
+    try:
+        Decided.explained.clear()
+        own.subscribe('heatmap/spatial', OccupancyGrid)
+        own.sweep(0.0)
+        wait_until(lambda: own.received['heatmap/spatial'], 'the attention')
+        assert Decided.explained == []
+        subscription = own.subscribe('heatmap/gradcam', OccupancyGrid)
+        own.received['heatmap/spatial'].clear()
+        own.sweep(0.1)
+        wait_until(lambda: own.received['heatmap/gradcam'] and own.received['heatmap/spatial'], 'both')
+        assert Decided.explained and set(Decided.explained) == {nanoseconds(0.1)}
+        gradcam, spatial = own.received['heatmap/gradcam'][-1], own.received['heatmap/spatial'][-1]
+        assert gradcam.header == spatial.header and gradcam.info == spatial.info
+        heat = np.asarray(gradcam.data)
+        assert len(heat) == gradcam.info.width * gradcam.info.height and 0 == heat.min() < 90 < heat.max() <= 100
+        assert 0.001 < (heat > 50).mean() < 0.5
+        own.probe.destroy_subscription(subscription)
+        wait_until(lambda: not own.node.outputs.wanted('~/heatmap/gradcam'), 'the subscriber is gone')
+        own.sweep(0.2)
+        assert nanoseconds(0.2) not in Decided.explained
+    finally:
+        own.close()
 
 
 def test_attention_of_a_point_is_that_of_the_grid_below_it(graph):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -57,7 +58,6 @@ def test_worker_processes_the_newest_and_counts_the_rest():
     assert done == [0, 5]
 
 
-# -- companions -------------------------------------------------------------------------------------------------------
 def test_worker_calls_functions_in_its_own_thread():
     items = []
     worker = Worker(lambda item: items.append(threading.get_ident()), lambda: None)
@@ -76,6 +76,7 @@ def test_worker_calls_functions_in_its_own_thread():
         worker.call(lambda: None)
 
 
+# -- companions -------------------------------------------------------------------------------------------------------
 
 def test_companions_that_are_there_cost_no_time():
     companions = Companions('map', 'odometry')
@@ -162,7 +163,8 @@ def test_warnings_are_logged_once_in_a_while():
 
 
 class FakeEngine:
-    device, checkpoint_name, trained, restarts, device_note = 'cuda:0', 'roads', True, 0, ''
+    device, checkpoint_name, trained, restarts, device_note, fell_back = 'cuda:0', 'roads', True, 0, '', False
+    registers_map = False
 
 
 @pytest.fixture
@@ -233,7 +235,7 @@ def test_a_single_bad_sweep_is_a_warning_and_nothing_but_bad_ones_an_error(runni
 
 @pytest.mark.parametrize('changes, words', [
     ({'trained': False}, 'UNTRAINED'),
-    ({'device': 'cpu', 'device_note': 'no CUDA device is available'}, 'no CUDA device'),
+    ({'device': 'cpu', 'device_note': 'cuda:0 failed: out of memory', 'fell_back': True}, 'cuda:0 failed'),
 ])
 def test_what_is_odd_about_the_network_is_a_warning(running, changes, words):
     running[2].engine = type('Engine', (FakeEngine,), changes)()
@@ -241,12 +243,35 @@ def test_what_is_odd_about_the_network_is_a_warning(running, changes, words):
     assert status.level == status.WARN and words in status.message and 'Remedy' in status.message
 
 
-def test_accumulating_without_odometry(running):
+def test_a_machine_without_cuda_is_no_reason_to_warn(running):
+    running[2].engine = type('Engine', (FakeEngine,), {'device': 'cpu', 'device_note': 'no CUDA device is there'})()
+    status = report(running)['network']
+    assert status.level == status.OK and 'cpu' in status.message
+    assert {v.key: v.value for v in status.values}['device_note'] == 'no CUDA device is there'
+
+
+def test_without_odometry_nothing_is_wrong_but_said(running):
     _, health, situation = running
     situation.config = from_flat({'cloud.accumulate': 3})
     health.aspects['odometry'].received.count, health.aspects['odometry'].received.last = 0, None
     status = report(running)['odometry']
-    assert status.level == status.WARN and 'cloud.accumulate 3' in status.message and '/odom' in status.message
+    assert status.level == status.OK and 'earlier sweeps are not used' in status.message
+
+
+def test_where_the_map_belongs_is_told_in_metres_and_degrees(running):
+    assert not any(v.key.startswith('alignment') for v in report(running)['map image'].values)
+    running[1].last = replace(running[1].last, alignment=MapAlignment(1.0, -2.0, 0.1, (0.5, 0.25, 0.01)))
+    told = {v.key: v.value for v in report(running)['map image'].values if v.key.startswith('alignment')}
+    assert told == {'alignment.dx_m': '1.000', 'alignment.dx_m_std': '0.500', 'alignment.dy_m': '-2.000',
+                    'alignment.dy_m_std': '0.250', 'alignment.dyaw_deg': '5.730', 'alignment.dyaw_deg_std': '0.573'}
+
+
+def test_a_subscriber_of_map_alignment_is_told_why_nothing_comes(running):
+    running[2].alignment_wanted = True
+    status = report(running)['output']
+    assert status.level == status.WARN and 'map_alignment' in status.message and 'Remedy' in status.message
+    running[2].engine = type('Engine', (FakeEngine,), {'registers_map': True})()
+    assert report(running)['output'].level == status.OK
 
 
 def test_states_other_than_active():

@@ -5,11 +5,23 @@ And a measure of how well such an explanation and the network's own attention ag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+def grad_cams(features: Sequence[Tensor], scalar: Tensor) -> list[Tensor]:
+    """As `grad_cam`, for several stages of one network with a single pass backwards."""
+    if not (scalar.requires_grad and all(A.requires_grad for A in features)):
+        raise ValueError('Grad-CAM needs gradients: run the network outside torch.no_grad')
+    gradients = torch.autograd.grad(scalar.sum(), features, retain_graph=True, allow_unused=True)
+    if any(gradient is None for gradient in gradients):
+        raise ValueError('the scalar does not depend on the features of this stage')
+    return [(gradient.mean(dim=(2, 3), keepdim=True) * A).sum(dim=1).relu().detach()
+            for A, gradient in zip(features, gradients)]
 
 
 def grad_cam(features: Tensor, scalar: Tensor) -> Tensor:
@@ -20,13 +32,7 @@ def grad_cam(features: Tensor, scalar: Tensor) -> Tensor:
     is kept. Returns (B, H, W), not negative, not normalised, detached.
     Raises ValueError when `scalar` does not depend on `features`.
     """
-    if not (scalar.requires_grad and features.requires_grad):
-        raise ValueError('Grad-CAM needs gradients: run the network outside torch.no_grad')
-    gradient, = torch.autograd.grad(scalar.sum(), features, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        raise ValueError('the scalar does not depend on the features of this stage')
-    alpha = gradient.mean(dim=(2, 3), keepdim=True)
-    return (alpha * features).sum(dim=1).relu().detach()
+    return grad_cams([features], scalar)[0]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Agreement:
 
 
 def agreement(a: np.ndarray, b: np.ndarray, top: float = 0.1) -> Agreement:
-    """Agreement of two maps (H, W) of equal shape, for example spatial attention and Grad-CAM.
+    """Agreement of two maps of equal shape, (H, W) or the cells in question (N,), for example attention and Grad-CAM.
 
     top: share of cells that count as a map's top ones; cells at the map's lowest value never do, so a map that is zero
     nearly everywhere has fewer. Raises ValueError for different shapes, values that are not finite, or a wrong share.

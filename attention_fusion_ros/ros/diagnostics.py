@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import MapAlignment
 from attention_fusion_ros.ros.engine import Engine
 from attention_fusion_ros.ros.health import (
     ASPECTS,
@@ -41,6 +42,9 @@ MAP_REASONS = {
                          'and that roads are drawn bright on dark.',
 }
 
+SILENT_ALIGNMENT = ("map_alignment stays silent: checkpoint '{}' has no spatial transformer to register the map with. "
+                    'Remedy: use a checkpoint trained with one (docs/attention.md), or end the subscription.')
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -63,6 +67,7 @@ class Situation:
     outputs: tuple[Topic, ...] = ()
     map_age: float | None = None  # s, against the node's clock
     odometry_age: float | None = None
+    alignment_wanted: bool = False  # whether anybody subscribes to map_alignment
 
     @property
     def active(self) -> bool:
@@ -114,6 +119,7 @@ class Report:
         values = self._input_values(MAP, aspect)
         values['newest_age_s'] = self.at.map_age
         values['age_at_sweep_s'] = None if last is None else last.map_age
+        values.update(_alignment(last.alignment if last is not None else None))
         if not self.at.active:
             return OK, f'not active ({self.at.state})', values
         if (problem := self._recent(aspect)) is not None:
@@ -140,8 +146,6 @@ class Report:
         config, needed = self.at.config, []
         if config is not None and config.map.orientation == 'north_up':
             needed.append('map.orientation north_up')
-        if config is not None and config.cloud.accumulate > 1:
-            needed.append(f'cloud.accumulate {config.cloud.accumulate}')
         silent = self._silent(aspect.received.last)
         if aspect.received.count and silent is not None and silent > RECENT:
             return WARN, (f'no odometry for {silent:.0f} s. Remedy: check its publisher; without it map image and '
@@ -150,7 +154,8 @@ class Report:
             return WARN, (f"no odometry, although {' and '.join(needed)} needs it. Remedy: publish nav_msgs/Odometry "
                           f'on {self._name(ODOMETRY)} or remap input/odometry.'), values
         if not aspect.received.count:
-            return OK, 'none; the map image is taken as drawn for the time of the sweep', values
+            return OK, ('none; the map image is taken as drawn for the time of the sweep, and earlier sweeps are not '
+                        'used'), values
         return OK, 'used', values
 
     def transform(self) -> Line:
@@ -182,8 +187,8 @@ class Report:
         if not engine.trained:
             return WARN, ('UNTRAINED weights: directions and heatmaps mean nothing. Remedy: set checkpoint to a '
                           'trained one (empty for the one shipped).'), values
-        if engine.device_note:
-            return WARN, (f'on {engine.device}: {engine.device_note}. Remedy: set device to cpu if that is meant; '
+        if engine.fell_back:
+            return WARN, (f'device fallen back to {engine.device}: {engine.device_note}. Remedy: set device to cpu if that is meant; '
                           'otherwise check the CUDA driver and build, and configure again.'), values
         return OK, f'{engine.checkpoint_name} on {engine.device}', values
 
@@ -213,6 +218,8 @@ class Report:
         silent = self._silent(health.results.last)
         if silent is not None and silent > RECENT:
             return ERROR, f'no result for {silent:.0f} s; see the inputs for the cause', values
+        if self.at.alignment_wanted and not self.at.engine.registers_map:
+            return WARN, SILENT_ALIGNMENT.format(self.at.engine.checkpoint_name), values
         text = f'{last.mode}, {health.results.per_second():.1f} results a second'
         return OK, text if last.mode == 'fused' else f'{text} ({last.reason})', values
 
@@ -259,6 +266,16 @@ class Report:
 
     def _results_flow(self) -> bool:
         return self.health.results.last is not None and self.now - self.health.results.last < RECENT
+
+
+def _alignment(found: MapAlignment | None) -> dict[str, float]:
+    """Where the map belongs, in metres and degrees, each with its standard deviation."""
+    if found is None:
+        return {}
+    numbers = {'dx_m': (found.dx, found.std[0]), 'dy_m': (found.dy, found.std[1]),
+               'dyaw_deg': (math.degrees(found.dyaw), math.degrees(found.std[2]))}
+    return {f'alignment.{name}{part}': float(value) for name, pair in numbers.items()
+            for part, value in zip(('', '_std'), pair)}
 
 
 def _text(value) -> str:

@@ -61,6 +61,25 @@ def direction(result: FusionResult, head: Header) -> PoseWithCovarianceStamped |
     return message
 
 
+def map_alignment(result: FusionResult, head: Header) -> PoseWithCovarianceStamped | None:
+    """Where the map belongs: the pose that takes it from where it was drawn to where the LiDAR says it is.
+
+    None when the map was not used, or the network does not register it.
+    """
+    found = result.alignment
+    if found is None:
+        return None
+    message = PoseWithCovarianceStamped(header=head)
+    x, y, z, w = quaternion_from_yaw(found.dyaw)
+    message.pose.pose = Pose(position=Point(x=float(found.dx), y=float(found.dy), z=0.0),
+                             orientation=Quaternion(x=x, y=y, z=z, w=w))
+    covariance = np.diag(np.full(6, EXACT))
+    for place, std in zip((0, 1, 5), found.std):
+        covariance[place, place] = max(EXACT, float(std)**2)
+    message.pose.covariance = covariance.ravel().tolist()
+    return message
+
+
 def branches(result: FusionResult, head: Header) -> PoseArray:
     """Every branch, most probable first."""
     return PoseArray(header=head, poses=[on_ring(result, b) for b in result.branches])

@@ -11,7 +11,7 @@ from sensor_msgs_py.point_cloud2 import create_cloud
 from std_msgs.msg import Header
 
 from attention_fusion_ros.contracts import FusionResult, PointCloud
-from attention_fusion_ros.heatmap import compose_picture, point_attention, spatial_heatmap
+from attention_fusion_ros.heatmap import compose_picture, gradcam_heatmap, point_attention, spatial_heatmap
 
 try:
     from cv_bridge import CvBridge
@@ -22,12 +22,22 @@ POINT_FIELDS = ('x', 'y', 'z', 'attention')
 
 
 def spatial(result: FusionResult, head: Header) -> OccupancyGrid:
-    """Spatial attention 0..100 on the ground.
+    """Spatial attention 0..100 on the ground."""
+    return _on_ground(spatial_heatmap(result), result, head)
+
+
+def gradcam(result: FusionResult, maps: dict[str, np.ndarray], head: Header) -> OccupancyGrid | None:
+    """Grad-CAM 0..100 on the ground, on the grid of `spatial`; None when there was no answer to explain."""
+    return _on_ground(gradcam_heatmap(result, maps), result, head) if maps else None
+
+
+def _on_ground(heatmap: np.ndarray, result: FusionResult, head: Header) -> OccupancyGrid:
+    """(H, W) in 0..1 on the BEV grid -> 0..100 in the vehicle frame.
 
     The BEV's first row is farthest ahead and its first column farthest left; an OccupancyGrid starts at the smallest x
     and y and runs along x first.
     """
-    heat = np.rint(100.0 * spatial_heatmap(result)).astype(np.int8)
+    heat = np.rint(100.0 * heatmap).astype(np.int8)
     message = OccupancyGrid(header=head)
     message.info.map_load_time = head.stamp
     message.info.height, message.info.width = heat.shape

@@ -6,11 +6,15 @@ import dataclasses
 import time
 import traceback
 from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import ConfigurationError, FusionResult, InputError, MapImage, Motion, PointCloud
 from attention_fusion_ros.pipeline import FusionPipeline
 
+Answer = TypeVar('Answer')
 RETRY_AFTER = 1.0  # s between two attempts to build the pipeline anew
 CPU_REMEDY = 'free its memory or check its driver; device cpu works without it.'
 
@@ -28,12 +32,24 @@ class Engine:
         self.restarts = 0
         self.last_traceback = ''  # of an error that nobody foresaw
         self._pipeline: FusionPipeline | None = None
-        self._build(config)
+        try:
+            self._build(config)
+        except RuntimeError as error:  # torch sees a CUDA device, but nothing runs there
+            if config.device != 'auto':
+                raise
+            self._failure = f'cuda failed: {_first_line(error)}'
+            self._config = dataclasses.replace(config, device='cpu')
+            self._build(self._config)
 
     @property
     def device_note(self) -> str:
-        """Why the network does not run where it was wanted, '' where it does."""
+        """Why the network does not run on a CUDA device although `device` is auto, '' where it does."""
         return self._failure or self._note
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether there is a CUDA device that would be used if it worked."""
+        return bool(self._failure) or self._fell_back
 
     def _build(self, config: NodeConfig) -> None:
         pipeline = self._create(config)
@@ -44,7 +60,9 @@ class Engine:
             raise
         self._pipeline = pipeline
         self.device, self._note = pipeline.device, pipeline.device_note
+        self._fell_back = pipeline.device_fell_back
         self.checkpoint_name, self.trained = pipeline.checkpoint_name, pipeline.trained
+        self.registers_map = pipeline.registers_map
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
@@ -69,10 +87,17 @@ class Engine:
         Raises InputError besides: `device_error` (the sweep is lost, the next one finds a new pipeline), and
         `internal_error` for anything nobody foresaw.
         """
+        return self._kept_alive(lambda pipeline: pipeline.run(cloud, map_image, motion, map_reason))
+
+    def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """As `FusionPipeline.explain`. Raises InputError as `run` does for `device_error` and `internal_error`."""
+        return self._kept_alive(lambda pipeline: pipeline.explain(result))
+
+    def _kept_alive(self, call: Callable[[FusionPipeline], Answer]) -> Answer:
         if self._pipeline is None:
             self._rebuild()
         try:
-            return self._pipeline.run(cloud, map_image, motion, map_reason)
+            return call(self._pipeline)
         except InputError:
             raise
         except RuntimeError as error:  # CUDA errors and memory exhaustion, torch's own as well

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from attention_fusion_ros.contracts import FusionResult, InputError
+from attention_fusion_ros.contracts import FusionResult, InputError, MapAlignment
 
 CLOUD, MAP, ODOMETRY, TRANSFORM, NETWORK, OUTPUT = (
     'input cloud', 'map image', 'odometry', 'transform', 'network', 'output')
@@ -66,6 +66,7 @@ class Outcome:
     branches: int
     stage_ms: dict[str, float]
     map_age: float | None  # s, sweep minus map image
+    alignment: MapAlignment | None = None  # where the map belongs
 
 
 class Health:
@@ -113,7 +114,7 @@ class Health:
         with self._lock:
             self.latencies.append(stage_ms['total'])
             self.last = Outcome(result.stamp_ns, result.mode.value, result.reason, result.direction_reason,
-                                len(result.branches), dict(stage_ms), map_age)
+                                len(result.branches), dict(stage_ms), map_age, result.alignment)
             self.results.tick()
 
     def log_due(self, key: str, period: float) -> bool:

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -28,7 +29,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import ConfigurationError, InputError
+from attention_fusion_ros.contracts import ConfigurationError, FusionResult, InputError
 from attention_fusion_ros.decode import decode_cloud
 from attention_fusion_ros.pairing import Pairer, fuse
 from attention_fusion_ros.pipeline import FusionPipeline
@@ -36,9 +37,9 @@ from attention_fusion_ros.ros.companions import Companions
 from attention_fusion_ros.ros.diagnostics import Report, Situation
 from attention_fusion_ros.ros.engine import Engine
 from attention_fusion_ros.ros.graph import output_topic
-from attention_fusion_ros.ros.health import CLOUD, MAP, ODOMETRY, Health
+from attention_fusion_ros.ros.health import CLOUD, MAP, NETWORK, ODOMETRY, Health
 from attention_fusion_ros.ros.inputs import Inputs, transform_message
-from attention_fusion_ros.ros.outputs import Fused, Outputs
+from attention_fusion_ros.ros.outputs import MAP_ALIGNMENT, Fused, Outputs
 from attention_fusion_ros.ros.parameters import NodeParameters
 from attention_fusion_ros.ros.transport import make_room_for_large_messages
 from attention_fusion_ros.ros.worker import Worker
@@ -230,7 +231,7 @@ class AttentionFusionNode(LifecycleNode):
         self._companions.wait(cloud.stamp_ns)
         self._wait_for_transform(cloud.frame_id, cloud.stamp_ns)
         result, pairing = fuse(self._pairer, self._engine, cloud)
-        self.outputs.publish(Fused(result, cloud, pairing))
+        self.outputs.publish(Fused(result, cloud, pairing, self._explain))
         stage_ms.update(result.stage_ms)
         stage_ms['total'] = 1e3 * (time.perf_counter() - received)
         stage_ms['data_age'] = (self.get_clock().now().nanoseconds - result.stamp_ns) / 1e6
@@ -241,6 +242,15 @@ class AttentionFusionNode(LifecycleNode):
             self._warn(result.reason, f'without map image: {result.reason} (see /diagnostics)')
         if self._config.use_tf:
             self._want_moving_transforms(self._pairer.sensor_moves(cloud.frame_id))
+
+    def _explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """Grad-CAM by stage; a failure costs this picture, and not the sweep, whose answer is out by now."""
+        try:
+            return self._engine.explain(result)
+        except InputError as error:
+            self.health.dropped(NETWORK, error)
+            self._warn(f'gradcam {error.reason}', f'heatmap/gradcam not made, {error.reason}: {error}')
+            return {}
 
     def _take_over_parameters(self) -> None:
         config = self.parameters.config()
@@ -318,7 +328,8 @@ class AttentionFusionNode(LifecycleNode):
                 engine=self._engine, inputs=inputs.topics() if inputs is not None else {},
                 outputs=tuple(output_topic(self, p) for p in self.outputs.all()) if self.outputs is not None else (),
                 map_age=self._pairer.map_age(now.nanoseconds) if self._pairer is not None else None,
-                odometry_age=self._pairer.odometry_age(now.nanoseconds) if self._pairer is not None else None)
+                odometry_age=self._pairer.odometry_age(now.nanoseconds) if self._pairer is not None else None,
+                alignment_wanted=self.outputs is not None and self.outputs.wanted(MAP_ALIGNMENT))
         finally:
             self._transition.release()
         self._diagnostics.publish(Report(self.health, situation).message(now.to_msg(), NAME))
@@ -340,6 +351,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         node = AttentionFusionNode()
         executor = SingleThreadedExecutor(context=node.context)  # first: a signal must not find it half made
+        gc.freeze()  # the modules stay: looking through all of them for garbage takes longer than a sweep
         if options.activate and not (node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS):
             return 1
         spin(node, executor=executor)
@@ -351,7 +363,6 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if node is not None:
             node.destroy_node()
-        gc.freeze()  # the modules stay: looking through all of them for garbage takes longer than a sweep
         rclpy.try_shutdown()
     return 0
 

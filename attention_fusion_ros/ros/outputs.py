@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
@@ -20,6 +21,7 @@ from attention_fusion_ros.pairing import Pairing
 from attention_fusion_ros.ros import encode, encode_dense
 
 STAGES = ('decode', 'bev', 'network', 'postprocess', 'total', 'data_age')
+MAP_ALIGNMENT = '~/map_alignment'
 RELIABLE = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 # Displays of OccupancyGrid ask for a latched map by default; a publisher that keeps its last one satisfies everybody.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -32,6 +34,7 @@ class Fused:
     result: FusionResult
     cloud: PointCloud
     pairing: Pairing
+    explain: Callable[[FusionResult], dict[str, np.ndarray]]  # Grad-CAM, by stage; costs a run with gradients
 
 
 class Output(NamedTuple):
@@ -54,17 +57,24 @@ def _points(fused: Fused, frame: str) -> PointCloud2:
                                          encode.header(fused.cloud.stamp_ns, fused.cloud.frame_id))
 
 
-# In the order of publishing: what is steered by first, pictures last.
+def _gradcam(fused: Fused, frame: str) -> OccupancyGrid | None:
+    return encode_dense.gradcam(fused.result, fused.explain(fused.result),
+                                encode.header(fused.result.stamp_ns, frame))
+
+
+# In the order of publishing: what is steered by first, pictures next, and what needs the network once more last.
 OUTPUTS = (
     Output('~/direction', PoseWithCovarianceStamped, _of_result(encode.direction)),
     Output('~/branches', PoseArray, _of_result(encode.branches)),
     Output('~/branches/scored', PointCloud2, _of_result(encode.scored_branches)),
     Output('~/distribution', LaserScan, _of_result(encode.distribution)),
     Output('~/heatmap/channels', Float32MultiArray, _of_result(encode.channels)),
+    Output(MAP_ALIGNMENT, PoseWithCovarianceStamped, _of_result(encode.map_alignment)),
     Output('~/markers', MarkerArray, _of_result(encode.markers)),
     Output('~/heatmap/spatial', OccupancyGrid, _of_result(encode_dense.spatial), LATCHED),
     Output('~/attention_points', PointCloud2, _points),
     Output('~/heatmap/image', Image, _of_result(encode_dense.picture)),
+    Output('~/heatmap/gradcam', OccupancyGrid, _gradcam, LATCHED),
 )
 
 
@@ -81,6 +91,10 @@ class Outputs:
     def all(self) -> list:
         """Every publisher."""
         return [*self.publishers.values(), *self._times.values()]
+
+    def wanted(self, name: str) -> bool:
+        """Whether anybody subscribes to the topic of this name in OUTPUTS."""
+        return bool(self.publishers[name].get_subscription_count())
 
     def publish(self, fused: Fused) -> None:
         """Make and send the messages that somebody listens to."""
