@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attention_fusion_ros.attention.bam import BottleneckAttention
 from attention_fusion_ros.attention.cbam import CBAM, ChannelAttention, SpatialAttention
 from attention_fusion_ros.attention.cbam_block import CBAMResBlock
@@ -37,11 +39,31 @@ MECHANISMS: dict[str, type[Mechanism]] = {
 }
 
 
+def check_slot(slot: str, entry: dict[str, Any]) -> None:
+    """Whether the network setting `slot` (of SLOTS) may hold `entry`: {'name': mechanism, option: value, ...}.
+
+    Raises ConfigurationError; for a mechanism that does not fit there it says where it does.
+    """
+    if not isinstance(entry, dict) or 'name' not in entry:
+        raise ConfigurationError(f'network setting {slot} must be a mapping with a name, for example {{name: none}}, '
+                                 f'got {entry!r}')
+    cls = known(entry['name'])
+    if slot not in cls.SLOTS:
+        fitting = ', '.join(name for name, other in MECHANISMS.items() if slot in other.SLOTS)
+        raise ConfigurationError(f"attention mechanism '{entry['name']}' cannot be used for {slot}. It fits: "
+                                 f"{', '.join(cls.SLOTS)}. For {slot} there are: {fitting}.")
+
+
+def known(name: str) -> type[Mechanism]:
+    """The class called `name`, or ConfigurationError naming those there are."""
+    if name not in MECHANISMS:
+        raise ConfigurationError(f"unknown attention mechanism '{name}'. Known are: {', '.join(MECHANISMS)}.")
+    return MECHANISMS[name]
+
+
 def build(name: str, channels: int, **options) -> Mechanism:
     """The mechanism called `name` for features of `channels` channels.
 
     Raises ConfigurationError for an unknown name or option (naming the known ones) and for a value that cannot work.
     """
-    if name not in MECHANISMS:
-        raise ConfigurationError(f"unknown attention mechanism '{name}'. Known are: {', '.join(MECHANISMS)}.")
-    return construct(name, MECHANISMS[name], channels, options)
+    return construct(name, known(name), channels, options)

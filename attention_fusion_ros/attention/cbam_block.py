@@ -16,6 +16,9 @@ class CBAMResBlock(Mechanism):
     Features: (B, out_channels, ceil(H / stride), ceil(W / stride)). Weights: as CBAM, at that size.
     """
 
+    # Its convolutions mix the channels: at the fusion nothing would tell any more which are whose.
+    SLOTS = ('encoder_attention', 'stage_attention')
+
     def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1, cbam: dict | None = None):
         super().__init__(channels)
         out = at_least('out_channels', channels if out_channels is None else out_channels, 1)

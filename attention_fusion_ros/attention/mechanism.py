@@ -8,6 +8,10 @@ from torch import nn
 
 from attention_fusion_ros.contracts import ConfigurationError
 
+# The network's settings that name a mechanism: those that weigh features, and those with a purpose of their own.
+FEATURE_SLOTS = ('encoder_attention', 'fusion', 'stage_attention')
+SLOTS = (*FEATURE_SLOTS, 'map_registration', 'temporal')
+
 
 class Mechanism(nn.Module):
     """Base of all mechanisms: `forward(x) -> (features, weights)`.
@@ -19,6 +23,7 @@ class Mechanism(nn.Module):
     """
 
     NEEDS: tuple[str, ...] = ()  # names of the arguments that forward() takes after x; described by the mechanism
+    SLOTS: tuple[str, ...] = FEATURE_SLOTS  # the settings of the network that may name it
 
     def __init__(self, channels: int):
         super().__init__()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from attention_fusion_ros.attention.mechanism import Mechanism
+from attention_fusion_ros.attention.mechanism import SLOTS, Mechanism
 
 
 class NoAttention(Mechanism):
     """Features pass unchanged; there are no weights, hence an empty dictionary and not one full of ones."""
+
+    SLOTS = SLOTS
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
         return x, {}

@@ -8,19 +8,24 @@ from torch import Tensor, nn
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least, bottleneck
 from attention_fusion_ros.contracts import ConfigurationError
 
+PAPER_GROUPS = 32  # G of the paper
+
 
 class SelectiveKernel(Mechanism):
     """SK unit: split into M receptive fields, fuse, and let every channel choose between them.
 
     Path i is a grouped 3x3 convolution of dilation i + 1 (the paper's 5x5 is a dilated 3x3), BN, ReLU.
-    paths: M. groups: G, at most the channels, which it must divide. reduction, minimum: r and L, the squeezed width is
-    max(C / r, L). hidden: that width itself. In training mode a batch of one cannot be normalised (BN of one vector).
+    paths: M. groups: G, must divide the channels (more groups than channels: as many). None: the greatest divisor of
+    the channels up to the paper's 32, for example 20 for 40 channels. reduction, minimum: r and L, the squeezed width
+    is max(C / r, L). hidden: that width itself. In training mode a batch of one cannot be normalised (BN of a vector).
     Weights: 'paths' (B, M, C), each in 0..1, sum 1 over the paths. No 'channel': paths are chosen, not channels.
     """
 
-    def __init__(self, channels: int, paths: int = 2, groups: int = 32, reduction: int = 16, minimum: int = 32,
+    def __init__(self, channels: int, paths: int = 2, groups: int | None = None, reduction: int = 16, minimum: int = 32,
                  hidden: int | None = None):
         super().__init__(channels)
+        if groups is None:
+            groups = next(g for g in range(min(PAPER_GROUPS, channels), 0, -1) if channels % g == 0)
         groups = min(at_least('groups', groups, 1), channels)
         if channels % groups:
             raise ConfigurationError(f"attention option 'groups' must divide the {channels} channels, got {groups}")

@@ -30,6 +30,7 @@ class SpatialTransformer(Mechanism):
     """
 
     NEEDS = ('lidar',)
+    SLOTS = ('map_registration',)
 
     def __init__(self, channels: int, lidar_channels: int | None = None, width: int = 16, max_shift: float = 10.0,
                  max_yaw: float = 0.35, extent: float = 40.0):
@@ -52,7 +53,9 @@ class SpatialTransformer(Mechanism):
         nn.init.zeros_(self.regression.bias)
 
     def forward(self, x: Tensor, lidar: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        mean, log_std = self.regression(self.localisation(torch.cat([x, lidar], dim=1))).chunk(2, dim=1)
+        found = self.regression(self.localisation(torch.cat([x, lidar], dim=1)))
+        # Autocast gives half precision, whose steps are centimetres here.
+        mean, log_std = found.to(torch.promote_types(found.dtype, torch.float32)).chunk(2, dim=1)
         correction = mean.tanh() * self.limits
         # Before training: the spread of a uniform error over the whole range, that is, no knowledge.
         std = self.limits / math.sqrt(3) * log_std.clamp(-6.0, 2.0).exp()

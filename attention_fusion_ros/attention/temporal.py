@@ -43,6 +43,7 @@ class TemporalAttention(Mechanism):
     """
 
     NEEDS = ('history', 'moves', 'present')
+    SLOTS = ('temporal',)
 
     def __init__(self, channels: int, keys: int = 16, carry: bool = True, kernel: int = 3, extent: float = 40.0):
         super().__init__(channels)

@@ -22,9 +22,14 @@ def move(x: Tensor, transform: Tensor, extent: float) -> Tensor:
     # The sampler asks where each cell's content comes from: p_from = R^T (p - t), in u = -y / left, v = -x / ahead.
     u = torch.stack([c, -s * ahead / left, (c * dy - s * dx) / left], dim=1)
     v = torch.stack([s * left / ahead, c, (c * dx + s * dy) / ahead], dim=1)
-    theta = torch.stack([u, v], dim=1).to(x.dtype)  # (B, 2, 3)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
+    # At least single precision: half of it would misplace cells. Written out, for autocast halves the product of
+    # F.affine_grid, too.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    u, v = u.to(dtype)[:, None, None], v.to(dtype)[:, None, None]  # (B, 1, 1, 3)
+    across = (torch.arange(x.shape[3], device=x.device, dtype=dtype) * 2 + 1) / x.shape[3] - 1  # (W,)
+    down = ((torch.arange(x.shape[2], device=x.device, dtype=dtype) * 2 + 1) / x.shape[2] - 1)[:, None]  # (H, 1)
+    grid = torch.stack([a[..., 0] * across + a[..., 1] * down + a[..., 2] for a in (u, v)], dim=-1)  # (B, H, W, 2)
+    return F.grid_sample(x.to(dtype), grid, mode='bilinear', padding_mode='zeros', align_corners=False).to(x.dtype)
 
 
 def se2_matrix(pose: Tensor) -> Tensor:

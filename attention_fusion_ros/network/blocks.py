@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention import build
+from attention_fusion_ros.attention import MECHANISMS, Mechanism, build
 
 
-def attention_from(slot: dict[str, Any], channels: int) -> nn.Module:
-    """The mechanism a configuration slot names, for `channels` channels. Raises ConfigurationError."""
-    return build(slot['name'], channels, **{k: v for k, v in slot.items() if k != 'name'})
+def attention_from(slot: dict[str, Any], channels: int, **known: Any) -> Mechanism:
+    """The mechanism a configuration slot names, for `channels` channels. Raises ConfigurationError.
+
+    known: options that the network knows best, for mechanisms that have them; those in the slot come first.
+    """
+    options = {k: v for k, v in slot.items() if k != 'name'}
+    taken = inspect.signature(MECHANISMS[slot['name']].__init__).parameters if slot['name'] in MECHANISMS else {}
+    return build(slot['name'], channels, **{**{k: v for k, v in known.items() if k in taken}, **options})
+
+
+def attend(mechanism: Mechanism, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """Runs a mechanism that weighs features; query (B, query_channels) is given to those that ask for it."""
+    return mechanism(x, query) if 'query' in mechanism.NEEDS else mechanism(x)
 
 
 class ConvNorm(nn.Sequential):
@@ -24,19 +35,40 @@ class ConvNorm(nn.Sequential):
 
 
 class ResBlock(nn.Module):
-    """Basic residual block (He et al. 2016) with attention on the residual, as in figure 3 of CBAM."""
+    """Basic residual block (He et al. 2016) with attention on the residual, as in figure 3 of CBAM.
 
-    def __init__(self, inputs: int, outputs: int, stride: int, attention: dict[str, Any]):
+    query_channels: of the query, for mechanisms that ask for one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, attention: dict[str, Any], query_channels: int):
         super().__init__()
         self.conv1 = ConvNorm(inputs, outputs, stride=stride)
         self.conv2 = ConvNorm(outputs, outputs, relu=False)
-        self.attention = attention_from(attention, outputs)
+        self.attention = attention_from(attention, outputs, query_channels=query_channels)
         self.shortcut = (nn.Identity() if stride == 1 and inputs == outputs
                          else ConvNorm(inputs, outputs, kernel=1, stride=stride, relu=False))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
-        residual, weights = self.attention(self.conv2(self.conv1(x)))
+    def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+        residual, weights = attend(self.attention, self.conv2(self.conv1(x)), query)
         return F.relu(self.shortcut(x) + residual), weights
+
+
+class WholeBlock(nn.Module):
+    """A mechanism that is a residual block itself (`cbam_block`) in the place of a `ResBlock`."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, attention: dict[str, Any]):
+        super().__init__()
+        self.attention = attention_from(attention, inputs, out_channels=outputs, stride=stride)
+
+    def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+        return attend(self.attention, x, query)
+
+
+def residual_block(inputs: int, outputs: int, stride: int, attention: dict[str, Any], query_channels: int) -> nn.Module:
+    """The block for one entry of a configuration: forward(x, query) -> (features, weights)."""
+    if attention['name'] == 'cbam_block':
+        return WholeBlock(inputs, outputs, stride, attention)
+    return ResBlock(inputs, outputs, stride, attention, query_channels)
 
 
 class PolarConv(nn.Module):

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from attention_fusion_ros.attention import check_slot
+from attention_fusion_ros.attention.mechanism import SLOTS
 from attention_fusion_ros.contracts import ConfigurationError
 
 FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
@@ -35,6 +37,9 @@ class NetworkConfig:
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))
     fusion: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_channel', reduction=16))
     stage_attention: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_spatial', kernel=7, bias=True))
+    map_registration: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # 'stn': moves the map
+    temporal: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the LiDAR encoder's features
+    time_steps: int = 1  # sweeps that `temporal` sees, the one of now among them
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON or YAML."""
@@ -68,3 +73,11 @@ class NetworkConfig:
         if self.polar_ranges % 2 ** len(self.polar_widths):
             raise ConfigurationError(f'network setting polar_ranges must be a multiple of '
                                      f'{2 ** len(self.polar_widths)}, got {self.polar_ranges}')
+        for slot in SLOTS:
+            check_slot(slot, getattr(self, slot))
+        if isinstance(self.time_steps, bool) or not isinstance(self.time_steps, int) or self.time_steps < 1:
+            raise ConfigurationError('network setting time_steps must be a whole number of at least 1, got '
+                                     f'{self.time_steps!r}')
+        if self.time_steps > 1 and self.temporal['name'] == 'none':
+            raise ConfigurationError(f'network setting time_steps is {self.time_steps}, but nothing looks at earlier '
+                                     'sweeps: set temporal to {name: temporal}, or time_steps to 1')
