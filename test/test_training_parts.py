@@ -145,5 +145,7 @@ def test_training_settings_are_strict(tmp_path):
     file.write_text('steps: 3\nnetwork: {bins: 60}\nloss: {road: 0}\n')
     loaded = training_config.load(file, {'batch': 2})
     assert (loaded.steps, loaded.batch, loaded.network.bins, loaded.loss['road']) == (3, 2, 60, 0.0)
-    with pytest.raises(ConfigurationError, match='steps'):
-        training_config.load(None, {'steps': 'many'})
+    assert training_config.load(None, {'learning_rate': '3e-4'}).learning_rate == 3e-4
+    for wrong in ({'steps': 'many'}, {'learning_rate': 'low'}, {'amp': 1}):
+        with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+            training_config.load(None, wrong)

@@ -13,7 +13,8 @@ from attention_fusion_ros.config import unknown_name
 from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 
-LOSS_WEIGHTS = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1}
+LOSS_WEIGHTS = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1,
+                'alignment': 0.2, 'hard': 0.2}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warmup: float = 0.05  # share of the schedule
+    warmup_steps: int = 200  # at least so many
     ema: float = 0.998  # of the averaged weights that are saved
     gradient_clip: float = 2.0
     seed: int = 1
@@ -44,6 +46,14 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return dataclasses.asdict(self)
+
+
+def _number(text: str) -> float | str:
+    """YAML 1.1 takes 3e-4, without a point, for text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
@@ -79,6 +89,8 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
         arguments['loss'] = {**LOSS_WEIGHTS, **{k: float(v) for k, v in given.items()}}
     for name, value in arguments.items():
         default = fields[name].default
+        if isinstance(default, float) and isinstance(value, str):
+            value = _number(value)
         if isinstance(default, (bool, int, float)):
             if isinstance(value, str) or isinstance(value, bool) != isinstance(default, bool):
                 raise ConfigurationError(f"training setting '{name}' must be a {type(default).__name__}, got {value!r}")

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class Process:
         local = int(os.environ.get('LOCAL_RANK', 0))
         chosen = torch.device('cuda', local) if cuda else torch.device('cpu')
         if world > 1 and not dist.is_initialized():
-            dist.init_process_group('nccl' if cuda else 'gloo')
+            # Making the scenes may take hours, during which the others wait for the first.
+            dist.init_process_group('nccl' if cuda else 'gloo', timeout=timedelta(days=1))
         return cls(rank, world, chosen)
 
 
@@ -133,11 +135,14 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         done, warmup = self.progress(), self.config.warmup
-        ramp = min(1.0, (self.step + 1) / 200, (done + 1e-3) / warmup if warmup else 1.0)
+        ramp = min(1.0, (self.step + 1) / self.config.warmup_steps, (done + 1e-3) / warmup if warmup else 1.0)
         return self.config.learning_rate * max(1e-3, ramp * 0.5 * (1 + math.cos(math.pi * done)))
 
-    def train(self, validate=None, board=None) -> None:
-        """Until the schedule ends. validate(network) -> {name: figure}, called now and then; board: SummaryWriter."""
+    def train(self, validate=None, board=None, quiet: bool = False) -> None:
+        """Until the schedule ends. validate(network) -> {name: figure}, called now and then; board: SummaryWriter.
+
+        quiet: without a progress bar.
+        """
         loader = DataLoader(_Epochs(self.dataset), batch_size=self.config.batch, collate_fn=collate,
                             sampler=ResumableSampler(len(self.dataset), self.config.seed, self.process,
                                                      self.step * self.config.batch),
@@ -145,7 +150,7 @@ class Trainer:
                             persistent_workers=self.config.workers > 0,
                             prefetch_factor=4 if self.config.workers else None)
         bar = tqdm(total=1000, initial=int(1000 * self.progress()), desc='train', unit='/1000',
-                   disable=self.process.rank > 0, mininterval=10)
+                   disable=quiet or self.process.rank > 0, mininterval=10)
         if self.given and self.step == 0 and validate is not None and self.process.rank == 0:
             self._validate(validate, board)  # what there is to lose
         running: dict[str, float] = {}
@@ -172,6 +177,9 @@ class Trainer:
                 last = time.monotonic()  # not training time
         self._save()
         bar.close()
+        if self.process.world > 1:
+            for buffer in (*self.network.buffers(), *self.average.buffers()):
+                dist.broadcast(buffer, 0)  # batch statistics are those of the first process, which exports them
 
     def _one_step(self, batch: Batch) -> dict[str, float]:
         device, config = self.process.device, self.config
@@ -212,7 +220,6 @@ class Trainer:
     def _validate(self, validate, board) -> None:
         figures = validate(self.average)
         self.history.append({'step': self.step, 'minutes': self.spent / 60, **figures})
-        logger.info('step %d: %s', self.step, ' '.join(f'{k} {v:.3f}' for k, v in figures.items()))
         tqdm.write(f'step {self.step}: ' + ' '.join(f'{k} {v:.3f}' for k, v in figures.items()))
         if board is not None:
             for name, value in figures.items():
