@@ -40,7 +40,12 @@ class CloudConfig:
                                  'm', 0.0, 10.0)
     max_height: float = parameter(6.0, 'Points higher above the local ground than this are left out (bridges, wires).',
                                   'm', 1.0, 50.0)
-    accumulate: int = parameter(1, 'Sweeps laid on top of each other; more than one needs odometry.', 'sweeps', 1, 20)
+    accumulate: int = parameter(5, 'Sweeps laid on top of each other at most, where odometry tells the motion.',
+                                'sweeps', 1, 20)
+    accumulate_points: int = parameter(110_000, 'Earlier sweeps are laid on top only as long as all of them together '
+                                       'have no more points: sparse sensors gain by it.', 'points', 0,
+                                       5_000_000)
+    accumulate_age: float = parameter(1.2, 'Sweeps older than this are not laid on top.', 's', 0.0, 60.0)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _main(rng: np.random.Generator) -> Section:
 def _minor(rng: np.random.Generator, widest: float = 30.0) -> Section:
     """A road that is not wider than the one it meets: its rounded end would stick out on the far side."""
     for _ in range(20):
-        section = replace(random_section(rng, minor=bool(rng.random() < 0.7)), oneway=False)
+        section = replace(random_section(rng, minor=bool(rng.random() < 0.6)), oneway=False)
         if section.width <= widest:
             return section
     return Section(1, min(widest, 3.5))

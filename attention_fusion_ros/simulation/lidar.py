@@ -115,7 +115,7 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
 
     rays: upper bound for beams x azimuth steps, to bound the time of a scan; None leaves the sensor as it is.
     """
-    name = str(rng.choice([*PRESETS, 'fan'], p=[0.1, 0.18, 0.24, 0.14, 0.1, 0.06, 0.18]))
+    name = str(rng.choice([*PRESETS, 'fan'], p=[0.09, 0.21, 0.2, 0.17, 0.1, 0.05, 0.18]))
     if name == 'fan':
         low, high = rng.uniform(-32, -14), rng.uniform(1, 20)
         beams = int(rng.choice([24, 32, 40, 48, 64, 80, 96]))

@@ -139,6 +139,8 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
                           for k in range(road.lanes)]
             else:
                 roads.append((centre, style.width or road.width))
+            if style.lanes and road.lanes > 1 and luck[i, 0] < 0.7:
+                roads += [(line, style.width or lane) for line in _turning_lanes(world.roads, i)]
             if added[i]:
                 roads.append((_invented(road, pose, luck[i]), style.width or road.width))
     line = None
@@ -151,6 +153,33 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
         return to_base(p, pose) @ turn.T + shift
     width = max(style.width, 1.5) if not style.lanes else max(style.width, 2.0)
     return _Strokes([(seen(p), w) for p, w in roads], None if line is None else seen(line), width)
+
+
+def _turning_lanes(roads: tuple[Road, ...], number: int) -> list[np.ndarray]:
+    """Curves from the outer lanes of a road to those of roads that meet it at its ends, as in lane-level maps."""
+    road, curves = roads[number], []
+    for first in (0, -1):
+        node = road.centre[first]
+        for other in roads[:number]:
+            ends = [k for k in (0, -1) if np.abs(other.centre[k] - node).max() < 0.1]
+            for k in ends:
+                curves += [_bend(node, _leg(road, first, side), _leg(other, k, -side)) for side in (1, -1)]
+    return curves
+
+
+def _leg(road: Road, end: int, side: int) -> np.ndarray:
+    """The place of the outer lane of a road 12 m before its end, on one side seen from that end; relative to it."""
+    line = road.centre if end == 0 else road.centre[::-1]
+    away = point_at(line, min(12.0, arc_length(line)[-1])) - line[0]
+    across = np.array([-away[1], away[0]]) / max(float(np.hypot(*away)), 1e-6)
+    return away + side * (road.width / 2 - road.width / road.lanes / 2) * across
+
+
+def _bend(node: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A quadratic Bezier curve from node + a to node + b that leaves and arrives along the legs."""
+    t = np.linspace(0.0, 1.0, 9)[:, None]
+    control = 0.25 * (a + b)
+    return node + (1 - t) ** 2 * a + 2 * t * (1 - t) * control + t ** 2 * b
 
 
 def _warped(line: np.ndarray, size: float, wavelength: float, phase: float) -> np.ndarray:

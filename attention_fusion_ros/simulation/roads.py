@@ -147,7 +147,7 @@ def bump(s: np.ndarray, begin: float, length: float, curvature: float) -> np.nda
 def random_section(rng: np.random.Generator, minor: bool = False) -> Section:
     """1 to 6 lanes of 2.6 to 3.7 m, perhaps with parking strips; minor roads are narrower."""
     lanes = int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.25, 0.7, 0.03, 0.02, 0, 0] if minor
-                           else [0.09, 0.6, 0.1, 0.13, 0.03, 0.05]))
+                           else [0.08, 0.53, 0.11, 0.16, 0.05, 0.07]))
     lane_width = float(rng.uniform(2.6, 3.7))
     if lanes == 1:
         lane_width = float(rng.uniform(2.8, 4.6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from attention_fusion_ros.simulation.site import Site
 from attention_fusion_ros.simulation.world import Bush, Post, Terrain, Wall
 
 SCATTER = 47.0  # m2 of land for each place where something may stand
+LUSH = 0.4  # share of the places where much grows and stands along the roads
 BLOCKS = 6  # pieces of land with styles of their own; further ones repeat them
 
 
@@ -86,15 +87,26 @@ def random_surroundings(rng: np.random.Generator, plan: Plan, settlement: str = 
     styles.append(Style(trees=3.6 if rng.random() < 0.4 else 0.0, clutter=float(rng.choice([0.0, 8.0, 30.0])),
                         front=1.8 if rng.random() < 0.3 else 0.0, front_kind=str(rng.choice(['wall', 'hedge', 'rail'])),
                         front_height=float(rng.uniform(0.3, 1.0)), driveway=200.0))
+    if rng.random() < LUSH:
+        styles = [_lush(rng, style) for style in styles]
     angles = rng.uniform(-math.pi, math.pi, BLOCKS)
     divides = np.stack([np.cos(angles), np.sin(angles), rng.uniform(-25, 25, BLOCKS)], axis=1)
     shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.6 else rng.uniform(0.6, 4.0)
     return Surroundings(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles),
                         divides, float(shift),
-                        parking=float(rng.choice([0.0, 0.25, 0.6, 0.85])) if built else float(rng.random() < 0.2) * 0.2,
+                        parking=(float(rng.choice([0.0, 0.25, 0.6, 0.9], p=[0.2, 0.2, 0.25, 0.35])) if built
+                                 else float(rng.random() < 0.2) * 0.2),
                         parking_kind=str(rng.choice(['kerb', 'half', 'bays'], p=[0.55, 0.25, 0.2])),
-                        traffic=float(rng.choice([0.0, 0.4, 1.0, 2.5], p=[0.25, 0.35, 0.25, 0.15])),
+                        traffic=float(rng.choice([0.0, 0.4, 1.0, 2.5, 4.0], p=[0.2, 0.3, 0.25, 0.15, 0.1])),
                         people=float(rng.choice([0, 2, 6, 15], p=[0.25, 0.4, 0.25, 0.1])) * (1.0 if built else 0.3))
+
+
+def _lush(rng: np.random.Generator, style: Style) -> Style:
+    """The style with rows of large trees, bushes and things in every yard, as in leafy streets and in the tropics."""
+    return replace(style, trees=style.trees or float(rng.choice([0.0, 1.8, 2.6])),
+                   tree_spacing=float(rng.uniform(4.5, 9.0)), tree_size=float(rng.uniform(0.9, 1.7)),
+                   clutter=style.clutter + float(rng.uniform(4, 30)), yard=style.yard + float(rng.uniform(3, 14)),
+                   lamp_spacing=float(rng.uniform(12, 28)))
 
 
 def random_terrain(rng: np.random.Generator, built: bool) -> Terrain:

@@ -38,6 +38,12 @@ def scan_pair(world: World, pose: tuple[float, float, float], lidar: LidarModel,
     return both[0], both[1], lidar.T_base_sensor
 
 
+def scan_raster(raster: Raster, world: World, pose: tuple[float, float, float], lidar: LidarModel, rng,
+                stamp_ns: int = 0, device='cpu') -> PointCloud:
+    """As `scan`, of a raster made before; the cloud in the sensor frame."""
+    return _scan(raster, world, pose, lidar, _seed(rng), stamp_ns, device, (True,))[0]
+
+
 def _seed(rng) -> int:
     return int(rng.integers(1 << 62)) if isinstance(rng, np.random.Generator) else int(rng)
 

@@ -1,6 +1,7 @@
 """Simulated scenes on disk: what costs time (ray casting, BEV features) is made once, maps are drawn anew every epoch.
 
-A shard is a folder with `lidar.npy` (S, 5, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.pkl`.
+A shard is a folder with `lidar.npy` (S, 5, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.pkl`;
+where earlier sweeps are wanted, `past.npy` (S, P, 5, H, W) int8 and `moves.npy` (S, P, 3) float32 as well.
 The features come from the same `bev.lidar.lidar_bev` that the node runs.
 """
 
@@ -13,9 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from attention_fusion_ros.bev.grid import Grid
@@ -24,6 +27,7 @@ from attention_fusion_ros.contracts import InputError
 from attention_fusion_ros.simulation.generate import generate_world
 from attention_fusion_ros.simulation.lidar import random_lidar
 from attention_fusion_ros.simulation.masks import masks
+from attention_fusion_ros.simulation.past import PastSweep, past_sweeps
 from attention_fusion_ros.simulation.scan import scan, scan_pair
 from attention_fusion_ros.simulation.truth import Truth, truth
 from attention_fusion_ros.simulation.world import Road, World
@@ -34,6 +38,8 @@ MASK_STRIDE = 4  # masks are stored at a quarter of the grid's resolution, as sh
 EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
 MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only
 FULL_TURN = 4  # quarter turns, the rotations a grid allows without interpolation
+SPARSE = 70_000  # points: of sparser sensors earlier sweeps are laid on top in half of the scenes, as the node does
+MAX_LAID = 4  # earlier sweeps laid on top at most
 
 
 @dataclass(frozen=True)
@@ -61,19 +67,39 @@ def quantise(features: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(features / QUANTUM), -127, 127).astype(np.int8)
 
 
-def make_scene(seed: int, grid: Grid, lookahead: float, scene_class: str | None = None,
-               ) -> list[tuple[np.ndarray, np.ndarray, SceneInfo]]:
-    """One seed -> [(features, masks, info)]: the scene with vehicles and, now and then, without them too.
+@dataclass(frozen=True)
+class SceneOptions:
+    """What scenes are made of, besides their seed."""
+
+    grid: Grid
+    lookahead: float
+    osm: str | None = None  # an OpenStreetMap extract, of whose junctions a share of the scenes is
+    past: int = 0  # earlier sweeps stored with each scene
+
+
+class MadeScene(NamedTuple):
+    """One scene, ready to be stored."""
+
+    lidar: np.ndarray  # (5, H, W) int8
+    masks: np.ndarray  # (3, H/4, W/4) uint8
+    info: SceneInfo
+    past: np.ndarray  # (P, 5, H, W) int8, the last sweep first
+    moves: np.ndarray  # (P, 3) float32: x, y [m], yaw [rad] of base_link then in base_link now
+
+
+def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None) -> list[MadeScene]:
+    """One seed -> the scene with vehicles and, now and then, without them too.
 
     The empty list when the vehicle's road gives no branch (nothing to learn) or the sweep no point.
     """
     rng = np.random.default_rng([seed, 77])
-    world = generate_world(seed, scene_class)
+    grid = options.grid
+    world = generate_world(seed, scene_class, options.osm)
     lidar = random_lidar(rng, MAX_RAYS)
     x, y, yaw = world.pose
     # Turning the scene by a quarter to the left is the vehicle turning to the right.
-    truths = tuple(tuple(truth(world, (x, y, yaw - k * math.pi / 2), lookahead, route=drawn) for drawn in (False, True))
-                   for k in range(FULL_TURN))
+    truths = tuple(tuple(truth(world, (x, y, yaw - k * math.pi / 2), options.lookahead, route=drawn)
+                         for drawn in (False, True)) for k in range(FULL_TURN))
     if not truths[0][0].branches:
         return []
     luck = int(rng.integers(2 ** 31))
@@ -83,18 +109,42 @@ def make_scene(seed: int, grid: Grid, lookahead: float, scene_class: str | None 
     else:
         cloud, T_base_sensor = scan(world, world.pose, lidar, luck)
         kinds = [(cloud, True)]
+    points = len(kinds[0][0].xyz)
+    laid = 0
+    if 0 < points < SPARSE and rng.random() < 0.5:
+        laid = min(int(rng.integers(1, MAX_LAID + 1)), SPARSE // points)
     info = SceneInfo(seed, world.scene_class, lidar.name, True, world.pose, _near_roads(world), world.route, truths)
     scenes = []
     for cloud, with_vehicles in kinds:
+        seen = world if with_vehicles else world.without_vehicles()
+        earlier = past_sweeps(seen, lidar, np.random.default_rng([seed, 78]), max(laid, options.past))
         T = torch.as_tensor(T_base_sensor, dtype=torch.float32)
         xyz = torch.from_numpy(cloud.xyz) @ T[:3, :3].T + T[:3, 3]
         try:
-            features = lidar_bev(xyz, torch.from_numpy(cloud.intensity), grid).numpy()
+            features = _laid_on_top(xyz, cloud.intensity, earlier[:laid], grid)
+            past = [quantise(lidar_bev(torch.from_numpy(p.xyz), torch.from_numpy(p.intensity), grid).numpy())
+                    for p in earlier[:options.past]]
         except InputError:
             continue
-        scenes.append((quantise(features), _small_masks(world, grid, with_vehicles),
-                       replace(info, with_vehicles=with_vehicles)))
+        scenes.append(MadeScene(
+            quantise(features), _small_masks(world, grid, with_vehicles), replace(info, with_vehicles=with_vehicles),
+            np.array(past, np.int8).reshape(-1, *features.shape),
+            np.array([_planar(p.T_now_then) for p in earlier[:options.past]], np.float32).reshape(-1, 3)))
     return scenes
+
+
+def _laid_on_top(xyz: Tensor, intensity: np.ndarray, earlier: list[PastSweep], grid: Grid) -> np.ndarray:
+    """(5, H, W) features of the sweep with earlier ones moved to where the vehicle is now."""
+    clouds, values = [xyz], [torch.from_numpy(intensity)]
+    for sweep in earlier:
+        T = torch.as_tensor(sweep.T_now_then, dtype=torch.float32)
+        clouds.append(torch.from_numpy(sweep.xyz) @ T[:3, :3].T + T[:3, 3])
+        values.append(torch.from_numpy(sweep.intensity))
+    return lidar_bev(torch.cat(clouds), torch.cat(values), grid).numpy()
+
+
+def _planar(T: np.ndarray) -> tuple[float, float, float]:
+    return float(T[0, 3]), float(T[1, 3]), math.atan2(T[1, 0], T[0, 0])
 
 
 def _near_roads(world: World, reach: float = 90.0) -> tuple[Road, ...]:
@@ -110,32 +160,39 @@ def _small_masks(world: World, grid: Grid, with_vehicles: bool) -> np.ndarray:
     return (255 * full.reshape(3, small, MASK_STRIDE, small, MASK_STRIDE).mean((2, 4))).astype(np.uint8)
 
 
-def write_shard(seeds: range, folder: Path, grid: Grid, lookahead: float) -> int:
+def write_shard(seeds: range, folder: Path, options: SceneOptions) -> int:
     """Scenes of `seeds` into `folder`; an existing shard is left alone. Returns the number of scenes."""
     if (folder / 'scenes.pkl').exists():
         return len(pickle.loads((folder / 'scenes.pkl').read_bytes()))
-    made = [scene for seed in seeds for scene in make_scene(seed, grid, lookahead)]
+    made = [scene for seed in seeds for scene in make_scene(seed, options)]
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / 'lidar.npy', np.stack([m[0] for m in made]))
-    np.save(folder / 'masks.npy', np.stack([m[1] for m in made]))
+    np.save(folder / 'lidar.npy', np.stack([m.lidar for m in made]))
+    np.save(folder / 'masks.npy', np.stack([m.masks for m in made]))
+    if options.past:
+        np.save(folder / 'past.npy', np.stack([m.past for m in made]))
+        np.save(folder / 'moves.npy', np.stack([m.moves for m in made]))
     partial_file = folder / 'scenes.partial'
-    partial_file.write_bytes(pickle.dumps([m[2] for m in made]))
+    partial_file.write_bytes(pickle.dumps([m.info for m in made]))
     os.replace(partial_file, folder / 'scenes.pkl')  # last, so that a shard cut off is made again
     return len(made)
 
 
 def write_shards(first_seed: int, count: int, folder: Path, grid: Grid, lookahead: float, workers: int,
-                 shard_size: int = 256) -> list[Path]:
-    """Make all shards for seeds first_seed .. first_seed + count, several at a time. Resumable."""
+                 shard_size: int = 256, osm: str | None = None, past: int = 0) -> list[Path]:
+    """Make all shards for seeds first_seed .. first_seed + count, several at a time. Resumable.
+
+    osm, past: see SceneOptions. Scenes made with other options belong into another folder.
+    """
+    options = SceneOptions(grid, lookahead, osm, past)
     starts = range(first_seed, first_seed + count, shard_size)
     folders = [folder / f'{start:09d}' for start in starts]
     jobs = [range(start, min(start + shard_size, first_seed + count)) for start in starts]
     if workers <= 1:
         for seeds, path in tqdm(list(zip(jobs, folders)), desc='scenes', unit='shard'):
-            write_shard(seeds, path, grid, lookahead)
+            write_shard(seeds, path, options)
     else:
         with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            work = pool.map(partial(write_shard, grid=grid, lookahead=lookahead), jobs, folders)
+            work = pool.map(partial(write_shard, options=options), jobs, folders)
             list(tqdm(work, total=len(jobs), desc='scenes', unit='shard'))
     return folders
 
@@ -144,13 +201,16 @@ class SceneStore:
     """Shards opened for reading: random access to scenes, features mapped from disk."""
 
     def __init__(self, folders: list[Path]):
-        self._shards = []
+        self._shards, self._past = [], []
         self.index: list[tuple[int, int]] = []
         for folder in folders:
             infos = pickle.loads((folder / 'scenes.pkl').read_bytes())
             self.index += [(len(self._shards), i) for i in range(len(infos))]
             self._shards.append((np.load(folder / 'lidar.npy', mmap_mode='r'),
                                  np.load(folder / 'masks.npy', mmap_mode='r'), infos))
+            stored = (folder / 'past.npy').exists()
+            self._past.append((np.load(folder / 'past.npy', mmap_mode='r'), np.load(folder / 'moves.npy'))
+                              if stored else None)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -161,3 +221,12 @@ class SceneStore:
         lidar, mask, infos = self._shards[shard]
         return np.asarray(lidar[row]), np.asarray(mask[row]), infos[row]
 
+    def past(self, i: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """-> features (P, 5, H, W) int8 of earlier sweeps, the last one first, and their moves (P, 3): x, y [m],
+        yaw [rad] of base_link then in base_link now. None where the shard has none.
+        """
+        shard, row = self.index[i]
+        if self._past[shard] is None:
+            return None
+        features, moves = self._past[shard]
+        return np.asarray(features[row]), moves[row]
