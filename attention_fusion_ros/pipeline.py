@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import math
 import os
 import time
 from collections import deque
+from typing import NamedTuple
 from contextlib import contextmanager
 
 import numpy as np
@@ -34,9 +36,7 @@ from attention_fusion_ros.network.model import NetworkOutput
 
 logger = logging.getLogger(__name__)
 
-
-def choose_device(name: str) -> tuple[torch.device, str]:
-    """The parameter `device` -> the torch device and, when 'auto' had to settle for the CPU, why.
+CUDA_DEVICE_FILES = ('/dev/nvidia[0-9]*', '/dev/nvhost-gpu')  # PCI cards and Jetsons
 MOST_THREADS = 4  # the network is small: more wait for each other longer than they work
 WARM_UPS, WARM_UP_POINTS = 3, 120_000  # runs, points of a sweep
 
@@ -55,9 +55,29 @@ def default_threads() -> int:
     Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
     """
     if name == 'auto':
+class ChosenDevice(NamedTuple):
+    """What became of the parameter `device`."""
+
+    device: torch.device
+    note: str = ''  # why 'auto' means the CPU
+    fell_back: bool = False  # there is a CUDA device, but torch cannot use it
+
+
+def has_cuda_hardware() -> bool:
+    """Whether this machine has a CUDA device, as its drivers tell (Linux; False elsewhere)."""
+    return any(glob.glob(pattern) for pattern in CUDA_DEVICE_FILES)
+
+
+def choose_device(name: str) -> ChosenDevice:
+    """The parameter `device` -> the torch device and, when 'auto' has to settle for the CPU, why.
+
         if torch.cuda.is_available():
-            return torch.device('cuda:0'), ''
-        return torch.device('cpu'), 'no CUDA device is available'
+            return ChosenDevice(torch.device('cuda:0'))
+        if has_cuda_hardware():
+            why = 'its driver does not work with it' if torch.version.cuda else 'it is a build without CUDA'
+            note = f'torch {torch.__version__} cannot use the CUDA device: {why}'
+            return ChosenDevice(torch.device('cpu'), note, fell_back=True)
+        return ChosenDevice(torch.device('cpu'), 'no CUDA device is there')
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -70,7 +90,7 @@ def default_threads() -> int:
             raise ConfigurationError(f"device '{name}' is not there: torch sees {count} CUDA device(s). Use auto or "
                                      'cpu, or install a CUDA build of torch and its driver.')
         device = torch.device('cuda', device.index or 0)
-    return device, ''
+    return ChosenDevice(device)
 
 
 class FusionPipeline:
@@ -79,7 +99,7 @@ class FusionPipeline:
     def __init__(self, config: NodeConfig):
         """Raises ConfigurationError when the checkpoint or the device cannot be used."""
         self.config = config
-        self._device, self.device_note = choose_device(config.device)
+        self._device, self.device_note, self.device_fell_back = choose_device(config.device)
         torch.set_num_threads(config.threads or default_threads())
         loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
         network = loaded.network.config

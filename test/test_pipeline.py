@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from attention_fusion_ros import heatmap
+from attention_fusion_ros import pipeline as pipeline_module
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import ConfigurationError, InputError, MapImage, Mode, Motion, PointCloud
 from attention_fusion_ros.pipeline import FusionPipeline, choose_device, default_threads
@@ -134,3 +135,14 @@ def test_threads_leave_a_core_free(monkeypatch):
         assert default_threads() == expected, cores
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     assert default_threads() == torch.get_num_threads()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a CUDA device that works')
+def test_auto_tells_no_device_from_one_that_torch_cannot_use(monkeypatch, tmp_path):
+    monkeypatch.setattr(pipeline_module, 'CUDA_DEVICE_FILES', (f'{tmp_path}/nvidia[0-9]*',))
+    chosen = choose_device('auto')
+    assert chosen.device.type == 'cpu' and not chosen.fell_back and 'no CUDA device' in chosen.note
+    (tmp_path / 'nvidia0').touch()
+    chosen = choose_device('auto')
+    assert chosen.device.type == 'cpu' and chosen.fell_back and torch.__version__ in chosen.note
+    assert choose_device('cpu') == (torch.device('cpu'), '', False)
