@@ -7,9 +7,8 @@ import logging
 import math
 import os
 import time
-from collections import deque
-from typing import NamedTuple
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,9 +51,6 @@ def default_threads() -> int:
     return max(1, min(MOST_THREADS, cores - 1))
 
 
-    Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
-    """
-    if name == 'auto':
 class ChosenDevice(NamedTuple):
     """What became of the parameter `device`."""
 
@@ -75,6 +71,9 @@ def choose_device(name: str) -> ChosenDevice:
             return ChosenDevice(torch.device('cuda:0'))
         if has_cuda_hardware():
             why = 'its driver does not work with it' if torch.version.cuda else 'it is a build without CUDA'
+    Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
+    """
+    if name == 'auto':
             note = f'torch {torch.__version__} cannot use the CUDA device: {why}'
             return ChosenDevice(torch.device('cpu'), note, fell_back=True)
         return ChosenDevice(torch.device('cpu'), 'no CUDA device is there')

@@ -188,8 +188,8 @@ class Report:
             return WARN, ('UNTRAINED weights: directions and heatmaps mean nothing. Remedy: set checkpoint to a '
                           'trained one (empty for the one shipped).'), values
         if engine.fell_back:
-            return WARN, (f'device fallen back to {engine.device}: {engine.device_note}. Remedy: set device to cpu if that is meant; '
-                          'otherwise check the CUDA driver and build, and configure again.'), values
+            return WARN, (f'device fallen back to {engine.device}: {engine.device_note}. Remedy: set device to cpu if '
+                          'that is meant; otherwise check the CUDA driver and build, and configure again.'), values
         return OK, f'{engine.checkpoint_name} on {engine.device}', values
 
     def output(self) -> Line:
