@@ -13,7 +13,7 @@ from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaterni
 from attention_fusion_ros.network.model import NetworkOutput
 from attention_fusion_ros.training import config as training_config
 from attention_fusion_ros.training.augment import turn_angles, turn_grid
-from attention_fusion_ros.training.driven_path import driven_truth
+from attention_fusion_ros.training.driven_path import driven_truth, with_pose_at
 from attention_fusion_ros.training.loss import Target, losses
 from attention_fusion_ros.training.trainer import Process, ResumableSampler
 
@@ -118,6 +118,33 @@ def test_driven_path_on_a_circle():
 def test_a_path_that_ends_early_tells_nothing():
     poses = _poses([(float(i), 0.0) for i in range(10)], [0.0] * 10)
     assert driven_truth(poses, 5, 20.0).branches == []
+
+
+def test_the_heading_is_that_at_the_ring_even_where_the_path_ends_soon_after():
+    a = np.linspace(-1.0, 0.72, 400)  # the ring is left at 0.68
+    truth = driven_truth(_poses(np.c_[30 * np.sin(a), 30 - 30 * np.cos(a)], a), int(np.abs(a).argmin()), 20.0)
+    half = math.asin(20 / 60)
+    assert truth.ahead == pytest.approx((half, 2 * half), abs=0.01)
+
+
+def test_a_path_ends_where_odometry_has_a_hole():
+    xy = [(float(i), 0.0) for i in range(10)] + [(float(i), 0.0) for i in range(25, 60)]
+    assert driven_truth(_poses(xy, [0.0] * len(xy)), 0, 20.0).branches == []
+    assert driven_truth(_poses(xy, [0.0] * len(xy)), 10, 20.0).ahead == pytest.approx((0.0, 0.0))
+
+
+def test_a_sweep_between_two_odometry_samples_is_labelled_from_where_it_was():
+    # 30 m to the left at 1 rad/s: by the nearest sample, 0.1 s off, the bearing would be 0.1 rad off.
+    a = np.arange(-2.0, 2.0, 0.2)
+    poses, stamps = _poses(np.c_[30 * np.sin(a), 30 - 30 * np.cos(a)], a), np.rint((a + 10) * 1e9).astype(np.int64)
+    path, now = with_pose_at(stamps, poses, int(10.1e9))
+    truth = driven_truth(path, now, 20.0)
+    half = math.asin(20 / 60)
+    assert truth.ahead == pytest.approx((half, 2 * half), abs=0.02)
+    same, now = with_pose_at(stamps, poses, int(stamps[3]))
+    assert now == 3 and same is poses
+    assert with_pose_at(stamps, poses, int(stamps[-1]) + 100)[1] == 19
+    assert with_pose_at(stamps, poses, int(stamps[-1]) + 10**9) is None
 
 
 def test_sampler_goes_on_where_it_stopped():

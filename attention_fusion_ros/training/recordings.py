@@ -24,7 +24,7 @@ from attention_fusion_ros.pairing import Pairer, decode_odometry
 from attention_fusion_ros.recording import COMPRESSED_IMAGE, STATIC_TRANSFORMS_TOPIC, Recording
 from attention_fusion_ros.training.augment import random_map_state, sensor_faults, turn_angles, turn_grid
 from attention_fusion_ros.training.dataset import pad_branches
-from attention_fusion_ros.training.driven_path import DrivenTruth, driven_truth
+from attention_fusion_ros.training.driven_path import DrivenTruth, driven_truth, with_pose_at
 from attention_fusion_ros.training.scenes import MASK_STRIDE, QUANTUM, quantise
 
 
@@ -86,11 +86,12 @@ def _read_one(bag: Path, config: NodeConfig, grid: Grid, lookahead: float, every
     if len(stamps) < 2:
         return []
     order = np.argsort(stamps)
-    stamps, poses = np.array(stamps)[order], np.stack(poses)[order]
+    stamps, poses = np.array(stamps, np.int64)[order], np.stack(poses)[order]
     scenes = []
     for stamp, features, pairing in pending:
-        truth = driven_truth(poses, int(np.abs(stamps - stamp).argmin()), lookahead)
-        if truth.branches:
+        path = with_pose_at(stamps, poses, stamp)
+        truth = None if path is None else driven_truth(*path, lookahead)
+        if truth is not None and truth.branches:
             scenes.append(RecordedScene(features, pairing.map_image, pairing.motion, truth))
     return scenes
 
