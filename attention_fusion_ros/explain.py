@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,15 +14,16 @@ from attention_fusion_ros.attention.gradcam import grad_cams
 from attention_fusion_ros.contracts import Branch, FusionResult
 from attention_fusion_ros.direction import bin_bearings
 from attention_fusion_ros.geometry import angle_between
-from attention_fusion_ros.network.model import HEAD_CHANNELS, FusionNetwork
+from attention_fusion_ros.network.model import HEAD_CHANNELS, FusionNetwork, Past
 
 
-def explain(network: FusionNetwork, lidar: Tensor, map_image: Tensor, result: FusionResult) -> dict[str, np.ndarray]:
+def explain(network: FusionNetwork, lidar: Tensor, map_image: Tensor, result: FusionResult,
+            past: Past | None = None) -> dict[str, np.ndarray]:
     """Grad-CAM of the answer that `network` gave to these inputs, at every residual stage.
 
-    lidar (1, C_l, H, W), map_image (1, C_m, H, W): what the network was given for `result`. The network runs once more,
-    this time with gradients. What is explained is the logit of the published direction in the bin it was read from;
-    without a direction, the presence logit of the most probable branch.
+    lidar (1, C_l, H, W), map_image (1, C_m, H, W), past: what the network was given for `result`. The network runs once
+    more, this time with gradients. What is explained is the logit of the published direction in the bin it was read
+    from; without a direction, the presence logit of the most probable branch.
     Returns stage name -> (h, w) float32, not negative, not normalised, on the BEV grid; empty when there is no branch.
     """
     if not result.branches:
@@ -32,7 +34,9 @@ def explain(network: FusionNetwork, lidar: Tensor, map_image: Tensor, result: Fu
             hook = read.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
             hooks.callback(hook.remove)
         # A tensor made in inference mode has no place in a graph; a clone has.
-        head = network(lidar.clone(), map_image.clone()).head
+        if past is not None:
+            past = replace(past, lidar=past.lidar.clone(), moves=past.moves.clone(), present=past.present.clone())
+        head = network(lidar.clone(), map_image.clone(), past).head
         channel = 'direction' if result.direction is not None else 'presence'
         branch = result.direction or result.branches[0]
         scalar = head[0, HEAD_CHANNELS.index(channel), branch_bin(head[0].detach().float().cpu().numpy(), branch)]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.history import SweepHistory
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
 from attention_fusion_ros.config import NodeConfig
@@ -23,15 +24,18 @@ from attention_fusion_ros.contracts import (
     ConfigurationError,
     FusionResult,
     InputError,
+    MapAlignment,
     MapImage,
     Mode,
     Motion,
     PointCloud,
 )
 from attention_fusion_ros.direction import read_answer
-from attention_fusion_ros.geometry import inverse, is_rigid
+from attention_fusion_ros.explain import explain
+from attention_fusion_ros.geometry import is_rigid
 from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.memory import Memory
+from attention_fusion_ros.network.model import ROAD, NetworkOutput, Past
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +71,13 @@ def has_cuda_hardware() -> bool:
 def choose_device(name: str) -> ChosenDevice:
     """The parameter `device` -> the torch device and, when 'auto' has to settle for the CPU, why.
 
+    Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
+    """
+    if name == 'auto':
         if torch.cuda.is_available():
             return ChosenDevice(torch.device('cuda:0'))
         if has_cuda_hardware():
             why = 'its driver does not work with it' if torch.version.cuda else 'it is a build without CUDA'
-    Raises ConfigurationError for an unknown name and for a CUDA device that is not there.
-    """
-    if name == 'auto':
             note = f'torch {torch.__version__} cannot use the CUDA device: {why}'
             return ChosenDevice(torch.device('cpu'), note, fell_back=True)
         return ChosenDevice(torch.device('cpu'), 'no CUDA device is there')
@@ -110,8 +114,11 @@ class FusionPipeline:
         self.grid = Grid(network.extent, network.cells)
         self._calibration = loaded.calibration
         self._network = loaded.network.to(self._device, memory_format=torch.channels_last)
+        self.registers_map = network.map_registration['name'] != 'none'
+        self._memory = Memory(network.time_steps - 1)
         self._labels = loaded.network.channel_labels()
-        self._history: deque[tuple[int, np.ndarray, Tensor, Tensor | None]] = deque(maxlen=config.cloud.accumulate - 1)
+        self._history = SweepHistory(config.cloud)
+        self._explicable: tuple[int, Past | None] = 0, None  # stamp of the latest sweep, what came before it
 
     @property
     def device(self) -> str:
@@ -120,13 +127,13 @@ class FusionPipeline:
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running (everything not read-only)."""
-        if config.cloud.accumulate != self.config.cloud.accumulate:
-            self._history = deque(self._history, maxlen=config.cloud.accumulate - 1)
+        self._history.update(config.cloud)
         self.config = config
 
     def reset(self) -> None:
         """Forget earlier sweeps: time has jumped back."""
         self._history.clear()
+        self._memory.clear()
 
     def warm_up(self) -> None:
         """A few runs on a made-up sweep of full size with a map image: the first real one does not pay for them."""
@@ -152,6 +159,16 @@ class FusionPipeline:
         """
         return self._run(cloud, map_image, motion, map_reason, remember=True)
 
+    def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """Grad-CAM of the latest result of `run`, as `explain.explain` gives it: stage name -> (h, w) float32.
+
+        Of an earlier result as well, where the network has no attention over past sweeps: only the latest are kept.
+        """
+        stamp_ns, past = self._explicable
+        lidar, map_image = (self._upload(bev)[None].contiguous(memory_format=torch.channels_last)
+                            for bev in (result.lidar_bev, result.map_bev))
+        return explain(self._network, lidar, map_image, result, past if stamp_ns == result.stamp_ns else None)
+
     @torch.inference_mode()
     def _run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion, map_reason: str,
              remember: bool) -> FusionResult:
@@ -160,8 +177,12 @@ class FusionPipeline:
             lidar = self._lidar_bev(cloud, motion, remember)
             map_tensor, mode, reason = self._map_bev(map_image, motion, map_reason)
         with self._timed(stage_ms, 'network'):
+            past = self._memory.past(motion.T_odom_base)
             output = self._network(lidar[None].contiguous(memory_format=torch.channels_last),
-                                   map_tensor[None].contiguous(memory_format=torch.channels_last))
+                                   map_tensor[None].contiguous(memory_format=torch.channels_last), past)
+            self._explicable = cloud.stamp_ns, past
+            if remember:
+                self._memory.add(motion.T_odom_base, output.encoded)
             head = output.head[0].float().cpu().numpy()
             no_direction = float(output.no_direction[0])
         with self._timed(stage_ms, 'postprocess'):
@@ -171,7 +192,8 @@ class FusionPipeline:
             stamp_ns=cloud.stamp_ns, mode=mode, reason=reason, lookahead=self.config.lookahead,
             branches=answer.branches, direction=answer.direction, direction_reason=answer.direction_reason,
             distribution=answer.distribution, attention=attention, lidar_bev=lidar.cpu().numpy(),
-            map_bev=map_tensor.cpu().numpy(), extent=self.grid.extent, trained=self.trained, stage_ms=stage_ms)
+            map_bev=map_tensor.cpu().numpy(), extent=self.grid.extent, trained=self.trained, stage_ms=stage_ms,
+            alignment=self._alignment(output, mode))
 
     def _lidar_bev(self, cloud: PointCloud, motion: Motion, remember: bool) -> Tensor:
         if not is_rigid(motion.T_base_sensor):
@@ -181,22 +203,13 @@ class FusionPipeline:
         T = torch.as_tensor(motion.T_base_sensor, dtype=torch.float32, device=self._device)
         xyz = xyz @ T[:3, :3].T + T[:3, 3]
         intensity = None if cloud.intensity is None else self._upload(cloud.intensity)
-        all_xyz, all_intensity = self._with_history(xyz, intensity, motion.T_odom_base)
+        all_xyz, all_intensity = xyz, intensity
+        if motion.T_odom_base is not None:
+            all_xyz, all_intensity = self._history.laid_under(cloud.stamp_ns, motion.T_odom_base, xyz, intensity)
         bev = lidar_bev(all_xyz, all_intensity, self.grid, self.config.cloud.min_range, self.config.cloud.max_height)
-        if remember and motion.T_odom_base is not None and self._history.maxlen:
-            self._history.append((cloud.stamp_ns, motion.T_odom_base, xyz, intensity))
+        if remember and motion.T_odom_base is not None:
+            self._history.add(cloud.stamp_ns, motion.T_odom_base, xyz, intensity)
         return bev
-
-    def _with_history(self, xyz: Tensor, intensity: Tensor | None, T_odom_base: np.ndarray | None):
-        """The sweep and the remembered ones, all in base_link of now. Without odometry only the sweep itself."""
-        if T_odom_base is None or not self._history:
-            return xyz, intensity
-        clouds, intensities = [xyz], [intensity]
-        for _, T_odom_then, old_xyz, old_intensity in self._history:
-            T = torch.as_tensor(inverse(T_odom_base) @ T_odom_then, dtype=torch.float32, device=self._device)
-            clouds.append(old_xyz @ T[:3, :3].T + T[:3, 3])
-            intensities.append(old_intensity)
-        return torch.cat(clouds), None if any(i is None for i in intensities) else torch.cat(intensities)
 
     def _map_bev(self, image: MapImage | None, motion: Motion, map_reason: str) -> tuple[Tensor, Mode, str]:
         if image is None:
@@ -205,18 +218,26 @@ class FusionPipeline:
             tensor = map_bev(image, motion, self.config.map, self.grid, self._device)
         except InputError as error:
             return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, error.reason
-        if not bool((tensor[0] > 0.2).any()):  # an all-black image tells as much as none
+        if not bool((tensor[0] > ROAD).any()):  # an all-black image tells as much as none
             return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, 'map_without_roads'
         return tensor, Mode.FUSED, ''
 
     def _attention(self, output: NetworkOutput) -> Attention:
-        channel = output.channel[0].float().cpu().numpy()
+        channel, told = (t[0].float().cpu().numpy() for t in (output.channel, output.contribution))
         width = self._network.config.lidar_width
-        lidar, of_map = float(channel[:width].mean()), float(channel[width:].mean())  # means: the widths differ
+        lidar, of_map = float(told[:width].mean()), float(told[width:].mean())  # means: the widths differ
         share = lidar / (lidar + of_map) if lidar + of_map > 0 else 0.5
         spatial = {name: weights[0, 0].float().cpu().numpy() for name, weights in output.spatial.items()}
+        time = None if output.time is None else output.time[0].float().mean(dim=(1, 2)).cpu().numpy()
         return Attention(spatial=spatial, channel=channel, channel_labels=self._labels, lidar_share=share,
-                         map_share=1.0 - share)
+                         map_share=1.0 - share, time=time)
+
+    def _alignment(self, output: NetworkOutput, mode: Mode) -> MapAlignment | None:
+        """Only of a map that was used: without one the network's answer means nothing."""
+        if output.alignment is None or mode is not Mode.FUSED:
+            return None
+        (dx, dy, dyaw), std = output.alignment[0].float().tolist(), output.alignment_std[0].float().tolist()
+        return MapAlignment(dx, dy, dyaw, tuple(std))
 
     def _upload(self, array: np.ndarray) -> Tensor:
         """numpy -> tensor on the device; page-locked first on CUDA, so that the copy does not hold up the host."""

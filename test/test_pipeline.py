@@ -92,6 +92,16 @@ def test_accumulated_sweeps_lie_on_top_of_each_other():
     assert np.allclose(fresh.lidar_bev, alone.lidar_bev)
 
 
+@pytest.mark.parametrize('limit', [{'cloud.accumulate': 1}, {'cloud.accumulate_points': 1000},
+                                   {'cloud.accumulate_age': 0.0}])
+def test_earlier_sweeps_are_bounded_in_number_points_and_age(limit):
+    pipeline = FusionPipeline(from_flat({**UNTRAINED, **limit}))
+    assert len(cloud(1).xyz) > 500
+    first = pipeline.run(cloud(1), None, Motion(np.eye(4), np.eye(4)))
+    later = PointCloud(10**9, 'lidar', cloud(1).xyz, cloud(1).intensity)
+    assert np.array_equal(pipeline.run(later, None, Motion(np.eye(4), np.eye(4))).lidar_bev, first.lidar_bev)
+
+
 def test_without_odometry_only_the_sweep_itself_is_used():
     pipeline = FusionPipeline(from_flat({**UNTRAINED, 'cloud.accumulate': 3}))
     results = [pipeline.run(cloud(), None, Motion(np.eye(4))) for _ in range(2)]

@@ -60,7 +60,7 @@ class BatchedPipeline(FusionPipeline):
             lidar, maps = (torch.stack(grids).contiguous(memory_format=torch.channels_last)
                            for grids in ([s.lidar for s in part], [s.map.grid for s in part]))
             output = self._network(lidar, maps)
-            results += [self._result(s, _only(output, k)) for k, s in enumerate(part)]
+            results += [self._result(s, output.only(k)) for k, s in enumerate(part)]
         return results
 
     def _result(self, sample: Sample, output: NetworkOutput) -> FusionResult:
@@ -70,11 +70,5 @@ class BatchedPipeline(FusionPipeline):
             stamp_ns=sample.stamp_ns, mode=sample.map.mode, reason=sample.map.reason, lookahead=self.config.lookahead,
             branches=answer.branches, direction=answer.direction, direction_reason=answer.direction_reason,
             distribution=answer.distribution, attention=self._attention(output), lidar_bev=sample.lidar.cpu().numpy(),
-            map_bev=sample.map.grid.cpu().numpy(), extent=self.grid.extent, trained=self.trained)
-
-
-def _only(output: NetworkOutput, k: int) -> NetworkOutput:
-    """Sweep k of a batch, as a batch of one."""
-    one = slice(k, k + 1)
-    return NetworkOutput(head=output.head[one], no_direction=output.no_direction[one], road=output.road[one],
-                         channel=output.channel[one], spatial={n: w[one] for n, w in output.spatial.items()})
+            map_bev=sample.map.grid.cpu().numpy(), extent=self.grid.extent, trained=self.trained,
+            alignment=self._alignment(output, sample.map.mode))
