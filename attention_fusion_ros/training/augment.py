@@ -10,6 +10,7 @@ import numpy as np
 
 from attention_fusion_ros.geometry import wrap
 
+LEVEL_TOP, LEVEL_SPAN = 0.28, 0.17  # compressed heights: level ground is at most 0.22 m high and 0.1 m thick
 NEAR_RING = 0.3  # a scene without any road drawn on this share of the grid's inner part counts as mapless
 
 
@@ -41,6 +42,14 @@ def turn_angles(pairs, mirror: bool) -> list[tuple[float, float]]:
     return [(wrap(-b), wrap(-h)) if mirror else (b, h) for b, h in pairs]
 
 
+def turn_poses(poses: np.ndarray, quarter: int, mirror: bool) -> np.ndarray:
+    """Planar motions (..., 3) x, y [m], yaw [rad] in base_link, once the scene is turned as `turn_grid` does."""
+    x, y, yaw = np.moveaxis(poses, -1, 0)
+    for _ in range(quarter % 4):
+        x, y = -y, x
+    return np.stack([x, -y if mirror else y, -yaw if mirror else yaw], axis=-1).astype(np.float32)
+
+
 def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """features (5, H, W) float32 -> the same with faults real sensors have; changed in place."""
     if rng.random() < 0.15:
@@ -54,9 +63,19 @@ def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         features *= ~_sector(features.shape[-1], rng.uniform(-math.pi, math.pi), rng.uniform(0.3, 1.8))
     if rng.random() < 0.25:  # short-sighted: dark surfaces, dirt
         features *= _radius(features.shape[-1]) < rng.uniform(0.45, 1.2)
+    if rng.random() < 0.3:  # dark or wet asphalt: level ground is seen near the vehicle only, what stands is seen
+        features *= ~_unseen_ground(features, rng)
     if rng.random() < 0.3:  # heights a little off: the local ground is an estimate
         features[:2] += rng.normal(0, 0.02) * (features[3] > 0)
     return features
+
+
+def _unseen_ground(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) bool: level cells whose echo fades out with distance."""
+    reach = rng.uniform(0.2, 0.75)  # of the grid's extent
+    level = (features[0] < LEVEL_TOP) & (features[2] < LEVEL_SPAN)
+    faded = 1.0 / (1.0 + np.exp((reach - _radius(features.shape[-1])) / (0.16 * reach)))
+    return level & (rng.random(level.shape) < faded)
 
 
 def _coordinates(cells: int) -> tuple[np.ndarray, np.ndarray]:

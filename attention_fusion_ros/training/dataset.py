@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -10,14 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from attention_fusion_ros.attention.warp import se2_matrix
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.simulation.map_images import draw_road_layers, random_error
+from attention_fusion_ros.geometry import rotation_2d
+from attention_fusion_ros.network.model import ROAD, Past
+from attention_fusion_ros.simulation.map_images import MapError, draw_road_layers, random_error
 from attention_fusion_ros.training.augment import (
     MapState,
     random_map_state,
     sensor_faults,
     turn_angles,
     turn_grid,
+    turn_poses,
 )
 from attention_fusion_ros.training.loss import Target
 from attention_fusion_ros.training.scenes import MASK_STRIDE, QUANTUM, SceneInfo, SceneStore
@@ -34,13 +39,19 @@ class Batch:
     target: Target
     with_map: Tensor  # (B,) bool
     route: Tensor  # (B,) bool
+    past: Past | None = None  # earlier sweeps; None when the data have none
 
 
 class SimulatedDataset(Dataset):
-    """Item i -> a dictionary of arrays. `epoch` changes what is drawn at random, nothing else does."""
+    """Item i -> a dictionary of arrays. `epoch` changes what is drawn at random, nothing else does.
 
-    def __init__(self, store: SceneStore, grid: Grid, bins: int, seed: int, augment: bool = True):
+    time_steps: sweeps of each sample, the one of now among them; None: as many as the store has.
+    """
+
+    def __init__(self, store: SceneStore, grid: Grid, bins: int, seed: int, augment: bool = True,
+                 time_steps: int | None = None):
         self.store, self.grid, self.bins, self.seed, self.augment = store, grid, bins, seed, augment
+        self.time_steps = time_steps
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -53,34 +64,51 @@ class SimulatedDataset(Dataset):
         mirror = bool(rng.integers(2)) if self.augment else False
         state = random_map_state(rng)
         state = MapState(state.present, state.scale, state.wide, state.route and info.route is not None)
-        map_layers = self._map(info, quarter, state, rng)
+        map_layers, correction = self._map(info, quarter, state, rng)
         features = turn_grid(stored, quarter, mirror).astype(np.float32) * QUANTUM
+        past = self._past(i, quarter, mirror, rng)
         if self.augment:
             features = sensor_faults(features, rng)
         map_layers = turn_grid(map_layers, 0, mirror)
+        with_map = bool((map_layers[0] > ROAD).any())
         masks = turn_grid(masks, quarter, mirror).astype(np.float32) / 255
         truth = info.truths[quarter][int(state.route and state.present)]
         direction = turn_angles([truth.direction], mirror)[0] if truth.direction else (np.nan, np.nan)
-        return dict(lidar=features, map_image=map_layers, masks=masks,
+        item = dict(lidar=features, map_image=map_layers, masks=masks,
                     visible=_block_mean(features[3] > 0),
                     branches=pad_branches(turn_angles(truth.branches, mirror)),
                     direction=np.array(direction, np.float32),
                     direction_known=np.array(True), known=np.ones(self.bins, bool),
-                    with_map=np.array(bool((map_layers[0] > 0.2).any())), route=np.array(state.route and state.present))
+                    with_map=np.array(with_map), route=np.array(state.route and state.present),
+                    map_error=turn_poses(correction, 0, mirror) if with_map else np.full(3, np.nan, np.float32))
+        return item if past is None else item | past
 
-    def _map(self, info: SceneInfo, quarter: int, state: MapState, rng: np.random.Generator) -> np.ndarray:
-        """(3, H, W) road, route, valid for the scene turned by `quarter`."""
+    def _past(self, i: int, quarter: int, mirror: bool, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+        """Earlier sweeps, oldest first: past (P, 5, H, W) with the faults of the present one, moves (P, 3)."""
+        stored = None if self.time_steps == 1 else self.store.past(i)
+        if stored is None:
+            return None
+        count = len(stored[0]) if self.time_steps is None else self.time_steps - 1
+        sweeps, moves = stored[0][:count][::-1], stored[1][:count][::-1]
+        features = turn_grid(sweeps, quarter, mirror).astype(np.float32) * QUANTUM
+        if self.augment:  # the same sensor, hence the same faults: a copy of the generator draws them again
+            features = np.stack([sensor_faults(sweep, copy.deepcopy(rng)) for sweep in features])
+        return dict(past=features, moves=turn_poses(moves, quarter, mirror))
+
+    def _map(self, info: SceneInfo, quarter: int, state: MapState,
+             rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(3, H, W) road, route, valid for the scene turned by `quarter`, and the map's correction (3,)."""
         layers = np.zeros((3, self.grid.cells, self.grid.cells), np.float32)
         if not state.present:
             if rng.random() < 0.3:
                 layers[2] = 1.0  # an image that shows no road
-            return layers
+            return layers, np.full(3, np.nan, np.float32)
         x, y, yaw = info.pose
         pose = (x, y, yaw - quarter * math.pi / 2)
-        layers[0], layers[1] = draw_road_layers(info.world, pose, self.grid, draw_error(rng, state), rng,
-                                                route=state.route)
+        error = draw_error(rng, state)
+        layers[0], layers[1] = draw_road_layers(info.world, pose, self.grid, error, rng, route=state.route)
         layers[2] = 1.0
-        return layers
+        return layers, map_correction(error)
 
 
 class Mixed(Dataset):
@@ -106,6 +134,12 @@ def draw_error(rng: np.random.Generator, state: MapState):
     return random_error(rng, scale=state.scale, wide=state.wide)
 
 
+def map_correction(error: MapError) -> np.ndarray:
+    """(3,) float32 dx, dy [m], dyaw [rad]: undoes a map error, p_true = R(dyaw) p_map + (dx, dy)."""
+    dx, dy = -(rotation_2d(-error.yaw) @ (error.x, error.y))
+    return np.array([dx, dy, -error.yaw], np.float32)
+
+
 def _block_mean(cells: np.ndarray) -> np.ndarray:
     """(H, W) -> (1, H/4, W/4) float32."""
     small = cells.shape[0] // MASK_STRIDE
@@ -122,9 +156,24 @@ def pad_branches(pairs) -> np.ndarray:
 
 def collate(items: list[dict[str, np.ndarray]]) -> Batch:
     """Items of any dataset here -> Batch."""
-    t = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0]}
+    t = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0] if k not in ('past', 'moves')}
     target = Target(branches=t['branches'], direction=t['direction'], direction_known=t['direction_known'],
-                    known=t['known'], masks=t['masks'], visible=t['visible'])
-    return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'])
+                    known=t['known'], masks=t['masks'], visible=t['visible'], map_error=t['map_error'])
+    return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'], _collate_past(items))
+
+
+def _collate_past(items: list[dict[str, np.ndarray]]) -> Past | None:
+    """Sweeps that an item lacks are absent ones before its oldest."""
+    count = max(len(item['past']) if 'past' in item else 0 for item in items)
+    if count == 0:
+        return None
+    lidar = np.zeros((len(items), count, *items[0]['lidar'].shape), np.float32)
+    moves, present = np.zeros((len(items), count, 3), np.float32), np.zeros((len(items), count), bool)
+    for row, item in enumerate(items):
+        if 'past' in item and len(item['past']):
+            first = count - len(item['past'])
+            lidar[row, first:], moves[row, first:], present[row, first:] = item['past'], item['moves'], True
+    return Past(torch.from_numpy(lidar), se2_matrix(torch.from_numpy(moves).flatten(0, 1)).unflatten(0, present.shape),
+                torch.from_numpy(present))
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attention_fusion_ros.attention.glimpse import reinforce_loss
 from attention_fusion_ros.network.model import NetworkOutput
 
 PRESENCE_SIGMA = 1.3  # bins, width of the target around a branch
@@ -16,6 +17,7 @@ OFFSET_REACH = 1.5  # bins, where the offset is asked for
 HEADING_REACH = 3.0  # bins, where the heading is asked for
 MIN_STD = math.radians(0.4)  # rad, no label is better than this
 SPATIAL_MARGIN = (2.6, 0.3)  # wanted attention ratio on roadside structure (at least) and on vehicles (at most)
+HINT = 1e-3  # of the hint loss, which is a sum over channels and cells
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,17 @@ class Target:
     known: Tensor  # (B, K) bool: bearings about which the data tell anything
     masks: Tensor  # (B, 3, h, w) 0..1 road, roadside, vehicle; NaN where unknown
     visible: Tensor  # (B, 1, h, w) 0..1 share of cells with points
+    # (B, 3) dx, dy [m], dyaw [rad] in base_link: the correction that moves the drawn map onto the truth,
+    # p_true = R(dyaw) p_map + (dx, dy); NaN without a map or where its error is unknown. None: of the whole batch.
+    map_error: Tensor | None = None
 
     def to(self, device) -> Target:
         """The same on another device."""
-        return Target(*(getattr(self, f).to(device, non_blocking=True) for f in self.__dataclass_fields__))
+        moved = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            moved[name] = None if value is None else value.to(device, non_blocking=True)
+        return Target(**moved)
 
 
 def _wrap(a: Tensor) -> Tensor:
@@ -45,7 +54,10 @@ def _laplace(error: Tensor, log_std: Tensor) -> Tensor:
 
 
 def losses(output: NetworkOutput, target: Target, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum and the parts: presence, offset, heading, direction, road, spatial."""
+    """Weighted sum and the parts: presence, offset, heading, direction, road, spatial, alignment, hard.
+
+    A part of which the network or the data have nothing is zero.
+    """
     head = output.head.float()
     bins = head.shape[2]
     step = 2 * math.pi / bins
@@ -66,6 +78,8 @@ def losses(output: NetworkOutput, target: Target, weights: dict[str, float]) -> 
     parts['direction'] = _direction(head[:, 6], output.no_direction.float(), target, centres, step)
     parts['road'] = _road(output.road.float(), target)
     parts['spatial'] = _spatial(output, target)
+    parts['alignment'] = _alignment(output, target)
+    parts['hard'] = _hard(output, target, parts)
     return sum(weights[k] * v for k, v in parts.items()), parts
 
 
@@ -120,3 +134,42 @@ def _spatial(output: NetworkOutput, target: Target) -> Tensor:
         hinge = F.relu(sign * (math.log(wanted) - ratio.clamp(min=1e-4).log()))
         total = total + _masked(hinge, area > 1.0)
     return total
+
+
+def _alignment(output: NetworkOutput, target: Target) -> Tensor:
+    """Negative log likelihood (up to a constant) of the true correction of the map, over the maps that have one."""
+    if output.alignment is None or target.map_error is None:
+        return output.head.new_zeros((), dtype=torch.float32)
+    known = target.map_error.isfinite().all(dim=1, keepdim=True)
+    # What cannot be known must not reach the gradient, not even as 0 times infinity.
+    error = torch.where(known, output.alignment.float() - target.map_error.nan_to_num(), 0.0)
+    std = output.alignment_std.float()
+    return _masked((0.5 * (error / std) ** 2 + std.log()).mean(dim=1), known[:, 0])
+
+
+def _hard(output: NetworkOutput, target: Target, parts: dict[str, Tensor]) -> Tensor:
+    """What hard attention learns from besides the answer, over all stages that use it.
+
+    Dynamic Capacity: the hints, and the coarse output, which is asked for the direction. Glimpse: REINFORCE, the
+    reward is minus the loss of the presence of branches and of the direction, of the batch: one number for all samples.
+    """
+    total = output.head.new_zeros((), dtype=torch.float32)
+    for name, value in output.extra.items():
+        stage, _, key = name.rpartition('/')
+        if key == 'hint':
+            total = total + value.float().mean() * HINT
+        elif key == 'coarse_logits':
+            total = total + _coarse(value.float(), target)
+        elif key == 'log_prob':
+            reward = -(parts['presence'] + parts['direction']).detach().float().expand(value.shape[0])
+            weights = {'log_prob': value.float(), 'baseline': output.extra[f'{stage}/baseline'].float()}
+            total = total + reinforce_loss(weights, reward)
+    return total
+
+
+def _coarse(logits: Tensor, target: Target) -> Tensor:
+    """Cross entropy of the direction's sector (of C equal ones, the first begins at -pi) where there is one."""
+    bearing = target.direction[:, 0]
+    known = bearing.isfinite() & target.direction_known
+    sector = ((bearing.nan_to_num() + math.pi) / (2 * math.pi) * logits.shape[1]).long().clamp(0, logits.shape[1] - 1)
+    return _masked(F.cross_entropy(logits, sector, reduction='none'), known)

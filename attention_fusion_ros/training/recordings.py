@@ -137,7 +137,8 @@ class RecordedDataset(Dataset):
                     masks=np.full((3, small, small), np.nan, np.float32), visible=visible[None],
                     branches=pad_branches(branches), direction=np.array(ahead, np.float32),
                     direction_known=np.array(bool(upright and scene.truth.ahead)), known=known,
-                    with_map=np.array(bool((layers[0] > 0.2).any())), route=np.array(bool((layers[1] > 0.2).any())))
+                    with_map=np.array(bool((layers[0] > 0.2).any())), route=np.array(bool((layers[1] > 0.2).any())),
+                    map_error=np.full(3, np.nan, np.float32))  # how far off the recorded map was is not known
 
     def _map(self, scene: RecordedScene, rng: np.random.Generator) -> np.ndarray:
         """(3, H, W) float32: the recorded map image moved by a random error, or nothing."""

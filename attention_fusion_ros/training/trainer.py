@@ -188,8 +188,9 @@ class Trainer:
             group['lr'] = self._learning_rate()
         lidar = batch.lidar.to(device, memory_format=torch.channels_last, non_blocking=True)
         map_image = batch.map_image.to(device, memory_format=torch.channels_last, non_blocking=True)
+        past = None if batch.past is None else batch.past.to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.amp):
-            output = self.model(lidar, map_image)
+            output = self.model(lidar, map_image, past)
         total, parts = losses(output, batch.target.to(device), config.loss)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()

@@ -35,17 +35,19 @@ def predict(network: FusionNetwork, dataset, device='cpu', batch: int = 32) -> P
     heads, nones, maps, routes, truths = [], [], [], [], []
     for item in DataLoader(dataset, batch_size=batch, collate_fn=collate):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
-                         item.map_image.to(device, memory_format=torch.channels_last))
+                         item.map_image.to(device, memory_format=torch.channels_last),
+                         None if item.past is None else item.past.to(device))
         heads.append(output.head.float().cpu().numpy())
         nones.append(output.no_direction.float().cpu().numpy())
         maps.append(item.with_map.numpy())
         routes.append(item.route.numpy())
-        truths += [_truth(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
+        truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
     return Predictions(np.concatenate(heads), np.concatenate(nones), np.concatenate(maps), np.concatenate(routes),
                        truths)
 
 
-def _truth(branches: np.ndarray, direction: np.ndarray) -> TrueRoads:
+def true_roads(branches: np.ndarray, direction: np.ndarray) -> TrueRoads:
+    """Rows of a target, (M, 2) and (2,) filled up with NaN -> truth of one scene."""
     pairs = tuple((float(b), float(h)) for b, h in branches if math.isfinite(b))
     return TrueRoads(pairs, (float(direction[0]), float(direction[1])) if math.isfinite(direction[0]) else None)
 
