@@ -114,6 +114,7 @@ class Pairer:
         self._lock = threading.Lock()
         self._maps, self._transforms = MapPairing(), TransformTree()
         self._odometry = PoseBuffer(config.odometry.max_age, config.odometry.history)
+        self._odometry_frame = ''  # of the latest odometry, where it is not the base frame
         self._last_sweep: int | None = None
         self._config = config
         self._T_base_sensor = sensor_pose(config)
@@ -151,7 +152,8 @@ class Pairer:
         stamp_ns, child, T_odom_child = decode_odometry(msg)
         base = self._config.frames.base
         with self._lock:
-            if child and child != base:
+            self._odometry_frame = child if child != base else ''
+            if self._odometry_frame:
                 try:
                     T_odom_child = T_odom_child @ self._transforms.lookup(child, base, stamp_ns)
                 except InputError as error:
@@ -166,10 +168,11 @@ class Pairer:
         with self._lock:
             self._transforms.add_message(msg, static)
 
-    def sensor_moves(self, frame_id: str) -> bool:
-        """Whether sensor -> base_link depends on /tf (False: static transforms are enough)."""
+    def needs_moving_transforms(self, frame_id: str) -> bool:
+        """Whether /tf matters for the sweep's sensor or for odometry (False: static transforms are enough)."""
         with self._lock:
-            return self._transforms.moves(self._config.frames.base, frame_id)
+            return any(self._transforms.moves(self._config.frames.base, frame)
+                       for frame in (frame_id, self._odometry_frame) if frame)
 
     def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
         """Whether the sweep's transform is known by now."""

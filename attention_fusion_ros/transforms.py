@@ -89,9 +89,10 @@ class TransformTree:
         return inverse(T_common_target) @ T_common_source
 
     def moves(self, target: str, source: str) -> bool:
-        """Whether anything on the way from source to target (which must hang together) is not static."""
+        """Whether anything on the way from source to target is not static, or they do not hang together (yet)."""
         path, other = self._path(source.lstrip('/')), self._path(target.lstrip('/'))
-        return any(frame not in self._static for frame in set(path) ^ set(other) if frame in self._parent)
+        way = set(path) ^ set(other)
+        return path[-1] != other[-1] or any(frame not in self._static for frame in way if frame in self._parent)
 
     def _path(self, frame: str) -> list[str]:
         """The frame, its parent, ... up to the root."""

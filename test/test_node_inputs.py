@@ -29,6 +29,7 @@ from node_kit import (  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
+from attention_fusion_ros.contracts import InputError  # noqa: E402
 from attention_fusion_ros.pipeline import FusionPipeline  # noqa: E402
 
 
@@ -157,6 +158,50 @@ def test_a_map_image_that_comes_shortly_after_its_sweep_is_used_for_it(graph):
         wait_until(lambda n=before: len(Recorder.calls) > n, 'a result')
     late = [image.stamp_ns == cloud.stamp_ns for cloud, image, _, _ in Recorder.calls[4:]]
     assert all(late), late
+
+
+def test_static_transforms_from_before_the_node_are_used():
+    """As robot_state_publisher and a static_transform_publisher leave them; leading slashes are those of ROS 1."""
+    graph = Graph({'use_tf': True}, create_pipeline=Recorder, active=False)
+    try:
+        publishers = [graph.probe.create_publisher(TFMessage, '/tf_static', LATCHED) for _ in range(2)]
+        publishers[0].publish(transform('/base_link', '/mast', x=1.0))
+        publishers[1].publish(transform('mast', 'lidar', x=2.0))
+        graph.node.trigger_configure()
+        graph.node.trigger_activate()
+        graph.sweep(0.0, frame='/lidar')
+        assert Recorder.calls[-1][2].T_base_sensor[:3, 3] == pytest.approx([3.0, 0.0, 0.0])
+    finally:
+        graph.close()
+
+
+@pytest.mark.parametrize('graph', [{'use_tf': True}], indirect=True)
+def test_moving_transforms_are_heard_as_long_as_odometry_needs_them(graph):
+    """The sensor is fixed; odometry is of a footprint that moves below the vehicle."""
+    graph.send(transform('base_link', 'lidar', x=1.0))
+    wait_until(lambda: graph.node._pairer.has_transform('lidar', 0), 'the transform is taken in')
+    moving = graph.publisher('/tf', TFMessage)
+    for i in range(5):
+        moving.publish(transform('base_footprint', 'base_link', x=0.1 * i, seconds=0.1 * i))
+    lookup = graph.node._pairer._transforms.lookup
+    wait_until(lambda: found(lookup, 'base_footprint', 'base_link', 0.4), 'the moving transform is taken in')
+    message = odometry(0.4, x=5.0)
+    message.child_frame_id = 'base_footprint'
+    taken_in(graph, message)
+    graph.sweep(0.4)
+    assert Recorder.calls[-1][2].T_odom_base[:3, 3] == pytest.approx([5.4, 0.0, 0.0])
+    graph.node._inputs.follow()
+    assert '/tf' in graph.node._inputs._subscriptions
+    taken_in(graph, odometry(0.5, x=5.0))  # of the base frame itself: /tf is not needed any more
+    graph.sweep(0.5)
+    wait_until(lambda: '/tf' not in graph.node._inputs._subscriptions, '/tf is given up')
+
+
+def found(lookup, target, source, seconds):
+    try:
+        return lookup(target, source, nanoseconds(seconds)) is not None
+    except InputError:
+        return False
 
 
 @pytest.mark.parametrize('graph', [{'use_tf': True}], indirect=True)

@@ -241,7 +241,7 @@ class AttentionFusionNode(LifecycleNode):
         if result.reason and (before is None or before.reason != result.reason):
             self._warn(result.reason, f'without map image: {result.reason} (see /diagnostics)')
         if self._config.use_tf:
-            self._want_moving_transforms(self._pairer.sensor_moves(cloud.frame_id))
+            self._want_moving_transforms(self._pairer.needs_moving_transforms(cloud.frame_id))
 
     def _explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """Grad-CAM by stage; a failure costs this picture, and not the sweep, whose answer is out by now."""

@@ -81,6 +81,7 @@ class Worker(Generic[Item]):
                     item, self._waiting = self._waiting, None
             if call is not None:
                 _answer(*call)
+                del call  # nor what it returned
                 continue
             self._work(item)
             del item  # a sweep is megabytes: do not hold it until the next one
