@@ -9,11 +9,12 @@ import torch
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.direction import Calibration
 from attention_fusion_ros.network import checkpoint
+from attention_fusion_ros.network.config import NetworkConfig
 
 
-def lively_config(folder: Path) -> NodeConfig:
+def lively_config(folder: Path, settings: NetworkConfig | None = None) -> NodeConfig:
     """A node configuration with a checkpoint in `folder` that answers with several branches and a direction."""
-    network = checkpoint.untrained().network
+    network = checkpoint.untrained(settings).network
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in network.modules():

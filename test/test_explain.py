@@ -15,6 +15,7 @@ from attention_fusion_ros.contracts import Branch, Mode, Motion, PointCloud
 from attention_fusion_ros.evaluation import sim_scenes
 from attention_fusion_ros.explain import branch_bin
 from attention_fusion_ros.heatmap import gradcam_heatmap, spatial_heatmap
+from attention_fusion_ros.network.config import NetworkConfig, mechanism
 from attention_fusion_ros.network.model import HEAD_CHANNELS
 from attention_fusion_ros.pipeline import FusionPipeline
 
@@ -59,6 +60,23 @@ def test_the_direction_is_explained_else_the_most_probable_branch(pipeline, resu
 def test_another_branch_has_another_explanation(pipeline, result):
     first, last = (pipeline.explain(replace(result, direction=b)) for b in (result.branches[0], result.branches[-1]))
     assert np.corrcoef(first['stage1'].ravel(), last['stage1'].ravel())[0, 1] < 0.999
+
+
+def test_past_sweeps_are_part_of_what_is_explained(tmp_path):
+    """A network with attention over time: the rerun sees the past of the run, though it was made in inference mode."""
+    settings = NetworkConfig(temporal=mechanism('temporal', keys=4), time_steps=3)
+    pipeline = FusionPipeline(lively_config(tmp_path, settings))
+    with torch.no_grad():
+        for parameter in pipeline._network.temporal.parameters():  # they begin with taking no notice of the past
+            parameter.normal_(0.0, 0.3, generator=torch.Generator().manual_seed(0))
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        xyz = rng.uniform(-35, 35, (5000, 3)).astype(np.float32) * np.float32([1, 0.4, 0.02])
+        found = pipeline.run(PointCloud(k + 1, 'base_link', xyz, None), None, Motion(np.eye(4), np.eye(4)))
+    assert found.attention.time is not None and len(found.attention.time) == 3
+    remembered = pipeline.explain(found)['stage1']
+    forgotten = pipeline.explain(replace(found, stamp_ns=0))['stage1']
+    assert np.ptp(remembered) > 0 and not np.allclose(remembered, forgotten, atol=1e-3 * remembered.max())
 
 
 def test_nothing_to_explain(pipeline, result):
