@@ -45,6 +45,26 @@ def test_plain_concatenation_weighs_every_channel_alike():
     assert torch.equal(output.channel, torch.ones(1, 16)) and output.spatial == {}
 
 
+def test_settings_stored_before_there_were_more_places_give_the_same_network():
+    """Old checkpoints know nothing of map registration and earlier sweeps: same tensors, same answer as written out."""
+    stored = {k: v for k, v in SMALL.to_dict().items() if k not in ('map_registration', 'temporal', 'time_steps')}
+    network = FusionNetwork(NetworkConfig.from_dict(stored)).eval()
+    assert {key.split('.')[0] for key in network.state_dict()} == {
+        'lidar_stem', 'lidar_block', 'map_encoder', 'fusion', 'stages', 'road_lateral', 'road_head', 'polar_lateral',
+        'polar_stages', 'to_head', 'circular', 'head', 'no_direction'}
+    lidar, map_image = torch.randn(2, 5, 64, 64), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        block = network.lidar_block
+        x = network.lidar_stem(lidar)
+        x = torch.cat([torch.relu(x + block.conv2(block.conv1(x))), network.map_encoder(map_image)], dim=1)
+        x, levels = network.fusion(x)[0], []
+        for (block,) in network.stages:
+            x = torch.relu(block.shortcut(x) + block.attention(block.conv2(block.conv1(x)))[0])
+            levels.append(x)
+        expected = network.head(network.circular(network.to_head(network._polar_features(levels).flatten(1, 2))))
+        assert torch.equal(network(lidar, map_image).head, expected)
+
+
 def test_polar_sampler_reads_the_right_place():
     sampler = PolarSampler(extent=40.0, ranges=4, bins=8, polar_max=32.0)
     x = 40 - (torch.arange(256) + 0.5) * 80 / 256
