@@ -163,7 +163,9 @@ def test_report_judges_a_good_network_as_good():
     assert {r[1] for r in table.rows} == {'35'}
     assert [r[-1] for r in table.rows] == [''] + ['-'] * 6
     classes = next(t for t in report.tables if 'scene class' in t.title)
-    assert [(r[0], r[1]) for r in classes.rows] == [('straight', '20'), ('x', '20')]
+    assert [(r[0], r[2]) for r in classes.rows if r[1] == 'network'] == [('straight', '20'), ('x', '20')]
+    assert [r[1] for r in classes.rows[:5]] == ['network', f'network, {NO_MAP}', MAP, LIDAR, STRAIGHT]
+    assert classes.rows[0][-1] == '' and classes.rows[1][-1] == '-'  # nobody beats the network
     assert report.data['vehicles']['network']['mean change'].value == 0
     assert json.dumps(sim_report.Report(report.provenance, [], report.data).data and True) == 'true'
     shift, yaw, blind = built.curves()

@@ -19,7 +19,7 @@ from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training import record
 from attention_fusion_ros.training.dataset import SimulatedDataset
 from attention_fusion_ros.training.scenes import SceneStore
-from attention_fusion_ros.training.shards import find_shards
+from attention_fusion_ros.training.shards import cache_name, find_shards
 from attention_fusion_ros.training.trainer import Process, Trainer
 from attention_fusion_ros.training.transfer import take_over
 
@@ -131,6 +131,22 @@ def test_more_inputs_change_nothing_at_first():
     other = torch.nn.Conv2d(5, 3, 3)
     kept = other.weight.clone()
     assert take_over(other, trained) == ['weight', 'bias'] and torch.equal(other.weight, kept)
+
+
+def test_scenes_are_made_once_for_the_same_options(tmp_path, capsys):
+    settings = settings_file(tmp_path / 'settings.yaml', scenes=2, steps=1, first_seed=3)
+    command = ['--config', str(settings), '--cache', str(tmp_path / 'cache'), '--device', 'cpu', '--workers', '1',
+               '--scenes-only', '--out', str(tmp_path / 'out')]
+    assert train.main(command) == 0
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').rglob('*.npy')}
+    assert len({p.parent.parent for p in made}) == 1 and train.main(command) == 0
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').rglob('*.npy')} == made
+    grid = Grid(cells=CELLS)
+    names = {cache_name(grid, 20.0, None, 0), cache_name(grid, 20.0, None, 2), cache_name(grid, 20.0, settings, 0),
+             cache_name(Grid(cells=2 * CELLS), 20.0, None, 0), cache_name(grid, 15.0, None, 0)}
+    assert len(names) == 5 and next(iter(made)).parents[1].name in names
+    assert train.main([*command, '--osm', str(tmp_path / 'no.osm')]) == 2
+    assert 'does not exist' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('options, message', [

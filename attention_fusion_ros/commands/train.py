@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--scenes', type=Path, nargs='+', metavar='DIR', help='train on the simulated scenes found '
                         "below these folders (shards made before) instead of those that the setting 'scenes' counts")
     parser.add_argument('--validation', type=Path, nargs='+', metavar='DIR', help='the same for the held-back scenes')
+    parser.add_argument('--osm', type=Path, metavar='FILE', help='OpenStreetMap extract (.osm, .osm.gz): a share of '
+                        'the scenes that are made takes its roads from there')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
     parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '
                         'driven path (needs odometry); -s scenes=0 for recordings alone')
@@ -138,9 +140,11 @@ def _simulated(config, options, process):
     from attention_fusion_ros.bev.grid import Grid
     from attention_fusion_ros.training.dataset import SimulatedDataset
     from attention_fusion_ros.training.scenes import SceneStore, write_shards
-    from attention_fusion_ros.training.shards import find_shards
+    from attention_fusion_ros.training.shards import cache_name, find_shards
 
-    grid = Grid(config.network.extent, config.network.cells)
+    grid, past = Grid(config.network.extent, config.network.cells), config.network.time_steps - 1
+    if options.osm is not None and not options.osm.is_file():
+        raise ConfigurationError(f"--osm: '{options.osm}' does not exist")
     stores = []
     for given, first, count in ((options.scenes, config.first_seed, config.scenes),
                                 (options.validation, config.validation_first_seed, config.validation_scenes)):
@@ -150,15 +154,18 @@ def _simulated(config, options, process):
         if not count:
             stores.append(SceneStore([]))
             continue
-        arguments = first, count, options.cache.expanduser(), grid, config.network.lookahead
+        name = cache_name(grid, config.network.lookahead, options.osm, past)
+        arguments = first, count, options.cache.expanduser() / name, grid, config.network.lookahead
+        told = {'osm': None if options.osm is None else str(options.osm), 'past': past}
         if process.rank == 0:
-            write_shards(*arguments, options.workers)
+            write_shards(*arguments, options.workers, **told)
         if process.world > 1:
             dist.barrier()
-        stores.append(SceneStore(write_shards(*arguments, 1)))
+        stores.append(SceneStore(write_shards(*arguments, 1, **told)))
     print(f'simulated scenes: {len(stores[0])} to train on, {len(stores[1])} held back')
-    train_set = SimulatedDataset(stores[0], grid, config.network.bins, config.seed)
-    held_back = SimulatedDataset(stores[1], grid, config.network.bins, seed=5, augment=False)
+    steps = config.network.time_steps
+    train_set = SimulatedDataset(stores[0], grid, config.network.bins, config.seed, time_steps=steps)
+    held_back = SimulatedDataset(stores[1], grid, config.network.bins, seed=5, augment=False, time_steps=steps)
     return [train_set] if len(stores[0]) else [], held_back if len(stores[1]) else None
 
 

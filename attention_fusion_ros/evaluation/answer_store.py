@@ -18,8 +18,8 @@ import attention_fusion_ros
 PACKAGE = Path(attention_fusion_ros.__file__).parent
 # Answers do not depend on how sweeps come in, on how networks were trained, nor on how answers are summed up.
 NOT_ASKED = ('benchmarking', 'commands', 'report', 'ros', 'training')
-SUMMING_UP = ('answer_store', 'bootstrap', 'docs', 'drive_report', 'plots', 'provenance', 'run_drives', 'sim_report',
-              'tables')
+SUMMING_UP = ('ablation', 'answer_store', 'bootstrap', 'drive_report', 'plots', 'provenance', 'run_drives',
+              'sim_report', 'tables')
 
 
 def digest(settings: Iterable[Any], files: Iterable[Path]) -> str:
@@ -27,7 +27,7 @@ def digest(settings: Iterable[Any], files: Iterable[Path]) -> str:
     found = hashlib.sha256()
     for path in sorted(PACKAGE.rglob('*.py')):
         part = path.relative_to(PACKAGE)
-        if part.parts[0] in NOT_ASKED or (part.parts[0] == 'evaluation' and path.stem in SUMMING_UP):
+        if part.parts[0] in NOT_ASKED or (part.parts[0] == 'evaluation' and path.stem.startswith(SUMMING_UP)):
             continue
         found.update(str(part).encode() + path.read_bytes())
     for value in settings:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from attention_fusion_ros.evaluation import metrics
-from attention_fusion_ros.evaluation.baselines import MAP, STRAIGHT
+from attention_fusion_ros.evaluation.baselines import LIDAR, MAP, STRAIGHT
 from attention_fusion_ros.evaluation.metrics import Estimate, Figure, Scores, TrueRoads
 from attention_fusion_ros.evaluation.plots import Curve
 from attention_fusion_ros.evaluation.provenance import Provenance
@@ -32,6 +32,7 @@ BRANCH_COLUMNS = ('f1_10', 'bearing_median', 'bearing_p90', 'nearest_median', 'h
 DIRECTION_COLUMNS = ('direction_median', 'direction_p90', 'direction_within_5', 'direction_given')
 FINEST = 'stage1'  # the spatial attention with the most cells, of which the published heatmap is made
 MANY = 20  # scenes; smaller groups get no row of their own
+UNKNOWN = Figure(math.nan, math.nan, math.nan)
 DEFINITIONS = ('F1@10: matched one to one within 10 deg; bearing and heading errors of matched branches; '
                "'miss = 25': every true branch, one without an answer within 25 deg counts as 25.")
 
@@ -147,13 +148,16 @@ class SimulationReport:
             at_most('bearing error median, fused [deg]', figures['bearing_median'], 1.5),
             at_most('bearing error p90, fused [deg]', figures['bearing_p90'], 6.0),
             at_most('heading error median, fused [deg]', figures['heading_median'], 2.0),
-            at_most('expected calibration error, fused', figures['calibration_error'], 0.03, 3)]
+            at_most('expected calibration error, fused', figures['calibration_error'], 0.03, 3),
+            at_most('expected calibration error, no map',
+                    metrics.summarise(blind[self.network])['calibration_error'], 0.03, 3)]
         for statistic, what in (('bearing_median', 'matched'), ('nearest_median', 'miss = 25')):
             half = metrics.combination(statistic, ours, fused[MAP], lambda a, b: a / b)
             self.targets.append(at_most(f'bearing median divided by that of {MAP}, {what}', half, 0.5))
-            rivals = [n for n in fused if n == f'{self.network}, {NO_MAP}' or 'concat' in n]
-            self.targets += [below(f'bearing median minus that of {n}, {what} [deg]',
-                                   metrics.difference(statistic, ours, fused[n])) for n in rivals]
+            withheld, concatenation = f'{self.network}, {NO_MAP}', [n for n in fused if 'concat' in n]
+            for n in (withheld, *(concatenation or ['plain concatenation'])):
+                gap = metrics.difference(statistic, ours, fused[n]) if n in fused else UNKNOWN
+                self.targets.append(below(f'bearing median minus that of {n}, {what} [deg]', gap))
 
     def _directions(self) -> None:
         routed = [a for a in self.mapped if a.info.route_drawn]
@@ -168,29 +172,40 @@ class SimulationReport:
             self.targets.append(at_least('direction within 5 deg, route drawn', within, 0.9))
 
     def _groups(self) -> None:
-        """The network alone, over groups of scenes."""
-        columns = ('f1_10', 'bearing_median', 'bearing_p90', 'heading_median', 'direction_within_5')
-        ask = as_given(self.network)
+        """The network and the baselines over groups of scenes."""
+        columns = ('f1_10', 'bearing_median', 'bearing_p90', 'heading_median', 'direction_within_5',
+                   'calibration_error')
         groups = {
             'scene class': lambda a: a.info.scene_class,
             'sensor': lambda a: a.info.sensor,
             'map state': _map_state,
             'map error': lambda a: 'no map' if not a.info.has_map else _error_class(a)}
+        methods = {self.network: (as_given(self.network), _told),
+                   f'{self.network}, {NO_MAP}': (in_state(self.network, NO_MAP), without_route),
+                   MAP: (as_given(MAP), _told),
+                   LIDAR: (as_given(LIDAR), without_route),
+                   STRAIGHT: (as_given(STRAIGHT), without_route)}
         for name, key in groups.items():
             members: dict[str, list[SceneAnswers]] = {}
             for a in self.answers:
                 members.setdefault(key(a), []).append(a)
             rows = []
-            for group in sorted(members):
-                if len(members[group]) >= MANY:
-                    found = scores(members[group], ask, lambda a: a.with_route if a.info.has_map else a.without_route)
-                    rows.append(Row((group, str(len(found))), metrics.summarise(found, names=columns)))
+            for group in sorted(g for g in members if len(members[g]) >= MANY):
+                ours = None
+                for method, (ask, truth) in methods.items():
+                    if group == 'no map' and method in (MAP, f'{self.network}, {NO_MAP}'):
+                        continue  # nothing to go by; the same as the network
+                    found = scores(members[group], ask, truth)
+                    row = self._row(method, ours, found, columns)
+                    rows.append(Row((group, *row.labels), row.figures, row.gaps))
+                    ours = found if method == self.network else ours
             if not rows:
                 continue
-            table = compare(f'Held-out simulation: the network by {name}', (name, 'scenes'), rows, columns,
-                            self.notes + (f'Groups of fewer than {MANY} scenes are left out.',))
-            self.report.tables.append(_without_last_column(table))
-            self.report.data[f'network by {name}'] = {row.labels[0]: row.figures for row in rows}
+            self.report.tables.append(compare(
+                f'Held-out simulation: by {name}', (name, 'method', 'scenes'), rows, columns,
+                self.notes + (f'Groups of fewer than {MANY} scenes are left out.',)))
+            self.report.data[f'network by {name}'] = {r.labels[0]: r.figures for r in rows
+                                                      if r.labels[1] == self.network}
 
     def curves(self) -> tuple[list[Curve], list[Curve], Figure]:
         """Median direction error over map shift and map yaw of every method asked, and the network's without a map."""
@@ -320,6 +335,11 @@ def _direction(found: Scores) -> Figure:
     return metrics.summarise(found, names=('direction_median',))['direction_median']
 
 
+def _told(a: SceneAnswers) -> TrueRoads:
+    """Truth for a method that sees whatever map there is."""
+    return a.with_route if a.info.has_map else a.without_route
+
+
 def _map_state(a: SceneAnswers) -> str:
     if not a.info.has_map:
         return 'no map'
@@ -330,9 +350,3 @@ def _error_class(a: SceneAnswers) -> str:
     shift, yaw = math.hypot(a.info.map_shift[0], a.info.map_shift[1]), abs(math.degrees(a.info.map_yaw))
     near = 'under 2 m' if shift < 2 else '2 to 4 m' if shift < 4 else 'over 4 m'
     return f'{near}, {"under 4 deg" if yaw < 4 else "over 4 deg"}'
-
-
-def _without_last_column(table: Table) -> Table:
-    return Table(table.title, table.header[:-1], [row[:-1] for row in table.rows], table.notes)
-
-

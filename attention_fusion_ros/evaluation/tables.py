@@ -153,7 +153,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         text, data = folder / f'{name}.md', folder / f'{name}.json'
         text.write_text(self.markdown())
-        content = {'provenance': dataclasses.asdict(self.provenance), **self.data}
+        content = {'provenance': dataclasses.asdict(self.provenance), **self.data, 'tables': self.tables}
         data.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + '\n')
         return [text, data]
 

@@ -1,14 +1,28 @@
-"""Finds shards of simulated scenes that were made before, by `scenes.write_shards`."""
+"""Where shards of simulated scenes are: those made before by `scenes.write_shards`, and those kept in the cache."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+import attention_fusion_ros
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import ConfigurationError
+
+PACKAGE = Path(attention_fusion_ros.__file__).parent
+
+
+def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
+    """A folder for scenes made with these options by this code: other code makes other scenes of the same seeds."""
+    digest = hashlib.sha256()
+    for path in sorted([*PACKAGE.glob('simulation/*.py'), *PACKAGE.glob('bev/*.py'), PACKAGE / 'training/scenes.py']):
+        digest.update(path.read_bytes())
+    extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
+    earlier = f'-past{past}' if past else ''
+    return f'{digest.hexdigest()[:10]}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'
 
 
 def find_shards(folders: Sequence[Path], grid: Grid) -> list[Path]:

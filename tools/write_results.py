@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Write the measured parts of docs/results.md from what `evaluate` wrote.
+
+    python tools/write_results.py --simulation A --drives B    take over A/simulation.json, B/drives.json and the plots
+    python tools/write_results.py                              write the pages again from docs/results/*.json
+    python tools/write_results.py --check                      fail when the pages are not what docs/results/*.json say
+
+A and B are the folders given to `evaluate --out`. Prose between the measured parts is written by hand and quotes no
+figure, so that it cannot go stale.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from attention_fusion_ros.evaluation.metrics import Figure  # noqa: E402
+from attention_fusion_ros.evaluation.provenance import Provenance, fingerprint  # noqa: E402
+from attention_fusion_ros.evaluation.tables import Table, cell  # noqa: E402
+from attention_fusion_ros.network.checkpoint import SHIPPED  # noqa: E402
+
+KINDS = ('drives', 'simulation')
+BEGIN, END = '<!-- {}: made by tools/write_results.py -->', '<!-- end of {} -->'
+PLOTS = {
+    'drives': {'drives_heading_error.png': 'Heading error per drive and method'},
+    'simulation': {'simulation_bearing_error.png': 'Bearing error of every true branch, by method',
+                   'simulation_map_error.png': 'Direction error against the error of the map',
+                   'simulation_reliability.png': 'Reliability of the probabilities',
+                   'simulation_attention.png': 'Attention ratios'}}
+GROUPS = 'Held-out simulation: by '
+# What makes a drive or a kind of road hard; printed only where the figures say that it is.
+WHY = {
+    'pittsburgh_junction_ahead': 'One sweep only, hence no interval. A wide street of several lanes, with cars parked '
+    'on both sides that hide the kerbs, seen by two merged 32-beam sensors: the centre line of the road is far from '
+    'what the LiDAR shows beside the vehicle.',
+    'singapore_left_turn': 'A 32-beam sensor on a wide street with trees in its middle, then a turn across a junction '
+    'wider than the ring: the driven path, which is the truth here, cuts through an open area without edges.',
+    'suburb_side_roads': 'Sweeps a second apart past side roads: the truth is the driven path alone, and side roads '
+    'next to it compete for the match.',
+    'karlsruhe_street': 'The centre line of the map is a lane away from the driven path, which is the truth for the '
+    'headings.',
+    'roundabout': 'Exits follow each other closely and cross the ring at a flat angle, where a small shift along the '
+    'ring is a large change of the bearing.',
+    'staggered': 'Two side roads close to each other are one opening to a sparse sensor.',
+    'fork': 'The two roads of a fork are still side by side on the ring.',
+    'y': 'Arms at an acute angle share one opening in the facades.',
+    'skewed': 'Arms at an acute angle share one opening in the facades.',
+    'dead_end': 'Where a road ends beyond or within the ring is decided by a wall that may be a parked truck.',
+}
+
+
+def block(text: str, name: str, content: str) -> str:
+    """`text` with what stands between the markers of `name` replaced. Raises ValueError without the markers."""
+    begin, end = BEGIN.format(name), END.format(name)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f'the page needs the lines {begin} and {end} once each')
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f'{before}{begin}\n\n{content.strip()}\n\n{end}{after}'
+
+
+def tables(data: dict[str, Any], groups: bool) -> str:
+    """The tables of one evaluation as markdown: those by groups of scenes, or all others."""
+    origin = data['provenance']
+    provenance = Provenance(**{**origin, 'checkpoints': tuple(origin['checkpoints'])})
+    return '\n'.join(Table(t['title'], tuple(t['header']), [tuple(row) for row in t['rows']],
+                           tuple(t['notes'])).markdown(provenance)
+                     for t in data['tables'] if t['title'].startswith(GROUPS) == groups)
+
+
+def figure(value: dict[str, float | None], decimals: int) -> str:
+    """A figure of the JSON as a cell."""
+    return cell(Figure(*(float('nan') if value[k] is None else value[k] for k in ('value', 'low', 'high'))), decimals)
+
+
+def verdicts(targets: Iterable[dict[str, Any]], without: str = '') -> list[str]:
+    """One line that counts, one for every target that is missed or was not measured."""
+    targets = list(targets)
+    missed = [t for t in targets if t['met'] is False]
+    unknown = [t for t in targets if t['met'] is None]
+    count = f'{sum(t["met"] is True for t in targets)} of {len(targets)} targets met'
+    lines = [count + (f', {len(unknown)} not measured' if unknown else '') + '.']
+    lines += [f'  - missed: {t["what"].removeprefix(without)}: {figure(t["value"], t["decimals"])}, goal {t["goal"]}'
+              for t in missed]
+    lines += [f'  - not measured: {t["what"].removeprefix(without)}, goal {t["goal"]}' for t in unknown]
+    return lines
+
+
+def drives_summary(data: dict[str, Any]) -> str:
+    """Drive by drive: median heading errors, and the targets."""
+    lines = []
+    for drive, found in data.items():
+        if drive in ('provenance', 'targets', 'tables'):
+            continue
+        of = [t for t in data['targets'] if t['what'].startswith(f'{drive}, ')]
+        medians = {key: figure(found[key]['heading_median'], 2) for key in
+                   ('standard / network', 'standard / map alone', 'doubled / network', 'doubled / map alone',
+                    'no map / network')}
+        lines.append(f'- **`{drive}`**: median heading error {medians["standard / network"]} deg at the standard map '
+                     f'error (map alone {medians["standard / map alone"]}), {medians["doubled / network"]} at twice '
+                     f'that (map alone {medians["doubled / map alone"]}), {medians["no map / network"]} without a map. '
+                     + '\n'.join(verdicts(of, f'{drive}, ')))
+        if any(t['met'] is False for t in of) and drive in WHY:
+            lines.append(f'  - why it is hard: {WHY[drive]}')
+    return '\n'.join(lines)
+
+
+def simulation_summary(data: dict[str, Any]) -> str:
+    """The targets, what beats the network, and its weakest groups."""
+    scenes = data['scenes']
+    lines = [f'- **{scenes["number"]} held-out scenes**, {scenes["junctions"]:.0%} junctions: '
+             + '\n'.join(verdicts(data['targets']))]
+    for table in data['tables']:
+        if table['title'].startswith(GROUPS) or table['header'][-1] != 'beats the network in':
+            continue
+        for row in table['rows']:
+            if row[-1] not in ('', '-'):
+                where = table['title'].removeprefix('Held-out simulation: ')
+                lines.append(f'- **{row[0]}** beats the network ({where}) in: {row[-1]}')
+    for group, unit in (('scene class', 'F1@10'), ('sensor', 'F1@10'), ('map error', 'F1@10')):
+        found = data.get(f'network by {group}', {})
+        weakest = sorted((f for f in found if found[f]['f1_10']['value'] is not None),
+                         key=lambda f: found[f]['f1_10']['value'])[:3]
+        if len(found) > 1:
+            lines.append(f'- Weakest by {group} ({unit}): '
+                         + ', '.join(f'{name} {figure(found[name]["f1_10"], 3)}' for name in weakest) + '.')
+            lines += [f'  - {name}: {WHY[name]}' for name in weakest if name in WHY]
+    return '\n'.join(lines)
+
+
+SUMMARIES = {'drives': drives_summary, 'simulation': simulation_summary}
+
+
+def pages(docs: Path) -> dict[Path, str]:
+    """Path -> text of the pages as docs/results/*.json say; parts that were not measured yet stay as they are."""
+    main = (docs / 'results.md').read_text()
+    written = {}
+    for kind in KINDS:
+        path = docs / 'results' / f'{kind}.json'
+        if not path.exists():
+            continue
+        data = json.loads(path.read_text())
+        pictures = '\n\n'.join(f'![{what}](images/{name})' for name, what in PLOTS[kind].items()
+                               if (docs / 'images' / name).exists())
+        groups = tables(data, groups=True)
+        link = 'By scene class, sensor and map: [results_groups.md](results_groups.md).\n\n' if groups else ''
+        main = block(main, f'{kind}, in short', SUMMARIES[kind](data))
+        main = block(main, kind, f'{link}{pictures}\n\n{tables(data, groups=False)}')
+        if groups:
+            written[docs / 'results_groups.md'] = ('# Results by scene class, sensor and map\n\nMade by '
+                                                   'tools/write_results.py; what it means is in '
+                                                   f'[results.md](results.md).\n\n{groups.strip()}\n')
+    return {docs / 'results.md': main, **written}
+
+
+def take_over(kind: str, folder: Path, docs: Path) -> str | None:
+    """Copy JSON and plots of one evaluation below docs. Returns a warning when it is not of the shipped weights."""
+    data = json.loads((folder / f'{kind}.json').read_text())
+    (docs / 'results').mkdir(exist_ok=True)
+    (docs / 'images').mkdir(exist_ok=True)
+    shutil.copyfile(folder / f'{kind}.json', docs / 'results' / f'{kind}.json')
+    for name in PLOTS[kind]:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, docs / 'images' / name)
+    if not any(fingerprint(SHIPPED) in checkpoint for checkpoint in data['provenance']['checkpoints']):
+        return f'{kind}.json is not of the shipped weights (sha256 {fingerprint(SHIPPED)})'
+    return None
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for kind in KINDS:
+        parser.add_argument(f'--{kind}', type=Path, metavar='DIR')
+    parser.add_argument('--check', action='store_true')
+    parser.add_argument('--docs', type=Path, default=ROOT / 'docs', help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    for kind in KINDS:
+        folder = getattr(options, kind)
+        warning = take_over(kind, folder, options.docs) if folder else None
+        if warning:
+            print(f'warning: {warning}', file=sys.stderr)
+    for path, text in pages(options.docs).items():
+        if options.check and (not path.exists() or path.read_text() != text):
+            print(f'{path} is out of date; run python tools/write_results.py', file=sys.stderr)
+            return 1
+        if not options.check:
+            path.write_text(text)
+            print(f'wrote {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
