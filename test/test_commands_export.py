@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from attention_fusion_ros.commands import export
+from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.direction import Calibration
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
@@ -51,6 +52,28 @@ def test_pt2(small, network, tmp_path, capsys):
         found, expected = program.module()(*inputs), network(*inputs)
     torch.testing.assert_close(found[0], expected.head)
     torch.testing.assert_close(found[4], expected.spatial['stage1'])
+
+
+REGISTERED = NetworkConfig.from_dict({**SMALL.to_dict(), 'map_registration': {'name': 'stn', 'width': 4}})
+
+
+@pytest.mark.parametrize('kind', ['pt2', pytest.param('onnx', marks=needs_onnx)])
+def test_a_network_that_registers_the_map(kind, tmp_path):
+    torch.manual_seed(0)
+    network = FusionNetwork(REGISTERED).eval()
+    with torch.no_grad():
+        network.map_registration.regression.bias.uniform_(-0.5, 0.5)
+    done, = export.export(checkpoints.Checkpoint(network, Calibration(), 'registered', True), tmp_path, (kind,))
+    assert list(done.differences)[-2:] == ['alignment', 'alignment_std']
+    assert max(done.differences.values()) <= export.TOLERANCE
+    assert network(*export.random_inputs(network, 1, 0)).alignment.abs().min() > 0.001, 'it was moved'
+
+
+def test_a_network_with_a_memory_is_refused(tmp_path):
+    network = FusionNetwork(NetworkConfig.from_dict({**SMALL.to_dict(), 'time_steps': 2,
+                                                     'temporal': {'name': 'temporal', 'keys': 4}}))
+    with pytest.raises(ConfigurationError, match='earlier sweeps'):
+        list(export.export(checkpoints.Checkpoint(network, Calibration(), 'remembers', True), tmp_path, ('pt2',)))
 
 
 @needs_onnx

@@ -44,7 +44,8 @@ class Exportable(nn.Module):
 
     def forward(self, lidar: Tensor, map: Tensor) -> tuple[Tensor, ...]:  # noqa: A002 - the name seen in the file
         out = self.network(lidar, map)
-        return (out.head, out.no_direction, out.road, out.channel, *out.spatial.values())
+        alignment = () if out.alignment is None else (out.alignment, out.alignment_std)
+        return (out.head, out.no_direction, out.road, out.channel, *out.spatial.values(), *alignment)
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,13 @@ def random_inputs(network: FusionNetwork, batch: int, seed: int) -> tuple[Tensor
 
 
 def output_names(network: FusionNetwork) -> list[str]:
-    """`head`, `no_direction`, `road`, `channel` and one `spatial_<stage>` for each stage with spatial attention."""
+    """`head`, `no_direction`, `road`, `channel`, one `spatial_<stage>` for each stage with spatial attention, and
+    `alignment`, `alignment_std` of a network that registers the map.
+    """
     with torch.inference_mode():
-        spatial = network(*random_inputs(network, 1, 0)).spatial
-    return ['head', 'no_direction', 'road', 'channel', *(f"spatial_{name.replace('/', '_')}" for name in spatial)]
+        out = network(*random_inputs(network, 1, 0))
+    return ['head', 'no_direction', 'road', 'channel', *(f"spatial_{name.replace('/', '_')}" for name in out.spatial),
+            *([] if out.alignment is None else ['alignment', 'alignment_std'])]
 
 
 def description(checkpoint: Checkpoint) -> dict[str, str]:
@@ -130,6 +134,9 @@ def differences(path: Path, run, network: FusionNetwork, names: list[str]) -> di
 def export(checkpoint: Checkpoint, folder: Path, formats: tuple[str, ...]) -> Iterator[Exported]:
     """Write and check each of `formats` ('onnx', 'pt2'). Raises ConfigurationError when a package is missing."""
     network = checkpoint.network.float().eval()
+    if network.config.temporal['name'] != 'none':
+        raise ConfigurationError(f"checkpoint '{checkpoint.name}' looks at earlier sweeps (network setting temporal), "
+                                 'which the exported files cannot keep for it. Export a network without.')
     names, about = output_names(network), description(checkpoint)
     batch = {0: torch.export.Dim('batch', min=1, max=64)}
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +176,8 @@ def options_parser() -> argparse.ArgumentParser:
     parser = cli.parser('export', 'Write the network as ONNX and as a torch.export program (.pt2), for any batch '
                         'size, and compare their outputs with those of the network itself on random inputs. '
                         'Inputs: lidar (B, 5, H, W), map (B, 3, H, W); outputs: head, no_direction, road, channel, '
-                        'spatial_<stage>. The settings to read them travel inside the files.', EXAMPLES)
+                        'spatial_<stage>, alignment and alignment_std where the map is registered. The settings to '
+                        'read them travel inside the files.', EXAMPLES)
     parser.add_argument('--checkpoint', default='', help='a .safetensors file, or untrained; default: the shipped one')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the files go')
     parser.add_argument('--format', choices=('onnx', 'pt2', 'both'), default='both', help='default: %(default)s')
