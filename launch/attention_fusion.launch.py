@@ -31,7 +31,8 @@ ARGUMENTS = (
     ('odometry', 'odom', 'Topic of nav_msgs/Odometry (optional input).'),
     ('params_file', in_share('config', 'attention_fusion.yaml'), 'Parameter file of the node.'),
     ('namespace', '', 'Namespace of the node and of relative topic names.'),
-    ('use_sim_time', 'false', 'Take the time from /clock (recordings, simulators).', ['true', 'false']),
+    ('use_sim_time', '', 'Take the time from /clock (recordings, simulators); empty for what the parameter file says.',
+     ['', 'true', 'false']),
     ('device', '', 'Where the network runs: auto, cpu, cuda or cuda:N; empty for what the parameter file says.'),
     ('checkpoint', '', 'Path of a .safetensors checkpoint; empty for what the parameter file says.'),
     ('autostart', 'true', 'Configure and activate the node; otherwise it waits for "ros2 lifecycle set".',
@@ -47,18 +48,18 @@ def start(context):
     def value(name):
         return LaunchConfiguration(name).perform(context)
 
-    overrides = {'use_sim_time': value('use_sim_time') == 'true'}
-    overrides.update({name: value(name) for name in ('device', 'checkpoint') if value(name)})
+    clock = {'use_sim_time': value('use_sim_time') == 'true'} if value('use_sim_time') else {}
+    overrides = {**clock, **{name: value(name) for name in ('device', 'checkpoint') if value(name)}}
     logger = '.'.join([*filter(None, value('namespace').split('/')), NAME])
     node = LifecycleNode(
         package=PACKAGE, executable='fusion_node', name=NAME, namespace=value('namespace'), output='screen',
-        emulate_tty=True, sigterm_timeout='15', parameters=[value('params_file'), overrides],
+        emulate_tty=True, sigterm_timeout='15', parameters=[value('params_file'), *filter(None, [overrides])],
         arguments=['--ros-args', '--log-level', f"{logger}:={value('log_level')}"],
         remappings=[('~/input/pointcloud', value('pointcloud')), ('~/input/map_image', value('map_image')),
                     ('~/input/map_image/compressed', f"{value('map_image')}/compressed"),
                     ('~/input/odometry', value('odometry'))])
     rviz = Node(package='rviz2', executable='rviz2', name='rviz', output='log', arguments=['-d', value('rviz_config')],
-                parameters=[{'use_sim_time': overrides['use_sim_time']}],
+                parameters=[*filter(None, [clock])],
                 condition=IfCondition(LaunchConfiguration('rviz')))
     if value('autostart') != 'true':
         return [node, rviz]

@@ -32,7 +32,7 @@ def branch(pair, off=0.0, probability=0.9):
 
 def sweep(index, branches, direction=None, latency=0.08, true=(RIGHT, LEFT, BEHIND), true_direction=LEFT):
     return demo_report.DemoSweep(index, index * 500_000_000, Truth(true, true_direction, ''), 10.0, branches, direction,
-                                 None if branches is None else 10.0 + latency)
+                                 None if branches is None else 10.0 + latency, mode='' if branches is None else 'fused')
 
 
 def test_table_compares_in_degrees_and_counts_branches():
@@ -45,6 +45,7 @@ def test_table_compares_in_degrees_and_counts_branches():
     assert (rows[0]['true heading [deg]'], rows[0]['estimated heading']) == ('+91.7', '+91.7')
     assert (rows[0]['latency [ms]'], rows[1]['latency [ms]']) == ('80', '')
     assert (rows[2]['true bearing [deg]'], rows[2]['estimated']) == ('', '')
+    assert [r['mode'] for r in rows] == ['fused', '', 'fused']
     lines = demo_report.as_text(rows).splitlines()
     assert len(lines) == 6 and len({len(line) for line in lines}) == 1
 
@@ -56,7 +57,7 @@ def test_summary_figures():
     assert 'answers     2 of 3 sweeps' in text
     assert 'found 4 of 6, 0 too many: F1@10 0.800' in text
     assert 'bearing error: median 4.0 deg' in text and 'within 5 deg in 50% of 2' in text
-    assert 'median 100 ms' in text
+    assert 'median 100 ms' in text and 'mode        fused 2' in text
     assert demo_report.summary_lines([sweep(0, None)]) == ['answers     0 of 1 sweeps']
 
 
@@ -88,6 +89,8 @@ def test_demo_in_small(tmp_path):
     with open(tmp_path / 'demo/demo.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [r['sweep'] for r in rows] == ['0', '1', '2', '3'] and all(float(r['latency [ms]']) > 0 for r in rows)
+    modes = {r['mode'] for r in rows}  # the first map image may be late where the machine is busy
+    assert 'fused' in modes and modes <= {'fused', 'lidar_only'}
     assert 'data:image/' in (tmp_path / 'demo/report.html').read_text()
     picture = cv2.imread(str(tmp_path / 'demo/picture.png'))
     assert (picture == TRUTH).all(axis=2).sum() > 50

@@ -20,6 +20,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from attention_fusion_ros.commands import play
+from attention_fusion_ros.ros.player import offered_qos
 from attention_fusion_ros.ros.session import Session, free_domain
 
 KEEP_ALL = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -140,3 +141,18 @@ def test_topics_of_types_that_are_not_installed_are_left_out(listener, tmp_path,
     listener.wait(lambda: listener.heard['/odom'])
     error = capsys.readouterr().err
     assert 'strange is left out' in error and 'no_such_msgs' in error
+
+
+def test_a_late_subscriber_hears_every_static_transform(domain):
+    """A recording holds those of several broadcasters, each of which latched its own."""
+    with Session('speaker', domain_id=domain) as speaker, Session('late', domain_id=domain) as late:
+        qos = offered_qos('/tf_static', latched=False)
+        publisher = speaker.node.create_publisher(TFMessage, '/tf_static', qos)
+        for _ in range(30):
+            publisher.publish(TFMessage())
+        heard = []
+        late.node.create_subscription(TFMessage, '/tf_static', heard.append, qos)
+        end = time.monotonic() + 30.0
+        while len(heard) < 30:
+            assert time.monotonic() < end, len(heard)
+            time.sleep(0.02)

@@ -107,6 +107,9 @@ def test_package_xml_declares_what_the_ros_part_imports():
     elsewhere = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml', 'tqdm': 'python3-tqdm'}
     from_pip = {'torch', 'safetensors'}
     wanted = {elsewhere.get(name, name) for name in imported - ours - from_pip}
+    launched = '\n'.join(path.read_text() for path in (ROOT / 'launch').glob('*.py'))
+    wanted |= set(re.findall(r"package='(\w+)'", launched)) | ({'rosbag2'} if "'ros2', 'bag'" in launched else set())
+    assert {'rviz2', 'rosbag2'} <= wanted
     assert {'rclpy', 'sensor_msgs'} <= wanted
     assert wanted <= declared
 

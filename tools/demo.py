@@ -107,7 +107,8 @@ def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple
     """Parameters of the node, and what is to be said about them."""
     import torch
     layout = drive.map_layout
-    parameters = {'map.resolution': layout.resolution, 'map.anchor': list(layout.anchor), 'diagnostics.period': 0.5,
+    parameters = {'map.resolution': layout.resolution, 'map.anchor': list(layout.anchor),
+                  'diagnostics.period': 0.1,  # several between two sweeps: they tell the mode of each
                   'device': 'auto' if torch.cuda.is_available() else 'cpu',
                   'threads': 1}  # several that share busy cores would wait for each other
     if options.checkpoint:
@@ -150,7 +151,8 @@ def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
                     found[answer.stamp_ns] = dataclasses.replace(
                         found[answer.stamp_ns], branches=answer.branches, direction=answer.direction,
                         answered_at=answer.branches_at, picture=answer.picture, map_share=answer.map_share,
-                        distribution=answer.distribution)
+                        distribution=answer.distribution, mode=answer.mode, mode_reason=answer.mode_reason,
+                        no_direction=answer.no_direction)
             return list(found.values()), collector.extent, words_of(values, complaints)
 
 
@@ -167,8 +169,8 @@ def words_of(values: dict[str, str], complaints: dict) -> list[str]:
     """What /diagnostics said, for the summary."""
     dropped = {k.partition('dropped.')[2]: v for k, v in values.items() if '.dropped.' in k}
     lines = ['node        ' + ', '.join(f'{name} {values[key]}' for name, key in (
-        ('checkpoint', 'network.checkpoint'), ('device', 'network.device'), ('mode', 'output.mode'),
-        ('results', 'output.results')) if key in values)]
+        ('checkpoint', 'network.checkpoint'), ('device', 'network.device'), ('results', 'output.results'))
+                                         if key in values)]
     if dropped:
         lines.append('dropped     ' + ', '.join(f'{reason} {n}' for reason, n in dropped.items()))
     lines += [f'diagnostics {c.name}: {c.message} ({n} times)' for c, n in complaints.items() if n > 2]

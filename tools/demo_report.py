@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from attention_fusion_ros.evaluation.matching import match, nearest
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.heatmap import TITLE_HEIGHT, TRUTH
 from attention_fusion_ros.report.contact_sheet import spread
-from attention_fusion_ros.report.records import SweepRecord
+from attention_fusion_ros.report.records import SweepRecord, counted
 from attention_fusion_ros.report.run_report import Picture, Table, write_report
 
 TOLERANCE = math.radians(10.0)  # branch F1@10, DESIGN section 5
@@ -43,6 +44,9 @@ class DemoSweep:
     picture: np.ndarray | None = None
     map_share: float | None = None
     distribution: np.ndarray | None = None  # (K,)
+    mode: str = ''  # fused or lidar_only, '' when the node has not said
+    mode_reason: str = ''  # why not fused
+    no_direction: str = ''  # why no direction
 
     @property
     def answered(self) -> bool:
@@ -69,7 +73,7 @@ def table(sweeps: Sequence[DemoSweep]) -> list[dict[str, str]]:
             'true bearing [deg]': _degrees(true, 0), 'estimated': _degrees(estimate, 0),
             'true heading [deg]': _degrees(true, 1), 'estimated heading': _degrees(estimate, 1),
             'branches found / true': f'{len(s.pairs())} / {len(s.truth.branches)}' if s.answered else 'no answer',
-            'too many': str(len(s.branches) - len(s.pairs())) if s.answered else '',
+            'too many': str(len(s.branches) - len(s.pairs())) if s.answered else '', 'mode': s.mode,
             'latency [ms]': '' if s.latency_ms is None else f'{s.latency_ms:.0f}'})
     return rows
 
@@ -110,6 +114,8 @@ def summary_lines(sweeps: Sequence[DemoSweep]) -> list[str]:
         lines.append(f'direction   bearing error: median {np.median(bearing):.1f} deg, 90th percentile '
                      f'{np.percentile(bearing, 90):.1f} deg; heading error: median {np.median(heading):.1f} deg; '
                      f'bearing within 5 deg in {np.mean(bearing <= math.degrees(CLOSE)):.0%} of {len(both)} sweeps')
+    if answered:
+        lines.append(f"mode        {counted(Counter(s.mode or 'not told' for s in answered))}")
     latencies = [s.latency_ms for s in answered if s.latency_ms is not None]
     if latencies:
         lines.append(f'latency     publish -> branches: median {np.median(latencies):.0f} ms, 95th percentile '
@@ -155,9 +161,9 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
             probability = s.branches[k].probability if k is not None else math.nan
             direction = Branch(*s.direction, probability, math.nan, math.nan)
         rows.append(SweepRecord(
-            s.time_ns, '' if s.answered else 'no_answer', '', '', direction,
-            'none published' if s.answered and direction is None else '', s.branches or (), s.distribution, s.map_share,
-            s.latency_ms, {}, s.truth.direction, s.truth.branches))
+            s.time_ns, '' if s.answered else 'no_answer', s.mode, s.mode_reason, direction,
+            (s.no_direction or 'none published') if s.answered and direction is None else '', s.branches or (),
+            s.distribution, s.map_share, s.latency_ms, {}, s.truth.direction, s.truth.branches))
     return rows
 
 

@@ -31,6 +31,9 @@ class Answer:
     picture: np.ndarray | None = None  # (H, W, 3) uint8 bgr
     map_share: float | None = None
     distribution: np.ndarray | None = None  # (K,) float32
+    mode: str = ''  # fused or lidar_only; '' until /diagnostics told, which is of the latest sweep of each period
+    mode_reason: str = ''  # why not fused
+    no_direction: str = ''  # why no direction
     direction_at: float | None = None  # time.monotonic() of arrival
     branches_at: float | None = None
 
@@ -152,6 +155,14 @@ class Collector:
                 aspect = status.name.rpartition(': ')[2]
                 self._collected.values.update({f'{aspect}.{item.key}': item.value for item in status.values})
                 level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
+                if aspect == 'output':
+                    self._take_mode({item.key: item.value for item in status.values})
                 if level:
                     key = Complaint(level, status.name, status.message)
                     self._collected.complaints[key] = self._collected.complaints.get(key, 0) + 1
+
+    def _take_mode(self, said: dict[str, str]) -> None:
+        answer = self._collected.answers.get(int(said.get('stamp_ns') or 0))
+        if answer is not None:
+            answer.mode, answer.mode_reason = said.get('mode', ''), said.get('reason', '')
+            answer.no_direction = said.get('direction_reason', '')

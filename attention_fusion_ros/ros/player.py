@@ -16,6 +16,7 @@ from attention_fusion_ros.contracts import InputError
 from attention_fusion_ros.recording import CLOUD, STATIC_TRANSFORMS_TOPIC, RawMessage, Recording
 
 QUEUE = 10  # messages a slow reliable subscriber may lag behind
+STATIC_QUEUE = 100  # recordings merge several broadcasters of /tf_static, and a late subscriber wants all of them
 SETTLE = 0.5  # s without a new subscriber before the graph counts as connected
 
 
@@ -32,7 +33,8 @@ def message_class(type_name: str) -> type:
 def offered_qos(topic: str, latched: bool) -> QoSProfile:
     """What every subscriber that could hear the original hears: reliable, and kept for late joiners if that was."""
     keep = latched or topic == STATIC_TRANSFORMS_TOPIC
-    return QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.RELIABLE,
+    depth = STATIC_QUEUE if topic == STATIC_TRANSFORMS_TOPIC else QUEUE
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.TRANSIENT_LOCAL if keep else DurabilityPolicy.VOLATILE)
 
 
