@@ -92,6 +92,20 @@ def test_accumulated_sweeps_lie_on_top_of_each_other():
     assert np.allclose(fresh.lidar_bev, alone.lidar_bev)
 
 
+def test_the_own_body_is_not_left_behind():
+    pipeline = FusionPipeline(from_flat(UNTRAINED))
+    step = np.eye(4)
+    step[0, 3] = 4.0
+    body = np.float32([[0.5, 0.2, 1.5], [1.0, -0.3, 1.4]])
+    for k, T in enumerate((np.eye(4), step)):
+        seen = np.concatenate([cloud(1).xyz, body])
+        result = pipeline.run(PointCloud(k + 1, 'lidar', seen, None), None, Motion(np.eye(4), T))
+    alone = FusionPipeline(from_flat(UNTRAINED))
+    for k, T in enumerate((np.eye(4), step)):
+        expected = alone.run(PointCloud(k + 1, 'lidar', cloud(1).xyz, None), None, Motion(np.eye(4), T))
+    assert np.array_equal(result.lidar_bev, expected.lidar_bev)
+
+
 @pytest.mark.parametrize('limit', [{'cloud.accumulate': 1}, {'cloud.accumulate_points': 1000},
                                    {'cloud.accumulate_age': 0.0}])
 def test_earlier_sweeps_are_bounded_in_number_points_and_age(limit):

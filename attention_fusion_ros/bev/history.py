@@ -30,8 +30,11 @@ class SweepHistory:
 
     def add(self, stamp_ns: int, T_odom_base: np.ndarray, xyz: Tensor, intensity: Tensor | None) -> None:
         """Remember a sweep: points (N, 3) in base_link of its time."""
-        if self._sweeps.maxlen and len(xyz) < self._config.accumulate_points:
-            self._sweeps.append((stamp_ns, T_odom_base, xyz, intensity))
+        if not self._sweeps.maxlen or len(xyz) >= self._config.accumulate_points:
+            return
+        # The vehicle's own body goes with it; seen from the next sweep it would lie on the road behind.
+        other = xyz[:, 0] ** 2 + xyz[:, 1] ** 2 >= self._config.min_range ** 2
+        self._sweeps.append((stamp_ns, T_odom_base, xyz[other], None if intensity is None else intensity[other]))
 
     def laid_under(self, stamp_ns: int, T_odom_base: np.ndarray, xyz: Tensor,
                    intensity: Tensor | None) -> tuple[Tensor, Tensor | None]:

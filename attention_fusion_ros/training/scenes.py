@@ -39,6 +39,7 @@ EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
 MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only
 FULL_TURN = 4  # quarter turns, the rotations a grid allows without interpolation
 SPARSE = 70_000  # points: of sparser sensors earlier sweeps are laid on top in half of the scenes, as the node does
+OWN_BODY = 1.8  # m, nearer points go with the vehicle
 MAX_LAID = 4  # earlier sweeps laid on top at most
 
 
@@ -138,8 +139,9 @@ def _laid_on_top(xyz: Tensor, intensity: np.ndarray, earlier: list[PastSweep], g
     clouds, values = [xyz], [torch.from_numpy(intensity)]
     for sweep in earlier:
         T = torch.as_tensor(sweep.T_now_then, dtype=torch.float32)
-        clouds.append(torch.from_numpy(sweep.xyz) @ T[:3, :3].T + T[:3, 3])
-        values.append(torch.from_numpy(sweep.intensity))
+        other = np.hypot(sweep.xyz[:, 0], sweep.xyz[:, 1]) >= OWN_BODY
+        clouds.append(torch.from_numpy(sweep.xyz[other]) @ T[:3, :3].T + T[:3, 3])
+        values.append(torch.from_numpy(sweep.intensity[other]))
     return lidar_bev(torch.cat(clouds), torch.cat(values), grid).numpy()
 
 
