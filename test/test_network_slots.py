@@ -12,6 +12,7 @@ from attention_fusion_ros.attention.warp import se2_matrix
 from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.direction import Calibration
 from attention_fusion_ros.network import checkpoint
+from attention_fusion_ros.network.blocks import residual_block
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
 from attention_fusion_ros.network.model import FusionNetwork, Past
 
@@ -96,6 +97,19 @@ def test_settings_that_cannot_work_are_refused(changes, message):
 def test_selective_kernel_groups_fit_every_width(channels):
     block = MECHANISMS['sk'](channels).split[0][0]
     assert channels % block.groups == 0 and 16 <= block.groups <= 32
+
+
+def test_bam_stands_after_the_block_and_other_mechanisms_on_its_residual():
+    """BAM multiplies by 1..2 all that the block gives, the skip connection too; SE leaves the skip connection alone."""
+    x = torch.rand(2, 8, 8, 8)
+    for name in ('bam', 'se'):
+        block = residual_block(8, 8, 1, mechanism(name), 8).eval()
+        with torch.no_grad():
+            for parameter in block.conv2.parameters():
+                parameter.zero_()  # no residual: what is left is the skip connection
+            out, _ = block(x, None)
+        factor = out / x
+        assert torch.allclose(factor, torch.ones_like(x)) if name == 'se' else float(factor.min()) > 1.01
 
 
 def test_the_map_asks_in_sca():

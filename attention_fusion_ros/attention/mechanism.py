@@ -24,6 +24,7 @@ class Mechanism(nn.Module):
 
     NEEDS: tuple[str, ...] = ()  # names of the arguments that forward() takes after x; described by the mechanism
     SLOTS: tuple[str, ...] = FEATURE_SLOTS  # the settings of the network that may name it
+    PLACE = 'residual'  # in a residual block: on its 'residual', 'after' it, or as the whole 'block'
 
     def __init__(self, channels: int):
         super().__init__()

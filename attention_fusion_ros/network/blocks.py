@@ -35,7 +35,7 @@ class ConvNorm(nn.Sequential):
 
 
 class ResBlock(nn.Module):
-    """Basic residual block (He et al. 2016) with attention on the residual, as in figure 3 of CBAM.
+    """Basic residual block (He et al. 2016) with attention on the residual, as in figure 3 of CBAM, or after it (BAM).
 
     query_channels: of the query, for mechanisms that ask for one.
     """
@@ -49,12 +49,17 @@ class ResBlock(nn.Module):
                          else ConvNorm(inputs, outputs, kernel=1, stride=stride, relu=False))
 
     def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
-        residual, weights = attend(self.attention, self.conv2(self.conv1(x)), query)
-        return F.relu(self.shortcut(x) + residual), weights
+        residual, weights = self.conv2(self.conv1(x)), {}
+        if self.attention.PLACE == 'residual':
+            residual, weights = attend(self.attention, residual, query)
+        out = F.relu(self.shortcut(x) + residual)
+        if self.attention.PLACE == 'after':
+            out, weights = attend(self.attention, out, query)
+        return out, weights
 
 
 class WholeBlock(nn.Module):
-    """A mechanism that is a residual block itself (`cbam_block`) in the place of a `ResBlock`."""
+    """A mechanism that is a residual block itself (`cbam_block`), in the place of a `ResBlock`."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, attention: dict[str, Any]):
         super().__init__()
@@ -66,7 +71,7 @@ class WholeBlock(nn.Module):
 
 def residual_block(inputs: int, outputs: int, stride: int, attention: dict[str, Any], query_channels: int) -> nn.Module:
     """The block for one entry of a configuration: forward(x, query) -> (features, weights)."""
-    if attention['name'] == 'cbam_block':
+    if MECHANISMS[attention['name']].PLACE == 'block':
         return WholeBlock(inputs, outputs, stride, attention)
     return ResBlock(inputs, outputs, stride, attention, query_channels)
 
