@@ -69,7 +69,7 @@ def compose_picture(result: FusionResult, size: int = 512,
 
     truth: (bearing, heading) of the true branches in radians, drawn in blue beside the estimates in green.
     """
-    panels = [_lidar_panel(result, size), _map_panel(result, size), _heat_panel(result, size)]
+    panels = [lidar_panel(result, size), map_panel(result, size), heat_panel(result, spatial_heatmap(result), size)]
     titles = ['LiDAR height', f'map ({result.mode.value})', f'attention: LiDAR {result.attention.lidar_share:.0%}, '
               f'map {result.attention.map_share:.0%}']
     if result.mode is not Mode.FUSED:
@@ -77,12 +77,17 @@ def compose_picture(result: FusionResult, size: int = 512,
     if not result.trained:
         titles[0] = 'UNTRAINED WEIGHTS'
     for panel in panels:
-        _draw_ring(panel, result)
-        for bearing, heading in truth or []:
-            _draw_arrow(panel, result, bearing, heading, TRUTH, 2)
-        for branch in result.branches:
-            _draw_branch(panel, result, branch)
+        draw_answer(panel, result, truth)
     return np.hstack([np.vstack([_title(text, size), panel]) for text, panel in zip(titles, panels)])
+
+
+def draw_answer(panel: np.ndarray, result: FusionResult, truth: list[tuple[float, float]] | None = None) -> None:
+    """The ring, the vehicle and an arrow for every branch onto a panel (size, size, 3)."""
+    _draw_ring(panel, result)
+    for bearing, heading in truth or []:
+        _draw_arrow(panel, result, bearing, heading, TRUTH, 2)
+    for branch in result.branches:
+        _draw_branch(panel, result, branch)
 
 
 def _title(text: str, size: int) -> np.ndarray:
@@ -91,14 +96,16 @@ def _title(text: str, size: int) -> np.ndarray:
     return bar
 
 
-def _lidar_panel(result: FusionResult, size: int) -> np.ndarray:
+def lidar_panel(result: FusionResult, size: int) -> np.ndarray:
+    """Height of what the LiDAR sees, in grey -> (size, size, 3) uint8, BGR."""
     top, density = result.lidar_bev[0], result.lidar_bev[3]
     value = np.where(density > 0, 0.25 + 0.75 * np.clip(top, 0.0, 1.0), 0.0)
     grey = cv2.resize((255 * value).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
 
 
-def _map_panel(result: FusionResult, size: int) -> np.ndarray:
+def map_panel(result: FusionResult, size: int) -> np.ndarray:
+    """The map as it lies on the grid, the route in red, walls on top -> (size, size, 3) uint8, BGR."""
     road, route, valid = result.map_bev
     picture = np.zeros((*road.shape, 3), np.float32)
     picture[...] = (40 * valid + 170 * road)[..., None]
@@ -108,10 +115,11 @@ def _map_panel(result: FusionResult, size: int) -> np.ndarray:
     return cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _heat_panel(result: FusionResult, size: int) -> np.ndarray:
-    heat = cv2.resize(spatial_heatmap(result), (size, size), interpolation=cv2.INTER_LINEAR)
+def heat_panel(result: FusionResult, heatmap: np.ndarray, size: int) -> np.ndarray:
+    """A heatmap (h, w) in 0..1 from blue to red over the LiDAR BEV -> (size, size, 3) uint8, BGR."""
+    heat = cv2.resize(heatmap, (size, size), interpolation=cv2.INTER_LINEAR)
     coloured = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_JET)
-    return cv2.addWeighted(coloured, 0.55, _lidar_panel(result, size), 0.45, 0)
+    return cv2.addWeighted(coloured, 0.55, lidar_panel(result, size), 0.45, 0)
 
 
 def _pixel(result: FusionResult, size: int, x: float, y: float) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip('rclpy', reason='no ROS 2 here')
@@ -16,12 +17,16 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped  # noqa: E402
 from nav_msgs.msg import OccupancyGrid  # noqa: E402
-from node_kit import LATCHED, T0, Graph, map_image, nanoseconds, street, wait_until  # noqa: E402
+from node_kit import LATCHED, T0, Graph, map_image, nanoseconds, street, values, wait_until  # noqa: E402
 from sensor_msgs.msg import Image, LaserScan, PointCloud2  # noqa: E402
 from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
 from std_msgs.msg import Float32MultiArray, Float64  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
+from attention_fusion_ros.direction import Calibration  # noqa: E402
+from attention_fusion_ros.network import checkpoint  # noqa: E402
+from attention_fusion_ros.network.config import NetworkConfig, mechanism  # noqa: E402
+from attention_fusion_ros.network.model import FusionNetwork  # noqa: E402
 from attention_fusion_ros.pipeline import FusionPipeline  # noqa: E402
 from attention_fusion_ros.ros.outputs import MAP_ALIGNMENT, OUTPUTS, STAGES  # noqa: E402
 
@@ -167,3 +172,44 @@ def test_heatmap_satisfies_displays_that_ask_for_a_latched_map(graph):
     graph.probe.create_subscription(OccupancyGrid, '/attention_fusion/heatmap/spatial',
                                     graph.received['latched'].append, LATCHED)
     wait_until(lambda: graph.received['latched'], 'the last heatmap')
+
+
+def test_where_the_map_belongs(tmp_path):
+    """A transformer whose last layer is set by hand: the answer is known, on the topic and in /diagnostics."""
+    network = FusionNetwork(NetworkConfig(map_registration=mechanism('stn', max_shift=10.0, max_yaw=0.3)))
+    with torch.no_grad():
+        network.map_registration.regression.bias.copy_(torch.tensor([0.1, -0.2, 0.3, -1.0, -2.0, -3.0]))
+    checkpoint.save(tmp_path / 'stn.safetensors', network, Calibration(), {})
+    shift, std = (10 * math.tanh(0.1), -10 * math.tanh(0.2), 0.3 * math.tanh(0.3)), 10 / math.sqrt(3)
+    own = Graph({'checkpoint': str(tmp_path / 'stn.safetensors'), 'map.max_age': 2.0})
+    try:
+        own.subscribe('map_alignment', PoseWithCovarianceStamped)
+        own.send(map_image(0.0))
+        wait_until(lambda: own.node.health.aspects['map image'].received.count, 'the map image has come')
+        own.sweep(0.1)
+        message = wait_until(lambda: own.received['map_alignment'], 'the correction')[-1]
+        assert message.header.frame_id == 'base_link' and message.header.stamp.nanosec == 100_000_000
+        pose, covariance = message.pose.pose, np.reshape(message.pose.covariance, (6, 6))
+        assert (pose.position.x, pose.position.y) == pytest.approx(shift[:2], abs=1e-4)
+        assert 2 * math.atan2(pose.orientation.z, pose.orientation.w) == pytest.approx(shift[2], abs=1e-4)
+        assert covariance[0, 0] == pytest.approx((std * math.exp(-1))**2, rel=1e-4)
+        assert covariance[1, 1] == pytest.approx((std * math.exp(-2))**2, rel=1e-4)
+        told = values(own.status('map image', lambda s: 'alignment.dx_m' in values(s), 'the correction'))
+        assert float(told['alignment.dx_m']) == pytest.approx(shift[0], abs=1e-3)
+        assert float(told['alignment.dyaw_deg']) == pytest.approx(math.degrees(shift[2]), abs=1e-2)
+        count = len(own.received['map_alignment'])
+        own.sweep(30.0)  # by then the map image is too old: there is nothing to be corrected
+        own.status('map image', lambda s: 'map_too_old' in s.message and 'alignment.dx_m' not in values(s), 'no more')
+        assert len(own.received['map_alignment']) == count
+    finally:
+        own.close()
+
+
+def test_a_network_that_does_not_register_the_map_says_so(graph):
+    subscription = graph.subscribe('map_alignment', PoseWithCovarianceStamped)
+    graph.sweep(20.0)
+    status = graph.status('output', lambda s: 'map_alignment' in s.message, 'why nothing comes')
+    assert status.level == status.WARN and "'untrained'" in status.message and 'Remedy' in status.message
+    assert not graph.received['map_alignment']
+    graph.probe.destroy_subscription(subscription)
+    graph.status('output', lambda s: 'map_alignment' not in s.message, 'nobody waits any more')

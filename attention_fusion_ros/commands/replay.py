@@ -7,8 +7,11 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.config import NodeConfig, parameters
@@ -25,9 +28,11 @@ from attention_fusion_ros.recording import (
     Recording,
     header_stamp_ns,
 )
-from attention_fusion_ros.report.contact_sheet import spread
+from attention_fusion_ros.report import attention_figure, explanation
+from attention_fusion_ros.report.contact_sheet import contact_sheet, spread
+from attention_fusion_ros.report.explanation import Explanation
 from attention_fusion_ros.report.records import SweepRecord, summarise, write_branches, write_directions
-from attention_fusion_ros.report.run_report import Picture, Table, describe, write_report
+from attention_fusion_ros.report.run_report import Picture, Section, Table, describe, write_report
 
 EXAMPLES = """\
   replay recording/ --out out/replay
@@ -40,6 +45,23 @@ PATIENCE_NS = 50_000_000
 LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, walls on top. Right: spatial '
           'attention. The circle is the lookahead ring; green arrows are estimated branches (thick: the direction to '
           'take, brighter: more probable). Up is straight ahead.')
+FIGURES_IN_PNG = 6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sweep that the report looks at closely."""
+
+    picture: Picture
+    figure: Picture  # attention and Grad-CAM
+    explanation: Explanation
+
+    @staticmethod
+    def of(result: FusionResult, maps: dict[str, Any], caption: str) -> Shown:
+        """maps: Grad-CAM by stage."""
+        told = Explanation.of(result, maps)
+        return Shown(Picture(compose_picture(result, 420), caption),
+                     Picture(attention_figure.attention_figure(result, maps, told), caption), told)
 
 
 class Replay:
@@ -75,6 +97,10 @@ class Replay:
         while waiting:
             yield self._sweep(waiting.popleft())
 
+    def explain(self, result: FusionResult) -> dict[str, Any]:
+        """Grad-CAM by stage of the sweep that `run` has just given."""
+        return self._pipeline.explain(result)
+
     def _take(self, raw: RawMessage) -> None:
         """A map image, odometry or transforms; what cannot be used is counted and left out, as in the node."""
         try:
@@ -109,7 +135,8 @@ class Replay:
 def options_parser() -> argparse.ArgumentParser:
     """The options of `replay`."""
     parser = cli.parser('replay', 'Run the pipeline over a rosbag2 recording (mcap or sqlite3) without a ROS graph. '
-                        'Writes directions.csv, branches.csv, report.html and report.png.', EXAMPLES)
+                        'Writes directions.csv, branches.csv, report.html and report.png, and for the sweeps pictured '
+                        'attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
     parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the files go')
     parser.add_argument('--pointcloud', default='', metavar='TOPIC', help='default: the only PointCloud2 topic')
@@ -147,13 +174,13 @@ def replay(options: argparse.Namespace) -> int:
         warnings = [] if pipeline.trained else ['Untrained weights: the numbers mean nothing.']
         pipeline.warm_up()
         run = Replay(recording, topics, config, pipeline)
-        records, pictures, broken = _collect(run, recording, topics, options)
+        records, shown, broken = _collect(run, recording, topics, options)
         pipeline.close()
     if not records:
         raise broken or InputError('no_sweeps', f'{topics.pointcloud} holds no message.', 'Record again.')
     if broken:
         warnings.append(str(broken))
-    _write(options.out, run, config, recording.path.name, topics, records, pictures, warnings)
+    _write(options.out, run, config, recording.path.name, topics, records, shown, warnings)
     summary = summarise(records)
     print('\n'.join(summary.lines()))
     for name, count in run.input_drops.items():
@@ -162,31 +189,32 @@ def replay(options: argparse.Namespace) -> int:
         print(f'  {reason}: {message}')
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
-    print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png')
+    print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png'
+          + (', attention.png, attention.json' if shown else ''))
     return 0 if summary.results and not broken else 1
 
 
 def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace
-             ) -> tuple[list[SweepRecord], list[Picture], InputError | None]:
+             ) -> tuple[list[SweepRecord], list[Shown], InputError | None]:
     total = recording.topics[topics.pointcloud].count
     total = min(total, options.limit) if options.limit else total
     wanted, due = spread(total, options.pictures), False
     records: list[SweepRecord] = []
-    pictures: list[Picture] = []
+    shown: list[Shown] = []
     try:
         for record, result in cli.progress(run.run(options.limit), total=total, unit=' sweeps', desc='replay'):
             due = due or len(records) in wanted  # a dropped sweep leaves its place to the next one
             records.append(record)
             if due and result is not None:
-                pictures.append(Picture(compose_picture(result, 420), describe(record, records[0].stamp_ns)))
+                shown.append(Shown.of(result, run.explain(result), describe(record, records[0].stamp_ns)))
                 due = False
     except InputError as error:  # the file breaks off: what was read is still worth having
-        return records, pictures, error
-    return records, pictures, None
+        return records, shown, error
+    return records, shown, None
 
 
 def _write(folder: Path, run: Replay, config: NodeConfig, name: str, topics: InputTopics,
-           records: list[SweepRecord], pictures: list[Picture], warnings: list[str]) -> None:
+           records: list[SweepRecord], shown: list[Shown], warnings: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_directions(folder / 'directions.csv', records)
     write_branches(folder / 'branches.csv', records)
@@ -200,8 +228,19 @@ def _write(folder: Path, run: Replay, config: NodeConfig, name: str, topics: Inp
                if _value(config, p.name) != p.default]
     if changed:
         tables.append(Table('Parameters that differ from their default', ('parameter', 'value', 'default'), changed))
-    write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics.pointcloud}', records, pictures,
-                 tables, warnings, LEGEND)
+    sections = []
+    if shown:
+        told = [s.explanation for s in shown]
+        sections.append(Section('Attention and Grad-CAM', attention_figure.LEGEND, [s.figure for s in shown]))
+        tables.insert(0, Table('How attention and Grad-CAM agree', explanation.HEADER,
+                               explanation.rows(told, records[0].stamp_ns)))
+        explanation.write(folder / 'attention.json', told)
+        figures = [s.figure for s in shown[::-(-len(shown) // FIGURES_IN_PNG)]]
+        sheet = contact_sheet([f.image for f in figures], [f.caption for f in figures], 2, 1000)
+        if not cv2.imwrite(str(folder / 'attention.png'), sheet):
+            raise OSError(f"cannot write {folder / 'attention.png'}")
+    write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics.pointcloud}', records,
+                 [s.picture for s in shown], tables, warnings, LEGEND, sections=sections)
 
 
 def _value(config: NodeConfig, dotted: str) -> Any:

@@ -29,6 +29,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Further pictures under a heading of their own."""
+
+    title: str
+    legend: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of the report."""
 
@@ -39,10 +48,11 @@ class Table:
 
 def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRecord], pictures: Sequence[Picture],
                  tables: Sequence[Table] = (), warnings: Sequence[str] = (), legend: str = '',
-                 summary: Sequence[str] = ()) -> list[Path]:
+                 summary: Sequence[str] = (), sections: Sequence[Section] = ()) -> list[Path]:
     """Write both files into the folder (made if needed) and return their paths.
 
-    legend: what the colours of the pictures mean. summary: lines instead of those of `Summary`.
+    legend: what the colours of the pictures mean. summary: lines instead of those of `Summary`. sections: in the page
+    only, below the pictures.
     Raises ValueError when there are no records.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,10 +62,10 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
         page.warning(text)
     page.preformatted('\n'.join(summary or summarise(records).lines()))
     page.plot(style.png(figure, dpi=100), 'Bearings are measured from straight ahead, left positive; 180 is behind.')
-    if pictures:
-        page.heading('Pictures')
-        page.paragraph(legend)
-        for picture in pictures:
+    for section in ([Section('Pictures', legend, pictures)] if pictures else []) + list(sections):
+        page.heading(section.title)
+        page.paragraph(section.legend)
+        for picture in section.pictures:
             page.picture(picture.image, picture.caption)
     for table in tables:
         page.heading(table.title)
