@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from pathlib import Path
@@ -21,6 +22,13 @@ EXAMPLES = """  train --config config/train.yaml --out runs/first
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
+    options = options_parser().parse_args(argv)
+    arguments = sys.argv[2:] if argv is None else argv
+    return cli.run(lambda: train(options, arguments))
+
+
+def options_parser() -> argparse.ArgumentParser:
+    """The options of `train`."""
     parser = cli.parser('train', __doc__, EXAMPLES)
     parser.add_argument('--config', type=Path, help='training settings (YAML); defaults where it is silent')
     parser.add_argument('-s', dest='settings', action='append', default=[], metavar='NAME=VALUE',
@@ -42,9 +50,7 @@ def main(argv: list[str] | None = None) -> int:
                              'the checkpoint where the settings say nothing else, the schedule starts anew')
     cli.add_parameter_options(parser)
     parser.add_argument('--scenes-only', action='store_true', help='make the scenes and stop')
-    options = parser.parse_args(argv)
-    arguments = sys.argv[2:] if argv is None else argv
-    return cli.run(lambda: train(options, arguments))
+    return parser
 
 
 def train(options, arguments: list[str]) -> int:

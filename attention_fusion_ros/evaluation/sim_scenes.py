@@ -28,7 +28,7 @@ from attention_fusion_ros.simulation.generate import generate_world
 from attention_fusion_ros.simulation.lidar import random_lidar
 from attention_fusion_ros.simulation.map_images import MapError, MapStyle, draw_map, random_error, random_style
 from attention_fusion_ros.simulation.masks import masks
-from attention_fusion_ros.simulation.scan import scan_pair
+from attention_fusion_ros.simulation.scan import scan, scan_pair
 from attention_fusion_ros.simulation.truth import truth
 from attention_fusion_ros.simulation.world import World
 
@@ -117,7 +117,11 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> S
     told, untold = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
     if not untold.branches:
         return None
-    full, bare, T_base_sensor = scan_pair(world, world.pose, lidar, int(rng.integers(1 << 31)), stamp_ns=seed)
+    luck, bare = int(rng.integers(1 << 31)), None
+    if world.vehicles and seed % BARE_EVERY == 0:
+        full, bare, T_base_sensor = scan_pair(world, world.pose, lidar, luck, stamp_ns=seed)
+    else:
+        full, T_base_sensor = scan(world, world.pose, lidar, luck, stamp_ns=seed)
     has_map = bool(rng.random() >= NO_MAP_SHARE)
     style, error = random_style(rng), random_error(rng)
     in_colour = style.encoding not in ('mono8', 'mono16', '32FC1')
@@ -128,7 +132,7 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> S
     info = SceneInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
                      (error.x, error.y), error.yaw)
     return Scene(info, _roads(told if drawn else untold), _roads(untold), T_base_sensor, full,
-                 bare if world.vehicles and seed % BARE_EVERY == 0 else None, picture, curve,
+                 bare, picture, curve,
                  dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)))
 
 
