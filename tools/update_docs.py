@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Write the parameter table of README.md from the one source of the parameters.
+"""Write the parameter table of README.md from the one source of the parameters, and measured tables into the docs.
 
-    python tools/update_docs.py            write the table
-    python tools/update_docs.py --check    fail when README.md is not what the source says
+    python tools/update_docs.py                      write the parameter table
+    python tools/update_docs.py --check              fail when README.md is not what the source says
+    python tools/update_docs.py --map-share FOLDER   put what `evaluate --map-share N --out FOLDER` wrote into
+                                                     docs/attention.md
 """
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters 
 
 README = ROOT / 'README.md'
 BEGIN, END = '<!-- parameters: made by tools/update_docs.py -->', '<!-- end of parameters -->'
+ATTENTION = ROOT / 'docs' / 'attention.md'
+SHARE_BEGIN, SHARE_END = '<!-- map share: made by tools/update_docs.py --map-share -->', '<!-- end of map share -->'
 
 
 def row(info: ParameterInfo) -> str:
@@ -43,11 +47,22 @@ def table() -> str:
     return '\n'.join([head, *map(row, parameters())])
 
 
+def between(text: str, begin: str, end: str, content: str) -> str:
+    """The text with `content` put between its markers."""
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f'{before}{begin}\n{content}\n{end}{after}'
+
+
 def updated(text: str) -> str:
     """README text with the table put between its markers."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f'{before}{BEGIN}\n{table()}\n{END}{after}'
+    return between(text, BEGIN, END, table())
+
+
+def write_map_share(folder: Path) -> None:
+    """The table of spoiled maps into the docs."""
+    content = (folder / 'map_share.md').read_text().strip()
+    ATTENTION.write_text(between(ATTENTION.read_text(), SHARE_BEGIN, SHARE_END, content))
 
 
 def main() -> int:
@@ -57,6 +72,8 @@ def main() -> int:
             print('README.md: the parameter table is out of date; run python tools/update_docs.py', file=sys.stderr)
             return 1
         return 0
+    if '--map-share' in sys.argv[1:]:
+        write_map_share(Path(sys.argv[sys.argv.index('--map-share') + 1]))
     README.write_text(updated(text))
     return 0
 

@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.parser('evaluate', __doc__, EXAMPLES)
     parser.add_argument('--sim', type=int, default=0, metavar='N', help='evaluate on N held-out simulated scenes')
     parser.add_argument('--drives', type=Path, metavar='DIR', help='evaluate on the real drives in this folder')
+    parser.add_argument('--map-share', type=int, default=0, metavar='N', help="on N held-out simulated scenes with a "
+                        "map: the map's channel share when the map image is removed, rotated or replaced by noise")
     parser.add_argument('--checkpoint', default='', metavar='PATH',
                         help=f"checkpoint; the shipped one when left out; '{UNTRAINED}' for random weights")
     parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name; '
@@ -52,14 +54,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run what was asked for. Raises ConfigurationError."""
-    if options.sim <= 0 and options.drives is None:
-        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, or both')
+    if options.sim <= 0 and options.map_share <= 0 and options.drives is None:
+        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, or --map-share N')
     if options.every < 1 or options.workers < 1:
         raise ConfigurationError('--every and --workers must be at least 1')
     networks = _networks(options)
     written = []
     if options.sim > 0:
         written += _simulated(options, networks, arguments)
+    if options.map_share > 0:
+        written += _map_share(options, networks, arguments)
     if options.drives is not None:
         written += _drives(options, networks, arguments)
     print('\n'.join(f'wrote {path}' for path in written))
@@ -128,10 +132,7 @@ def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: li
 
 def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
     from attention_fusion_ros.evaluation import plots, provenance, sim_report, sim_run
-    from attention_fusion_ros.evaluation.sim_scenes import FIRST_SEED
-    if options.first_seed < FIRST_SEED:
-        raise ConfigurationError(f'--first-seed {options.first_seed} is not held out: seeds below {FIRST_SEED} belong '
-                                 'to training and validation')
+    _check_held_out(options)
     configs, lookahead, files, notes = _configs(options, {n: path.partition('@')[0] for n, path in networks.items()})
     asked = tuple(sim_run.Network(name, config, _sees(name, networks[name])) for name, config in configs)
     if options.osm is not None and not options.osm.is_file():
@@ -153,6 +154,28 @@ def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments:
             written.append(plots.attention_ratios(built.ratios(), options.out / 'simulation_attention.png',
                                                   {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}))
     return written
+
+
+def _check_held_out(options: argparse.Namespace) -> None:
+    from attention_fusion_ros.evaluation.sim_scenes import FIRST_SEED
+    if options.first_seed < FIRST_SEED:
+        raise ConfigurationError(f'--first-seed {options.first_seed} is not held out: seeds below {FIRST_SEED} belong '
+                                 'to training and validation')
+
+
+def _map_share(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
+    from attention_fusion_ros.evaluation import map_share, provenance
+    from attention_fusion_ros.evaluation.tables import Report
+    _check_held_out(options)
+    if NETWORK not in networks:
+        raise ConfigurationError('--map-share needs a network: leave --baselines-only out')
+    configs, lookahead, files, _ = _configs(options, {NETWORK: networks[NETWORK]})
+    with cli.progress(total=options.map_share, desc='maps', unit='scene') as bar:
+        shares = map_share.measure(configs[0][1], options.first_seed, options.map_share, options.cache.expanduser(),
+                                   lookahead, bar.update)
+    report = Report(provenance.collect(arguments, files), [map_share.table(shares)], {'map_share': shares})
+    print(report.markdown())
+    return report.write(options.out, 'map_share')
 
 
 def _sees(name: str, path: str) -> str:
