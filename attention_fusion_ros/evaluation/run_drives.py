@@ -40,8 +40,8 @@ _worker: dict[str, object] = {}
 
 
 def _start(setup: Setup) -> None:
-    torch.set_num_threads(1)
     _worker['setup'], _worker['estimators'] = setup, estimators(setup)
+    torch.set_num_threads(1)  # after the pipelines, which take several: here every core has a process
 
 
 Job = tuple[int, Condition, float]  # drive, condition, turn

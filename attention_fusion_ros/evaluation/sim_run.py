@@ -75,9 +75,9 @@ def _store_of(setup: SimSetup) -> AnswerStore:
 
 
 def _start(setup: SimSetup, store: AnswerStore) -> None:
-    torch.set_num_threads(1)
     _worker['setup'], _worker['store'] = setup, store
     _worker['pipelines'] = [BatchedPipeline(n.config) for n in setup.networks]
+    torch.set_num_threads(1)  # after the pipelines, which take several: here every core has a process
 
 
 def _job(seeds: Sequence[int]) -> list[SceneAnswers]:
