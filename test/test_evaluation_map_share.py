@@ -49,13 +49,17 @@ def test_table_states_change_and_in_how_many_scenes():
 
 def test_the_command_measures_scenes_with_a_map(tmp_path):
     checkpoint = lively_config(tmp_path).checkpoint
-    arguments = ['--map-share', '3', '--checkpoint', checkpoint, '--cache', str(tmp_path / 'cache'), '--out',
-                 str(tmp_path / 'out'), '--device', 'cpu']
+    arguments = ['--map-share', '3', '--gradcam', '2', '--checkpoint', checkpoint, '--cache', str(tmp_path / 'cache'),
+                 '--out', str(tmp_path / 'out'), '--device', 'cpu']
     assert evaluate.main(arguments) == 0
     data = json.loads((tmp_path / 'out' / 'map_share.json').read_text())['map_share']
     assert list(data) == list(map_share.STATES) and all(len(values) == 3 for values in data.values())
     assert all(0 <= v <= 1 for values in data.values() for v in values)
     assert data[map_share.AS_IT_IS] != data[map_share.REMOVED]
+    agreed = json.loads((tmp_path / 'out' / 'gradcam.json').read_text())['agreement']
+    assert len(agreed) == 2 and set(agreed[0]) == {'stage1', 'stage2', 'stage3'}
+    assert -1 <= agreed[0]['stage1']['spearman'] <= 1 and 0 <= agreed[0]['stage1']['top_iou'] <= 1
+    assert '| stage1 | ' in (tmp_path / 'out' / 'gradcam.md').read_text()
     text = (tmp_path / 'out' / 'map_share.md').read_text()
     assert '| removed | ' in text and '--map-share 3' in text and '95 %' in text
 
@@ -65,11 +69,15 @@ def test_the_table_gets_into_the_docs(tmp_path, monkeypatch):
     import update_docs
     page = tmp_path / 'attention.md'
     monkeypatch.setattr(update_docs, 'ATTENTION', page)
-    (tmp_path / 'map_share.md').write_text('| new |\n')
-    page.write_text(f'before\n{update_docs.SHARE_BEGIN}\n| old |\n{update_docs.SHARE_END}\nafter\n')
+    places = ((update_docs.GRADCAM_BEGIN, update_docs.GRADCAM_END), (update_docs.SHARE_BEGIN, update_docs.SHARE_END))
+    layout = 'before\n' + '\nbetween\n'.join(f'{begin}\n| %s |\n{end}' for begin, end in places) + '\nafter\n'
+    page.write_text(layout % ('old', 'old'))
+    for name in ('gradcam', 'map_share'):
+        (tmp_path / f'{name}.md').write_text(f'| {name} |\n')
     update_docs.write_map_share(tmp_path)
-    assert page.read_text() == f'before\n{update_docs.SHARE_BEGIN}\n| new |\n{update_docs.SHARE_END}\nafter\n'
-    assert (update_docs.ROOT / 'docs' / 'attention.md').read_text().count(update_docs.SHARE_BEGIN) == 1
+    assert page.read_text() == layout % ('gradcam', 'map_share')
+    real = (update_docs.ROOT / 'docs' / 'attention.md').read_text()
+    assert all(real.count(begin) == real.count(end) == 1 for begin, end in places)
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -3,8 +3,8 @@
 
     python tools/update_docs.py                      write the parameter table
     python tools/update_docs.py --check              fail when README.md is not what the source says
-    python tools/update_docs.py --map-share FOLDER   put what `evaluate --map-share N --out FOLDER` wrote into
-                                                     docs/attention.md
+    python tools/update_docs.py --map-share FOLDER   put what `evaluate --map-share N --gradcam N --out FOLDER` wrote
+                                                     into docs/attention.md
 """
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters 
 README = ROOT / 'README.md'
 BEGIN, END = '<!-- parameters: made by tools/update_docs.py -->', '<!-- end of parameters -->'
 ATTENTION = ROOT / 'docs' / 'attention.md'
+GRADCAM_BEGIN, GRADCAM_END = '<!-- gradcam: made by tools/update_docs.py --map-share -->', '<!-- end of gradcam -->'
 SHARE_BEGIN, SHARE_END = '<!-- map share: made by tools/update_docs.py --map-share -->', '<!-- end of map share -->'
 
 
@@ -60,9 +61,11 @@ def updated(text: str) -> str:
 
 
 def write_map_share(folder: Path) -> None:
-    """The table of spoiled maps into the docs."""
-    content = (folder / 'map_share.md').read_text().strip()
-    ATTENTION.write_text(between(ATTENTION.read_text(), SHARE_BEGIN, SHARE_END, content))
+    """The tables of spoiled maps and of Grad-CAM into the docs."""
+    text = ATTENTION.read_text()
+    for name, begin, end in (('map_share', SHARE_BEGIN, SHARE_END), ('gradcam', GRADCAM_BEGIN, GRADCAM_END)):
+        text = between(text, begin, end, (folder / f'{name}.md').read_text().strip())
+    ATTENTION.write_text(text)
 
 
 def main() -> int:

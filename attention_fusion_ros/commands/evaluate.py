@@ -31,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--drives', type=Path, metavar='DIR', help='evaluate on the real drives in this folder')
     parser.add_argument('--map-share', type=int, default=0, metavar='N', help="on N held-out simulated scenes with a "
                         "map: the map's channel share when the map image is removed, rotated or replaced by noise")
+    parser.add_argument('--gradcam', type=int, default=0, metavar='N', help='on N such scenes: how well spatial '
+                        'attention agrees with Grad-CAM')
     parser.add_argument('--checkpoint', default='', metavar='PATH',
                         help=f"checkpoint; the shipped one when left out; '{UNTRAINED}' for random weights")
     parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name; '
@@ -54,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run what was asked for. Raises ConfigurationError."""
-    if options.sim <= 0 and options.map_share <= 0 and options.drives is None:
-        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, or --map-share N')
+    if max(options.sim, options.map_share, options.gradcam) <= 0 and options.drives is None:
+        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, or --gradcam N')
     if options.every < 1 or options.workers < 1:
         raise ConfigurationError('--every and --workers must be at least 1')
     networks = _networks(options)
@@ -64,6 +66,8 @@ def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
         written += _simulated(options, networks, arguments)
     if options.map_share > 0:
         written += _map_share(options, networks, arguments)
+    if options.gradcam > 0:
+        written += _gradcam(options, networks, arguments)
     if options.drives is not None:
         written += _drives(options, networks, arguments)
     print('\n'.join(f'wrote {path}' for path in written))
@@ -166,16 +170,33 @@ def _check_held_out(options: argparse.Namespace) -> None:
 def _map_share(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
     from attention_fusion_ros.evaluation import map_share, provenance
     from attention_fusion_ros.evaluation.tables import Report
-    _check_held_out(options)
-    if NETWORK not in networks:
-        raise ConfigurationError('--map-share needs a network: leave --baselines-only out')
-    configs, lookahead, files, _ = _configs(options, {NETWORK: networks[NETWORK]})
+    configs, lookahead, files = _held_out(options, networks, '--map-share')
     with cli.progress(total=options.map_share, desc='maps', unit='scene') as bar:
         shares = map_share.measure(configs[0][1], options.first_seed, options.map_share, options.cache.expanduser(),
                                    lookahead, bar.update)
     report = Report(provenance.collect(arguments, files), [map_share.table(shares)], {'map_share': shares})
     print(report.markdown())
     return report.write(options.out, 'map_share')
+
+
+def _gradcam(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
+    from attention_fusion_ros.evaluation import gradcam_agreement, provenance
+    from attention_fusion_ros.evaluation.tables import Report
+    configs, lookahead, files = _held_out(options, networks, '--gradcam')
+    with cli.progress(total=options.gradcam, desc='explanations', unit='scene') as bar:
+        found = gradcam_agreement.measure(configs[0][1], options.first_seed, options.gradcam,
+                                          options.cache.expanduser(), lookahead, bar.update)
+    report = Report(provenance.collect(arguments, files), [gradcam_agreement.table(found)], {'agreement': found})
+    print(report.markdown())
+    return report.write(options.out, 'gradcam')
+
+
+def _held_out(options: argparse.Namespace, networks: dict[str, str], option: str) -> tuple[tuple, float, dict]:
+    """As `_configs`, of the network in question, for what is measured on held-out scenes."""
+    _check_held_out(options)
+    if NETWORK not in networks:
+        raise ConfigurationError(f'{option} needs a network: leave --baselines-only out')
+    return _configs(options, {NETWORK: networks[NETWORK]})[:3]
 
 
 def _sees(name: str, path: str) -> str:

@@ -47,7 +47,7 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
     """
     pipeline = BatchedPipeline(config)
     shares: dict[str, list[float]] = {state: [] for state in STATES}
-    for scene in _scenes(first_seed, 10 * count, cache, lookahead):
+    for scene in scenes_with_a_map(first_seed, 10 * count, cache, lookahead):
         if len(shares[AS_IT_IS]) == count:
             break
         inputs = scene.inputs()
@@ -69,7 +69,8 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
     return {state: np.array(values) for state, values in shares.items()}
 
 
-def _scenes(first_seed: int, seeds: int, cache: Path, lookahead: float) -> Iterator[Scene]:
+def scenes_with_a_map(first_seed: int, seeds: int, cache: Path, lookahead: float) -> Iterator[Scene]:
+    """Those of `seeds` seeds whose vehicle is on a road and has a map."""
     for seed in range(first_seed, first_seed + seeds):
         scene = obtain(seed, cache, lookahead)
         if scene is not None and scene.info.has_map:
