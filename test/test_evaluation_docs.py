@@ -120,7 +120,7 @@ def test_the_model_card_tells_of_its_run(tmp_path):
                  '| with map | 0.912 | 1.23 deg | - | - | - |', '| no map | 0.800 | - | - | - | - |',
                  '| with map | 0.500 | - | - | - | - |', 'no real sweep was used'):
         assert told in text, told
-    assert '/big' not in text
+    assert '/big' not in text + (weights / 'default.json').read_text()
     assert (weights / 'default.safetensors').read_bytes() == (run / 'checkpoint.safetensors').read_bytes()
 
 

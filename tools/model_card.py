@@ -88,7 +88,7 @@ def card(run: dict[str, Any], checkpoint: Path) -> str:
                     f'{run["machine"]}; learning rate {settings["learning_rate"]:g} at most, AdamW, averaged weights',
         'when': f'{run["started"]} to {run["finished"]}',
         'commit': run['commit'],
-        'command': '; '.join(f'`{shortened(c)}`' for c in run['commands']),
+        'command': '; '.join(f'`{c}`' for c in run['commands']),
         'repeating it': f'gives other weights: {told}',
         'figures': '[docs/results.md](../../docs/results.md)'}
     table = '\n'.join(f'| {name} | {text} |' for name, text in rows.items())
@@ -117,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     if run is None or 'finished' not in run:
         print(f'error: {options.run / record.NAME} does not tell of a run that has ended', file=sys.stderr)
         return 2
+    run['commands'] = [shortened(command) for command in run['commands']]
     text = card(run, checkpoint)
     if options.ship:
         shutil.copyfile(checkpoint, options.weights / 'default.safetensors')
