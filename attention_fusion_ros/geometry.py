@@ -37,20 +37,19 @@ def se3_from_quaternion(translation, quaternion) -> np.ndarray:
 
     Raises ValueError when a value is not finite or the quaternion is far from unit length.
     """
-    t = np.asarray(translation, dtype=np.float64)
-    q = np.asarray(quaternion, dtype=np.float64)
-    if not (np.isfinite(t).all() and np.isfinite(q).all()):
+    # Plain floats: a busy /tf brings thousands of these a second, and arrays of four numbers cost more than they save.
+    tx, ty, tz = map(float, translation)
+    x, y, z, w = map(float, quaternion)
+    if not all(map(math.isfinite, (tx, ty, tz, x, y, z, w))):
         raise ValueError('translation or quaternion is not finite')
-    norm = float(np.linalg.norm(q))
+    norm = math.sqrt(x * x + y * y + z * z + w * w)
     if abs(norm - 1.0) > 0.1:
         raise ValueError(f'quaternion has length {norm:.3f}, expected 1')
-    x, y, z, w = q / norm
-    T = np.eye(4)
-    T[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                 [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                 [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
-    T[:3, 3] = t
-    return T
+    x, y, z, w = x / norm, y / norm, z / norm, w / norm
+    return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), tx],
+                     [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), ty],
+                     [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), tz],
+                     [0.0, 0.0, 0.0, 1.0]])
 
 
 def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
