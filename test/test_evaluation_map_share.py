@@ -59,6 +59,7 @@ def test_the_command_measures_scenes_with_a_map(tmp_path):
     agreed = json.loads((tmp_path / 'out' / 'gradcam.json').read_text())['agreement']
     assert len(agreed) == 2 and set(agreed[0]) == {'stage1', 'stage2', 'stage3'}
     assert -1 <= agreed[0]['stage1']['spearman'] <= 1 and 0 <= agreed[0]['stage1']['top_iou'] <= 1
+    assert (tmp_path / 'out' / 'gradcam.png').stat().st_size > 10_000
     assert '| stage1 | ' in (tmp_path / 'out' / 'gradcam.md').read_text()
     text = (tmp_path / 'out' / 'map_share.md').read_text()
     assert '| removed | ' in text and '--map-share 3' in text and '95 %' in text
@@ -72,6 +73,9 @@ def test_the_table_gets_into_the_docs(tmp_path, monkeypatch):
     places = ((update_docs.GRADCAM_BEGIN, update_docs.GRADCAM_END), (update_docs.SHARE_BEGIN, update_docs.SHARE_END))
     layout = 'before\n' + '\nbetween\n'.join(f'{begin}\n| %s |\n{end}' for begin, end in places) + '\nafter\n'
     page.write_text(layout % ('old', 'old'))
+    monkeypatch.setattr(update_docs, 'IMAGES', tmp_path / 'images')
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'gradcam.png').write_bytes(b'picture')
     for name in ('gradcam', 'map_share'):
         (tmp_path / f'{name}.md').write_text(f'| {name} |\n')
     update_docs.write_map_share(tmp_path)

@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters 
 
 README = ROOT / 'README.md'
 BEGIN, END = '<!-- parameters: made by tools/update_docs.py -->', '<!-- end of parameters -->'
-ATTENTION = ROOT / 'docs' / 'attention.md'
+ATTENTION, IMAGES = ROOT / 'docs' / 'attention.md', ROOT / 'docs' / 'images'
 GRADCAM_BEGIN, GRADCAM_END = '<!-- gradcam: made by tools/update_docs.py --map-share -->', '<!-- end of gradcam -->'
 SHARE_BEGIN, SHARE_END = '<!-- map share: made by tools/update_docs.py --map-share -->', '<!-- end of map share -->'
 
@@ -62,6 +63,7 @@ def updated(text: str) -> str:
 
 def write_map_share(folder: Path) -> None:
     """The tables of spoiled maps and of Grad-CAM into the docs."""
+    shutil.copyfile(folder / 'gradcam.png', IMAGES / 'gradcam.png')
     text = ATTENTION.read_text()
     for name, begin, end in (('map_share', SHARE_BEGIN, SHARE_END), ('gradcam', GRADCAM_BEGIN, GRADCAM_END)):
         text = between(text, begin, end, (folder / f'{name}.md').read_text().strip())

@@ -188,7 +188,9 @@ def _gradcam(options: argparse.Namespace, networks: dict[str, str], arguments: l
                                           options.cache.expanduser(), lookahead, bar.update)
     report = Report(provenance.collect(arguments, files), [gradcam_agreement.table(found)], {'agreement': found})
     print(report.markdown())
-    return report.write(options.out, 'gradcam')
+    written = report.write(options.out, 'gradcam')
+    return [*written, gradcam_agreement.example(configs[0][1], options.first_seed, options.cache.expanduser(),
+                                                options.out / 'gradcam.png', lookahead)]
 
 
 def _held_out(options: argparse.Namespace, networks: dict[str, str], option: str) -> tuple[tuple, float, dict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from attention_fusion_ros.attention.gradcam import Agreement
@@ -14,7 +15,8 @@ from attention_fusion_ros.evaluation.batched import BatchedPipeline, Sample
 from attention_fusion_ros.evaluation.map_share import scenes_with_a_map
 from attention_fusion_ros.evaluation.metrics import mean_figure
 from attention_fusion_ros.evaluation.tables import Table, cell
-from attention_fusion_ros.report.explanation import agreements
+from attention_fusion_ros.report.attention_figure import attention_figure
+from attention_fusion_ros.report.explanation import Explanation, agreements
 
 MEASURES = {'pearson': 'Pearson', 'spearman': 'Spearman', 'top_iou': 'IoU of the top 10 %'}
 
@@ -43,6 +45,25 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
     if len(found) < count:
         raise RuntimeError(f'only {len(found)} of {count} scenes gave an answer')
     return found
+
+
+def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookahead: float = 20.0) -> Path:
+    """Writes a picture: attention beside Grad-CAM for the first scene with a drawn route and a direction.
+
+    Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when there is no such scene, OSError.
+    """
+    pipeline = BatchedPipeline(config)
+    for scene in scenes_with_a_map(first_seed, 100, cache, lookahead):
+        if scene.info.route_drawn:
+            inputs = scene.inputs()
+            sample = Sample(inputs.cloud.stamp_ns, pipeline.lidar_features(inputs), pipeline.map_features(inputs))
+            result = pipeline.answer([sample])[0]
+            if result.direction is not None:
+                maps = pipeline.explain(result)
+                if not cv2.imwrite(str(path), attention_figure(result, maps, Explanation.of(result, maps))):
+                    raise OSError(f'cannot write {path}')
+                return path
+    raise RuntimeError('no scene with a drawn route and a direction among 100')
 
 
 def table(found: Sequence[dict[str, Agreement]]) -> Table:
