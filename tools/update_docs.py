@@ -3,8 +3,9 @@
 
     python tools/update_docs.py                      write the parameter table
     python tools/update_docs.py --check              fail when README.md is not what the source says
-    python tools/update_docs.py --map-share FOLDER   put what `evaluate --map-share N --gradcam N --out FOLDER` wrote
-                                                     into docs/attention.md
+    python tools/update_docs.py --ablation FOLDER    put what `evaluate --ablation --out FOLDER` wrote into
+                                                     docs/attention.md
+    python tools/update_docs.py --map-share FOLDER   the same for `evaluate --map-share N --gradcam N --out FOLDER`
 """
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters 
 README = ROOT / 'README.md'
 BEGIN, END = '<!-- parameters: made by tools/update_docs.py -->', '<!-- end of parameters -->'
 ATTENTION, IMAGES = ROOT / 'docs' / 'attention.md', ROOT / 'docs' / 'images'
+ABLATION_BEGIN, ABLATION_END = '<!-- ablation: made by tools/update_docs.py --ablation -->', '<!-- end of ablation -->'
+
 GRADCAM_BEGIN, GRADCAM_END = '<!-- gradcam: made by tools/update_docs.py --map-share -->', '<!-- end of gradcam -->'
 SHARE_BEGIN, SHARE_END = '<!-- map share: made by tools/update_docs.py --map-share -->', '<!-- end of map share -->'
 
@@ -61,6 +64,14 @@ def updated(text: str) -> str:
     return between(text, BEGIN, END, table())
 
 
+def write_ablation(folder: Path) -> None:
+    """Tables and picture of an ablation into the docs."""
+    shutil.copyfile(folder / 'ablation.png', IMAGES / 'ablation.png')
+    tables = (folder / 'ablation.md').read_text().strip()
+    content = f'![Every network of the comparison](images/ablation.png)\n\n{tables}'
+    ATTENTION.write_text(between(ATTENTION.read_text(), ABLATION_BEGIN, ABLATION_END, content))
+
+
 def write_map_share(folder: Path) -> None:
     """The tables of spoiled maps and of Grad-CAM into the docs."""
     shutil.copyfile(folder / 'gradcam.png', IMAGES / 'gradcam.png')
@@ -77,6 +88,8 @@ def main() -> int:
             print('README.md: the parameter table is out of date; run python tools/update_docs.py', file=sys.stderr)
             return 1
         return 0
+    if '--ablation' in sys.argv[1:]:
+        write_ablation(Path(sys.argv[sys.argv.index('--ablation') + 1]))
     if '--map-share' in sys.argv[1:]:
         write_map_share(Path(sys.argv[sys.argv.index('--map-share') + 1]))
     README.write_text(updated(text))

@@ -14,7 +14,8 @@ UNTRAINED = 'untrained'
 EXAMPLES = """  evaluate --sim 2000 --out results
   evaluate --drives ../shared/data --out results
   evaluate --sim 2000 --checkpoint runs/new/checkpoint.safetensors --compare concatenation=runs/cat.safetensors
-  evaluate --drives ../shared/data --baselines-only --every 5"""
+  evaluate --drives ../shared/data --baselines-only --every 5
+  evaluate --ablation --ablation-seeds 3 --out ablation"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,17 +52,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='where the networks run: auto, cpu or cuda (default: '
                         '%(default)s)')
+    ablation = parser.add_argument_group('comparison of attention mechanisms')
+    ablation.add_argument('--ablation', action='store_true', help='train and test all of them alike; goes on in --out')
+    ablation.add_argument('--ablation-rows', nargs='+', default=[], metavar='ROW', help='only these, for example '
+                          'none se cam sam7')
+    ablation.add_argument('--ablation-seeds', type=int, default=3, metavar='N', help='trainings each (default: '
+                          '%(default)s)')
+    ablation.add_argument('--ablation-steps', type=int, metavar='N', help='length of a training')
+    ablation.add_argument('--ablation-set', nargs='+', default=[], metavar='NAME=VALUE', help='anything else of the '
+                          'schedule, for example scenes=500 cells=128 widths=24,40,64')
     return parser
 
 
 def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run what was asked for. Raises ConfigurationError."""
-    if max(options.sim, options.map_share, options.gradcam) <= 0 and options.drives is None:
-        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, or --gradcam N')
+    if max(options.sim, options.map_share, options.gradcam) <= 0 and options.drives is None and not options.ablation:
+        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, --gradcam N, or '
+                                 '--ablation')
     if options.every < 1 or options.workers < 1:
         raise ConfigurationError('--every and --workers must be at least 1')
     networks = _networks(options)
-    written = []
+    written = _ablation(options, arguments) if options.ablation else []
     if options.sim > 0:
         written += _simulated(options, networks, arguments)
     if options.map_share > 0:
@@ -158,6 +169,32 @@ def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments:
             written.append(plots.attention_ratios(built.ratios(), options.out / 'simulation_attention.png',
                                                   {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}))
     return written
+
+
+def _ablation(options: argparse.Namespace, arguments: list[str]) -> list[Path]:
+    from attention_fusion_ros.evaluation import ablation_cost, ablation_plot, ablation_table, provenance
+    from attention_fusion_ros.evaluation.tables import Report
+    from attention_fusion_ros.training import ablation
+    from attention_fusion_ros.training.ablation_rows import CLAIMS, chosen
+    steps = [] if options.ablation_steps is None else [f'steps={options.ablation_steps}']
+    schedule, rows = ablation.schedule_with([*options.ablation_set, *steps]), chosen(options.ablation_rows)
+    if options.ablation_seeds < 1:
+        raise ConfigurationError('--ablation-seeds must be at least 1')
+    pools = ablation.prepare(schedule, options.cache.expanduser(), options.workers,
+                             lambda title, total: cli.progress(total=total, desc=title, unit='sample'))
+    with cli.progress(total=len(rows) * options.ablation_seeds, desc='trainings', unit='run') as bar:
+        results = ablation.run(rows, options.ablation_seeds, schedule, pools, options.out, options.workers, bar.update)
+    with cli.progress(total=len(rows), desc='costs', unit='network') as bar:
+        costs = ablation_cost.measure({row.key: ablation.full_size(row) for row in rows}, 20, bar.update)
+    found = ablation.compared(rows, results, costs)
+    notes = ablation_table.notes(found, schedule.words(), options.ablation_seeds)
+    report = Report(provenance.collect(arguments), [ablation_table.main_table(found, notes),
+                                                    ablation_table.change_table(found),
+                                                    ablation_table.claim_table(found, CLAIMS)],
+                    {'schedule': schedule, 'results': results, 'costs': costs})
+    written = report.write(options.out, 'ablation')
+    print(report.markdown())
+    return [*written, ablation_plot.dots(found, options.out / 'ablation.png')]
 
 
 def _check_held_out(options: argparse.Namespace) -> None:
