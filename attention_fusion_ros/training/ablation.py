@@ -44,7 +44,7 @@ class Schedule:
     scenes: int = 1000  # seeds of training scenes
     held_out: int = 400  # seeds of scenes for the figures, of which a quarter exist without vehicles, too
     variants: int = 5  # how often each training scene is drawn: map, turn, sensor faults
-    steps: int = 300
+    steps: int = 350
     batch: int = 16
     learning_rate: float = 2e-3
     cells: int = 128  # this and the following: see NetworkConfig, whose defaults are larger
