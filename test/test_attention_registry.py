@@ -64,7 +64,7 @@ def test_every_parameter_of_the_weighing_learns(name):
     torch.manual_seed(2)
     mechanism = build(name, C).eval()  # batch statistics would cancel the biases before them
     randomise(mechanism)
-    x = torch.randn(B, C, 16, 16)
+    x = torch.randn(B, C, 16, 16, requires_grad=True)  # so that one without parameters passes as well
     features, weights = mechanism(x, **extra_inputs(mechanism, x))
     loss = (features * torch.randn_like(features)).sum()
     for key in ('correction', 'correction_std', 'hint', 'coarse_logits'):

@@ -1,9 +1,11 @@
-"""What the README says of parameters and commands is what the package has."""
+"""What the README says of parameters and commands is what the package has; links of all pages lead somewhere."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from attention_fusion_ros.__main__ import COMMANDS
 
@@ -22,6 +24,18 @@ def test_every_command_is_listed():
     assert listed == set(COMMANDS)
 
 
-def test_files_that_the_readme_points_to_exist():
-    for target in re.findall(r'\]\(([^)]+)\)', (ROOT / 'README.md').read_text()):
-        assert (ROOT / target).exists(), target
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as they are linked to."""
+    headings = re.findall(r'^#+ (.*)$', page.read_text(), re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+@pytest.mark.parametrize('page', [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
+                                  ROOT / 'attention_fusion_ros' / 'weights' / 'README.md'], ids=lambda page: page.stem)
+def test_what_a_page_links_to_exists(page):
+    links = [link for link in re.findall(r'\]\(([^)]+)\)', page.read_text()) if not link.startswith('https://')]
+    for link in links:
+        file, _, anchor = link.partition('#')
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
