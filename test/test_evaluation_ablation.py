@@ -13,6 +13,8 @@ from attention_fusion_ros.evaluation import ablation_table
 from attention_fusion_ros.evaluation.ablation_cost import Cost, measure
 from attention_fusion_ros.evaluation.ablation_plot import dots
 from attention_fusion_ros.evaluation.ablation_table import Claim, Compared, verdict
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.config import mechanism
 from attention_fusion_ros.training import ablation
 from attention_fusion_ros.training.ablation_pool import Pool
 from attention_fusion_ros.training.ablation_rows import CLAIMS, ROWS, chosen
@@ -51,6 +53,14 @@ def test_every_row_and_seed_is_in_the_table_and_the_json(finished):
         assert figures['map_shift/after'] != figures['map_shift/before']
     assert 'Command: `python -m attention_fusion_ros evaluate --ablation' in text
     assert (out / 'ablation.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_every_trained_network_is_kept_as_a_checkpoint(finished):
+    _, out, _ = finished
+    for key in TRAINED:
+        loaded = checkpoints.load(out / 'checkpoints' / f'{key}-2.safetensors')
+        assert loaded.trained and loaded.network.config.map_registration == ROWS[key].network.get(
+            'map_registration', mechanism('none'))
 
 
 def test_a_finished_run_is_not_trained_again(finished):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Subset
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import unknown_name
@@ -32,8 +33,10 @@ from attention_fusion_ros.training.ablation_score import evaluate
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.scenes import SceneStore, write_shards
 from attention_fusion_ros.training.trainer import Process, Trainer
+from attention_fusion_ros.training.validate import calibrate, predict
 
 SHARD = 64  # scenes a shard
+CALIBRATED_ON = 256  # samples
 SLOWEST_FIRST = ('time4', 'sk', 'bam')  # so that processes finish together
 
 
@@ -146,10 +149,12 @@ def train_one(row: Row, seed: int, schedule: Schedule, pools: tuple[Path, Path],
     start = time.perf_counter()
     config = schedule.training(row, seed)
     leave_out = () if config.network.time_steps > 1 else ('past', 'moves')
+    drawn = Pool(pools[0], leave_out)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, Pool(pools[0], leave_out), Path(folder), Process(0, 1, torch.device('cpu')))
+        trainer = Trainer(config, drawn, Path(folder), Process(0, 1, torch.device('cpu')))
         trainer.train(quiet=True)
     trained = time.perf_counter()
+    _keep(trainer, drawn, out / 'checkpoints' / f'{row.key}-{seed}.safetensors')
     figures = evaluate(trainer.average, Pool(pools[1], leave_out))
     result = {'row': row.key, 'seed': seed, 'schedule': asdict(schedule),
               'figures': {name: value if value == value else None for name, value in figures.items()},
@@ -160,6 +165,13 @@ def train_one(row: Row, seed: int, schedule: Schedule, pools: tuple[Path, Path],
     partial.write_text(json.dumps(result, indent=1) + '\n')
     os.replace(partial, file)
     return result
+
+
+def _keep(trainer: Trainer, drawn: Pool, file: Path) -> None:
+    """The network as a checkpoint for `evaluate --compare`, its probabilities fitted on samples it was trained on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    some = Subset(drawn, range(min(CALIBRATED_ON, len(drawn))))
+    trainer.export(file, calibrate(predict(trainer.average, some, torch.device('cpu'))), {'comparison': file.stem})
 
 
 def full_size(row: Row) -> NetworkConfig:
