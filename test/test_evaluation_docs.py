@@ -124,6 +124,18 @@ def test_the_model_card_tells_of_its_run(tmp_path):
     assert (weights / 'default.safetensors').read_bytes() == (run / 'checkpoint.safetensors').read_bytes()
 
 
+def test_a_card_of_ones_own_leaves_the_shipped_one_alone(tmp_path):
+    run, weights = tmp_path / 'run', tmp_path / 'weights'
+    weights.mkdir()
+    loaded = checkpoints.untrained(NetworkConfig(head_width=64))
+    checkpoints.save(run / 'checkpoint.safetensors', loaded.network, loaded.calibration, {})
+    (run / 'run.json').write_text(json.dumps(RUN))
+    assert model_card.main([str(run), '--weights', str(weights)]) == 0
+    text = (run / 'model_card.md').read_text()
+    assert '# Model card: checkpoint.safetensors' in text and 'docs/results.md' not in text
+    assert not list(weights.iterdir())
+
+
 def test_a_run_that_has_not_ended_has_no_card(tmp_path, capsys):
     (tmp_path / 'run.json').write_text(json.dumps({k: v for k, v in RUN.items() if k != 'finished'}))
     assert model_card.main([str(tmp_path), '--weights', str(tmp_path)]) == 2

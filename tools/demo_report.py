@@ -21,7 +21,7 @@ from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, counted
 from attention_fusion_ros.report.run_report import Picture, Table, write_report
 
-TOLERANCE = math.radians(10.0)  # branch F1@10, DESIGN section 5
+TOLERANCE = math.radians(10.0)  # that of F1@10
 CLOSE = math.radians(5.0)
 PICTURES = 12
 LOOKAHEAD = 20.0  # m, of the shipped network and of the truth
@@ -163,7 +163,7 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
         rows.append(SweepRecord(
             s.time_ns, '' if s.answered else 'no_answer', s.mode, s.mode_reason, direction,
             (s.no_direction or 'none published') if s.answered and direction is None else '', s.branches or (),
-            s.distribution, s.map_share, s.latency_ms, {}, s.truth.direction, s.truth.branches))
+            s.distribution, s.map_share, s.latency_ms, {}, s.truth.branches))
     return rows
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write the model card of the shipped weights from what `train` left in its folder.
+"""Write the model card of a training from what `train` left in its folder.
 
+    python tools/model_card.py RUN           RUN/model_card.md
     python tools/model_card.py RUN --ship    RUN/checkpoint.safetensors becomes the shipped weights, and the card theirs
-    python tools/model_card.py RUN           the card alone
 """
 from __future__ import annotations
 
@@ -67,32 +67,34 @@ def figures_table(found: dict[str, float]) -> str:
     return '\n'.join([*head, *rows])
 
 
-def card(run: dict[str, Any], checkpoint: Path) -> str:
-    """The whole card. Raises KeyError when the run has not ended."""
+def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
+    """The whole card of a checkpoint that is to be called `name`. Raises KeyError when the run has not ended."""
     loaded = checkpoints.load(checkpoint)
     size, settings, data = network_size(loaded.network), run['settings'], run['data']
     before = next((h for h in run['history'] if h['step'] == 0), None)
     used = [f'{name}: {scenes_text(data[name])}' for name in ('simulated', 'recorded') if name in data]
     real = 'recordings of a vehicle are among them' if 'recorded' in data else 'no real sweep was used'
     told = 'the schedule counts time' if settings['minutes'] else 'sums on another machine are rounded differently'
+    shipped = name == checkpoints.SHIPPED.name
     rows = {
         'what': network_text(loaded.network.config),
         'size': f'{size.parameters / 1e6:.2f} M parameters, {size.gflops:.2f} GFLOPs a sweep '
                 '(`python -m attention_fusion_ros benchmark` prints both)',
-        'file': f'`default.safetensors`, sha256 {fingerprint(checkpoint)}',
+        'file': f'`{name}`, sha256 {fingerprint(checkpoint)}',
         'data': '; '.join(used) + f'; maps are drawn anew, with new errors, every epoch; {real}',
         'held back': f'{scenes_text(data["held back"])}; used to watch the training and to fit the probabilities',
-        'started from': run['started from'] + ('' if run['started from'] == 'random weights' else
-                                               ' (its card is in the history of this file)'),
+        'started from': run['started from'] + (' (its card is in the history of this file)' if shipped and
+                                               run['started from'] != 'random weights' else ''),
         'training': f'{run["steps"]} steps of {settings["batch"]} samples, {run["minutes"]:.0f} minutes, on '
                     f'{run["machine"]}; learning rate {settings["learning_rate"]:g} at most, AdamW, averaged weights',
         'when': f'{run["started"]} to {run["finished"]}',
         'commit': run['commit'],
         'command': '; '.join(f'`{c}`' for c in run['commands']),
-        'repeating it': f'gives other weights: {told}',
-        'figures': '[docs/results.md](../../docs/results.md)'}
-    table = '\n'.join(f'| {name} | {text} |' for name, text in rows.items())
-    parts = [f'# Model card: default.safetensors\n\n| | |\n|---|---|\n{table}',
+        'repeating it': f'gives other weights: {told}'}
+    if shipped:
+        rows['figures'] = '[docs/results.md](../../docs/results.md)'
+    table = '\n'.join(f'| {title} | {text} |' for title, text in rows.items())
+    parts = [f'# Model card: {name}\n\n| | |\n|---|---|\n{table}',
              'Figures on the held-back scenes at the end of the training, printed by `train`. The maps there are '
              'spoiled as\nin training: 65 % with the standard error (2.5 m, 4 deg), 15 % doubled, 10 % a fifth of it, '
              '10 % up to 8 m and 15 deg.\n\n' + figures_table(run['validation'])]
@@ -102,15 +104,15 @@ def card(run: dict[str, Any], checkpoint: Path) -> str:
     beams = [len(preset().elevations) for preset in PRESETS.values()]
     parts.append(f'Limits: sensors of {min(beams)} to {max(beams)} beams at 1.2 to 2.2 m height, at most {MAX_RAYS} '
                  'rays a sweep. Worlds of the simulator have one level\nand flat or gently sloping ground; rain, snow '
-                 'and fog were never seen. Where it loses, on simulated and on real roads, is in\n'
-                 '[docs/results.md](../../docs/results.md).')
+                 'and fog were never seen.' + (' Where it loses, on simulated and on real roads, is in\n'
+                                              '[docs/results.md](../../docs/results.md).' if shipped else ''))
     return '\n\n'.join(parts) + '\n'
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path, metavar='RUN', help='folder given to `train --out`')
-    parser.add_argument('--ship', action='store_true', help='take over the checkpoint as well')
+    parser.add_argument('--ship', action='store_true', help='make it the shipped weights')
     parser.add_argument('--weights', type=Path, default=checkpoints.SHIPPED.parent, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     run, checkpoint = record.read(options.run), options.run / 'checkpoint.safetensors'
@@ -118,12 +120,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {options.run / record.NAME} does not tell of a run that has ended', file=sys.stderr)
         return 2
     run['commands'] = [shortened(command) for command in run['commands']]
-    text = card(run, checkpoint)
+    target = options.weights / 'README.md' if options.ship else options.run / 'model_card.md'
+    text = card(run, checkpoint, checkpoints.SHIPPED.name if options.ship else checkpoint.name)
     if options.ship:
         shutil.copyfile(checkpoint, options.weights / 'default.safetensors')
         (options.weights / 'default.json').write_text(json.dumps(run, indent=1) + '\n')
-    (options.weights / 'README.md').write_text(text)
-    print(f'wrote {options.weights / "README.md"}')
+    target.write_text(text)
+    print(f'wrote {target}')
     return 0
 
 

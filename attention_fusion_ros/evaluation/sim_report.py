@@ -257,15 +257,15 @@ class SimulationReport:
         if not compared:
             return
         for method in sorted({m for m, state in compared[0].states if state == BARE}, key=lambda m: m != self.network):
-            rows.append(self._invariance(compared, method, method, as_given(method), in_state(method, BARE)))
-        rows.insert(1, self._invariance(compared, self.network, f'{self.network}, {NO_MAP}',
+            rows.append(self._invariance(compared, method, as_given(method), in_state(method, BARE)))
+        rows.insert(1, self._invariance(compared, f'{self.network}, {NO_MAP}',
                                         in_state(self.network, NO_MAP), in_state(self.network, BARE_NO_MAP)))
         self.report.tables.append(Table(
             'Held-out simulation: vehicles added or removed',
             ('method', 'scenes', 'mean change of the direction [deg]', 'median [deg]', 'direction appears or vanishes'),
             rows, ('The same scene, sensor and noise with and without vehicles.', *self.notes)))
 
-    def _invariance(self, compared, method: str, name: str, full, bare) -> tuple[str, ...]:
+    def _invariance(self, compared, name: str, full, bare) -> tuple[str, ...]:
         a, b = [full(x) for x in compared], [bare(x) for x in compared]
         change = metrics.invariance(a, b)
         mean = metrics.mean_figure(change)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.direction import Calibration
@@ -43,7 +43,7 @@ def save(path: str | Path, network: FusionNetwork, calibration: Calibration, tra
             'calibration': json.dumps(dataclasses.asdict(calibration)), 'training': json.dumps(training)}
     tensors = {k: v.detach().contiguous().cpu() for k, v in network.state_dict().items()}
     partial = path.with_suffix('.partial')
-    save_file(tensors, str(partial), metadata=meta)
+    partial.write_bytes(to_bytes(tensors, metadata=meta))  # save_file would make it readable for its owner alone
     partial.replace(path)
 
 

@@ -32,8 +32,7 @@ class SweepRecord:
     map_share: float | None = None  # of the channel attention
     latency_ms: float | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
-    true_direction: tuple[float, float] | None = None  # bearing, heading; rad, where known
-    true_branches: tuple[tuple[float, float], ...] | None = None
+    true_branches: tuple[tuple[float, float], ...] | None = None  # bearing, heading; rad, where known
 
     @staticmethod
     def of(result: FusionResult, latency_ms: float, stage_ms: dict[str, float] | None = None) -> SweepRecord:

@@ -50,7 +50,10 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class AttentionFusionNode(LifecycleNode):
-    """See DESIGN: interfaces. create_pipeline is called with the configuration at every configure transition."""
+    """Its topics and parameters are in the README's tables.
+
+    create_pipeline is called with the configuration at every configure transition.
+    """
 
     def __init__(self, create_pipeline: Callable[[NodeConfig], FusionPipeline] = FusionPipeline, **options):
         super().__init__(NAME, **options)

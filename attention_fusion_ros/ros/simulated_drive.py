@@ -16,11 +16,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, PointCloud2, PointField
-from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.geometry import quaternion_from_yaw, yaw_of
+from attention_fusion_ros.ros.encode import header
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
 
 BASE, ODOM = 'base_link', 'odom'
@@ -74,13 +74,6 @@ def transform(parent: str, child: str, translation, yaw: float, stamp_ns: int) -
     t.x, t.y, t.z = map(float, translation)
     q.x, q.y, q.z, q.w = quaternion_from_yaw(yaw)
     return TFMessage(transforms=[message])
-
-
-def header(stamp_ns: int, frame: str) -> Header:
-    """Stamp in ns and frame -> Header."""
-    message = Header(frame_id=frame)
-    message.stamp.sec, message.stamp.nanosec = divmod(stamp_ns, 10**9)
-    return message
 
 
 class DrivePublisher:

@@ -149,7 +149,8 @@ class Trainer:
                             num_workers=self.config.workers, worker_init_fn=_one_thread,
                             persistent_workers=self.config.workers > 0,
                             prefetch_factor=4 if self.config.workers else None)
-        bar = tqdm(total=1000, initial=int(1000 * self.progress()), desc='train', unit='/1000',
+        bar = tqdm(total=1000, initial=int(1000 * self.progress()), desc='train',
+                   bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}',
                    disable=quiet or self.process.rank > 0, mininterval=10)
         if self.given and self.step == 0 and validate is not None and self.process.rank == 0:
             self._validate(validate, board)  # what there is to lose
