@@ -16,7 +16,7 @@ from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline import FusionPipeline
 from attention_fusion_ros.training import config as configs
-from attention_fusion_ros.training import record
+from attention_fusion_ros.training import record, shards
 from attention_fusion_ros.training.dataset import SimulatedDataset
 from attention_fusion_ros.training.scenes import SceneStore
 from attention_fusion_ros.training.shards import cache_name, find_shards
@@ -144,9 +144,17 @@ def test_scenes_are_made_once_for_the_same_options(tmp_path, capsys):
     grid = Grid(cells=CELLS)
     names = {cache_name(grid, 20.0, None, 0), cache_name(grid, 20.0, None, 2), cache_name(grid, 20.0, settings, 0),
              cache_name(Grid(cells=2 * CELLS), 20.0, None, 0), cache_name(grid, 15.0, None, 0)}
-    assert len(names) == 5 and next(iter(made)).parents[1].name in names
+    assert len(names) == 5 and next(iter(made)).parents[1].name.removesuffix('-2') in names
     assert train.main([*command, '--osm', str(tmp_path / 'no.osm')]) == 2
     assert 'does not exist' in capsys.readouterr().err
+
+
+def test_a_run_that_asks_for_more_scenes_is_not_given_those_made_for_fewer(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, 'SHARD', 2)
+    for count in (1, 5, 4, 1):
+        made = shards.make_shards(3, count, tmp_path / 'cache', Grid(cells=CELLS), 20.0, workers=1)
+        store = SceneStore(made)
+        assert sorted({store[i][2].seed for i in range(len(store))}) == list(range(3, 3 + count))
 
 
 @pytest.mark.parametrize('options, message', [

@@ -145,8 +145,8 @@ def _simulated(config, options, process):
 
     from attention_fusion_ros.bev.grid import Grid
     from attention_fusion_ros.training.dataset import SimulatedDataset
-    from attention_fusion_ros.training.scenes import SceneStore, write_shards
-    from attention_fusion_ros.training.shards import cache_name, find_shards
+    from attention_fusion_ros.training.scenes import SceneStore
+    from attention_fusion_ros.training.shards import cache_name, find_shards, make_shards
 
     grid, past = Grid(config.network.extent, config.network.cells), config.network.time_steps - 1
     if options.osm is not None and not options.osm.is_file():
@@ -164,11 +164,11 @@ def _simulated(config, options, process):
         arguments = first, count, options.cache.expanduser() / name, grid, config.network.lookahead
         told = {'osm': None if options.osm is None else str(options.osm), 'past': past}
         if process.rank == 0:
-            write_shards(*arguments, options.workers, **told)
+            make_shards(*arguments, options.workers, **told)
         if process.world > 1:
             dist.barrier()
-        stores.append(SceneStore(write_shards(*arguments, 1, **told)))
-    print(f'simulated scenes: {len(stores[0])} to train on, {len(stores[1])} held back')
+        stores.append(SceneStore(make_shards(*arguments, 1, **told)))
+    print(f'simulated sweeps: {len(stores[0])} to train on, {len(stores[1])} held back')
     steps = config.network.time_steps
     train_set = SimulatedDataset(stores[0], grid, config.network.bins, config.seed, time_steps=steps)
     held_back = SimulatedDataset(stores[1], grid, config.network.bins, seed=5, augment=False, time_steps=steps)

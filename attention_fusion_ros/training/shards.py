@@ -11,8 +11,10 @@ import numpy as np
 import attention_fusion_ros
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.training.scenes import write_shards
 
 PACKAGE = Path(attention_fusion_ros.__file__).parent
+SHARD = 256  # scenes
 
 
 def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
@@ -23,6 +25,20 @@ def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str
     extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
     earlier = f'-past{past}' if past else ''
     return f'{digest.hexdigest()[:10]}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'
+
+
+def make_shards(first_seed: int, count: int, folder: Path, grid: Grid, lookahead: float, workers: int,
+                osm: str | None = None, past: int = 0) -> list[Path]:
+    """Shards of the seeds first_seed .. first_seed + count, made where they are missing.
+
+    Full ones are in `folder`, the rest beside it in a folder named by how many they are: a run that asks for more
+    scenes must not be given a shard that was made for fewer.
+    """
+    rest = count % SHARD
+    beside = folder.with_name(f'{folder.name}-{rest}')
+    parts = (first_seed, count - rest, folder), (first_seed + count - rest, rest, beside)
+    return [shard for first, number, where in parts if number
+            for shard in write_shards(first, number, where, grid, lookahead, workers, SHARD, osm, past)]
 
 
 def find_shards(folders: Sequence[Path], grid: Grid) -> list[Path]:
