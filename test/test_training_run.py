@@ -11,7 +11,7 @@ from training_kit import CELLS, make_scenes, network_config, settings_file
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import train
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import Motion, PointCloud
+from attention_fusion_ros.contracts import ConfigurationError, Motion, PointCloud
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline import FusionPipeline
@@ -100,6 +100,35 @@ def test_a_run_cut_off_and_resumed_ends_with_the_weights_of_one_that_was_not(sce
     assert same(whole.network.state_dict(), resumed.network.state_dict())
     assert same(whole.average.state_dict(), resumed.average.state_dict())
     assert not same(whole.network.state_dict(), FusionNetwork(config.network).state_dict())
+
+
+def test_a_step_without_finite_gradients_is_left_out_and_twenty_in_a_row_end_the_run(scenes, tmp_path):
+    from attention_fusion_ros.training import trainer as module
+    config = configs.load(settings_file(tmp_path / 'settings.yaml', steps=100))
+    dataset = SimulatedDataset(SceneStore(find_shards([scenes / 'town'], Grid(cells=CELLS))), Grid(cells=CELLS),
+                               config.network.bins, 1)
+    trainer = Trainer(config, dataset, tmp_path / 'run', Process(0, 1, torch.device('cpu')))
+    bad = {2}
+
+    def spoil(_, inputs):  # as from broken arithmetic: activations, and so batch statistics, are not numbers any more
+        if trainer.step + 1 in bad or -1 in bad:
+            return inputs[0] * float('nan'), *inputs[1:]
+        return None
+    trainer.network.register_forward_pre_hook(spoil)
+    steps = iter(torch.utils.data.DataLoader(dataset, batch_size=2, collate_fn=module.collate))
+    batch = next(steps)
+    trainer._one_step(batch)
+    before = {k: v.clone() for k, v in trainer.network.named_parameters()}
+    trainer._one_step(batch)
+    assert all(torch.equal(before[k], v) for k, v in trainer.network.named_parameters())
+    trainer._one_step(batch)
+    assert any(not torch.equal(before[k], v) for k, v in trainer.network.named_parameters())
+    states = [trainer.network.state_dict(), trainer.average.state_dict()]
+    assert all(v.float().isfinite().all() for state in states for v in state.values())
+    bad.add(-1)
+    with pytest.raises(ConfigurationError, match='learning_rate'):
+        for _ in range(module.MAX_BAD_STEPS + 1):
+            trainer._one_step(batch)
 
 
 def test_given_weights_are_where_a_run_starts_and_its_schedule_is_new(finished, scenes, tmp_path):

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
+from attention_fusion_ros.contracts import ConfigurationError
 from attention_fusion_ros.direction import Calibration
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.model import FusionNetwork
@@ -28,6 +29,8 @@ from attention_fusion_ros.training.dataset import Batch, collate
 from attention_fusion_ros.training.loss import losses
 
 logger = logging.getLogger(__name__)
+
+MAX_BAD_STEPS = 20  # without a finite gradient, in a row
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW([dict(params=decay, weight_decay=config.weight_decay),
                                             dict(params=rest, weight_decay=0.0)], lr=config.learning_rate)
         self.step = 0
+        self._bad_steps = 0  # in a row
         self.spent = 0.0  # seconds trained, over all runs
         self.history: list[dict[str, float]] = []
         if (folder / 'last.pt').exists():
@@ -195,11 +199,27 @@ class Trainer:
         total, parts = losses(output, batch.target.to(device), config.loss)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
-        self.optimiser.step()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         self.step += 1
-        self._average()
+        if bool(torch.isfinite(norm) & torch.isfinite(total)):
+            self.optimiser.step()
+            self._average()
+            self._bad_steps = 0
+        else:
+            self._leave_out()
         return {name: float(value.detach()) for name, value in parts.items()} | {'total': float(total.detach())}
+
+    @torch.no_grad()
+    def _leave_out(self) -> None:
+        """A step whose loss or gradients are not finite changes nothing, batch statistics included."""
+        self._bad_steps += 1
+        if self._bad_steps > MAX_BAD_STEPS:
+            raise ConfigurationError(f'training diverged: {self._bad_steps} steps in a row gave no finite gradient. '
+                                     'Remedy: a lower learning_rate, or amp=false.')
+        logger.warning('step %d left out: its loss or gradients are not finite', self.step)
+        sound = dict(self.average.named_buffers())
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(sound[name])
 
     @torch.no_grad()
     def _average(self) -> None:
