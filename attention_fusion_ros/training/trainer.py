@@ -27,6 +27,7 @@ from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.dataset import Batch, collate
 from attention_fusion_ros.training.loss import losses
+from attention_fusion_ros.training.precision import keep_dilated_in_float32
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ class Trainer:
         self.network = (start_from or FusionNetwork(config.network)).to(process.device,
                                                                        memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        if config.amp and process.device.type == 'cpu':
+            keep_dilated_in_float32(self.network)
         self.model: nn.Module = self.network
         if process.world > 1:
             self.model = DistributedDataParallel(self.network)
