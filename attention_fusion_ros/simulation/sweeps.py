@@ -21,7 +21,7 @@ ODOMETRY_HZ = 20.0  # at least
 class DriveOptions:
     """What is simulated. Equal options give equal drives."""
 
-    seed: int = 0
+    seed: int = 3  # of the town; this one is built up
     rate: float = 5.0  # sweeps a second
     speed: float = 8.0  # m/s on straights
     lidar: str = 'hdl_64e'  # a name of lidar.PRESETS
