@@ -107,12 +107,19 @@ RUN = {'started': '2024-01-01 10:00 UTC', 'finished': '2024-01-01 11:00 UTC', 's
        'history': [{'step': 0, 'fused_f1': 0.5}]}
 
 
-def test_the_model_card_tells_of_its_run(tmp_path):
+@pytest.fixture
+def ended(tmp_path):
+    """(folder of a run that has ended, empty folder of weights)."""
     run, weights = tmp_path / 'run', tmp_path / 'weights'
     weights.mkdir()
     loaded = checkpoints.untrained(NetworkConfig(head_width=64))
     checkpoints.save(run / 'checkpoint.safetensors', loaded.network, loaded.calibration, {})
     (run / 'run.json').write_text(json.dumps(RUN))
+    return run, weights
+
+
+def test_the_model_card_tells_of_its_run(ended):
+    run, weights = ended
     assert model_card.main([str(run), '--ship', '--weights', str(weights)]) == 0
     text = (weights / 'README.md').read_text()
     for told in ('1234 steps of 32 samples, 60 minutes', 'abc1234', 'train --scenes town --out runs/a', 'head_width=64',
@@ -124,12 +131,8 @@ def test_the_model_card_tells_of_its_run(tmp_path):
     assert (weights / 'default.safetensors').read_bytes() == (run / 'checkpoint.safetensors').read_bytes()
 
 
-def test_a_card_of_ones_own_leaves_the_shipped_one_alone(tmp_path):
-    run, weights = tmp_path / 'run', tmp_path / 'weights'
-    weights.mkdir()
-    loaded = checkpoints.untrained(NetworkConfig(head_width=64))
-    checkpoints.save(run / 'checkpoint.safetensors', loaded.network, loaded.calibration, {})
-    (run / 'run.json').write_text(json.dumps(RUN))
+def test_a_card_of_ones_own_leaves_the_shipped_one_alone(ended):
+    run, weights = ended
     assert model_card.main([str(run), '--weights', str(weights)]) == 0
     text = (run / 'model_card.md').read_text()
     assert '# Model card: checkpoint.safetensors' in text and 'docs/results.md' not in text

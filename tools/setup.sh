@@ -84,6 +84,8 @@ if has rclpy; then
         done
     fi
 fi
+# The reference of the attention tests. Its layers need nothing of what it depends on, torchvision above all.
+run -m pip --quiet show timm >/dev/null 2>&1 || pip --no-deps timm || say 'timm cannot be installed: its layers are compared by their stored answers only'
 pip --no-deps --no-build-isolation --editable .
 echo "$stamp" >"$where/setup.stamp"
 say "ready: $where/bin/python -m attention_fusion_ros"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attention_fusion_ros.geometry import inverse
+from attention_fusion_ros.geometry import inverse, quaternion_from_yaw, se3_from_quaternion
 from attention_fusion_ros.simulation.lidar import LidarModel
 from attention_fusion_ros.simulation.polyline import arc_length, point_at, project, smoothed
 from attention_fusion_ros.simulation.raster import rasterise
@@ -85,7 +85,4 @@ def _before(vehicle: Vehicle, seconds: float) -> Vehicle:
 
 def _odometry_error(rng: np.random.Generator) -> np.ndarray:
     yaw = rng.normal(0, ODOMETRY_YAW)
-    T = np.eye(4)
-    T[:2, :2] = [[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]
-    T[:2, 3] = rng.normal(0, ODOMETRY_SHIFT, 2)
-    return T
+    return se3_from_quaternion((*rng.normal(0, ODOMETRY_SHIFT, 2), 0.0), quaternion_from_yaw(yaw))

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.contracts import InputError
+from attention_fusion_ros.geometry import yaw_of
 from attention_fusion_ros.simulation.generate import generate_world
 from attention_fusion_ros.simulation.lidar import random_lidar
 from attention_fusion_ros.simulation.masks import masks
@@ -130,7 +131,8 @@ def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None)
         scenes.append(MadeScene(
             quantise(features), _small_masks(world, grid, with_vehicles), replace(info, with_vehicles=with_vehicles),
             np.array(past, np.int8).reshape(-1, *features.shape),
-            np.array([_planar(p.T_now_then) for p in earlier[:options.past]], np.float32).reshape(-1, 3)))
+            np.array([(*p.T_now_then[:2, 3], yaw_of(p.T_now_then)) for p in earlier[:options.past]],
+                     np.float32).reshape(-1, 3)))
     return scenes
 
 
@@ -143,10 +145,6 @@ def _laid_on_top(xyz: Tensor, intensity: np.ndarray, earlier: list[PastSweep], g
         clouds.append(torch.from_numpy(sweep.xyz[other]) @ T[:3, :3].T + T[:3, 3])
         values.append(torch.from_numpy(sweep.intensity[other]))
     return lidar_bev(torch.cat(clouds), torch.cat(values), grid).numpy()
-
-
-def _planar(T: np.ndarray) -> tuple[float, float, float]:
-    return float(T[0, 3]), float(T[1, 3]), math.atan2(T[1, 0], T[0, 0])
 
 
 def _near_roads(world: World, reach: float = 90.0) -> tuple[Road, ...]:
