@@ -28,6 +28,7 @@ demo: setup
 lint: setup
 	$(VENV_PYTHON) -m ruff check .
 	$(ENVIRONMENT)/bin/lint-imports
+	$(VENV_PYTHON) -m mypy
 
 test: lint
 	$(VENV_PYTHON) -m pytest $(TESTS)

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """ament_python build: `colcon build` for ROS 2, `pip install .` without it."""
 
 from pathlib import Path
@@ -43,7 +45,7 @@ setup(
     },
     zip_safe=False,
     entry_points={
-        'console_scripts': [f'fusion_node = {NAME}.ros.node:main']
+        'console_scripts': [f'fusion_node = {NAME}.ros.node.node:main']
         + [f'{command} = {NAME}.commands.{command}:main' for command in COMMANDS],
     },
 )

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`python -m attention_fusion_ros NAME ...` is `ros2 run attention_fusion_ros NAME ...` without a ROS build."""
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ import sys
 
 # name -> module with `main(argv) -> exit status`, and what it does. setup.py makes the executables from the same names.
 COMMANDS = {
-    'fusion_node': ('attention_fusion_ros.ros.node', 'the lifecycle node: clouds and map images in, directions out'),
+    'fusion_node': ('attention_fusion_ros.ros.node.node', 'the lifecycle node: sweeps and map images in, roads out'),
     'replay': ('attention_fusion_ros.commands.replay', 'run over a recording without ROS: CSV files and a report'),
     'play': ('attention_fusion_ros.commands.play', 'publish a recording on the ROS graph'),
     'simulate': ('attention_fusion_ros.commands.simulate', 'publish a simulated drive on the ROS graph'),

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Every parameter of the node in one place: default, unit, bounds and description.
 
 The ROS parameters, `config/attention_fusion.yaml`, the command line options and the README table are made from this
@@ -12,7 +14,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 IDENTITY_4X4 = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 

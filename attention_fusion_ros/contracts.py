@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The frozen values that the stages hand to each other: messages -> decode -> bev -> network -> result.
 
 Conventions (REP-103, REP-105): SI units, radians, `base_link` x forward, y left, z up, origin on the ground.
@@ -11,23 +13,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-
-
-class InputError(ValueError):
-    """An input that cannot be used: it is dropped and named, never guessed at.
-
-    reason: short snake_case name, used as the key in /diagnostics (for example `truncated_data`).
-    remedy: what the sender can do about it.
-    """
-
-    def __init__(self, reason: str, message: str, remedy: str):
-        super().__init__(f'{message} Remedy: {remedy}')
-        self.reason = reason
-        self.remedy = remedy
-
-
-class ConfigurationError(ValueError):
-    """Parameters or a checkpoint that cannot be used; the message names cause and remedy."""
 
 
 class Mode(str, Enum):
@@ -64,6 +49,16 @@ class Motion:
     T_base_sensor: np.ndarray  # (4, 4) float64
     T_odom_base: np.ndarray | None = None  # (4, 4) at the sweep's stamp; None without odometry
     T_odom_base_map: np.ndarray | None = None  # (4, 4) at the map image's stamp; None without odometry
+
+
+@dataclass(frozen=True)
+class SyncedSweep:
+    """One decoded sweep with everything that belongs to it, aligned in time: what the pipeline is given."""
+
+    cloud: PointCloud
+    motion: Motion
+    map_image: MapImage | None = None
+    map_reason: str = ''  # why there is no map image, '' when there is one
 
 
 @dataclass(frozen=True)
@@ -118,3 +113,16 @@ class FusionResult:
     trained: bool  # False: random weights, the numbers mean nothing
     stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess
     alignment: MapAlignment | None = None  # None: mode is not fused, or the network does not register the map
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Maps the raw peak score to a probability: sigmoid(scale * logit + shift), one pair for each mode (Platt 1999)."""
+
+    fused: tuple[float, float] = (1.0, 0.0)
+    lidar_only: tuple[float, float] = (1.0, 0.0)
+
+    def probability(self, logit: np.ndarray | float, with_map: bool) -> np.ndarray:
+        """Raw logits of any shape -> calibrated probabilities of that shape, 0..1."""
+        scale, shift = self.fused if with_map else self.lidar_only
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scale * np.asarray(logit) + shift, -30.0, 30.0))))

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Bearings on the circle and rigid transforms (REP-103: right handed, radians)."""
 
 from __future__ import annotations
@@ -99,3 +101,8 @@ def interpolate_se3(T0: np.ndarray, T1: np.ndarray, fraction: float) -> np.ndarr
     part = fraction * angle
     T[:3, :3] = T0[:3, :3] @ (np.eye(3) + math.sin(part) * K + (1 - math.cos(part)) * K @ K)
     return T
+
+
+def bin_bearings(bins: int) -> np.ndarray:
+    """(K,) bearing of every bin's centre, radians."""
+    return -math.pi + (np.arange(bins) + 0.5) * (2 * math.pi / bins)

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The node attention_fusion on a vehicle (or beside a recording), brought up to active.
 
 ros2 launch attention_fusion_ros attention_fusion.launch.py pointcloud:=/lidar/points map_image:=/map_image rviz:=true

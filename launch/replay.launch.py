@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A recording, the node attention_fusion, and rviz: everything by the recording's clock.
 
 ros2 launch attention_fusion_ros replay.launch.py bag:=/path/to/recording rate:=2.0 loop:=true

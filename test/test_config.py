@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Parameters: one source, strict."""
 
 import math
@@ -5,7 +7,7 @@ import math
 import pytest
 
 from attention_fusion_ros import config as c
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 
 def test_every_parameter_says_what_it_is():

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Build tf2_msgs into a virtual environment whose ROS 2 comes from wheels.
 
 The wheels on the package index have rclpy and the common messages, and the generators that make message packages,

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A simulated drive through the real node, over real DDS: `make demo` (DEMO_SHORT=1 for a short one).
 
 Starts the lifecycle node in a process of its own, configures and activates it by its services, publishes the sweeps,
@@ -83,7 +85,7 @@ def demo(options: argparse.Namespace) -> int:
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
     sweeps = [drive.sweep(i) for i in cli.progress(range(len(drive)), desc='simulating sweeps', unit=' sweeps')]
-    from attention_fusion_ros.ros.node_process import NodeError
+    from attention_fusion_ros.ros.clients.node_process import NodeError
     try:
         found, picture_extent, node_words = drive_through(options, drive, sweeps, parameters)
     except NodeError as error:
@@ -122,10 +124,10 @@ def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple
 def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
                   ) -> tuple[list[DemoSweep], float | None, list[str]]:
     """Everything that needs the graph: sweeps with their answers, extent of the pictures, what the node reported."""
-    from attention_fusion_ros.ros.collector import Collector
-    from attention_fusion_ros.ros.node_process import NodeProcess
-    from attention_fusion_ros.ros.session import Session, free_domain
-    from attention_fusion_ros.ros.simulated_drive import DrivePublisher
+    from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher
+    from attention_fusion_ros.ros.clients.node_process import NodeProcess
+    from attention_fusion_ros.ros.clients.result_listener import Collector
+    from attention_fusion_ros.ros.clients.session import Session, free_domain
     domain, found = free_domain(), {}
     with Session('attention_fusion_demo', domain_id=domain) as session:
         collector = Collector(session.node, pictures=True)

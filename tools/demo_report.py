@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What the demo shows: a table of truth and estimate, a summary, pictures with both."""
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import Branch
-from attention_fusion_ros.evaluation.matching import match, nearest
 from attention_fusion_ros.geometry import angle_between
-from attention_fusion_ros.heatmap import TITLE_HEIGHT, TRUTH
+from attention_fusion_ros.metrics.matching import match, nearest
 from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, counted
 from attention_fusion_ros.report.run_report import Picture, Table, write_report
+from attention_fusion_ros.visualization.panels import TITLE_HEIGHT, TRUTH
 
 TOLERANCE = math.radians(10.0)  # that of F1@10
 CLOSE = math.radians(5.0)

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Write the model card of a training from what `train` left in its folder.
 
     python tools/model_card.py RUN           RUN/model_card.md
@@ -18,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attention_fusion_ros.benchmarking.core import network_size  # noqa: E402
-from attention_fusion_ros.evaluation.provenance import fingerprint  # noqa: E402
+from attention_fusion_ros.datasets.scenes import MAX_RAYS  # noqa: E402
 from attention_fusion_ros.network import checkpoint as checkpoints  # noqa: E402
 from attention_fusion_ros.network.config import NetworkConfig  # noqa: E402
-from attention_fusion_ros.simulation.lidar import PRESETS  # noqa: E402
+from attention_fusion_ros.simulation.sensors.lidar import PRESETS  # noqa: E402
 from attention_fusion_ros.training import record  # noqa: E402
-from attention_fusion_ros.training.scenes import MAX_RAYS  # noqa: E402
+from attention_fusion_ros.utils.provenance import fingerprint  # noqa: E402
 
 STATES = {'fused': 'with map', 'route': 'route drawn', 'nomap': 'no map'}
 FIGURES = {'f1': ('F1@10', '{:.3f}'), 'bearing': ('bearing error, median', '{:.2f} deg'),

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Write config/attention_fusion.yaml, the parameters of the node with their defaults, from the one source of them.
 
     python tools/parameter_file.py            write the file

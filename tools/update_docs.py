@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Write the parameter table of README.md from the one source of the parameters, and measured tables into the docs.
 
     python tools/update_docs.py                      write the parameter table

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Write the measured parts of docs/results.md from what `evaluate` wrote.
 
     python tools/write_results.py --simulation A --drives B    take over A/simulation.json, B/drives.json and the plots
@@ -21,10 +23,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attention_fusion_ros.evaluation.metrics import Figure  # noqa: E402
-from attention_fusion_ros.evaluation.provenance import Provenance, fingerprint  # noqa: E402
 from attention_fusion_ros.evaluation.tables import Table, cell  # noqa: E402
+from attention_fusion_ros.metrics.branches import Figure  # noqa: E402
 from attention_fusion_ros.network.checkpoint import SHIPPED  # noqa: E402
+from attention_fusion_ros.utils.provenance import Provenance, fingerprint  # noqa: E402
 
 KINDS = ('drives', 'simulation')
 BEGIN, END = '<!-- {}: made by tools/write_results.py -->', '<!-- end of {} -->'
@@ -160,7 +162,7 @@ def pages(docs: Path) -> dict[Path, str]:
     return {docs / 'results.md': main, **written}
 
 
-def take_over(kind: str, folder: Path, docs: Path) -> str | None:
+def load_matching_weights(kind: str, folder: Path, docs: Path) -> str | None:
     """Copy JSON and plots of one evaluation below docs. Returns a warning when it is not of the shipped weights."""
     data = json.loads((folder / f'{kind}.json').read_text())
     (docs / 'results').mkdir(exist_ok=True)
@@ -183,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     for kind in KINDS:
         folder = getattr(options, kind)
-        warning = take_over(kind, folder, options.docs) if folder else None
+        warning = load_matching_weights(kind, folder, options.docs) if folder else None
         if warning:
             print(f'warning: {warning}', file=sys.stderr)
     for path, text in pages(options.docs).items():

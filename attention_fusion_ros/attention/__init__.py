@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Attention mechanisms, one a file. `MECHANISMS` is the one place that adds one to the configuration."""
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from attention_fusion_ros.attention.se import SqueezeExcitation
 from attention_fusion_ros.attention.sk import SelectiveKernel
 from attention_fusion_ros.attention.stn import SpatialTransformer
 from attention_fusion_ros.attention.temporal import TemporalAttention
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 MECHANISMS: dict[str, type[Mechanism]] = {
     'none': NoAttention,

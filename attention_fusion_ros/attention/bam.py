@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """BAM: Bottleneck Attention Module, Park, Woo, Lee, Kweon, BMVC 2018. https://arxiv.org/abs/1807.06514
 
 The authors' code differs from the paper: it multiplies the two branches instead of adding them, and normalises after

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """CBAM: Convolutional Block Attention Module, Woo, Park, Lee, Kweon, ECCV 2018. https://arxiv.org/abs/1807.06521
 
 Implementations differ where the paper is silent, hence the options: the authors' code has biases in the shared MLP, a
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, bottleneck, construct, odd, one_of
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 POOLS = ('avg', 'max')
 ORDERS = ('channel_first', 'spatial_first', 'parallel')

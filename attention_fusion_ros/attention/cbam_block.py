@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """CBAM inside a residual block, as in figure 3 of Woo et al., ECCV 2018. https://arxiv.org/abs/1807.06521"""
 
 from __future__ import annotations

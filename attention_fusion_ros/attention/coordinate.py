@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Coordinate Attention for Efficient Mobile Network Design, Hou, Zhou, Feng, CVPR 2021.
 https://arxiv.org/abs/2103.02907
 """

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Dynamic Capacity Networks, Almahairi, Ballas, Cooijmans, Zheng, Larochelle, Courville, ICML 2016.
 https://arxiv.org/abs/1511.07838
 

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """ECA-Net: Efficient Channel Attention for Deep CNNs, Wang, Wu, Zhu, Li, Zuo, Hu, CVPR 2020. arXiv 1910.03151,
 https://arxiv.org/abs/1910.03151
 """

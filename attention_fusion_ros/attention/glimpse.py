@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Hard attention by sampling: a policy decides where to look and is trained by its reward.
 
 Recurrent Models of Visual Attention, Mnih, Heess, Graves, Kavukcuoglu, NIPS 2014. https://arxiv.org/abs/1406.6247

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What every attention mechanism is: a module that returns the weighted features and the weights it used."""
 
 from __future__ import annotations
@@ -6,7 +8,7 @@ import inspect
 
 from torch import nn
 
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 # The network's settings that name a mechanism: those that weigh features, and those with a purpose of their own.
 FEATURE_SLOTS = ('encoder_attention', 'fusion', 'stage_attention')

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """No attention: the baseline. At the fusion stage this is plain concatenation of the two modalities."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A feature map cut into square patches: what the hard attentions choose from."""
 
 from __future__ import annotations

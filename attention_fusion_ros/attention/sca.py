@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """SCA-CNN: Spatial and Channel-wise Attention in Convolutional Networks for Image Captioning, Chen et al., CVPR 2017.
 https://arxiv.org/abs/1611.05594
 

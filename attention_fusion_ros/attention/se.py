@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Squeeze-and-Excitation Networks, Hu, Shen, Albanie, Sun, Wu, CVPR 2018. https://arxiv.org/abs/1709.01507"""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Selective Kernel Networks, Li, Wang, Hu, Yang, CVPR 2019. https://arxiv.org/abs/1903.06586"""
 
 from __future__ import annotations
@@ -6,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least, bottleneck
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 PAPER_GROUPS = 32  # G of the paper
 

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Spatial Transformer Networks, Jaderberg, Simonyan, Zisserman, Kavukcuoglu, NIPS 2015. https://arxiv.org/abs/1506.02025
 
 Here the transformer registers the map image to the LiDAR BEV. A map is shifted and turned, not scaled or sheared, so
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least
 from attention_fusion_ros.attention.warp import move, se2_matrix
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 
 class SpatialTransformer(Mechanism):

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Attention over past sweeps, carried by a convolutional GRU.
 
 Scaled dot-product attention: Attention Is All You Need, Vaswani et al., NIPS 2017. https://arxiv.org/abs/1706.03762
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least, odd
 from attention_fusion_ros.attention.warp import move
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 
 class ConvGRU(nn.Module):

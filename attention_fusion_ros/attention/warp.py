@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Rigid motion of BEV feature maps: the affine grid and bilinear sampler of Jaderberg et al., NIPS 2015, for SE(2).
 https://arxiv.org/abs/1506.02025
 """

@@ -1,1 +1,3 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Made-up sweeps of a fixed size, and what is measured with them."""

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Times of the stages from the bytes of a sweep to the answer, without ROS, and the size of the network."""
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode, Motion
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.network.model import FusionNetwork
-from attention_fusion_ros.pipeline import FusionPipeline
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
 STAGES = ('decode', 'bev', 'network', 'postprocess', 'total')
 VARIETY = 4  # different sweeps, taken in turn

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Runs the lifecycle node in a process of its own, feeds it over DDS, and takes down what comes back and when."""
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import Any, Protocol
 
 from attention_fusion_ros.benchmarking import sweeps
 from attention_fusion_ros.benchmarking.core import VARIETY
-from attention_fusion_ros.contracts import InputError
-from attention_fusion_ros.recording import COMPRESSED_IMAGE, Recording
-from attention_fusion_ros.ros.collector import Answer, Collector
-from attention_fusion_ros.ros.load import INPUTS, Load, SelfReport
-from attention_fusion_ros.ros.node_process import NodeError, NodeProcess
-from attention_fusion_ros.ros.session import Session, free_domain
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.ros.clients.load_generator import INPUTS, Load, SelfReport
+from attention_fusion_ros.ros.clients.node_process import NodeError, NodeProcess
+from attention_fusion_ros.ros.clients.result_listener import Answer, Collector
+from attention_fusion_ros.ros.clients.session import Session, free_domain
+from attention_fusion_ros.stream.recording import COMPRESSED_IMAGE, Recording
 
 CONNECTED_WITHIN = 60.0  # s
 SETTLE = 1.5  # s between connecting and the first sweep: the node follows the QoS of its publishers

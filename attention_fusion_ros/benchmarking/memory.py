@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Resident memory over time: how much of it grows, and a picture."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Sweeps of a fixed number of points in a street with facades, as a driver sends them: made for speed, not for truth.
 
 Every ray hits something, so that the number of points is exact.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The one place that knows how metres and BEV cells relate.
 
 The grid is square with the vehicle at its centre; row 0 is farthest ahead (+x), column 0 farthest left (+y), so the

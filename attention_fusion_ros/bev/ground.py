@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Height of the local ground under every point, robust to sensor height and to a few degrees of pitch and roll.
 
 A plane is fitted to the low points of coarse cells (iteratively reweighted least squares, with weights that distrust

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A LiDAR sweep -> BEV feature grid: height above the local ground, height span, density, normalised intensity.
 
 Heights are compressed logarithmically, so that a 12 cm kerb and a 6 m facade are both visible to the network.
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import estimate_ground
-from attention_fusion_ros.contracts import InputError
+from attention_fusion_ros.errors import InputError
 
 CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
 HEIGHT_UNIT = 0.1  # m, heights well below this are in the linear part of the compression

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A topological map image -> the BEV grid of the sweep: resolution, anchor, orientation and motion since its stamp."""
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import MapConfig
-from attention_fusion_ros.contracts import InputError, MapImage, Motion
+from attention_fusion_ros.contracts import MapImage, Motion
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import inverse, planar, rotation_2d, se2
 
 CHANNELS = ('road', 'route', 'valid')

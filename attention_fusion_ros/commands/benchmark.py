@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`benchmark`: how fast the pipeline and the node are on this machine, and whether the node keeps its memory."""
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from attention_fusion_ros.benchmarking import core, memory, sweeps
 from attention_fusion_ros.benchmarking.core import Times
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import ConfigurationError
-from attention_fusion_ros.evaluation.provenance import Provenance, collect
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.utils.provenance import Provenance, collect
 
 EXAMPLES = """\
   benchmark --runs 100 --device cpu                         stages of the pipeline, size of the network
@@ -121,7 +123,7 @@ def _ms(times: Times | None) -> tuple[str, ...]:
 def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
     try:
         from attention_fusion_ros.benchmarking import live
-        from attention_fusion_ros.ros.node_process import NodeError
+        from attention_fusion_ros.ros.clients.node_process import NodeError
     except ImportError as error:
         raise ConfigurationError(f'--node and --soak need ROS 2 ({error}). Source its setup file first.') from error
     parameters = cli.flat_parameters(options, _defaults(options))

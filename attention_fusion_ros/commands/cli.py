@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What the commands share: help with an example, node parameters on the command line, one way to fail."""
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import yaml
 from tqdm import tqdm
 
 from attention_fusion_ros.config import NodeConfig, flatten, from_flat
-from attention_fusion_ros.contracts import ConfigurationError, InputError
+from attention_fusion_ros.errors import ConfigurationError, InputError
 
 
 def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:

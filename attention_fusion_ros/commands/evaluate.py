@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`evaluate`: every metric with its 95 % interval, beside the baselines, on held-out simulation and on real drives."""
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ import sys
 from pathlib import Path
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 NETWORK = 'network'
 UNTRAINED = 'untrained'
@@ -124,7 +126,10 @@ def _configs(options: argparse.Namespace, networks: dict[str, str]) -> tuple[tup
 
 
 def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import drive_report, plots, provenance, run_drives
+    from attention_fusion_ros.evaluation import plots
+    from attention_fusion_ros.evaluation.drives import report as drive_report
+    from attention_fusion_ros.evaluation.drives import run as run_drives
+    from attention_fusion_ros.utils import provenance
     whole = {name: path for name, path in networks.items() if _sees(name, path) == 'both'}
     configs, lookahead, files, notes = _configs(options, whole)
     setup = run_drives.Setup(configs, lookahead, options.every, options.route)
@@ -146,7 +151,10 @@ def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: li
 
 
 def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import plots, provenance, sim_report, sim_run
+    from attention_fusion_ros.evaluation import plots
+    from attention_fusion_ros.evaluation.simulation import report as sim_report
+    from attention_fusion_ros.evaluation.simulation import run as sim_run
+    from attention_fusion_ros.utils import provenance
     _check_held_out(options)
     configs, lookahead, files, notes = _configs(options, {n: path.partition('@')[0] for n, path in networks.items()})
     asked = tuple(sim_run.Network(name, config, _sees(name, networks[name])) for name, config in configs)
@@ -172,10 +180,19 @@ def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments:
 
 
 def _ablation(options: argparse.Namespace, arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import ablation_cost, ablation_plot, ablation_table, provenance
     from attention_fusion_ros.evaluation.tables import Report
-    from attention_fusion_ros.training import ablation
-    from attention_fusion_ros.training.ablation_rows import CLAIMS, chosen
+    from attention_fusion_ros.studies.ablation import (
+        cost as ablation_cost,
+    )
+    from attention_fusion_ros.studies.ablation import (
+        plot as ablation_plot,
+    )
+    from attention_fusion_ros.studies.ablation import run as ablation
+    from attention_fusion_ros.studies.ablation import (
+        table as ablation_table,
+    )
+    from attention_fusion_ros.studies.ablation.rows import CLAIMS, chosen
+    from attention_fusion_ros.utils import provenance
     steps = [] if options.ablation_steps is None else [f'steps={options.ablation_steps}']
     schedule, rows = ablation.schedule_with([*options.ablation_set, *steps]), chosen(options.ablation_rows)
     if options.ablation_seeds < 1:
@@ -198,15 +215,16 @@ def _ablation(options: argparse.Namespace, arguments: list[str]) -> list[Path]:
 
 
 def _check_held_out(options: argparse.Namespace) -> None:
-    from attention_fusion_ros.evaluation.sim_scenes import FIRST_SEED
+    from attention_fusion_ros.datasets.held_out import FIRST_SEED
     if options.first_seed < FIRST_SEED:
         raise ConfigurationError(f'--first-seed {options.first_seed} is not held out: seeds below {FIRST_SEED} belong '
                                  'to training and validation')
 
 
 def _map_share(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import map_share, provenance
     from attention_fusion_ros.evaluation.tables import Report
+    from attention_fusion_ros.studies import map_share
+    from attention_fusion_ros.utils import provenance
     configs, lookahead, files = _held_out(options, networks, '--map-share')
     with cli.progress(total=options.map_share, desc='maps', unit='scene') as bar:
         shares = map_share.measure(configs[0][1], options.first_seed, options.map_share, options.cache.expanduser(),
@@ -217,8 +235,9 @@ def _map_share(options: argparse.Namespace, networks: dict[str, str], arguments:
 
 
 def _gradcam(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import gradcam_agreement, provenance
     from attention_fusion_ros.evaluation.tables import Report
+    from attention_fusion_ros.studies import gradcam_agreement
+    from attention_fusion_ros.utils import provenance
     configs, lookahead, files = _held_out(options, networks, '--gradcam')
     with cli.progress(total=options.gradcam, desc='explanations', unit='scene') as bar:
         found = gradcam_agreement.measure(configs[0][1], options.first_seed, options.gradcam,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`export`: write the network for other runtimes, ONNX and torch.export, and check that the answers are the same."""
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from torch import Tensor, nn
 from attention_fusion_ros.bev import lidar as lidar_features
 from attention_fusion_ros.bev import map_image as map_features
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.checkpoint import Checkpoint
-from attention_fusion_ros.network.model import HEAD_CHANNELS, FusionNetwork
+from attention_fusion_ros.network.head import HEAD_CHANNELS
+from attention_fusion_ros.network.model import FusionNetwork
 
 EXAMPLES = """\
   export --out exported                                     the shipped network as .onnx and .pt2

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`gallery`: a sheet of simulated scenes, next to real sweeps where there are any, to see what differs."""
 
 from __future__ import annotations
@@ -8,12 +10,12 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.contracts import ConfigurationError
-from attention_fusion_ros.evaluation import drives
+from attention_fusion_ros.datasets import drives
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation import gallery
-from attention_fusion_ros.simulation.generate import CLASS_SHARES, generate_world
-from attention_fusion_ros.simulation.lidar import PRESETS, random_lidar
-from attention_fusion_ros.simulation.truth import Truth
+from attention_fusion_ros.simulation.sensors.lidar import PRESETS, random_lidar
+from attention_fusion_ros.simulation.truth.branches import Truth
+from attention_fusion_ros.simulation.world.generate import CLASS_SHARES, generate_world
 
 EXAMPLES = """  attention_fusion_ros gallery --out scenes.png
   attention_fusion_ros gallery --classes t x roundabout --per-class 4 --lidar hdl_64e --real ../shared/data"""

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`play`: publish a recording on the ROS graph."""
 
 from __future__ import annotations
@@ -5,7 +7,7 @@ from __future__ import annotations
 import sys
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.recording import Recording
+from attention_fusion_ros.stream.recording import Recording
 
 EXAMPLES = """\
   play recording/                                            everything, once, at the recorded pace
@@ -44,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def play(options, ros_arguments: list[str]) -> int:
     """Play the recording as the options say."""
-    from attention_fusion_ros.ros.player import Player, playable
-    from attention_fusion_ros.ros.session import Session
+    from attention_fusion_ros.ros.clients.bag_player import Player, playable
+    from attention_fusion_ros.ros.clients.session import Session
     with Recording(options.bag) as recording:
         topics, complaints = playable(recording, options.topics)
         for complaint in complaints:

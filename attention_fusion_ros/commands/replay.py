@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`replay`: run the pipeline over a recording, without a ROS graph, and show what came out."""
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ import cv2
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.config import NodeConfig, parameters
-from attention_fusion_ros.contracts import FusionResult, InputError
+from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.decode import decode_cloud, decode_compressed_map_image, decode_map_image
-from attention_fusion_ros.heatmap import compose_picture
-from attention_fusion_ros.pairing import Pairer, fuse
-from attention_fusion_ros.pipeline import FusionPipeline
-from attention_fusion_ros.recording import (
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.report import attention_figure, explanation
+from attention_fusion_ros.report.contact_sheet import contact_sheet, spread
+from attention_fusion_ros.report.explanation import Explanation
+from attention_fusion_ros.report.records import SweepRecord, summarise, write_branches, write_directions
+from attention_fusion_ros.report.run_report import Picture, Section, Table, describe, write_report
+from attention_fusion_ros.stream.recording import (
     COMPRESSED_IMAGE,
     STATIC_TRANSFORMS_TOPIC,
     InputTopics,
@@ -28,11 +34,8 @@ from attention_fusion_ros.recording import (
     Recording,
     header_stamp_ns,
 )
-from attention_fusion_ros.report import attention_figure, explanation
-from attention_fusion_ros.report.contact_sheet import contact_sheet, spread
-from attention_fusion_ros.report.explanation import Explanation
-from attention_fusion_ros.report.records import SweepRecord, summarise, write_branches, write_directions
-from attention_fusion_ros.report.run_report import Picture, Section, Table, describe, write_report
+from attention_fusion_ros.sync.synchronizer import Synchronizer, fuse
+from attention_fusion_ros.visualization.panels import compose_picture
 
 EXAMPLES = """\
   replay recording/ --out out/replay
@@ -70,7 +73,7 @@ class Replay:
     def __init__(self, recording: Recording, topics: InputTopics, config: NodeConfig, pipeline: FusionPipeline):
         """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
         self._recording, self._topics = recording, topics
-        self._pairer, self._pipeline = Pairer(config), pipeline
+        self._pairer, self._pipeline = Synchronizer(config), pipeline
         self.remedies: dict[str, str] = {}  # drop reason -> the first message about it
         self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
 

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`simulate`: publish a simulated drive on the ROS graph."""
 
 from __future__ import annotations
@@ -8,9 +10,9 @@ import sys
 import time
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.drive import START_NS
-from attention_fusion_ros.simulation.lidar import PRESETS
+from attention_fusion_ros.simulation.sensors.lidar import PRESETS
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
 
 EXAMPLES = """\
@@ -58,8 +60,8 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
     """Simulate as the options say."""
     import torch
 
-    from attention_fusion_ros.ros.session import Session
-    from attention_fusion_ros.ros.simulated_drive import DrivePublisher, computed_ahead
+    from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, computed_ahead
+    from attention_fusion_ros.ros.clients.session import Session
     try:
         drive = SimulatedDrive(DriveOptions(
             seed=options.seed, rate=options.rate, speed=options.speed, lidar=options.lidar, with_map=not options.no_map,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """`train`: the network on simulated scenes and on recordings. Resumable: the same command goes on where it stopped."""
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from pathlib import Path
 import yaml
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.contracts import ConfigurationError
-from attention_fusion_ros.direction import Calibration
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.errors import ConfigurationError
 
 EXAMPLES = """  train --config config/train.yaml --out runs/first
   train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
@@ -57,10 +59,10 @@ def train(options, arguments: list[str]) -> int:
     """Make the scenes, train, calibrate, write `checkpoint.safetensors`. Raises ConfigurationError."""
     import torch.distributed as dist
 
+    from attention_fusion_ros.datasets.simulated import Mixed
     from attention_fusion_ros.network import checkpoint as checkpoints
     from attention_fusion_ros.training import config as configs
     from attention_fusion_ros.training import record
-    from attention_fusion_ros.training.dataset import Mixed
     from attention_fusion_ros.training.trainer import Process, Trainer
     from attention_fusion_ros.training.validate import calibrate, figures, predict
 
@@ -111,8 +113,8 @@ def train(options, arguments: list[str]) -> int:
 
 def _told(sources, held_back) -> dict[str, object]:
     """What the run learns from and is judged by, for its record."""
+    from attention_fusion_ros.datasets.simulated import SimulatedDataset
     from attention_fusion_ros.training import record
-    from attention_fusion_ros.training.dataset import SimulatedDataset
 
     told: dict[str, object] = {'held back': record.describe(held_back.store) if held_back else {'sweeps': 0}}
     for source in sources:
@@ -128,13 +130,13 @@ def _network(config, trained):
     import torch
 
     from attention_fusion_ros.network.model import FusionNetwork
-    from attention_fusion_ros.training.transfer import take_over
+    from attention_fusion_ros.training.transfer import load_matching_weights
 
     if config.network == trained.config:
         return trained
     torch.manual_seed(config.seed)
     network = FusionNetwork(config.network)
-    left = take_over(network, trained)
+    left = load_matching_weights(network, trained)
     print(f'weights to start from: {len(left)} tensors are new' + (f', the first is {left[0]}' if left else ''))
     return network
 
@@ -144,9 +146,9 @@ def _simulated(config, options, process):
     import torch.distributed as dist
 
     from attention_fusion_ros.bev.grid import Grid
-    from attention_fusion_ros.training.dataset import SimulatedDataset
-    from attention_fusion_ros.training.scenes import SceneStore
-    from attention_fusion_ros.training.shards import cache_name, find_shards, make_shards
+    from attention_fusion_ros.datasets.scenes import SceneStore
+    from attention_fusion_ros.datasets.shards import cache_name, find_shards, make_shards
+    from attention_fusion_ros.datasets.simulated import SimulatedDataset
 
     grid, past = Grid(config.network.extent, config.network.cells), config.network.time_steps - 1
     if options.osm is not None and not options.osm.is_file():
@@ -178,7 +180,7 @@ def _simulated(config, options, process):
 def _recorded(config, options):
     """Data set of the recordings below --bags."""
     from attention_fusion_ros.bev.grid import Grid
-    from attention_fusion_ros.training.recordings import RecordedDataset, read_recordings
+    from attention_fusion_ros.datasets.recorded import RecordedDataset, read_recordings
 
     grid = Grid(config.network.extent, config.network.cells)
     node = cli.node_config(options)

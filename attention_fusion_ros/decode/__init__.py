@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Messages -> arrays, strictly: `sensor_msgs` clouds and images as they are on the wire, without ROS.
 
 The functions read attributes only (`msg.header.stamp.sec`, `msg.data`, ...), so rclpy messages, rosbags messages and

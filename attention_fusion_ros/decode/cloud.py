@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """sensor_msgs/PointCloud2 -> PointCloud: any field layout, one copy.
 
 The coordinates are read through a strided view over the message's own bytes (no structured dtype, so duplicated and
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attention_fusion_ros.contracts import InputError, PointCloud
+from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.decode.message import (
     attribute,
     byte_view,
@@ -21,6 +23,7 @@ from attention_fusion_ros.decode.message import (
     text,
     whole_number,
 )
+from attention_fusion_ros.errors import InputError
 
 # sensor_msgs/PointField; 9 to 11 came with PCL 1.12 and ROS 2 Rolling (ros2/common_interfaces#301).
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8', 9: 'i8', 10: 'u8', 11: 'u1'}

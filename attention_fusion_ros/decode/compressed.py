@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """sensor_msgs/CompressedImage (PNG or JPEG) -> MapImage.
 
 The size is read from the file's own header before anything is decoded, so that a few hostile bytes cannot claim
@@ -11,9 +13,10 @@ from typing import Any, NoReturn
 import cv2
 import numpy as np
 
-from attention_fusion_ros.contracts import InputError, MapImage
+from attention_fusion_ros.contracts import MapImage
 from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, stamp_and_frame, text
+from attention_fusion_ros.errors import InputError
 
 MAX_PIXELS = 36_000_000  # 6000 x 6000
 # More pixels than a byte of the file can hold: deflate packs at most 1032 to 1, PNG 8 pixels into a byte; a JPEG spends

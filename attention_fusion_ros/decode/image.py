@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """sensor_msgs/Image -> MapImage: a strided view over the message's bytes, then `map_style`."""
 
 from __future__ import annotations
@@ -6,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attention_fusion_ros.contracts import InputError, MapImage
+from attention_fusion_ros.contracts import MapImage
 from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, check_layout, flag, stamp_and_frame, text, whole_number
+from attention_fusion_ros.errors import InputError
 
 
 class Encoding(NamedTuple):

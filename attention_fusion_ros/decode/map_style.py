@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What the colours of a topological map image mean: bright is road, a clearly red stroke is the route.
 
 Brightness is the largest colour channel (the value of HSV), so that a road drawn in pure blue is as bright as one drawn
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_fusion_ros.contracts import InputError
+from attention_fusion_ros.errors import InputError
 
 # A route is drawn where a pixel is at least this red: crimson (220, 20, 60) has 0.55, salmon and orange have less.
 CLEARLY_RED = 0.5

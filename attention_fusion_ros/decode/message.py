@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What all messages share: header, whole numbers and the byte buffer, read without trusting the sender."""
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from attention_fusion_ros.contracts import InputError
+from attention_fusion_ros.errors import InputError
 
 UINT32_MAX = 2**32 - 1
 INT32_MAX = 2**31 - 1

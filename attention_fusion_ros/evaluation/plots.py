@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of an evaluation: error distributions, map-error curves, reliability diagram, attention ratios."""
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from attention_fusion_ros.evaluation.metrics import CALIBRATION_BINS, Figure, calibration_bins
+from attention_fusion_ros.metrics.branches import CALIBRATION_BINS, Figure, calibration_bins
 from attention_fusion_ros.report.style import FAINT, INK, new_figure, png, styled
 
 # The network and the baselines keep their colours from plot to plot; others take what is left, in order.

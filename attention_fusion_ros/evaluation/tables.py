@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Figures -> markdown tables and JSON. Every table carries its provenance and says in which rows the network loses."""
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attention_fusion_ros.evaluation.metrics import Figure
-from attention_fusion_ros.evaluation.provenance import Provenance
+from attention_fusion_ros.metrics.branches import Figure
+from attention_fusion_ros.utils.provenance import Provenance
 
 # statistic -> (heading, decimals, is more better)
 COLUMNS: dict[str, tuple[str, int, bool]] = {

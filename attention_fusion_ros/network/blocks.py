@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Building blocks: convolution + normalisation, residual block with attention, and their circular (polar) kin."""
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from attention_fusion_ros.attention import MECHANISMS, Mechanism, build
 
 
-def attention_from(slot: dict[str, Any], channels: int, **known: Any) -> Mechanism:
+def build_attention(slot: dict[str, Any], channels: int, **known: Any) -> Mechanism:
     """The mechanism a configuration slot names, for `channels` channels. Raises ConfigurationError.
 
     known: options that the network knows best, for mechanisms that have them; those in the slot come first.
@@ -44,7 +46,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.conv1 = ConvNorm(inputs, outputs, stride=stride)
         self.conv2 = ConvNorm(outputs, outputs, relu=False)
-        self.attention = attention_from(attention, outputs, query_channels=query_channels)
+        self.attention = build_attention(attention, outputs, query_channels=query_channels)
         self.shortcut = (nn.Identity() if stride == 1 and inputs == outputs
                          else ConvNorm(inputs, outputs, kernel=1, stride=stride, relu=False))
 
@@ -63,7 +65,7 @@ class WholeBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, attention: dict[str, Any]):
         super().__init__()
-        self.attention = attention_from(attention, inputs, out_channels=outputs, stride=stride)
+        self.attention = build_attention(attention, inputs, out_channels=outputs, stride=stride)
 
     def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
         return attend(self.attention, x, query)

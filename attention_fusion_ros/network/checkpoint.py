@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: one safetensors file that holds weights, network settings, calibration and a format version.
 
 Loaded strictly. Whatever is wrong is one ConfigurationError that says so; nothing is guessed.
@@ -15,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from attention_fusion_ros.contracts import ConfigurationError
-from attention_fusion_ros.direction import Calibration
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
 from attention_fusion_ros.network.model import FusionNetwork
 

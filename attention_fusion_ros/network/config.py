@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What the network is made of. Travels inside the checkpoint, so that weights and architecture cannot disagree."""
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from typing import Any
 
 from attention_fusion_ros.attention import check_slot
 from attention_fusion_ros.attention.mechanism import SLOTS
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 
 FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
 

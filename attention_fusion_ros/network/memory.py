@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What the network remembers of earlier sweeps: their encoded features and where they were taken."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The fusion network: two encoders, channel attention where they meet, spatial attention in the residual stages, and a
 direction head that reads the features in polar coordinates.
 
@@ -21,14 +23,12 @@ from attention_fusion_ros.network.blocks import (
     ConvNorm,
     PolarConv,
     attend,
-    attention_from,
+    build_attention,
     residual_block,
 )
 from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.polar import PolarSampler
-
-# What the head says of every bearing bin.
-HEAD_CHANNELS = ('presence', 'offset', 'heading_cos', 'heading_sin', 'bearing_log_std', 'heading_log_std', 'direction')
 
 SHOWN = ('channel', 'spatial', 'correction', 'correction_std', 'time')  # weights with a field of their own
 SPATIAL_NAMES = {'encoder': 'encoder/spatial'}
@@ -103,10 +103,10 @@ class FusionNetwork(nn.Module):
         self.map_encoder = nn.Sequential(ConvNorm(len(map_features.CHANNELS), 8, stride=2),
                                          ConvNorm(8, c.map_width, stride=2), ConvNorm(c.map_width, c.map_width))
         fused = c.lidar_width + c.map_width
-        self.temporal = attention_from(c.temporal, c.lidar_width, extent=c.extent)
-        self.map_registration = attention_from(c.map_registration, c.map_width, lidar_channels=c.lidar_width,
+        self.temporal = build_attention(c.temporal, c.lidar_width, extent=c.extent)
+        self.map_registration = build_attention(c.map_registration, c.map_width, lidar_channels=c.lidar_width,
                                                extent=c.extent)
-        self.fusion = attention_from(c.fusion, fused, query_channels=c.map_width)
+        self.fusion = build_attention(c.fusion, fused, query_channels=c.map_width)
         inputs = [fused, *c.widths[:-1]]
         self.stages = nn.ModuleList(
             nn.ModuleList(residual_block(inputs[i] if b == 0 else c.widths[i], c.widths[i],

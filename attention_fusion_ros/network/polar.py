@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """BEV features read in polar coordinates about the vehicle, so that turning the vehicle shifts the answer."""
 
 from __future__ import annotations

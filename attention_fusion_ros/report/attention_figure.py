@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What one sweep's answer rests on, side by side as in figure 4 of CBAM (Woo et al. 2018).
 
 Inputs on the left; for every stage its spatial weights above its Grad-CAM; below, the weight of every fused channel.
@@ -10,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from attention_fusion_ros.contracts import FusionResult
-from attention_fusion_ros.heatmap import draw_answer, heat_panel, lidar_panel, map_panel, stretched
 from attention_fusion_ros.report import style
 from attention_fusion_ros.report.explanation import Explanation
+from attention_fusion_ros.visualization.panels import draw_answer, heat_panel, lidar_panel, map_panel, stretched
 
 PANEL = 400  # pixels a side
 LEGEND = ('Left: LiDAR and map as the network saw them, with the answer. Then, for every stage, its spatial attention '

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """How well a network's own attention agrees with Grad-CAM, sweep by sweep."""
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_fusion_ros.attention.gradcam import Agreement, agreement
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.metrics.agreement import Agreement, agreement
 
 DENSITY = CHANNELS.index('density')
 

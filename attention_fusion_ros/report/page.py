@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A self-contained HTML page: text, tables and pictures in one file that can be mailed."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What is kept of every sweep of a run: light enough for hours of driving, rich enough for tables and plots."""
 
 from __future__ import annotations

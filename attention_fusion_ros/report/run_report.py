@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The report of a run over many sweeps: report.html (self-contained) and report.png (the same at a glance)."""
 
 from __future__ import annotations

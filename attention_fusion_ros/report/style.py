@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """One look for every plot: colours with a meaning, light grids, no global matplotlib state."""
 
 from __future__ import annotations

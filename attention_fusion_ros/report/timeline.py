@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The story of a run in one figure: distribution and branches over time, probability, modes, latency, drops."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Room for large messages: a Fast DDS profile for our own processes, unless the user has set up the middleware."""
 
 from __future__ import annotations
@@ -28,6 +30,6 @@ def environment() -> dict[str, str]:
     return {VARIABLE: str(PROFILE)} if state.f_bavail * state.f_frsize >= NEEDED else {}
 
 
-def make_room_for_large_messages() -> None:
+def configure_fastdds_shared_memory() -> None:
     """To be called by executables, before rclpy.init."""
     os.environ.update(environment())

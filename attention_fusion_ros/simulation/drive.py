@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """A drive through a simulated town: one long route past straights, bends, T and X junctions, and the poses along it."""
 
 from __future__ import annotations
@@ -7,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_fusion_ros.simulation.drawing import fill_buffer
-from attention_fusion_ros.simulation.polyline import arc_length, distances, normals, point_at, smoothed, tangents
-from attention_fusion_ros.simulation.roads import Piece, Plan, Section, thin
-from attention_fusion_ros.simulation.roadside import furnish, random_surroundings
-from attention_fusion_ros.simulation.site import Site
-from attention_fusion_ros.simulation.traffic import drive_around, park
-from attention_fusion_ros.simulation.world import World
+from attention_fusion_ros.simulation.world.drawing import fill_buffer
+from attention_fusion_ros.simulation.world.polyline import arc_length, distances, normals, point_at, smoothed, tangents
+from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, thin
+from attention_fusion_ros.simulation.world.roadside import furnish, random_surroundings
+from attention_fusion_ros.simulation.world.site import Site
+from attention_fusion_ros.simulation.world.traffic import drive_around, park
+from attention_fusion_ros.simulation.world.world import World
 
 START_NS = 10**9  # stamps of a drive begin here: a stamp of 0 means 'not set'
 MAIN = Section(2, 3.3, (0.0, 2.0))

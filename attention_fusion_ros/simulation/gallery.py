@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of scenes: plan, sweep and map side by side, to look at next to real sweeps."""
 
 from __future__ import annotations
@@ -8,12 +10,12 @@ import zlib
 import cv2
 import numpy as np
 
-from attention_fusion_ros.simulation.drawing import vehicle_corners
-from attention_fusion_ros.simulation.lidar import LidarModel
-from attention_fusion_ros.simulation.map_images import draw_map, random_error, random_style
-from attention_fusion_ros.simulation.scan import scan
-from attention_fusion_ros.simulation.truth import Truth, to_base, truth
-from attention_fusion_ros.simulation.world import World
+from attention_fusion_ros.simulation.sensors.lidar import LidarModel
+from attention_fusion_ros.simulation.sensors.map_image import draw_map, random_error, random_style
+from attention_fusion_ros.simulation.sensors.scan import scan
+from attention_fusion_ros.simulation.truth.branches import Truth, to_base, truth
+from attention_fusion_ros.simulation.world.drawing import vehicle_corners
+from attention_fusion_ros.simulation.world.world import World
 
 EXTENT = 40.0  # m shown around the vehicle
 LOW, HIGH = -0.5, 3.5  # m above the vehicle's ground that the colours span

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The sweeps of a simulated drive as its sensors would send them: cloud, map image with a known error, pose, truth."""
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ import numpy as np
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation.drive import demo_world, drive_poses
-from attention_fusion_ros.simulation.lidar import PRESETS, LidarModel
-from attention_fusion_ros.simulation.map_images import MapError, MapLayout, MapStyle, draw_map
-from attention_fusion_ros.simulation.scan import scan
-from attention_fusion_ros.simulation.truth import Truth, truth
+from attention_fusion_ros.simulation.sensors.lidar import PRESETS, LidarModel
+from attention_fusion_ros.simulation.sensors.map_image import MapError, MapLayout, MapStyle, draw_map
+from attention_fusion_ros.simulation.sensors.scan import scan
+from attention_fusion_ros.simulation.truth.branches import Truth, truth
 
 ODOMETRY_HZ = 20.0  # at least
 

@@ -1,1 +1,3 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Training on simulated scenes and on recordings."""

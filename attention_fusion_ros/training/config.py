@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Training settings, read from one YAML file. Unknown keys are errors."""
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 import yaml
 
 from attention_fusion_ros.config import unknown_name
-from attention_fusion_ros.contracts import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 
 LOSS_WEIGHTS = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1,

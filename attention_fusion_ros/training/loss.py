@@ -1,15 +1,17 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What the network is asked for: presence of branches on the ring, where exactly, which heading, which one to take."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from attention_fusion_ros.attention.glimpse import reinforce_loss
+from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.network.model import NetworkOutput
 
 PRESENCE_SIGMA = 1.3  # bins, width of the target around a branch
@@ -18,29 +20,6 @@ HEADING_REACH = 3.0  # bins, where the heading is asked for
 MIN_STD = math.radians(0.4)  # rad, no label is better than this
 SPATIAL_MARGIN = (2.6, 0.3)  # wanted attention ratio on roadside structure (at least) and on vehicles (at most)
 HINT = 1e-3  # of the hint loss, which is a sum over channels and cells
-
-
-@dataclass(frozen=True)
-class Target:
-    """A batch of truths. Angles in radians; rows of NaN fill up the branches."""
-
-    branches: Tensor  # (B, M, 2) bearing, heading
-    direction: Tensor  # (B, 2) bearing, heading; NaN when there is none
-    direction_known: Tensor  # (B,) bool: False when the data do not tell whether there is a direction
-    known: Tensor  # (B, K) bool: bearings about which the data tell anything
-    masks: Tensor  # (B, 3, h, w) 0..1 road, roadside, vehicle; NaN where unknown
-    visible: Tensor  # (B, 1, h, w) 0..1 share of cells with points
-    # (B, 3) dx, dy [m], dyaw [rad] in base_link: the correction that moves the drawn map onto the truth,
-    # p_true = R(dyaw) p_map + (dx, dy); NaN without a map or where its error is unknown. None: of the whole batch.
-    map_error: Tensor | None = None
-
-    def to(self, device) -> Target:
-        """The same on another device."""
-        moved = {}
-        for name in self.__dataclass_fields__:
-            value = getattr(self, name)
-            moved[name] = None if value is None else value.to(device, non_blocking=True)
-        return Target(**moved)
 
 
 def _wrap(a: Tensor) -> Tensor:

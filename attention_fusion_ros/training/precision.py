@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """bfloat16 on the CPU, but for the convolutions whose gradients go wrong there."""
 
 from __future__ import annotations

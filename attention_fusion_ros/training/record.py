@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """What a training run was: `run.json` beside its weights, from which the model card is made."""
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from attention_fusion_ros.evaluation import provenance
+from attention_fusion_ros.datasets.scenes import SceneStore
 from attention_fusion_ros.training.config import TrainingConfig
-from attention_fusion_ros.training.scenes import SceneStore
+from attention_fusion_ros.utils import provenance
 
 NAME = 'run.json'
 

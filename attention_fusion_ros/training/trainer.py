@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: seeded, resumable, on CPU or CUDA, in one process or several (torchrun, DDP)."""
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from attention_fusion_ros.contracts import ConfigurationError
-from attention_fusion_ros.direction import Calibration
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.datasets.simulated import Batch, collate
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.training.config import TrainingConfig
-from attention_fusion_ros.training.dataset import Batch, collate
 from attention_fusion_ros.training.loss import losses
 from attention_fusion_ros.training.precision import keep_dilated_in_float32
 

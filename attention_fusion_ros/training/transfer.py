@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Start from trained weights although the network has changed: what fits is taken over, the rest stays as it was."""
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def take_over(network: nn.Module, trained: nn.Module) -> list[str]:
+def load_matching_weights(network: nn.Module, trained: nn.Module) -> list[str]:
     """Copy the weights of `trained` into `network` by name; returns the names of tensors that were left as they were.
 
     Where a convolution or linear layer has more inputs than the trained one, the trained weights serve the first

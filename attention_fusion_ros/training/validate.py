@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Figures of a network on held-back scenes while it trains, and the calibration of its probabilities afterwards."""
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from attention_fusion_ros.config import BranchesConfig
-from attention_fusion_ros.direction import Calibration, bin_bearings, circular_nms, read_answer
-from attention_fusion_ros.evaluation.matching import match
-from attention_fusion_ros.evaluation.metrics import NARROW, Estimate, TrueRoads, score, summarise
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.datasets.simulated import collate
+from attention_fusion_ros.geometry import bin_bearings
+from attention_fusion_ros.metrics.branches import NARROW, Estimate, TrueRoads, score, summarise
+from attention_fusion_ros.metrics.matching import match
 from attention_fusion_ros.network.model import FusionNetwork
-from attention_fusion_ros.training.dataset import collate
+from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def figures(predictions: Predictions, calibration: Calibration) -> dict[str, flo
     config = BranchesConfig()
     estimates = []
     for head, none, with_map in zip(predictions.head, predictions.no_direction, predictions.with_map):
-        answer = read_answer(head, float(none), bool(with_map), calibration, config)
+        answer = decode_head(head, float(none), bool(with_map), calibration, config)
         estimates.append(Estimate(answer.branches, answer.direction))
     found = {}
     for name, chosen in (('fused', predictions.with_map), ('nomap', ~predictions.with_map),

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Makes attention_vectors.npz: what timm's attention modules answer, outputs and gradients in float64.
 
     pip install --no-deps timm

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
 """Read and make sensor_msgs/PointCloud2: the interface of `sensor_msgs_py.point_cloud2` as of ROS 2 Jazzy.
 
 What surprises in the original is kept: fields with the same name are refused; a field with count n becomes n fields

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random changes that keep the truth exact: quarter turns, mirroring, sensor faults, map states."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_fusion_ros.geometry import wrap
+
+LEVEL_TOP, LEVEL_SPAN = 0.28, 0.17  # compressed heights: level ground is at most 0.22 m high and 0.1 m thick
+NEAR_RING = 0.3  # a scene without any road drawn on this share of the grid's inner part counts as mapless
+
+
+@dataclass(frozen=True)
+class MapState:
+    """How a scene's map image is spoiled."""
+
+    present: bool
+    scale: float  # of the standard error (2.5 m, 4 deg)
+    wide: bool  # uniform up to 8 m and 15 deg instead
+    route: bool
+
+
+def random_map_state(rng: np.random.Generator) -> MapState:
+    """15 % no map; of the rest 65 % standard error, 15 % doubled, 10 % exact, 10 % far off. Half with a route."""
+    present = rng.random() >= 0.15
+    kind = rng.choice(4, p=[0.65, 0.15, 0.10, 0.10])
+    return MapState(present, (1.0, 2.0, 0.2, 1.0)[kind], bool(kind == 3), bool(rng.random() < 0.5))
+
+
+def turn_grid(array: np.ndarray, quarter: int, mirror: bool) -> np.ndarray:
+    """(..., H, W) on the BEV grid, turned left by `quarter` quarter turns, then mirrored left to right."""
+    turned = np.rot90(array, quarter, axes=(-2, -1))
+    return np.ascontiguousarray(turned[..., ::-1] if mirror else turned)
+
+
+def turn_angles(pairs, mirror: bool) -> list[tuple[float, float]]:
+    """(bearing, heading) pairs mirrored left to right."""
+    return [(wrap(-b), wrap(-h)) if mirror else (b, h) for b, h in pairs]
+
+
+def turn_poses(poses: np.ndarray, quarter: int, mirror: bool) -> np.ndarray:
+    """Planar motions (..., 3) x, y [m], yaw [rad] in base_link, once the scene is turned as `turn_grid` does."""
+    x, y, yaw = np.moveaxis(poses, -1, 0)
+    for _ in range(quarter % 4):
+        x, y = -y, x
+    return np.stack([x, -y if mirror else y, -yaw if mirror else yaw], axis=-1).astype(np.float32)
+
+
+def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """features (5, H, W) float32 -> the same with faults real sensors have; changed in place."""
+    if rng.random() < 0.15:
+        features[4] = 0.0  # no intensity field
+    elif rng.random() < 0.5:
+        features[4] = np.clip(features[4] * rng.uniform(0.3, 1.5) + rng.normal(0, 0.1), -1, 1) * (features[3] > 0)
+    features[3] *= rng.uniform(0.8, 1.25)
+    if rng.random() < 0.3:  # cells lost at random: fewer beams, dropouts
+        features *= rng.random(features.shape[1:]) < rng.uniform(0.4, 1.0)
+    if rng.random() < 0.15:  # a sector is blind
+        features *= ~_sector(features.shape[-1], rng.uniform(-math.pi, math.pi), rng.uniform(0.3, 1.8))
+    if rng.random() < 0.25:  # short-sighted: dark surfaces, dirt
+        features *= _radius(features.shape[-1]) < rng.uniform(0.45, 1.2)
+    if rng.random() < 0.3:  # dark or wet asphalt: level ground is seen near the vehicle only, what stands is seen
+        features *= ~_unseen_ground(features, rng)
+    if rng.random() < 0.3:  # heights a little off: the local ground is an estimate
+        features[:2] += rng.normal(0, 0.02) * (features[3] > 0)
+    return features
+
+
+def _unseen_ground(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) bool: level cells whose echo fades out with distance."""
+    reach = rng.uniform(0.2, 0.75)  # of the grid's extent
+    level = (features[0] < LEVEL_TOP) & (features[2] < LEVEL_SPAN)
+    faded = 1.0 / (1.0 + np.exp((reach - _radius(features.shape[-1])) / (0.16 * reach)))
+    return level & (rng.random(level.shape) < faded)
+
+
+def _coordinates(cells: int) -> tuple[np.ndarray, np.ndarray]:
+    unit = 1 - (np.arange(cells) + 0.5) * 2 / cells
+    return unit[:, None], unit[None, :]
+
+
+def _sector(cells: int, middle: float, width: float) -> np.ndarray:
+    x, y = _coordinates(cells)
+    return np.abs(wrap(np.arctan2(y, x) - middle)) < width / 2
+
+
+@functools.cache
+def _radius(cells: int) -> np.ndarray:
+    x, y = _coordinates(cells)
+    return np.hypot(x, y)

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Held-out simulated scenes: made once from their seeds, kept on disk as a sensor and a map server would send them.
+
+A scene on disk is inputs and truth, no features: the code from points to features may change without making the scenes
+anew. Where the simulator or this file changes, the folder's name does, and the scenes are made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from attention_fusion_ros import simulation
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.config import MapConfig
+from attention_fusion_ros.contracts import Motion, PointCloud
+from attention_fusion_ros.datasets.drives import image_message
+from attention_fusion_ros.decode import decode_map_image
+from attention_fusion_ros.metrics.branches import TrueRoads
+from attention_fusion_ros.pipeline.inputs import SweepInputs
+from attention_fusion_ros.simulation.sensors.lidar import random_lidar
+from attention_fusion_ros.simulation.sensors.map_image import MapError, MapStyle, draw_map, random_error, random_style
+from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
+from attention_fusion_ros.simulation.truth.branches import truth
+from attention_fusion_ros.simulation.truth.masks import masks
+from attention_fusion_ros.simulation.world.generate import generate_world
+from attention_fusion_ros.simulation.world.world import World
+
+FIRST_SEED = 20_000_000  # training uses seeds below 10,000,000, validation those below 11,000,000
+JUNCTIONS = ('t', 'x', 'y', 'skewed', 'staggered', 'roundabout', 'fork')
+NO_MAP_SHARE = 0.15
+ROUTE_SHARE = 0.5
+BARE_EVERY = 3  # scenes of every third seed exist without vehicles, too
+CURVE_EVERY = 5  # every fifth is drawn with a range of map errors
+CURVE_SHIFT = (0.0, 2.0, 4.0, 6.0, 8.0)  # m, in a random direction
+CURVE_YAW = (0.0, 3.0, 6.0, 9.0, 12.0, 15.0)  # deg, of random sign
+POINT_UNIT = 0.004  # m, points are stored in steps of this: far below the range noise
+MASKS = ('road', 'roadside', 'vehicles', 'visible')
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """What a scene is."""
+
+    seed: int
+    scene_class: str
+    sensor: str
+    beams: int
+    has_map: bool
+    route_drawn: bool
+    map_shift: tuple[float, float]  # m
+    map_yaw: float  # rad
+
+
+@dataclass(frozen=True)
+class MapPicture:
+    """A heading-up map image as it would be sent, and how it lies."""
+
+    image: np.ndarray  # (H, W, C) or (H, W) in the datatype of the encoding
+    encoding: str  # of sensor_msgs/Image
+    resolution: float  # m/pixel
+    anchor: tuple[float, float]  # where the vehicle is: column and row as fractions
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene, ready for every method."""
+
+    info: SceneInfo
+    with_route: TrueRoads  # the direction follows the route where one is drawn
+    without_route: TrueRoads
+    T_base_sensor: np.ndarray  # (4, 4)
+    cloud: PointCloud
+    bare_cloud: PointCloud | None  # the same without vehicles
+    picture: MapPicture | None
+    curve: dict[tuple[str, float], MapPicture]  # ('shift', m) and ('yaw', deg) -> map with this error, no route
+    cells: dict[str, np.ndarray]  # name of MASKS -> (H, W) bool on the default grid
+
+    def _inputs(self, cloud: PointCloud, picture: MapPicture | None) -> SweepInputs:
+        motion = Motion(self.T_base_sensor)
+        if picture is None:
+            return SweepInputs(cloud, None, motion)
+        image = decode_map_image(image_message(cloud.stamp_ns, picture.image, picture.encoding))
+        return SweepInputs(cloud, image, motion, MapConfig(resolution=picture.resolution, anchor=list(picture.anchor)))
+
+    def inputs(self) -> SweepInputs:
+        """The scene as it is."""
+        return self._inputs(self.cloud, self.picture)
+
+    def bare_inputs(self) -> SweepInputs | None:
+        """The scene without vehicles, with the same map; None where it was not made."""
+        return None if self.bare_cloud is None else self._inputs(self.bare_cloud, self.picture)
+
+    def curve_inputs(self) -> dict[tuple[str, float], SweepInputs]:
+        """The scene with maps of known error; empty for most scenes."""
+        return {key: self._inputs(self.cloud, picture) for key, picture in self.curve.items()}
+
+    def masks(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Masks by name (road, roadside, vehicles), and what the LiDAR sees."""
+        return {name: self.cells[name] for name in MASKS[:-1]}, self.cells['visible']
+
+
+def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> Scene | None:
+    """The scene of this seed; None when the vehicle's road crosses the ring nowhere.
+
+    osm: an OpenStreetMap extract, from which a share of the worlds takes its roads.
+    """
+    rng = np.random.default_rng([seed, 20])
+    world = generate_world(seed, osm=osm)
+    lidar = random_lidar(rng)
+    told, untold = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
+    if not untold.branches:
+        return None
+    luck, bare = int(rng.integers(1 << 31)), None
+    if world.vehicles and seed % BARE_EVERY == 0:
+        full, bare, T_base_sensor = scan_pair(world, world.pose, lidar, luck, stamp_ns=seed)
+    else:
+        full, T_base_sensor = scan(world, world.pose, lidar, luck, stamp_ns=seed)
+    has_map = bool(rng.random() >= NO_MAP_SHARE)
+    style, error = random_style(rng), random_error(rng)
+    in_colour = style.encoding not in ('mono8', 'mono16', '32FC1')
+    drawn = bool(rng.random() < ROUTE_SHARE) and has_map and in_colour and world.route is not None
+    picture = draw(world, style, error, rng, drawn) if has_map else None
+    curve = _curve(world, rng) if seed % CURVE_EVERY == 0 else {}
+    found = masks(world, world.pose, Grid(), _in_base(full.xyz, T_base_sensor))
+    info = SceneInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
+                     (error.x, error.y), error.yaw)
+    return Scene(info, _roads(told if drawn else untold), _roads(untold), T_base_sensor, full,
+                 bare, picture, curve,
+                 dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)))
+
+
+def _roads(found) -> TrueRoads:
+    pairs = tuple((float(b), float(h)) for b, h in found.branches)
+    return TrueRoads(pairs, None if found.direction is None else tuple(float(v) for v in found.direction))
+
+
+def _in_base(xyz: np.ndarray, T: np.ndarray) -> np.ndarray:
+    return xyz @ T[:3, :3].T + T[:3, 3]
+
+
+def draw(world: World, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool) -> MapPicture:
+    """The world's roads as somebody's map image, spoiled by `error`."""
+    image, layout = draw_map(world, world.pose, style, error, rng, route)
+    return MapPicture(image, style.encoding, layout.resolution, tuple(layout.anchor))
+
+
+def _curve(world: World, rng: np.random.Generator) -> dict[tuple[str, float], MapPicture]:
+    """Maps of all roads with known error, otherwise alike: same style, nothing missing, added or warped."""
+    style = replace(random_style(rng), driven_path=False)
+    way, sign = rng.uniform(0, 2 * math.pi), rng.choice([-1.0, 1.0])
+    errors = {('shift', s): MapError(s * math.cos(way), s * math.sin(way)) for s in CURVE_SHIFT}
+    errors |= {('yaw', y): MapError(yaw=float(sign * math.radians(y))) for y in CURVE_YAW}
+    return {key: draw(world, style, error, rng, False) for key, error in errors.items()}
+
+
+def save(scene: Scene, path: Path) -> None:
+    """Write a scene; whole or not at all."""
+    arrays: dict[str, np.ndarray] = {'T_base_sensor': scene.T_base_sensor}
+    for name, cloud in (('full', scene.cloud), ('bare', scene.bare_cloud)):
+        if cloud is not None:
+            arrays[f'{name}_xyz'] = np.rint(cloud.xyz / POINT_UNIT).astype(np.int16)
+            arrays[f'{name}_intensity'] = cloud.intensity.astype(np.float16)
+    pictures = {('given', 0.0): scene.picture} if scene.picture else {}
+    keys = []
+    for key, picture in (pictures | scene.curve).items():
+        keys.append([*key, picture.encoding, picture.resolution, picture.anchor])
+        arrays[f'map_{len(keys) - 1}'] = picture.image
+    arrays |= {f'mask_{name}': np.packbits(cells) for name, cells in scene.cells.items()}
+    meta = {'info': asdict(scene.info), 'maps': keys, 'frame_id': scene.cloud.frame_id,
+            'with_route': asdict(scene.with_route), 'without_route': asdict(scene.without_route)}
+    partial = path.with_suffix(f'.{os.getpid()}.partial')
+    with open(partial, 'wb') as file:
+        np.savez_compressed(file, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+    partial.replace(path)
+
+
+def load(path: Path) -> Scene:
+    """Read what `save` wrote."""
+    with np.load(path) as z:
+        meta = json.loads(z['meta'].tobytes())
+        seed, cells = meta['info']['seed'], Grid().cells
+
+        def cloud(name: str) -> PointCloud | None:
+            if f'{name}_xyz' not in z:
+                return None
+            return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT),
+                              z[f'{name}_intensity'].astype(np.float32))
+        maps = {(kind, size): MapPicture(z[f'map_{k}'], encoding, resolution, tuple(anchor))
+                for k, (kind, size, encoding, resolution, anchor) in enumerate(meta['maps'])}
+        found = {name: np.unpackbits(z[f'mask_{name}'], count=cells * cells).reshape(cells, cells).astype(bool)
+                 for name in MASKS}
+        info = SceneInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
+        return Scene(info, _true_roads(meta['with_route']), _true_roads(meta['without_route']), z['T_base_sensor'],
+                     cloud('full'), cloud('bare'), maps.pop(('given', 0.0), None), maps, found)
+
+
+def _true_roads(stored: dict) -> TrueRoads:
+    direction = stored['direction']
+    return TrueRoads(tuple(tuple(b) for b in stored['branches']), None if direction is None else tuple(direction))
+
+
+@lru_cache
+def recipe() -> str:
+    """A name for the code that makes scenes: changes when the simulator or this file does."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(Path(simulation.__file__).parent.rglob('*.py')):
+        if path.stem not in ('gallery', '__init__'):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def folder_name(lookahead: float, osm: Path | None) -> str:
+    """Where in the cache scenes of this recipe are."""
+    extract = f'-{osm.name}-{osm.stat().st_size}' if osm is not None else ''
+    return f'evaluation-{recipe()}-{lookahead:g}m{extract}'
+
+
+def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = None) -> Scene | None:
+    """The scene of this seed from the cache, or made and kept there. None as in `make_scene`."""
+    folder = cache / folder_name(lookahead, osm)
+    path = folder / f'{seed}.npz'
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        scene = make_scene(seed, lookahead, osm)
+        if scene is None:
+            return None
+        save(scene, path)
+    return load(path)  # also when just made, so that a first run sees the same rounded points as the next

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Training samples drawn once and kept: networks that are compared then see the same ones, and no time goes into
+drawing maps. A pool is a folder with one array for each entry of a sample, features in the steps of `scenes.QUANTUM`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.datasets.scenes import QUANTUM, SceneStore, quantise
+from attention_fusion_ros.datasets.simulated import SimulatedDataset
+
+CHUNK = 64  # samples a job
+FEATURES = ('lidar', 'past')  # stored as int8 in steps of QUANTUM
+SHARES = ('map_image', 'masks', 'visible')  # 0..1, stored as uint8
+OF_THE_CLOUD = (*FEATURES, 'masks', 'visible', 'moves')  # what differs between a scene with and without vehicles
+INDEX = 'index.json'
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Processes of one thread each. What they need is imported once, by the process that they are forked from."""
+    context = get_context('forkserver')
+    context.set_forkserver_preload(['attention_fusion_ros.training.trainer'])
+    return ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, variants: int, augment: bool, seed: int,
+               workers: int, progress: Callable[[int], object] = lambda n: None) -> None:
+    """Draw every scene `variants` times; a finished pool is left alone. progress(n): n more samples are drawn.
+
+    augment: see SimulatedDataset. Without it a scene stored without its vehicles gets the map of the one with them.
+    """
+    if (folder / INDEX).exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    store = SceneStore(list(shards))
+    arguments = list(shards), grid, bins, seed, augment
+    dataset = SimulatedDataset(store, grid, bins, seed, augment)
+    for name, value in _packed(dataset[0]).items():
+        np.lib.format.open_memmap(folder / f'{name}.npy', 'w+', value.dtype, (variants * len(store), *value.shape))
+    jobs = [(epoch, range(start, min(start + CHUNK, len(store))))
+            for epoch in range(variants) for start in range(0, len(store), CHUNK)]
+    with processes(workers) as pool:
+        for done in as_completed([pool.submit(_draw, folder, arguments, *job) for job in jobs]):
+            progress(done.result())
+    infos = [store[i][2] for i in range(len(store))]
+    if not augment:
+        _same_maps(folder, [info.seed for info in infos], [info.with_vehicles for info in infos])
+    partial = folder / f'{INDEX}.partial'
+    partial.write_text(json.dumps({'scenes': len(store), 'variants': variants, 'seed': [i.seed for i in infos],
+                                   'with_vehicles': [i.with_vehicles for i in infos]}))
+    os.replace(partial, folder / INDEX)  # last, so that a pool cut off is made again
+
+
+def _draw(folder: Path, arguments: tuple, epoch: int, scenes: range) -> int:
+    shards, *rest = arguments
+    store = SceneStore(shards)
+    dataset = SimulatedDataset(store, *rest)
+    dataset.epoch = epoch
+    rows = slice(epoch * len(store) + scenes.start, epoch * len(store) + scenes.stop)
+    drawn = [_packed(dataset[i]) for i in scenes]
+    for name in drawn[0]:
+        np.load(folder / f'{name}.npy', mmap_mode='r+')[rows] = np.stack([d[name] for d in drawn])
+    return len(scenes)
+
+
+def _packed(item: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    packed = dict(item)
+    for name in packed:
+        if name in FEATURES:
+            packed[name] = quantise(packed[name])
+        elif name in SHARES:
+            packed[name] = np.rint(255 * packed[name]).astype(np.uint8)
+    return packed
+
+
+def _same_maps(folder: Path, seeds: list[int], with_vehicles: list[bool]) -> None:
+    full = {seed: i for i, (seed, there) in enumerate(zip(seeds, with_vehicles)) if there}
+    pairs = np.array([(i, full[seed]) for i, (seed, there) in enumerate(zip(seeds, with_vehicles))
+                      if not there and seed in full]).reshape(-1, 2)
+    for file in folder.glob('*.npy'):
+        if file.stem not in OF_THE_CLOUD:
+            array = np.load(file, mmap_mode='r+')
+            array[pairs[:, 0]] = array[pairs[:, 1]]
+
+
+class Pool(Dataset):
+    """Item i -> the arrays of one sample, as SimulatedDataset gives them. `epoch` chooses the variant.
+
+    leave_out: entries that are not wanted, for example 'past' for a network that looks at one sweep.
+    seed (S,), with_vehicles (S,): of each scene.
+    """
+
+    def __init__(self, folder: Path, leave_out: Sequence[str] = ()):
+        index = json.loads((folder / INDEX).read_text())
+        self.scenes, self.variants, self.epoch = index['scenes'], index['variants'], 0
+        self.seed, self.with_vehicles = np.array(index['seed']), np.array(index['with_vehicles'])
+        self._arrays = {file.stem: np.load(file, mmap_mode='r') for file in sorted(folder.glob('*.npy'))
+                        if file.stem not in leave_out}
+
+    def __len__(self) -> int:
+        return self.scenes
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        row = (self.epoch % self.variants) * self.scenes + i
+        return {name: _unpacked(name, array[row]) for name, array in self._arrays.items()}
+
+
+def _unpacked(name: str, value: np.ndarray) -> np.ndarray:
+    if name in FEATURES:
+        return value.astype(np.float32) * np.float32(QUANTUM)
+    if name in SHARES:
+        return value.astype(np.float32) / np.float32(255)
+    return np.array(value)

@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated scenes on disk: what costs time (ray casting, BEV features) is made once, maps are drawn anew every epoch.
+
+A shard is a folder with `lidar.npy` (S, 5, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.pkl`;
+where earlier sweeps are wanted, `past.npy` (S, P, 5, H, W) int8 and `moves.npy` (S, P, 3) float32 as well.
+The features come from the same `bev.lidar.lidar_bev` that the node runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import lidar_bev
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.geometry import yaw_of
+from attention_fusion_ros.simulation.sensors.lidar import random_lidar
+from attention_fusion_ros.simulation.sensors.past import PastSweep, past_sweeps
+from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
+from attention_fusion_ros.simulation.truth.branches import Truth, truth
+from attention_fusion_ros.simulation.truth.masks import masks
+from attention_fusion_ros.simulation.world.generate import generate_world
+from attention_fusion_ros.simulation.world.world import Road, World
+
+QUANTUM = 1.5 / 127  # features are stored in steps of this; 5 mm of height near the ground
+MASKS = ('road', 'roadside', 'vehicle')
+MASK_STRIDE = 4  # masks are stored at a quarter of the grid's resolution, as shares 0..255
+EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
+MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only
+FULL_TURN = 4  # quarter turns, the rotations a grid allows without interpolation
+SPARSE = 70_000  # points: of sparser sensors earlier sweeps are laid on top in half of the scenes, as the node does
+OWN_BODY = 1.8  # m, nearer points go with the vehicle
+MAX_LAID = 4  # earlier sweeps laid on top at most
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """Everything of a scene but its features: enough to draw its map and to know its truth."""
+
+    seed: int
+    scene_class: str
+    sensor: str
+    with_vehicles: bool
+    pose: tuple[float, float, float]
+    roads: tuple[Road, ...]  # in the world frame
+    route: np.ndarray | None
+    truths: tuple[tuple[Truth, Truth], ...]  # [quarter turns of the scene][route drawn]
+
+    @property
+    def world(self) -> World:
+        """The scene's roads as a world, for drawing maps."""
+        from attention_fusion_ros.simulation.world.world import Terrain
+        return World(self.scene_class, self.roads, Terrain(), route=self.route, pose=self.pose, seed=self.seed)
+
+
+def quantise(features: np.ndarray) -> np.ndarray:
+    """Float features -> int8."""
+    return np.clip(np.rint(features / QUANTUM), -127, 127).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What scenes are made of, besides their seed."""
+
+    grid: Grid
+    lookahead: float
+    osm: str | None = None  # an OpenStreetMap extract, of whose junctions a share of the scenes is
+    past: int = 0  # earlier sweeps stored with each scene
+
+
+class MadeScene(NamedTuple):
+    """One scene, ready to be stored."""
+
+    lidar: np.ndarray  # (5, H, W) int8
+    masks: np.ndarray  # (3, H/4, W/4) uint8
+    info: SceneInfo
+    past: np.ndarray  # (P, 5, H, W) int8, the last sweep first
+    moves: np.ndarray  # (P, 3) float32: x, y [m], yaw [rad] of base_link then in base_link now
+
+
+def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None) -> list[MadeScene]:
+    """One seed -> the scene with vehicles and, now and then, without them too.
+
+    The empty list when the vehicle's road gives no branch (nothing to learn) or the sweep no point.
+    """
+    rng = np.random.default_rng([seed, 77])
+    grid = options.grid
+    world = generate_world(seed, scene_class, options.osm)
+    lidar = random_lidar(rng, MAX_RAYS)
+    x, y, yaw = world.pose
+    # Turning the scene by a quarter to the left is the vehicle turning to the right.
+    truths = tuple(tuple(truth(world, (x, y, yaw - k * math.pi / 2), options.lookahead, route=drawn)
+                         for drawn in (False, True)) for k in range(FULL_TURN))
+    if not truths[0][0].branches:
+        return []
+    luck = int(rng.integers(2 ** 31))
+    if world.vehicles and seed % EMPTY_EVERY == 0:
+        with_cloud, without_cloud, T_base_sensor = scan_pair(world, world.pose, lidar, luck)
+        kinds = [(with_cloud, True), (without_cloud, False)]
+    else:
+        cloud, T_base_sensor = scan(world, world.pose, lidar, luck)
+        kinds = [(cloud, True)]
+    points = len(kinds[0][0].xyz)
+    laid = 0
+    if 0 < points < SPARSE and rng.random() < 0.5:
+        laid = min(int(rng.integers(1, MAX_LAID + 1)), SPARSE // points)
+    info = SceneInfo(seed, world.scene_class, lidar.name, True, world.pose, _near_roads(world), world.route, truths)
+    scenes = []
+    for cloud, with_vehicles in kinds:
+        seen = world if with_vehicles else world.without_vehicles()
+        earlier = past_sweeps(seen, lidar, np.random.default_rng([seed, 78]), max(laid, options.past))
+        T = torch.as_tensor(T_base_sensor, dtype=torch.float32)
+        xyz = torch.from_numpy(cloud.xyz) @ T[:3, :3].T + T[:3, 3]
+        try:
+            features = _laid_on_top(xyz, cloud.intensity, earlier[:laid], grid)
+            past = [quantise(lidar_bev(torch.from_numpy(p.xyz), torch.from_numpy(p.intensity), grid).numpy())
+                    for p in earlier[:options.past]]
+        except InputError:
+            continue
+        scenes.append(MadeScene(
+            quantise(features), _small_masks(world, grid, with_vehicles), replace(info, with_vehicles=with_vehicles),
+            np.array(past, np.int8).reshape(-1, *features.shape),
+            np.array([(*p.T_now_then[:2, 3], yaw_of(p.T_now_then)) for p in earlier[:options.past]],
+                     np.float32).reshape(-1, 3)))
+    return scenes
+
+
+def _laid_on_top(xyz: Tensor, intensity: np.ndarray, earlier: list[PastSweep], grid: Grid) -> np.ndarray:
+    """(5, H, W) features of the sweep with earlier ones moved to where the vehicle is now."""
+    clouds, values = [xyz], [torch.from_numpy(intensity)]
+    for sweep in earlier:
+        T = torch.as_tensor(sweep.T_now_then, dtype=torch.float32)
+        other = np.hypot(sweep.xyz[:, 0], sweep.xyz[:, 1]) >= OWN_BODY
+        clouds.append(torch.from_numpy(sweep.xyz[other]) @ T[:3, :3].T + T[:3, 3])
+        values.append(torch.from_numpy(sweep.intensity[other]))
+    return lidar_bev(torch.cat(clouds), torch.cat(values), grid).numpy()
+
+
+def _near_roads(world: World, reach: float = 90.0) -> tuple[Road, ...]:
+    centre = np.array(world.pose[:2])
+    return tuple(r for r in world.roads if np.linalg.norm(r.centre - centre, axis=1).min() < reach)
+
+
+def _small_masks(world: World, grid: Grid, with_vehicles: bool) -> np.ndarray:
+    """(3, H/4, W/4) uint8: share of each coarse cell covered by road, roadside structure, vehicles."""
+    found = masks(world if with_vehicles else world.without_vehicles(), world.pose, grid)
+    full = np.stack([found.road, found.roadside, found.vehicle]).astype(np.float32)
+    small = grid.cells // MASK_STRIDE
+    return (255 * full.reshape(3, small, MASK_STRIDE, small, MASK_STRIDE).mean((2, 4))).astype(np.uint8)
+
+
+def write_shard(seeds: range, folder: Path, options: SceneOptions) -> int:
+    """Scenes of `seeds` into `folder`; an existing shard is left alone. Returns the number of scenes."""
+    if (folder / 'scenes.pkl').exists():
+        return len(pickle.loads((folder / 'scenes.pkl').read_bytes()))
+    made = [scene for seed in seeds for scene in make_scene(seed, options)]
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / 'lidar.npy', np.stack([m.lidar for m in made]))
+    np.save(folder / 'masks.npy', np.stack([m.masks for m in made]))
+    if options.past:
+        np.save(folder / 'past.npy', np.stack([m.past for m in made]))
+        np.save(folder / 'moves.npy', np.stack([m.moves for m in made]))
+    partial_file = folder / 'scenes.partial'
+    partial_file.write_bytes(pickle.dumps([m.info for m in made]))
+    os.replace(partial_file, folder / 'scenes.pkl')  # last, so that a shard cut off is made again
+    return len(made)
+
+
+def write_shards(first_seed: int, count: int, folder: Path, grid: Grid, lookahead: float, workers: int,
+                 shard_size: int = 256, osm: str | None = None, past: int = 0) -> list[Path]:
+    """Make all shards for seeds first_seed .. first_seed + count, several at a time. Resumable.
+
+    osm, past: see SceneOptions. Scenes made with other options belong into another folder.
+    """
+    options = SceneOptions(grid, lookahead, osm, past)
+    starts = range(first_seed, first_seed + count, shard_size)
+    folders = [folder / f'{start:09d}' for start in starts]
+    jobs = [range(start, min(start + shard_size, first_seed + count)) for start in starts]
+    if workers <= 1:
+        for seeds, path in tqdm(list(zip(jobs, folders)), desc='scenes', unit='shard'):
+            write_shard(seeds, path, options)
+    else:
+        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            work = pool.map(partial(write_shard, options=options), jobs, folders)
+            list(tqdm(work, total=len(jobs), desc='scenes', unit='shard'))
+    return folders
+
+
+class SceneStore:
+    """Shards opened for reading: random access to scenes, features mapped from disk."""
+
+    def __init__(self, folders: list[Path]):
+        self._shards, self._past = [], []
+        self.index: list[tuple[int, int]] = []
+        for folder in folders:
+            infos = pickle.loads((folder / 'scenes.pkl').read_bytes())
+            self.index += [(len(self._shards), i) for i in range(len(infos))]
+            self._shards.append((np.load(folder / 'lidar.npy', mmap_mode='r'),
+                                 np.load(folder / 'masks.npy', mmap_mode='r'), infos))
+            stored = (folder / 'past.npy').exists()
+            self._past.append((np.load(folder / 'past.npy', mmap_mode='r'), np.load(folder / 'moves.npy'))
+                              if stored else None)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, SceneInfo]:
+        """-> features (5, H, W) int8, masks (3, H/4, W/4) uint8, info."""
+        shard, row = self.index[i]
+        lidar, mask, infos = self._shards[shard]
+        return np.asarray(lidar[row]), np.asarray(mask[row]), infos[row]
+
+    def past(self, i: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """-> features (P, 5, H, W) int8 of earlier sweeps, the last one first, and their moves (P, 3): x, y [m],
+        yaw [rad] of base_link then in base_link now. None where the shard has none.
+        """
+        shard, row = self.index[i]
+        if self._past[shard] is None:
+            return None
+        features, moves = self._past[shard]
+        return np.asarray(features[row]), moves[row]

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes -> training samples: draw the map with errors, turn, mirror, spoil, and put truths into a batch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attention_fusion_ros.attention.warp import se2_matrix
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.datasets.augment import (
+    MapState,
+    random_map_state,
+    sensor_faults,
+    turn_angles,
+    turn_grid,
+    turn_poses,
+)
+from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, SceneInfo, SceneStore
+from attention_fusion_ros.datasets.target import Target
+from attention_fusion_ros.geometry import rotation_2d
+from attention_fusion_ros.network.model import ROAD, Past
+from attention_fusion_ros.simulation.sensors.map_image import MapError, draw_road_layers, random_error
+
+MAX_BRANCHES = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples, ready for the network."""
+
+    lidar: Tensor  # (B, 5, H, W)
+    map_image: Tensor  # (B, 3, H, W)
+    target: Target
+    with_map: Tensor  # (B,) bool
+    route: Tensor  # (B,) bool
+    past: Past | None = None  # earlier sweeps; None when the data have none
+
+
+class SimulatedDataset(Dataset):
+    """Item i -> a dictionary of arrays. `epoch` changes what is drawn at random, nothing else does.
+
+    time_steps: sweeps of each sample, the one of now among them; None: as many as the store has.
+    """
+
+    def __init__(self, store: SceneStore, grid: Grid, bins: int, seed: int, augment: bool = True,
+                 time_steps: int | None = None):
+        self.store, self.grid, self.bins, self.seed, self.augment = store, grid, bins, seed, augment
+        self.time_steps = time_steps
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([self.seed, self.epoch, i])
+        stored, masks, info = self.store[i]
+        quarter = int(rng.integers(4)) if self.augment else 0
+        mirror = bool(rng.integers(2)) if self.augment else False
+        state = random_map_state(rng)
+        state = MapState(state.present, state.scale, state.wide, state.route and info.route is not None)
+        map_layers, correction = self._map(info, quarter, state, rng)
+        features = turn_grid(stored, quarter, mirror).astype(np.float32) * QUANTUM
+        past = self._past(i, quarter, mirror, rng)
+        if self.augment:
+            features = sensor_faults(features, rng)
+        map_layers = turn_grid(map_layers, 0, mirror)
+        with_map = bool((map_layers[0] > ROAD).any())
+        masks = turn_grid(masks, quarter, mirror).astype(np.float32) / 255
+        truth = info.truths[quarter][int(state.route and state.present)]
+        direction = turn_angles([truth.direction], mirror)[0] if truth.direction else (np.nan, np.nan)
+        item = dict(lidar=features, map_image=map_layers, masks=masks,
+                    visible=_block_mean(features[3] > 0),
+                    branches=pad_branches(turn_angles(truth.branches, mirror)),
+                    direction=np.array(direction, np.float32),
+                    direction_known=np.array(True), known=np.ones(self.bins, bool),
+                    with_map=np.array(with_map), route=np.array(state.route and state.present),
+                    map_error=turn_poses(correction, 0, mirror) if with_map else np.full(3, np.nan, np.float32))
+        return item if past is None else item | past
+
+    def _past(self, i: int, quarter: int, mirror: bool, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+        """Earlier sweeps, oldest first: past (P, 5, H, W) with the faults of the present one, moves (P, 3)."""
+        stored = None if self.time_steps == 1 else self.store.past(i)
+        if stored is None:
+            return None
+        count = len(stored[0]) if self.time_steps is None else self.time_steps - 1
+        sweeps, moves = stored[0][:count][::-1], stored[1][:count][::-1]
+        features = turn_grid(sweeps, quarter, mirror).astype(np.float32) * QUANTUM
+        if self.augment:  # the same sensor, hence the same faults: a copy of the generator draws them again
+            features = np.stack([sensor_faults(sweep, copy.deepcopy(rng)) for sweep in features])
+        return dict(past=features, moves=turn_poses(moves, quarter, mirror))
+
+    def _map(self, info: SceneInfo, quarter: int, state: MapState,
+             rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(3, H, W) road, route, valid for the scene turned by `quarter`, and the map's correction (3,)."""
+        layers = np.zeros((3, self.grid.cells, self.grid.cells), np.float32)
+        if not state.present:
+            if rng.random() < 0.3:
+                layers[2] = 1.0  # an image that shows no road
+            return layers, np.full(3, np.nan, np.float32)
+        x, y, yaw = info.pose
+        pose = (x, y, yaw - quarter * math.pi / 2)
+        error = draw_error(rng, state)
+        layers[0], layers[1] = draw_road_layers(info.world, pose, self.grid, error, rng, route=state.route)
+        layers[2] = 1.0
+        return layers, map_correction(error)
+
+
+class Mixed(Dataset):
+    """Several data sets one after the other; the epoch is passed on."""
+
+    def __init__(self, parts: list):
+        self.parts, self.epoch = parts, 0
+
+    def __len__(self) -> int:
+        return sum(len(p) for p in self.parts)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        for part in self.parts:
+            if i < len(part):
+                part.epoch = self.epoch
+                return part[i]
+            i -= len(part)
+        raise IndexError(i)
+
+
+def draw_error(rng: np.random.Generator, state: MapState):
+    """The map error of a sample, see `augment.MapState`."""
+    return random_error(rng, scale=state.scale, wide=state.wide)
+
+
+def map_correction(error: MapError) -> np.ndarray:
+    """(3,) float32 dx, dy [m], dyaw [rad]: undoes a map error, p_true = R(dyaw) p_map + (dx, dy)."""
+    dx, dy = -(rotation_2d(-error.yaw) @ (error.x, error.y))
+    return np.array([dx, dy, -error.yaw], np.float32)
+
+
+def _block_mean(cells: np.ndarray) -> np.ndarray:
+    """(H, W) -> (1, H/4, W/4) float32."""
+    small = cells.shape[0] // MASK_STRIDE
+    return cells.reshape(small, MASK_STRIDE, small, MASK_STRIDE).mean((1, 3), dtype=np.float32)[None]
+
+
+def pad_branches(pairs) -> np.ndarray:
+    """(bearing, heading) pairs -> (MAX_BRANCHES, 2) float32 filled up with NaN."""
+    padded = np.full((MAX_BRANCHES, 2), np.nan, np.float32)
+    for row, pair in enumerate(list(pairs)[:MAX_BRANCHES]):
+        padded[row] = pair
+    return padded
+
+
+def collate(items: list[dict[str, np.ndarray]]) -> Batch:
+    """Items of any dataset here -> Batch."""
+    t = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0] if k not in ('past', 'moves')}
+    target = Target(branches=t['branches'], direction=t['direction'], direction_known=t['direction_known'],
+                    known=t['known'], masks=t['masks'], visible=t['visible'], map_error=t['map_error'])
+    return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'], _collate_past(items))
+
+
+def _collate_past(items: list[dict[str, np.ndarray]]) -> Past | None:
+    """Sweeps that an item lacks are absent ones before its oldest."""
+    count = max(len(item['past']) if 'past' in item else 0 for item in items)
+    if count == 0:
+        return None
+    lidar = np.zeros((len(items), count, *items[0]['lidar'].shape), np.float32)
+    moves, present = np.zeros((len(items), count, 3), np.float32), np.zeros((len(items), count), bool)
+    for row, item in enumerate(items):
+        if 'past' in item and len(item['past']):
+            first = count - len(item['past'])
+            lidar[row, first:], moves[row, first:], present[row, first:] = item['past'], item['moves'], True
+    return Past(torch.from_numpy(lidar), se2_matrix(torch.from_numpy(moves).flatten(0, 1)).unflatten(0, present.shape),
+                torch.from_numpy(present))
+
+

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Operations with a plain torch version and, where registered, faster ones."""

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The fusion node in a process of its own, as `ros2 run` would start it, with its lifecycle in our hands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+
+from attention_fusion_ros.ros.clients.session import Session
+
+NAME = 'attention_fusion'
+STARTED_WITHIN = 90.0  # s; importing torch on a busy machine takes a while
+CONFIGURED_WITHIN = 180.0  # s; loading the network and its first run
+STOPPED_WITHIN = 10.0  # s until a process that does not end is killed
+LAST_LINES = 15  # of the log, in errors
+
+
+class NodeError(RuntimeError):
+    """The node did not start, refused a transition, or ended on its own."""
+
+
+class NodeProcess:
+    """Use as a context manager: the process ends with it, however it is left.
+
+    parameters: of the node. remaps: {topic of the node: name on the graph}. log: where its output goes.
+    domain_id: the domain of `session`, None for that of the environment.
+    """
+
+    def __init__(self, session: Session, parameters: dict[str, Any], remaps: dict[str, str], log: Path,
+                 domain_id: int | None = None):
+        self._session, self._log = session, log
+        arguments = []
+        for name, value in parameters.items():
+            arguments += ['-p', f'{name}:={value if isinstance(value, str) and value else json.dumps(value)}']
+        for topic, name in remaps.items():
+            arguments += ['-r', f'{topic}:={name}']
+        environment = dict(os.environ) if domain_id is None else {**os.environ, 'ROS_DOMAIN_ID': str(domain_id)}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, 'w') as output:
+            # In a process group of its own: Ctrl+C reaches this process, which then stops the node in good order.
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'attention_fusion_ros', 'fusion_node', '--ros-args', *arguments],
+                stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        self._client = session.node.create_client(ChangeState, f'/{NAME}/change_state')
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def bring_up(self) -> None:
+        """Wait for the node, configure and activate it. Raises NodeError."""
+        self._wait(self._client.service_is_ready, STARTED_WITHIN, 'did not start')
+        self.change_state(Transition.TRANSITION_CONFIGURE, 'configure')
+        self.change_state(Transition.TRANSITION_ACTIVATE, 'activate')
+
+    def change_state(self, transition: int, name: str) -> None:
+        """Call the lifecycle service. Raises NodeError when the transition fails."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        future = self._client.call_async(request)
+        self._wait(future.done, CONFIGURED_WITHIN, f'did not answer to {name}')
+        if not future.result().success:
+            raise NodeError(f'The node could not {name}. Its last words:\n{self.last_words()}')
+
+    def check(self) -> None:
+        """Raises NodeError when the process has ended."""
+        if self._process.poll() is not None:
+            raise NodeError(f'The node ended with status {self._process.returncode}. Its last words:\n'
+                            f'{self.last_words()}')
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the process (Linux: /proc)."""
+        with open(f'/proc/{self.pid}/statm') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used, over all cores (Linux: /proc)."""
+        with open(f'/proc/{self.pid}/stat') as file:
+            fields = file.read().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def log_lines(self) -> list[str]:
+        """Everything that the node has said."""
+        return self._log.read_text(errors='replace').splitlines()
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return '\n'.join(self.log_lines()[-LAST_LINES:])
+
+    def stop(self) -> int:
+        """Interrupt the node, kill it if that does not help; returns its exit status. May be repeated."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(STOPPED_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        return self._process.returncode
+
+    def _wait(self, condition, timeout: float, complaint: str) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            self.check()
+            if time.monotonic() > end:
+                raise NodeError(f'The node {complaint} within {timeout:g} s. Its last words:\n{self.last_words()}')
+            time.sleep(0.02)

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A seed -> a world: layout of the roads, the vehicle on one of them, roadside, traffic, ground."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.geometry import rotation_2d, wrap
+from attention_fusion_ros.simulation.world.layouts import LAYOUTS, add_neighbours, make_plan
+from attention_fusion_ros.simulation.world.polyline import arc_length, cut, point_at
+from attention_fusion_ros.simulation.world.roads import Plan
+from attention_fusion_ros.simulation.world.roadside import Surroundings, furnish, random_surroundings
+from attention_fusion_ros.simulation.world.site import Site
+from attention_fusion_ros.simulation.world.traffic import drive_around, park
+from attention_fusion_ros.simulation.world.world import World
+
+CLASS_SHARES = {'straight': 0.11, 'curve': 0.15, 't': 0.16, 'x': 0.12, 'y': 0.06, 'skewed': 0.08, 'staggered': 0.07,
+                'roundabout': 0.08, 'dead_end': 0.05, 'fork': 0.05, 'dual': 0.07}
+OSM_SHARE = 0.2  # of the worlds, where an extract is given
+SCENE_CLASSES = (*CLASS_SHARES, 'osm')
+EXTENT = 74.0  # m around the vehicle that are furnished
+OWN_LENGTH, OWN_WIDTH = 6.0, 2.4  # m around the vehicle that stay free
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the vehicle stands on the plan, and which way it drives."""
+
+    x: float
+    y: float
+    heading: float  # rad, driving direction of its lane
+    yaw: float  # rad, where it really looks
+    lane_offset: float  # m left of the centre line, seen in driving direction
+    s: float  # m along the way
+
+
+def generate_world(seed: int, scene_class: str | None = None, osm: str | Path | None = None) -> World:
+    """The world of a seed: equal arguments give equal worlds.
+
+    scene_class: one of SCENE_CLASSES, or None to draw one by CLASS_SHARES.
+    osm: an OpenStreetMap extract (.osm, .osm.gz) for scenes of class 'osm'; without it there are none.
+    Raises ConfigurationError for an unknown class, or class 'osm' without an extract.
+    """
+    rng = np.random.default_rng([seed, 1])
+    if scene_class is None:
+        scene_class = str(rng.choice(list(CLASS_SHARES), p=list(CLASS_SHARES.values())))
+        if osm is not None and rng.random() < OSM_SHARE:
+            scene_class = 'osm'
+    left_hand = bool(rng.random() < 0.5)
+    if scene_class == 'osm':
+        if osm is None:
+            raise ConfigurationError("scenes of class 'osm' need an OpenStreetMap extract: pass osm=PATH")
+        from attention_fusion_ros.simulation.world.osm import load_extract, osm_plan
+        plan, left_hand = osm_plan(rng, load_extract(osm)), False
+    elif scene_class in LAYOUTS:
+        plan = make_plan(rng, scene_class)
+        add_neighbours(rng, plan)
+        plan = plan.mirrored() if left_hand else plan
+    else:
+        raise ConfigurationError(f"unknown scene class '{scene_class}'; known are {', '.join(SCENE_CLASSES)}")
+    return world_of_plan(rng, plan, scene_class, left_hand, seed)
+
+
+def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_hand: bool, seed: int) -> World:
+    """Put the vehicle on the plan's way, turn the plan at random about it, and furnish the surroundings."""
+    plan = plan.moved(rotation_2d(rng.uniform(-math.pi, math.pi)), np.zeros(2))
+    placed = place_vehicle(rng, plan, left_hand)
+    origin = rng.uniform(-3, 3, 2)  # the vehicle is near the origin of the world, not on it
+    plan = plan.moved(np.eye(2), origin - (placed.x, placed.y))
+    pose = (float(origin[0]), float(origin[1]), placed.yaw)
+    route = way_line(plan)
+    s = arc_length(route)
+    route = cut(route, max(placed.s - 60.0, 0.0), min(placed.s + 110.0, s[-1]), s)
+    surroundings = random_surroundings(rng, plan)
+    world = World(scene_class, plan.roads(), surroundings.terrain, route=route, pose=pose, seed=seed,
+                  extra={'corner_radius': surroundings.corner_radius, 'left_hand': left_hand,
+                         'lane_offset': placed.lane_offset})
+    return furnish_world(rng, world, plan, surroundings, left_hand, EXTENT)
+
+
+def furnish_world(rng: np.random.Generator, world: World, plan: Plan, surroundings: Surroundings, left_hand: bool,
+                  extent: float, centre=None) -> World:
+    """Parked cars first, then what stands beside the road, then what moves: each leaves the earlier ones alone."""
+    site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, surroundings.corner_radius)
+    site.take_box(*world.pose, OWN_LENGTH, OWN_WIDTH)
+    parked = park(rng, site, plan, surroundings)
+    walls, posts, bushes = furnish(rng, site, surroundings)
+    moving = drive_around(rng, site, plan, surroundings, world, left_hand)
+    return replace(world, walls=tuple(walls), posts=tuple(posts), bushes=tuple(bushes),
+                   vehicles=tuple(parked + moving))
+
+
+def way_line(plan: Plan) -> np.ndarray:
+    """(P, 2) the way through the plan along centre lines."""
+    return np.concatenate([plan.way[0].xy, *(p.xy[1:] for p in plan.way[1:])])
+
+
+def place_vehicle(rng: np.random.Generator, plan: Plan, left_hand: bool) -> Placement:
+    """Somewhere before or behind the focus of the way, in a lane of its direction, looking anywhere."""
+    lengths = [arc_length(p.xy)[-1] for p in plan.way]
+    s = float(np.clip(plan.focus - rng.uniform(plan.nearest, plan.farthest), 2.0, sum(lengths) - 2.0))
+    piece, begin = _piece_at(plan, lengths, s)
+    section = plan.sections[piece.street] if piece.forward else plan.sections[piece.street].reversed()
+    lane = int(rng.choice(section.forward_lanes(left_hand)))
+    offset = section.lane_offset(lane) + float(np.clip(rng.normal(0, 0.3), -0.8, 0.8))
+    offset = float(np.clip(offset, -section.width / 2 + 1.0, section.width / 2 - 1.0)) if section.width > 2.4 else 0.0
+    at = arc_length(piece.xy)
+    a, b = point_at(piece.xy, [max(s - begin - 0.5, 0), min(s - begin + 0.5, at[-1])], at)
+    heading = math.atan2(b[1] - a[1], b[0] - a[0])
+    middle = point_at(piece.xy, [s - begin], at)[0]
+    x, y = middle + offset * np.array([-math.sin(heading), math.cos(heading)])
+    yaw = heading + (rng.normal(0, math.radians(8)) if rng.random() < 0.5 else rng.uniform(-math.pi, math.pi))
+    return Placement(float(x), float(y), wrap(heading), wrap(float(yaw)), offset, s)
+
+
+def _piece_at(plan: Plan, lengths: list[float], s: float):
+    begin = 0.0
+    for piece, length in zip(plan.way, lengths):
+        if s <= begin + length or piece is plan.way[-1]:
+            return piece, begin
+        begin += length
+    raise AssertionError('a way has at least one piece')
+

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a simulated road world is made of. Vector geometry only: rasters, rays and truth are made from it elsewhere.
+
+World frame: x, y in metres on a plane, z up; ground height comes from `Terrain`. Every list may be empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Road:
+    """A stretch of road. Roads that share an end point (within 0.1 m) or cross at a shared vertex are connected."""
+
+    centre: np.ndarray  # (P, 2) float64, m, centre line of the carriageway
+    width: float  # m, kerb to kerb
+    lanes: int = 2  # lanes of the carriageway, both directions together
+    oneway: bool = False  # drawn in driving direction when True
+    kind: str = 'street'  # street, service, roundabout, carriageway (one side of a dual carriageway)
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A vertical surface along a polyline: facade, wall, fence, hedge or guard rail. Gaps are separate walls."""
+
+    line: np.ndarray  # (P, 2) m
+    height: float  # m above the ground
+    thickness: float  # m
+    kind: str  # facade, wall, fence, hedge, rail
+    porosity: float = 0.0  # share of rays that pass through (fences, hedges)
+
+
+@dataclass(frozen=True)
+class Post:
+    """A vertical cylinder, with a crown of leaves for trees."""
+
+    x: float
+    y: float
+    radius: float  # m
+    height: float  # m
+    kind: str  # pole, lamp, tree, bollard
+    crown_radius: float = 0.0  # m, 0 = no crown
+    crown_bottom: float = 0.0  # m above the ground
+    crown_top: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bush:
+    """A rough clump of vegetation."""
+
+    x: float
+    y: float
+    radius: float  # m
+    height: float  # m
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """Anything that comes and goes: removable, so that the same scene exists with and without it."""
+
+    x: float
+    y: float
+    yaw: float  # rad
+    length: float  # m
+    width: float
+    height: float
+    kind: str  # car, van, truck, bus, pedestrian, cyclist
+    parked: bool = True
+    speed: float = 0.0  # m/s along yaw
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """Ground height: a tilted plane, smooth undulation, the road's crown, kerbs, and roughness off the road."""
+
+    slope_x: float = 0.0  # m/m
+    slope_y: float = 0.0
+    undulation: float = 0.0  # m, amplitude
+    wavelength: float = 60.0  # m
+    phase: tuple[float, float] = (0.0, 0.0)  # rad
+    crown: float = 0.0  # m, how much the centre line is higher than the road edge
+    kerb: float = 0.12  # m, step up at the road edge; 0 = flush, negative = ditch or shoulder drop
+    sidewalk: float = 2.0  # m, width of the flat strip beyond the kerb; verge beyond it
+    verge_slope: float = 0.0  # m/m, rise (or fall) of the ground beyond the sidewalk
+    roughness: float = 0.02  # m, standard deviation of the ground beyond the sidewalk
+
+
+@dataclass(frozen=True)
+class World:
+    """A piece of town or country, at least 70 m around `origin` in every direction."""
+
+    scene_class: str  # straight, curve, t, x, y, skewed, staggered, roundabout, dead_end, fork, dual, osm
+    roads: tuple[Road, ...]
+    terrain: Terrain
+    walls: tuple[Wall, ...] = ()
+    posts: tuple[Post, ...] = ()
+    bushes: tuple[Bush, ...] = ()
+    vehicles: tuple[Vehicle, ...] = ()
+    route: np.ndarray | None = None  # (P, 2) m, the way the vehicle will take along centre lines, from behind it on
+    pose: tuple[float, float, float] = (0.0, 0.0, 0.0)  # x, y [m], yaw [rad] of the vehicle (base_link) in the world
+    seed: int = 0
+    extra: dict = field(default_factory=dict)
+
+    def without_vehicles(self) -> World:
+        """The same world with every vehicle and pedestrian gone."""
+        return replace(self, vehicles=())

@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading rosbag2 recordings (mcap or sqlite3) without ROS: which topics are there, and their messages in order.
+
+Works on a recording's folder, on a folder that lost its metadata.yaml, and on single .mcap or .db3 files. Everything
+that is wrong with a recording, or with the choice of topics in it, is an `InputError` that names cause and remedy.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from attention_fusion_ros.errors import InputError
+
+CLOUD = 'sensor_msgs/msg/PointCloud2'
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
+ODOMETRY = 'nav_msgs/msg/Odometry'
+TRANSFORMS = 'tf2_msgs/msg/TFMessage'
+STATIC_TRANSFORMS_TOPIC = '/tf_static'
+STORAGE_SUFFIXES = ('.mcap', '.db3')
+NONE = 'none'  # as a topic name: leave this input out
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """One topic of a recording."""
+
+    name: str
+    type: str  # for example sensor_msgs/msg/PointCloud2
+    count: int  # messages
+
+
+@dataclass(frozen=True)
+class RawMessage:
+    """A recorded message, still in its CDR bytes."""
+
+    stamp_ns: int  # when it was recorded
+    topic: str
+    type: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class InputTopics:
+    """The topics of a recording that feed the pipeline; None where the recording has none or none is wanted."""
+
+    pointcloud: str
+    map_image: str | None
+    odometry: str | None
+    transforms: tuple[str, ...]
+
+    def all(self) -> list[str]:
+        """Every topic that is used."""
+        return [t for t in (self.pointcloud, self.map_image, self.odometry, *self.transforms) if t]
+
+
+class Recording:
+    """An open rosbag2 recording. Use as a context manager.
+
+    Raises InputError: `recording_missing`, `recording_unreadable`.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        files = _storage(self.path)
+        # Imported here: only reading recordings needs it, and it takes a while to import.
+        from rosbags.rosbag2 import Reader
+        from rosbags.typesys import Stores, get_typestore
+        # The standard types, as they are since Humble. A recording may hold any others: those are never decoded.
+        self._types = get_typestore(Stores.LATEST)
+        self._stack = ExitStack()
+        try:
+            self._readers = [self._stack.enter_context(Reader(f)) for f in files]
+        except Exception as error:  # the storage plugins raise anything from struct.error to sqlite3.DatabaseError
+            self._stack.close()
+            raise _unreadable(self.path, error) from error
+        self._connections = [c for reader in self._readers for c in reader.connections]
+        merged: dict[str, TopicInfo] = {}
+        for connection in self._connections:
+            before = merged[connection.topic].count if connection.topic in merged else 0
+            merged[connection.topic] = TopicInfo(connection.topic, connection.msgtype, before + connection.msgcount)
+        self.topics: dict[str, TopicInfo] = dict(sorted(merged.items()))
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the files. May be repeated."""
+        self._stack.close()
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first to the last message."""
+        filled = [r for r in self._readers if r.message_count]
+        return (max(r.end_time for r in filled) - min(r.start_time for r in filled)) / 1e9 if filled else 0.0
+
+    def count(self, topics: list[str]) -> int:
+        """How many messages these topics hold together."""
+        return sum(self.topics[t].count for t in topics)
+
+    def is_latched(self, topic: str) -> bool:
+        """Whether the topic was recorded from a publisher that keeps its messages for late subscribers."""
+        profiles = [q for c in self._connections if c.topic == topic for q in c.ext.offered_qos_profiles]
+        return any(q.durability.name == 'TRANSIENT_LOCAL' for q in profiles)
+
+    def raw_messages(self, topics: list[str]) -> Iterator[RawMessage]:
+        """Messages of these topics in recorded order, undecoded.
+
+        Raises InputError `recording_unreadable` when the file breaks off.
+        """
+        wanted = set(topics)
+        parts = []
+        for reader in self._readers:
+            connections = [c for c in reader.connections if c.topic in wanted]
+            if connections:  # an empty list would mean 'everything' to the reader
+                parts.append(reader.messages(connections=connections))
+        messages = parts[0] if len(parts) == 1 else heapq.merge(*parts, key=lambda m: m[1])
+        while True:
+            try:
+                connection, stamp_ns, data = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise _unreadable(self.path, error) from error
+            yield RawMessage(stamp_ns, connection.topic, connection.msgtype, data)
+
+    def decode(self, raw: RawMessage):
+        """The message object of the CDR bytes (fields as in ROS; byte arrays as numpy arrays).
+
+        Raises InputError `undecodable_message`.
+        """
+        try:
+            return self._types.deserialize_cdr(raw.data, raw.type)
+        except Exception as error:  # damaged CDR shows as AssertionError, struct.error, ValueError, ...
+            raise InputError('undecodable_message', f'A {raw.type} of {raw.topic} cannot be decoded: {error!r}.',
+                             'Record again, or cut the damaged part out of the recording.') from error
+
+    def input_topics(self, pointcloud: str = '', map_image: str = '', odometry: str = '') -> InputTopics:
+        """Choose the topics by type; a name given takes precedence, `none` leaves an optional input out.
+
+        Raises InputError: `topic_missing` (no such topic, or none of the type), `topic_ambiguous` (several of the
+        type), `topic_type` (the named topic is of another type).
+        """
+        return InputTopics(
+            pointcloud=self._find('--pointcloud', pointcloud, (CLOUD,), required=True),
+            map_image=self._find('--map-image', map_image, (IMAGE, COMPRESSED_IMAGE), required=False),
+            odometry=self._find('--odometry', odometry, (ODOMETRY,), required=False),
+            transforms=tuple(t.name for t in self.topics.values() if t.type == TRANSFORMS))
+
+    def _find(self, option: str, wanted: str, types: tuple[str, ...], required: bool) -> str | None:
+        kind = ' or '.join(types)
+        if wanted == NONE and not required:
+            return None
+        if wanted:
+            name = wanted if wanted.startswith('/') else f'/{wanted}'
+            if name not in self.topics:
+                raise InputError('topic_missing', f"The recording has no topic '{wanted}'.",
+                                 f'Give {option} one of: {self._listing(types) or self._listing()}.')
+            if self.topics[name].type not in types:
+                raise InputError('topic_type', f"'{name}' holds {self.topics[name].type}, not {kind}.",
+                                 f'Give {option} one of: {self._listing(types) or "(none of this type)"}.')
+            return name
+        found = [t for t in self.topics.values() if t.type in types and t.count > 0]
+        if len(found) > 1:
+            refusal = '' if required else f', or {option} none'
+            raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
+                             f'Choose with {option}: {self._listing(types)}{refusal}.')
+        if not found and required:
+            raise InputError('topic_missing', f'No topic of the recording holds {kind}.',
+                             f'Record one; this recording has: {self._listing() or "no topics at all"}.')
+        return found[0].name if found else None
+
+    def _listing(self, types: tuple[str, ...] = ()) -> str:
+        return ', '.join(f'{t.name} ({t.count} messages)' for t in self.topics.values() if not types or t.type in types)
+
+
+def header_stamp_ns(message) -> int:
+    """`message.header.stamp` in nanoseconds."""
+    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def _storage(path: Path) -> list[Path]:
+    """What to open: the folder when it has its metadata, else its storage files."""
+    if not path.exists():
+        raise InputError('recording_missing', f'There is no recording at {path}.',
+                         'Give the folder that ros2 bag record made, or its .mcap or .db3 file.')
+    if path.is_file():
+        if path.suffix not in STORAGE_SUFFIXES:
+            raise InputError('recording_unreadable', f'{path} is no rosbag2 recording.',
+                             'Give the folder that ros2 bag record made, or its .mcap or .db3 file.')
+        return [path]
+    if (path / 'metadata.yaml').exists():
+        return [path]
+    files = sorted(f for f in path.iterdir() if f.suffix in STORAGE_SUFFIXES)
+    if not files:
+        raise InputError('recording_unreadable', f'{path} holds neither metadata.yaml nor .mcap or .db3 files.',
+                         'Give the folder that ros2 bag record made, or its .mcap or .db3 file.')
+    return files
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError('recording_unreadable', f'{path} cannot be read: {error}.',
+                      "Repair it with 'ros2 bag reindex' or 'mcap recover', or record again.")

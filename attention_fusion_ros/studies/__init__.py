@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Questions about the network that are answered by experiments."""

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What one trained network of the comparison is worth on held-out scenes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from attention_fusion_ros.config import BranchesConfig
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.datasets.pool import Pool
+from attention_fusion_ros.datasets.simulated import Batch, collate
+from attention_fusion_ros.metrics.bootstrap import once
+from attention_fusion_ros.metrics.branches import Estimate, TrueRoads, flips, invariance, score, summarise
+from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
+from attention_fusion_ros.pipeline.postprocess import decode_head
+from attention_fusion_ros.training.validate import Predictions, calibrate, true_roads
+
+STATISTICS = ('f1_10', 'bearing_median', 'heading_median')
+FOLDS = 2
+MASKS = {'roadside': 1, 'vehicles': 2}  # channel in Target.masks
+
+
+@dataclass
+class _Seen:
+    """One pass over some scenes."""
+
+    head: np.ndarray  # (S, 7, K)
+    no_direction: np.ndarray  # (S,)
+    with_map: np.ndarray  # (S,) bool
+    truths: list[TrueRoads]
+    shares: np.ndarray  # (S, 4) attention and area on the roadside, attention and area on vehicles; nan without
+    map_error: np.ndarray  # (S, 2, 3) correction that was needed and correction that was made; nan without STN
+
+
+def evaluate(network: FusionNetwork, pool: Pool, batch: int = 32) -> dict[str, float]:
+    """Figures of the network on a pool of held-out scenes, by name; nan where a network has no such thing.
+
+    'map/...' are scenes with their map, 'nomap/...' all scenes without one. Probabilities are calibrated on one half of
+    the scenes and used on the other. Angles in degrees, lengths in metres.
+    """
+    fold = pool.seed % FOLDS
+    full, bare = np.flatnonzero(pool.with_vehicles), np.flatnonzero(~pool.with_vehicles)
+    seen = {'map': _look(network, pool, full, batch), 'nomap': _look(network, pool, full, batch, withhold_map=True),
+            'bare': _look(network, pool, bare, batch)}
+    calibrations = [_calibration([seen['map'], seen['nomap']], fold[full] != k) for k in range(FOLDS)]
+    answers = {name: _answers(s, fold[rows], calibrations)
+               for (name, s), rows in zip(seen.items(), (full, full, bare), strict=True)}
+    found: dict[str, float] = {}
+    for name, kept in (('map', seen['map'].with_map), ('nomap', np.ones(len(full), bool))):
+        rows = np.flatnonzero(kept)
+        scores = score([answers[name][i] for i in rows], [seen[name].truths[i] for i in rows])
+        found |= {f'{name}/{k}': f.value for k, f in summarise(scores, once(len(rows)), STATISTICS).items()}
+    found |= _vehicle_invariance(answers['map'], answers['bare'], pool.seed[full], pool.seed[bare])
+    found |= _ratios(seen['map'].shares)
+    found |= _alignment(seen['map'])
+    return found
+
+
+@torch.inference_mode()
+def _look(network: FusionNetwork, pool: Pool, rows: np.ndarray, batch: int, withhold_map: bool = False) -> _Seen:
+    network.eval()
+    heads, nones, with_map, truths, shares, errors = [], [], [], [], [], []
+    for item in DataLoader(Subset(pool, rows.tolist()), batch_size=batch, collate_fn=collate):
+        image = torch.zeros_like(item.map_image) if withhold_map else item.map_image
+        output = network(item.lidar.to(memory_format=torch.channels_last), image, item.past)
+        heads.append(output.head.numpy())
+        nones.append(output.no_direction.numpy())
+        with_map.append(np.zeros(len(image), bool) if withhold_map else item.with_map.numpy())
+        truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
+        shares.append(_attention_shares(output, item))
+        errors.append(_corrections(output, item))
+    empty = (np.zeros((0, 7, network.config.bins)), np.zeros(0), np.zeros(0, bool), np.zeros((0, 4)),
+             np.zeros((0, 2, 3)))
+    joined = [np.concatenate([e, *a]) for e, a in zip(empty, (heads, nones, with_map, shares, errors), strict=True)]
+    return _Seen(joined[0], joined[1], joined[2].astype(bool), truths, joined[3], joined[4])
+
+
+def _attention_shares(output: NetworkOutput, item: Batch) -> np.ndarray:
+    """(B, 4), see _Seen: of the finest stage's weights, over cells with points, by how much of a cell a mask covers."""
+    stages = [w for name, w in output.spatial.items() if name.startswith('stage')]
+    if not stages:
+        return np.full((len(item.lidar), 4), np.nan)
+    weights = max(stages, key=lambda w: w.shape[-1])
+    visible = item.target.visible
+
+    def total(x: Tensor) -> Tensor:
+        return x.sum((1, 2, 3))
+    columns = []
+    for channel in MASKS.values():
+        covered = visible * item.target.masks[:, channel:channel + 1]
+        columns += [total(weights * covered) / total(weights * visible), total(covered) / total(visible)]
+    return torch.stack(columns, dim=1).numpy()
+
+
+def _corrections(output: NetworkOutput, item: Batch) -> np.ndarray:
+    if output.alignment is None:
+        return np.full((len(item.lidar), 2, 3), np.nan)
+    return torch.stack([item.target.map_error, output.alignment], dim=1).numpy()
+
+
+def _calibration(seen: list[_Seen], rows: np.ndarray) -> Calibration:
+    return calibrate(Predictions(np.concatenate([s.head[rows] for s in seen]),
+                                 np.concatenate([s.no_direction[rows] for s in seen]),
+                                 np.concatenate([s.with_map[rows] for s in seen]), np.zeros(0, bool),
+                                 [t for s in seen for t, there in zip(s.truths, rows, strict=True) if there]))
+
+
+def _answers(seen: _Seen, fold: np.ndarray, calibrations: list[Calibration]) -> list[Estimate]:
+    made = []
+    for head, none, with_map, k in zip(seen.head, seen.no_direction, seen.with_map, fold, strict=True):
+        answer = decode_head(head, float(none), bool(with_map), calibrations[k], BranchesConfig())
+        made.append(Estimate(answer.branches, answer.direction))
+    return made
+
+
+def _vehicle_invariance(full: list[Estimate], bare: list[Estimate], seeds: np.ndarray,
+                        bare_seeds: np.ndarray) -> dict[str, float]:
+    """Mean change of the direction when the vehicles are taken away, and how often they decide whether there is one."""
+    where = {seed: i for i, seed in enumerate(seeds.tolist())}
+    pairs = [(where[seed], k) for k, seed in enumerate(bare_seeds.tolist()) if seed in where]
+    there, gone = [full[i] for i, _ in pairs], [bare[k] for _, k in pairs]
+    changes = invariance(there, gone) if pairs else np.zeros(0)
+    known = np.isfinite(changes)
+    return {'vehicle_invariance': float(changes[known].mean()) if known.any() else math.nan,
+            'vehicle_flips': flips(there, gone) if pairs else math.nan}
+
+
+def _ratios(shares: np.ndarray) -> dict[str, float]:
+    """Share of the attention over share of the area, each summed over the scenes."""
+    found = {}
+    for k, name in enumerate(MASKS):
+        both = shares[:, 2 * k:2 * k + 2]
+        sums = both[np.isfinite(both).all(axis=1)].sum(axis=0)
+        found[f'attention/{name}'] = float(sums[0] / sums[1]) if sums[1] > 0 else math.nan
+    return found
+
+
+def _alignment(seen: _Seen) -> dict[str, float]:
+    """Median error of the map's place and yaw as drawn, and after the network's correction."""
+    pairs = seen.map_error[seen.with_map & np.isfinite(seen.map_error).all(axis=(1, 2))]
+    found = {}
+    for name, left in (('before', pairs[:, 0]), ('after', pairs[:, 0] - pairs[:, 1])):
+        there = len(left) > 0
+        found[f'map_shift/{name}'] = float(np.median(np.hypot(left[:, 0], left[:, 1]))) if there else math.nan
+        found[f'map_yaw/{name}'] = float(np.degrees(np.median(np.abs(left[:, 2])))) if there else math.nan
+    return found

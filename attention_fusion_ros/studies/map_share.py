@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the map's channel share does when the map image is taken away, turned, or replaced by noise.
+
+A network that weighs its inputs by what they are worth should give less to a map that tells nothing, or what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attention_fusion_ros.bev.map_image import CHANNELS
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import Mode
+from attention_fusion_ros.datasets.held_out import Scene, obtain
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.evaluation.tables import Table, cell
+from attention_fusion_ros.metrics.branches import mean_figure
+from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
+
+AS_IT_IS, REMOVED, TURNED = 'as it is', 'removed', 'rotated by 90 deg'
+SHUFFLED, NOISE = 'its own cells in random order', 'uniform noise'
+STATES = (AS_IT_IS, REMOVED, TURNED, SHUFFLED, NOISE)
+ROAD, ROUTE, VALID = (CHANNELS.index(name) for name in ('road', 'route', 'valid'))
+
+
+def spoiled(drawn: MapFeatures, seed: int) -> dict[str, MapFeatures]:
+    """A map on the grid -> the same in every state of STATES. Turned about the vehicle, which is in the middle."""
+    grid, rng = drawn.grid, np.random.default_rng([seed, 90])
+    order = torch.as_tensor(rng.permutation(grid[0].numel()), device=grid.device)
+    noise = torch.zeros_like(grid)
+    noise[ROAD] = torch.as_tensor(rng.random(grid.shape[1:], dtype=np.float32), device=grid.device) * grid[VALID]
+    noise[VALID] = grid[VALID]
+    grids = {TURNED: grid.rot90(dims=(1, 2)), SHUFFLED: grid.flatten(1)[:, order].view_as(grid), NOISE: noise}
+    return {AS_IT_IS: drawn,
+            REMOVED: MapFeatures(torch.zeros_like(grid), Mode.LIDAR_ONLY, 'no_map'),
+            **{name: replace(drawn, grid=values) for name, values in grids.items()}}
+
+
+def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
+            progress: Callable[[int], None] = lambda scenes: None) -> dict[str, np.ndarray]:
+    """State -> (count,) share of the map in the channel attention, on held-out scenes with a map that is used.
+
+    Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when the simulator draws too few maps.
+    """
+    pipeline = BatchedPipeline(config)
+    shares: dict[str, list[float]] = {state: [] for state in STATES}
+    for scene in scenes_with_a_map(first_seed, 10 * count, cache, lookahead):
+        if len(shares[AS_IT_IS]) == count:
+            break
+        inputs = scene.inputs()
+        try:
+            lidar, drawn = pipeline.lidar_features(inputs), pipeline.map_features(inputs)
+        except InputError:
+            continue
+        if drawn.mode is not Mode.FUSED:
+            continue
+        with torch.inference_mode():
+            maps = spoiled(drawn, scene.info.seed)
+        samples = [Sample(inputs.cloud.stamp_ns, lidar, maps[state]) for state in STATES]
+        for state, result in zip(STATES, pipeline.answer(samples)):
+            shares[state].append(result.attention.map_share)
+        progress(1)
+    pipeline.close()
+    if len(shares[AS_IT_IS]) < count:
+        raise RuntimeError(f'the simulator gave only {len(shares[AS_IT_IS])} of {count} scenes with a map')
+    return {state: np.array(values) for state, values in shares.items()}
+
+
+def scenes_with_a_map(first_seed: int, seeds: int, cache: Path, lookahead: float) -> Iterator[Scene]:
+    """Those of `seeds` seeds whose vehicle is on a road and has a map."""
+    for seed in range(first_seed, first_seed + seeds):
+        scene = obtain(seed, cache, lookahead)
+        if scene is not None and scene.info.has_map:
+            yield scene
+
+
+def table(shares: dict[str, np.ndarray]) -> Table:
+    """Mean share of every state, and the change against the map as it is, scene by scene."""
+    given = shares[AS_IT_IS]
+    rows = []
+    for state in STATES:
+        row = (state, cell(mean_figure(shares[state]), 3))
+        if state != AS_IT_IS:
+            row += (cell(mean_figure(shares[state] - given), 3), f'{np.mean(shares[state] < given):.0%}')
+        rows.append((*row, *['-'] * (4 - len(row))))
+    return Table("The map's channel share when the map image is spoiled",
+                 ('map image', "map's share", 'change', 'falls in'), rows,
+                 (f'Means over {len(given)} held-out simulated scenes with a map. Brackets: 95 % interval, scenes '
+                  'resampled; the change is paired.',
+                  'Rotated about the vehicle; noise only where the map image reaches.'))

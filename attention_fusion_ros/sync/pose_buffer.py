@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Stamped poses in order of time: what odometry and moving transforms have in common.
+
+The pose at a time is interpolated between its neighbours. After the newest sample it is carried on at constant
+velocity, for odometry is seldom stamped exactly like the sweep that needs it, and the next sample comes later.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+
+from attention_fusion_ros.geometry import interpolate_se3
+
+SECOND = 10**9  # ns
+# Stamps that step back by more are a bag that starts again; by less, messages that overtook each other.
+JUMP_BACK_NS = SECOND
+
+
+class PoseBuffer:
+    """Poses by stamp. A stamp more than JUMP_BACK_NS before the newest empties the buffer first: time starts again.
+
+    max_age: s, how far from the nearest sample a pose may be asked for. history: s, how long samples are kept.
+    """
+
+    def __init__(self, max_age: float, history: float):
+        self.max_age, self.history = max_age, history
+        self._stamps: list[int] = []
+        self._poses: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def newest(self) -> int | None:
+        """Stamp of the newest sample in ns, None when empty."""
+        return self._stamps[-1] if self._stamps else None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._stamps.clear()
+        self._poses.clear()
+
+    def add(self, stamp_ns: int, T: np.ndarray) -> None:
+        """Add a (4, 4) pose; one with the same stamp is replaced."""
+        if self._stamps and stamp_ns < self._stamps[-1] - JUMP_BACK_NS:
+            self.clear()
+        at = bisect.bisect_left(self._stamps, stamp_ns)
+        if at < len(self._stamps) and self._stamps[at] == stamp_ns:
+            self._poses[at] = T
+            return
+        self._stamps.insert(at, stamp_ns)
+        self._poses.insert(at, T)
+        old = bisect.bisect_left(self._stamps, self._stamps[-1] - int(self.history * SECOND))
+        del self._stamps[:old], self._poses[:old]
+
+    def drop_after(self, stamp_ns: int) -> None:
+        """Drop samples later than this: they belong to a time that has not come again yet."""
+        keep = bisect.bisect_right(self._stamps, stamp_ns)
+        del self._stamps[keep:], self._poses[keep:]
+
+    def pose(self, stamp_ns: int, known_until_ns: int | None = None) -> np.ndarray | None:
+        """The (4, 4) pose at a time; None when no sample is within max_age of it.
+
+        known_until_ns: later samples are left out of account, so that the answer does not depend on how long the
+        question had to wait.
+        """
+        end = len(self._stamps) if known_until_ns is None else bisect.bisect_right(self._stamps, known_until_ns)
+        if end == 0:
+            return None
+        after = bisect.bisect_left(self._stamps, stamp_ns, 0, end)
+        neighbours = [i for i in (after - 1, after) if 0 <= i < end]
+        if min(abs(self._stamps[i] - stamp_ns) for i in neighbours) > self.max_age * SECOND:
+            return None
+        if after == end:
+            return self._ahead(stamp_ns, end - 1)
+        if after == 0 or self._stamps[after] == stamp_ns:
+            return self._poses[after]
+        return self._between(after - 1, after, stamp_ns)
+
+    def _ahead(self, stamp_ns: int, last: int) -> np.ndarray:
+        """Constant velocity from `last` on, taken over at least the time to bridge: noise is at most doubled."""
+        gap = stamp_ns - self._stamps[last]
+        if gap == 0 or last == 0:
+            return self._poses[last]
+        before = min(last - 1, bisect.bisect_right(self._stamps, self._stamps[last] - gap, 0, last) - 1)
+        before = max(0, before)
+        if self._stamps[last] - self._stamps[before] > self.max_age * SECOND:
+            return self._poses[last]
+        return self._between(before, last, stamp_ns)
+
+    def _between(self, first: int, second: int, stamp_ns: int) -> np.ndarray:
+        start, end = self._stamps[first], self._stamps[second]
+        return interpolate_se3(self._poses[first], self._poses[second], (stamp_ns - start) / (end - start))

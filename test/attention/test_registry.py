@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The registry: names, options, errors, the interface every mechanism keeps, and serialisation."""
+
+import inspect
+
+import pytest
+import torch
+
+from attention_fusion_ros.attention import MECHANISMS, Mechanism, build
+from attention_fusion_ros.errors import ConfigurationError
+
+B, C = 2, 32
+UNIT = ('channel', 'spatial', 'paths', 'rows', 'columns', 'policy', 'time')  # weights that are within 0..1
+
+
+def extra_inputs(mechanism: Mechanism, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the mechanism needs besides x."""
+    P = 3
+    moves = torch.eye(3).repeat(x.shape[0], P, 1, 1)
+    moves[:, :, 0, 2] = -torch.arange(1, P + 1.0)
+    given = {'query': torch.randn(x.shape[0], x.shape[1]), 'lidar': torch.randn_like(x),
+             'history': torch.randn(x.shape[0], P, *x.shape[1:]), 'moves': moves,
+             'present': torch.tensor([[False, True, True], [True, True, True]])[:x.shape[0]]}
+    return {name: given[name] for name in mechanism.NEEDS}
+
+
+@pytest.mark.parametrize('shape', [(16, 16), (20, 12), (7, 33)])
+@pytest.mark.parametrize('name', MECHANISMS)
+def test_every_mechanism_returns_features_and_weights(name, shape):
+    torch.manual_seed(0)
+    mechanism = build(name, C)
+    x = torch.randn(B, C, *shape, requires_grad=True)
+    features, weights = mechanism(x, **extra_inputs(mechanism, x))
+    assert features.shape == x.shape
+    assert torch.isfinite(features).all()
+    if 'channel' in weights:
+        assert weights['channel'].shape == (B, C)
+    if 'spatial' in weights:
+        assert weights['spatial'].shape == (B, 1, *shape)
+    for key in set(UNIT) & set(weights):
+        assert weights[key].min() >= 0 and weights[key].max() <= 1 + 1e-6, key
+    features.sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert name == 'none' or weights, 'attention is returned, not hidden'
+
+
+@pytest.mark.parametrize('name', MECHANISMS)
+def test_state_survives_a_strict_round_trip(name, tmp_path):
+    torch.manual_seed(1)
+    x = torch.randn(B, C, 12, 20)
+    first, second = build(name, C), build(name, C)
+    randomise(first)
+    extras = extra_inputs(first, x)
+    torch.save(first.state_dict(), tmp_path / 'state.pt')
+    second.load_state_dict(torch.load(tmp_path / 'state.pt', weights_only=True), strict=True)
+    first.eval(), second.eval()
+    expected, expected_weights = first(x, **extras)
+    found, found_weights = second(x, **extras)
+    assert torch.equal(expected, found)
+    assert all(torch.equal(expected_weights[key], found_weights[key]) for key in expected_weights)
+
+
+@pytest.mark.parametrize('name', [name for name in MECHANISMS if name not in ('none', 'glimpse')])
+def test_every_parameter_of_the_weighing_learns(name):
+    torch.manual_seed(2)
+    mechanism = build(name, C).eval()  # batch statistics would cancel the biases before them
+    randomise(mechanism)
+    x = torch.randn(B, C, 16, 16, requires_grad=True)  # so that one without parameters passes as well
+    features, weights = mechanism(x, **extra_inputs(mechanism, x))
+    loss = (features * torch.randn_like(features)).sum()
+    for key in ('correction', 'correction_std', 'hint', 'coarse_logits'):
+        if key in weights:
+            loss = loss + (weights[key] * torch.randn_like(weights[key])).sum()
+    loss.backward()
+    idle = [n for n, p in mechanism.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-5]
+    assert not idle
+
+
+def test_none_passes_the_very_tensor():
+    x = torch.randn(1, 3, 4, 5)
+    features, weights = build('none', 3)(x)
+    assert features is x and weights == {}
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(ConfigurationError) as error:
+        build('cbma', 8)
+    assert all(name in str(error.value) for name in MECHANISMS)
+
+
+def test_unknown_option_lists_the_known_ones():
+    with pytest.raises(ConfigurationError, match=r"'se' has no option 'ratio'.*reduction, hidden, bias"):
+        build('se', 8, ratio=4)
+    with pytest.raises(ConfigurationError, match=r"'cbam_spatial' has no option 'size'.*kernel"):
+        build('cbam', 8, spatial={'size': 3})
+    with pytest.raises(ConfigurationError, match="'none' has no option 'x'. It has none"):
+        build('none', 8, x=1)
+
+
+@pytest.mark.parametrize(('name', 'options'), [
+    ('se', {'reduction': 0}), ('se', {'reduction': 2.5}), ('se', {'hidden': 0}), ('eca', {'kernel': 4}),
+    ('cbam_channel', {'pools': ()}), ('cbam_channel', {'pools': 'avg'}), ('cbam_channel', {'pools': ('avg', 'min')}),
+    ('cbam_channel', {'pools': ('avg', 'avg')}), ('cbam_spatial', {'kernel': 6}), ('cbam_spatial', {'kernel': True}),
+    ('cbam_spatial', {'order': ('mean', 'mean')}), ('cbam', {'order': 'both'}), ('cbam_block', {'stride': 0}),
+    ('sk', {'groups': 5}), ('sk', {'paths': 1}), ('bam', {'combine': 'max'}), ('bam', {'norm': 'none'}),
+    ('bam', {'dilation': 0}), ('sca', {'order': 'channel'}), ('stn', {'max_shift': 0.0}),
+    ('stn', {'max_yaw': float('nan')}), ('temporal', {'extent': -1.0}), ('temporal', {'kernel': 2}),
+    ('glimpse', {'glimpses': 0}), ('dynamic_capacity', {'k': 0}), ('coordinate', {'minimum': 0}),
+])
+def test_options_that_cannot_work_are_refused(name, options):
+    with pytest.raises(ConfigurationError, match=f"'{next(iter(options))}'"):
+        build(name, 32, **options)
+
+
+def test_channels_must_be_a_positive_number():
+    for channels in (0, -3, 2.5, '8'):
+        with pytest.raises(ConfigurationError, match='channels'):
+            build('none', channels)
+
+
+def test_options_from_yaml_are_lists():
+    assert build('cbam_channel', 8, pools=['avg']).pools == ('avg',)
+    assert build('cbam_spatial', 8, order=['max', 'mean']).order == ('max', 'mean')
+
+
+def test_needs_are_the_arguments_of_forward():
+    for name, cls in MECHANISMS.items():
+        arguments = list(inspect.signature(cls.forward).parameters)[2:]
+        assert arguments[:len(cls.NEEDS)] == list(cls.NEEDS), name
+        required = [a for a in arguments if inspect.signature(cls.forward).parameters[a].default is inspect._empty]
+        assert set(required) <= set(cls.NEEDS), name
+
+
+def randomise(module: torch.nn.Module) -> None:
+    """Random parameters and statistics, so that nothing rests on a zero or an identity."""
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5) if name.endswith('running_var') else tensor.uniform_(-0.3, 0.3)

@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`benchmark` measures what it says: sizes by hand, sweeps as promised, drops and growth counted right."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from attention_fusion_ros import benchmarking
+from attention_fusion_ros.benchmarking import core, memory, sweeps
+from attention_fusion_ros.benchmarking.core import Times
+from attention_fusion_ros.commands import benchmark
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.decode import decode_cloud, decode_map_image
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.network.model import FusionNetwork
+
+SMALL = NetworkConfig(cells=32, bins=24, lidar_width=8, map_width=8, widths=(8,), blocks=(1,), polar_ranges=8,
+                      polar_widths=(8,), head_width=8)
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp('checkpoint') / 'small.safetensors'
+    checkpoints.save(path, FusionNetwork(SMALL), Calibration(), {})
+    return path
+
+
+def test_sweeps_have_the_promised_points_and_lie_in_a_street():
+    points = sweeps.sweep(3)
+    cloud = decode_cloud(sweeps.cloud_message(points, 5))
+    assert cloud.xyz.shape == (120_000, 3) and cloud.stamp_ns == 5
+    np.testing.assert_array_equal(cloud.xyz[:, 1], points['y'])
+    np.testing.assert_array_equal(cloud.intensity, points['intensity'])
+    height = cloud.xyz[:, 2] + sweeps.SENSOR_HEIGHT
+    assert -0.2 < height.min() and (np.abs(height) < 0.1).mean() > 0.4  # much ground, nothing below it
+    assert np.abs(cloud.xyz[:, 1]).max() < sweeps.FACADES + 0.2 and np.ptp(cloud.xyz[:, 0]) > 100
+    assert not np.array_equal(points['x'], sweeps.sweep(4)['x'])
+
+
+def test_the_map_picture_has_road_and_route():
+    image = decode_map_image(sweeps.map_message(sweeps.map_picture(), 5))
+    middle = sweeps.MAP_SIZE // 2
+    assert image.road[10, middle] > 0.5 and image.road[10, 10] == 0 and image.route[10, middle] > 0.5
+
+
+def test_times():
+    times = Times.of([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert (times.median, times.largest, times.count) == (3.0, 100.0, 5) and 4 < times.p95 < 100
+    assert Times.of([]) is None
+
+
+def test_operations_of_the_network_are_those_of_its_layers():
+    network = FusionNetwork(SMALL).eval()
+    macs = []
+
+    def count(module, inputs, output):
+        if isinstance(module, torch.nn.Linear):
+            macs.append(output.numel() * module.in_features)
+        else:
+            macs.append(output.numel() * module.weight[0].numel())
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(count)
+    size = core.network_size(network)
+    assert size.gmacs == pytest.approx(sum(macs) / 1e9, rel=0.01)
+    assert size.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_the_pipeline_is_measured(small, tmp_path, capsys):
+    assert benchmark.main(['--runs', '3', '--points', '5000', '--device', 'cpu', '-p', f'checkpoint:={small}',
+                           '--out', str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    stored = json.loads((tmp_path / 'benchmark_core.json').read_text())
+    assert stored['runs'] == stored['fused'] == 3 and stored['points'] == 5000
+    stages = stored['stages_ms']
+    assert list(stages) == list(core.STAGES) and all(s['count'] == 3 for s in stages.values())
+    parts = sum(stages[s]['median'] for s in core.STAGES if s != 'total')
+    assert 0 < parts < 1.5 * stages['total']['largest']
+    assert 0 < stored['processor_ms']['median']
+    assert 'GMACs' in out and 'Machine:' in out and 'cores' in out and 'Commit:' in out
+    # Where files lie is nobody's business.
+    assert 'small.safetensors' in out and str(small.parent) not in out + json.dumps(stored)
+
+
+def test_growth_leaves_the_first_minute_out():
+    seconds = np.arange(0, 301, 2.0)
+    start = np.minimum(500 + 10 * seconds, 1000)  # until 50 s
+    assert memory.growth(seconds, start) == pytest.approx(0.0)
+    assert memory.growth(seconds, start * (1 + 0.1 * (seconds - 60).clip(0) / 240)) == pytest.approx(10, abs=0.5)
+    assert memory.growth(seconds[seconds < 70], start[seconds < 70]) is None
+    assert memory.growth([], []) is None
+    assert memory.draw(seconds, start, 'title').startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize('arguments', [['--runs', '0'], ['--node', '0'], ['--node', '1', '--soak', '1'],
+                                       ['--bag', 'x'], ['--rate', '-1']])
+def test_impossible_options(arguments, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        benchmark.main(arguments)
+    assert 'benchmark: error:' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['-p', 'checkpoint:=/nowhere.safetensors'], 'does not exist'),
+    (['--untrained', '-p', 'no_such:=1'], 'no_such'),
+    (['--node', '1', '-p', 'no_such:=1'], 'no_such')])
+def test_mistakes_are_one_line(arguments, words, capsys):
+    if '--node' in arguments:
+        pytest.importorskip('rclpy', reason='needs ROS 2')
+    assert benchmark.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count('\n') == 1
+
+
+def test_without_ros(monkeypatch, capsys):
+    monkeypatch.delattr(benchmarking, 'live', raising=False)
+    monkeypatch.delitem(sys.modules, 'attention_fusion_ros.benchmarking.live', raising=False)
+    monkeypatch.setitem(sys.modules, 'attention_fusion_ros.ros.clients.result_listener', None)
+    assert benchmark.main(['--node', '1']) == 2
+    assert 'need ROS 2' in capsys.readouterr().err
+
+
+# -- with the node -----------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def ros(monkeypatch):
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    monkeypatch.setitem(os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+
+
+def test_the_node_is_measured(ros, small, tmp_path, capsys):
+    assert benchmark.main(['--node', '6', '--points', '5000', '--rate', '5', '--device', 'cpu', '-p', 'threads:=1',
+                           '-p', f'checkpoint:={small}', '-p', 'branches.min_direction_probability:=0.0',
+                           '--out', str(tmp_path), '--sample', '1']) == 0, capsys.readouterr()
+    stored = json.loads((tmp_path / 'benchmark_node.json').read_text())
+    assert 0 < stored['answered'] <= stored['sent'] <= 31
+    assert stored['received'] >= stored['answered'] and stored['results'] >= stored['answered']
+    assert stored['answer_ms']['count'] == stored['answered'] and 0 < stored['answer_ms']['median'] < 60_000
+    assert stored['answer_ms']['median'] >= 0.3 * stored['node_p50_ms'] > 0  # the way there and back comes on top
+    assert stored['results_per_second'] == pytest.approx(stored['answered'] / stored['sending'])
+    assert stored['mode'] == 'fused' and stored['restarts'] == 0 and not stored['ended']
+    assert len(stored['rss_mb']) >= 3 and 50 < stored['rss_mb'][-1] < 5000
+    assert stored['rss_growth_percent'] is None
+    assert (tmp_path / 'node_memory.png').stat().st_size > 5000 and (tmp_path / 'node.log').exists()
+    out = capsys.readouterr().out
+    assert f"answers that came back                   {stored['answered']:>7}".split() == [
+        *next(line for line in out.splitlines() if line.startswith('answers')).split()]
+
+
+def test_sweeps_that_are_late_are_left_out_not_sent_in_a_burst(ros, monkeypatch):
+    from attention_fusion_ros.ros.clients import load_generator as load
+
+    class Topic:
+        def __init__(self):
+            self.stamps = []
+
+        def publish(self, message):
+            self.stamps.append(clock.now)
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+        def time_ns(self):
+            return int(self.now * 1e9)
+
+    class Node:
+        topics = {}
+
+        def create_publisher(self, kind, topic, qos):
+            return self.topics.setdefault(topic, Topic())
+    clock = Clock()
+    monkeypatch.setattr(load, 'time', clock)
+    source = load.Load(Node(), [sweeps.sweep(0, 128)], sweeps.FIELDS, sweeps.FRAME, sweeps.map_picture(), 10.0)
+    for step in range(300):  # 3 s, of which half a second is slept through
+        clock.now = 100.0 + step / 100 + (0.5 if step >= 150 else 0.0)
+        source.tick()
+    sent = Node.topics['/lidar/points'].stamps
+    assert len(source.sent) == len(sent) and 26 <= len(sent) <= 30
+    assert source.skipped in (4, 5) and min(np.diff(sent)) > 0.04
+    assert len(Node.topics['/map_image'].stamps) in (3, 4) and len(Node.topics['/odom'].stamps) > 55
+    assert Node.topics['/map_image'].stamps[0] < sent[0]
+
+
+def test_nothing_arrived_is_an_error(ros, monkeypatch, capsys):
+    from attention_fusion_ros.benchmarking import live
+    result = live.LiveResult(seconds=1.0, sending=1.0, rate=10.0, sent=10, answered=0, received=10,
+                             drops={'bad_transform': 10})
+    monkeypatch.setattr(live, 'run', lambda *_: result)
+    assert benchmark.main(['--untrained', '--node', '1']) == 1
+    captured = capsys.readouterr()
+    assert 'no answer arrived' in captured.err and 'bad_transform' in captured.err
+    assert 'drops' in captured.out and '10 (100.0 %)' in captured.out
+
+
+def test_a_recording_is_played_at_the_wanted_rate(ros, tmp_path):
+    from support import synthetic_bag as bag
+
+    from attention_fusion_ros.benchmarking import live
+    path = bag.write(tmp_path / 'drive', bag.drive(5))
+    remaps, pace = live.of_recording(path, 2 * 1e9 / bag.PERIOD)
+    assert remaps['~/input/pointcloud'] == '/lidar/points' and remaps['~/input/odometry'] == '/odom'
+    assert pace == pytest.approx(2.0, rel=0.01)

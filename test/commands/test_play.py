@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`play` puts a recording on the graph as it was recorded."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+from support import synthetic_bag as bag
+
+pytest.importorskip('rclpy', reason='needs ROS 2')
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
+
+from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from attention_fusion_ros.commands import play
+from attention_fusion_ros.ros.clients.bag_player import offered_qos
+from attention_fusion_ros.ros.clients.session import Session, free_domain
+
+KEEP_ALL = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+TYPES = {'/lidar/points': PointCloud2, '/map_image': Image, '/odom': Odometry}
+
+
+def stamp(message) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+@pytest.fixture
+def domain(monkeypatch):
+    number = free_domain()
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(number))
+    return number
+
+
+class Listener:
+    """Subscribes to the topics of a drive, like the node does, and to /clock."""
+
+    def __init__(self, domain: int, prefix: str = ''):
+        self.session = Session('listener', domain_id=domain)
+        self.heard = {topic: [] for topic in TYPES}
+        self.clock, self.static = [], []
+        for topic, kind in TYPES.items():
+            self.session.node.create_subscription(kind, prefix + topic, self.heard[topic].append, KEEP_ALL)
+        self.session.node.create_subscription(Clock, '/clock', self.clock.append, 100)
+        self.session.node.create_subscription(TFMessage, '/tf_static', self.static.append, LATCHED)
+
+    def wait(self, condition, timeout=30.0):
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, {t: len(m) for t, m in self.heard.items()}
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def listener(domain):
+    listener = Listener(domain)
+    yield listener
+    listener.session.close()
+
+
+@pytest.fixture(scope='module')
+def drive(tmp_path_factory):
+    return bag.write(tmp_path_factory.mktemp('bags') / 'drive', bag.drive(4))
+
+
+def test_publishes_every_message_with_its_bytes_and_stamps(listener, drive):
+    assert play.main([str(drive), '--wait', '60', '--rate', '4', '--quiet']) == 0
+    expected = [bag.T0 + i * bag.PERIOD for i in range(4)]
+    listener.wait(lambda: all(len(m) == 4 for m in listener.heard.values()))
+    for messages in listener.heard.values():
+        assert [stamp(m) for m in messages] == expected
+    assert bytes(listener.heard['/lidar/points'][2].data) == bag.street(2).tobytes()
+    assert [p.name for p in listener.heard['/lidar/points'][2].fields] == ['x', 'y', 'z', 'intensity']
+    assert listener.heard['/odom'][3].pose.pose.position.x == 6.0
+    listener.wait(lambda: listener.static)
+    assert listener.static[0].transforms[0].child_frame_id == 'lidar'
+    assert not listener.clock
+
+
+def test_pace_and_clock(listener, drive):
+    start = time.monotonic()
+    assert play.main([str(drive), '--wait', '60', '--rate', '0.5', '--clock', '50', '--quiet']) == 0
+    assert time.monotonic() - start > 3 * bag.PERIOD / 1e9 / 0.5
+    ticks = [t.clock.sec * 10**9 + t.clock.nanosec for t in listener.clock]
+    assert len(ticks) > 10 and ticks == sorted(ticks)
+    assert bag.T0 <= ticks[0] and ticks[-1] < bag.T0 + 4 * bag.PERIOD
+
+
+def test_chosen_topics_and_remapping(domain, drive):
+    listener = Listener(domain, '/vehicle')
+    try:
+        remaps = ['--ros-args', '-r', '/lidar/points:=/vehicle/lidar/points', '-r', '/odom:=/vehicle/odom']
+        assert play.main([str(drive), '--wait', '60', '--topics', '/lidar/points', 'odom', '--rate', '4', '--quiet',
+                          *remaps]) == 0
+        listener.wait(lambda: len(listener.heard['/lidar/points']) == len(listener.heard['/odom']) == 4)
+        assert not listener.heard['/map_image'] and not listener.static
+    finally:
+        listener.session.close()
+
+
+def test_loop_starts_again_with_the_same_stamps(listener, drive, monkeypatch):
+    def playing():
+        monkeypatch.setattr(Session, 'ok', lambda self: len(listener.heard['/odom']) < 9 and self.context.ok())
+        play.main([str(drive), '--wait', '60', '--rate', '20', '--loop', '--quiet'])
+    player = threading.Thread(target=playing)
+    player.start()
+    player.join(60)
+    assert not player.is_alive()
+    stamps = [stamp(m) for m in listener.heard['/odom']]
+    assert len(stamps) >= 9
+    assert stamps == [bag.T0 + (i % 4) * bag.PERIOD for i in range(len(stamps))]
+
+
+def test_nobody_listens(domain, drive, capsys):
+    assert play.main([str(drive), '--wait', '0.3', '--quiet']) == 1
+    assert 'nobody subscribed' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('options, words', [
+    (['/does/not/exist'], 'no recording'), (['{drive}', '--topics', '/nothing'], "no topic '/nothing'")])
+def test_mistakes_are_one_line(drive, options, words, capsys):
+    assert play.main([o.format(drive=drive) for o in options]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_topics_of_types_that_are_not_installed_are_left_out(listener, tmp_path, capsys):
+    from rosbags.rosbag2 import Writer
+    with Writer(tmp_path / 'odd', version=9) as writer:
+        strange = writer.add_connection('/strange', 'no_such_msgs/msg/Thing', msgdef='float64 x\n', rihs01='RIHS01_0')
+        odom = writer.add_connection('/odom', bag.TOPICS['/odom'], typestore=bag.STORE)
+        writer.write(strange, bag.T0, b'\x00\x01\x00\x00' + bytes(8))
+        writer.write(odom, bag.T0, bag.STORE.serialize_cdr(bag.odometry(bag.T0, 1.0), bag.TOPICS['/odom']))
+    assert play.main([str(tmp_path / 'odd'), '--wait', '60', '--quiet']) == 0
+    listener.wait(lambda: listener.heard['/odom'])
+    error = capsys.readouterr().err
+    assert 'strange is left out' in error and 'no_such_msgs' in error
+
+
+def test_a_late_subscriber_hears_every_static_transform(domain):
+    """A recording holds those of several broadcasters, each of which latched its own."""
+    with Session('speaker', domain_id=domain) as speaker, Session('late', domain_id=domain) as late:
+        qos = offered_qos('/tf_static', latched=False)
+        publisher = speaker.node.create_publisher(TFMessage, '/tf_static', qos)
+        for _ in range(30):
+            publisher.publish(TFMessage())
+        heard = []
+        late.node.create_subscription(TFMessage, '/tf_static', heard.append, qos)
+        end = time.monotonic() + 30.0
+        while len(heard) < 30:
+            assert time.monotonic() < end, len(heard)
+            time.sleep(0.02)

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`simulate` publishes what a vehicle's drivers would; the drive itself is repeatable and its truth fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import pytest
+
+from attention_fusion_ros.commands import simulate
+from attention_fusion_ros.decode import decode_cloud, decode_map_image
+from attention_fusion_ros.geometry import rotation_2d
+from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+
+FAST = DriveOptions(seed=1, rate=4.0, lidar='vlp_16', duration=1.0)
+
+
+@pytest.fixture(scope='module')
+def drive():
+    return SimulatedDrive(FAST)
+
+
+def test_equal_options_give_equal_sweeps_and_other_seeds_other_ones(drive):
+    first, again = drive.sweep(2), SimulatedDrive(FAST).sweep(2)
+    np.testing.assert_array_equal(first.cloud.xyz, again.cloud.xyz)
+    np.testing.assert_array_equal(first.map_image, again.map_image)
+    assert first.truth == again.truth and first.pose == again.pose
+    other = SimulatedDrive(dataclasses.replace(FAST, seed=2)).sweep(2)
+    assert other.pose != first.pose
+
+
+def test_times_poses_and_odometry(drive):
+    assert len(drive) == 4
+    assert [drive.sweep(i).time_ns for i in range(4)] == [0, 250_000_000, 500_000_000, 750_000_000]
+    path = [p for i in range(4) for p in drive.odometry(i)]
+    times = np.array([t for t, _ in path])
+    assert (np.diff(times) == 50_000_000).all() and path[5][1] == drive.sweep(1).pose
+    steps = np.linalg.norm(np.diff([p[:2] for _, p in path], axis=0), axis=1)
+    assert (steps <= FAST.speed * 0.05 + 1e-6).all() and steps.sum() > 1.0
+
+
+def test_map_images_are_off_by_what_was_asked_for(drive):
+    exact = SimulatedDrive(dataclasses.replace(FAST, map_shift=(0.0, 0.0), map_yaw=0.0, route=False))
+    moved = SimulatedDrive(dataclasses.replace(FAST, map_shift=(4.0, 2.0), map_yaw=0.0, route=False))
+    resolution = exact.map_layout.resolution
+    rows, columns = round(4.0 / resolution), round(2.0 / resolution)  # up and to the left in the picture
+    image, shifted = exact.sweep(0).map_image[..., 0], moved.sweep(0).map_image[..., 0]
+    inner = shifted[:-rows, :-columns].astype(int) - image[rows:, columns:]
+    assert (np.abs(inner) > 60).mean() < 0.002 < (np.abs(shifted.astype(int) - image) > 60).mean()
+    red = drive.sweep(0).map_image[..., 0] > drive.sweep(0).map_image[..., 1].astype(int) + 100
+    assert red.any() and not SimulatedDrive(dataclasses.replace(FAST, with_map=False)).sweep(0).map_image
+
+
+def test_truth_leads_along_the_drive(drive):
+    """Where the vehicle will cross the ring is within a lane of where the direction says."""
+    long = SimulatedDrive(dataclasses.replace(FAST, duration=8.0, rate=1.0))
+    x, y, yaw = long.sweep(0).pose
+    later = np.array([p[:2] for i in range(len(long)) for _, p in long.odometry(i)]) - (x, y)
+    ahead = later @ rotation_2d(yaw)  # into base_link
+    crossing = ahead[np.argmax(np.hypot(*ahead.T) >= 20.0)]
+    bearing, _ = long.sweep(0).truth.direction
+    assert abs(math.remainder(math.atan2(crossing[1], crossing[0]) - bearing, 2 * math.pi)) < math.atan2(3.5, 20.0)
+
+
+def test_rings_number_the_beams(drive):
+    cloud = drive.sweep(0).cloud
+    rings = drive.rings(cloud)
+    assert rings.dtype == np.uint16 and set(rings) <= set(range(16)) and len(set(rings)) > 10
+    elevation = np.arctan2(cloud.xyz[:, 2], np.hypot(*cloud.xyz[:, :2].T))
+    assert (np.diff([np.median(elevation[rings == r]) for r in sorted(set(rings))]) > 0.02).all()
+
+
+@pytest.mark.parametrize('options, words', [
+    (['--rate', '0'], 'must be positive'), (['--speed', '-3'], 'must be positive'), (['--duration', '-1'], 'negative')])
+def test_mistakes_are_one_line(options, words, capsys):
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    assert simulate.main([*options, '--lidar', 'vlp_16']) == 2
+    assert words in capsys.readouterr().err
+
+
+class Listener:
+    """Hears everything that `simulate` publishes."""
+
+    def __init__(self, domain: int):
+        from nav_msgs.msg import Odometry
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+        from rosgraph_msgs.msg import Clock
+        from sensor_msgs.msg import Image, PointCloud2
+        from tf2_msgs.msg import TFMessage
+
+        from attention_fusion_ros.ros.clients.session import Session
+        self.session = Session('listener', domain_id=domain)
+        every = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+        latched = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE,
+                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.heard = {}
+        for topic, kind, qos in (('/lidar/points', PointCloud2, every), ('/map_image', Image, every),
+                                 ('/odom', Odometry, every), ('/tf', TFMessage, every), ('/clock', Clock, every),
+                                 ('/tf_static', TFMessage, latched)):
+            self.heard[topic] = []
+            self.session.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+
+@pytest.fixture
+def listener(monkeypatch):
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    from attention_fusion_ros.ros.clients.session import free_domain
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    domain = free_domain()
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+    listener = Listener(domain)
+    yield listener.heard
+    listener.session.close()
+
+
+def run_until(heard, count, *options):
+    """`simulate --loop` in rounds until so many clouds were heard: the first ones may go out before anybody hears."""
+    end = time.monotonic() + 60
+    while len(heard['/lidar/points']) < count:
+        assert time.monotonic() < end, {topic: len(m) for topic, m in heard.items()}
+        assert simulate.main(['--seed', '1', '--rate', '4', '--lidar', 'vlp_16', '--duration', '1', '--quiet',
+                              *options]) == 0
+        time.sleep(0.3)
+
+
+def stamp(message) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def test_what_is_published_can_be_used_by_the_node(listener, drive):
+    run_until(listener, 2)
+    cloud = listener['/lidar/points'][-1]
+    assert [(f.name, f.offset, f.datatype) for f in cloud.fields] == [
+        ('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('intensity', 12, 7), ('ring', 16, 4), ('time', 18, 7)]
+    assert cloud.header.frame_id == 'lidar' and cloud.point_step == 22
+    decoded = decode_cloud(cloud)
+    np.testing.assert_array_equal(decoded.xyz, drive.sweep(3).cloud.xyz)
+    times = np.frombuffer(bytes(cloud.data), np.uint8).reshape(-1, 22)[:, 18:22].copy().view('<f4')
+    assert -0.25 <= times.min() < -0.2 and -0.05 < times.max() <= 0.0
+    image = decode_map_image(listener['/map_image'][-1])
+    assert image.road.max() > 0.9 and image.route is not None
+    assert stamp(listener['/map_image'][-1]) == stamp(cloud)
+    assert stamp(cloud) in {stamp(m) for m in listener['/odom']}
+    assert 0 <= time.time_ns() - stamp(cloud) < 60 * 10**9
+    static = listener['/tf_static'][-1].transforms[0]
+    assert (static.header.frame_id, static.child_frame_id) == ('base_link', 'lidar')
+    assert static.transform.translation.z == pytest.approx(drive.T_base_sensor[2, 3])
+    moving = listener['/tf'][-1].transforms[0]
+    assert (moving.header.frame_id, moving.child_frame_id) == ('odom', 'base_link')
+    assert 0 < listener['/odom'][-1].twist.twist.linear.x <= FAST.speed + 0.1
+    assert not listener['/clock']
+
+
+def test_clock_and_no_map(listener):
+    run_until(listener, 2, '--clock', '--no-map')
+    assert listener['/clock'] and not listener['/map_image']
+    seconds = [t.clock.sec + t.clock.nanosec / 1e9 for t in listener['/clock']]
+    assert seconds[0] >= 1.0 and max(seconds) < 2.0
+    assert {stamp(m) for m in listener['/lidar/points']} <= {10**9 + i * 250_000_000 for i in range(4)}

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The metrics against answers worked out by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attention_fusion_ros.contracts import Branch
+from attention_fusion_ros.geometry import angle_between
+from attention_fusion_ros.metrics import bootstrap
+from attention_fusion_ros.metrics import branches as metrics
+from attention_fusion_ros.metrics.branches import Estimate, TrueRoads
+from attention_fusion_ros.metrics.matching import match, nearest
+
+rad = math.radians
+
+
+def branch(bearing: float, heading: float | None = None, probability: float = 0.9) -> Branch:
+    """A branch from degrees."""
+    return Branch(rad(bearing), rad(bearing if heading is None else heading), probability, 0.02, 0.02)
+
+
+def degrees(*values: float) -> np.ndarray:
+    return np.radians(np.array(values))
+
+
+def test_match_takes_the_optimum_where_greedy_loses_a_pair():
+    assert match(degrees(0, 8), degrees(-5, 3), rad(6)) == [(0, 0), (1, 1)]
+
+
+def test_match_is_one_to_one_and_respects_the_tolerance_and_the_seam():
+    assert match(degrees(179), degrees(-179), rad(2.5)) == [(0, 0)]
+    assert match(degrees(0, 1, 2), degrees(1.2), rad(10)) == [(1, 0)]
+    assert match(degrees(0), degrees(10.5), rad(10)) == []
+    assert match([], degrees(1), 1.0) == [] and match(degrees(1), [], 1.0) == []
+    with pytest.raises(ValueError, match='finite'):
+        match([math.nan], [0.0], 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-3.1, 3.1), max_size=4), st.lists(st.floats(-3.1, 3.1), max_size=4), st.floats(0.05, 2.0))
+def test_match_equals_exhaustive_search(predicted, true, tolerance):
+    best = (0, 0.0)
+    for size in range(min(len(predicted), len(true)) + 1):
+        for rows in itertools.combinations(range(len(predicted)), size):
+            for columns in itertools.permutations(range(len(true)), size):
+                errors = [float(angle_between(predicted[i], true[j])) for i, j in zip(rows, columns, strict=True)]
+                if all(e <= tolerance for e in errors):
+                    best = max(best, (size, -sum(errors)))
+    pairs = match(predicted, true, tolerance)
+    assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs) == best[0]
+    cost = sum(float(angle_between(predicted[i], true[j])) for i, j in pairs)
+    assert cost == pytest.approx(-best[1], abs=1e-9)
+
+
+def test_nearest():
+    assert nearest(rad(170), degrees(0, -175), rad(25)) == 1
+    assert nearest(0.0, degrees(26), rad(25)) is None
+    assert nearest(0.0, [], 1.0) is None
+
+
+def test_scores_of_two_scenes_by_hand():
+    estimates = [Estimate((branch(2, 5), branch(90), branch(-140)), branch(2)),  # 2 deg off, false, 12 deg off
+                 Estimate((branch(180, -179),), None)]
+    truths = [TrueRoads(((0.0, 0.0), (rad(-128), rad(-128))), (0.0, 0.0)),
+              TrueRoads(((rad(-177), rad(-177)), (rad(50), rad(50))), (rad(50), rad(50)))]
+    scores = metrics.score(estimates, truths)
+    assert scores.counts['f1_10'].tolist() == [[1, 2, 1], [1, 0, 1]]
+    assert scores.counts['f1_15'].tolist() == [[2, 1, 0], [1, 0, 1]]
+    assert scores.bearing_error == pytest.approx([2, 3])
+    assert scores.heading_error == pytest.approx([5, 2])
+    assert scores.nearest_error == pytest.approx([2, 12, 3, 25])  # the last one has no answer within 25 deg
+    figures = metrics.summarise(scores)
+    assert figures['f1_10'].value == pytest.approx(4 / (4 + 2 + 2))
+    assert figures['f1_15'].value == pytest.approx(6 / (6 + 1 + 1))
+    assert figures['bearing_median'].value == pytest.approx(2.5)
+    assert figures['bearing_p90'].value == pytest.approx(2.9)
+    assert figures['nearest_median'].value == pytest.approx(7.5)
+    assert figures['direction_median'].value == pytest.approx(2)
+    assert figures['direction_within_5'].value == pytest.approx(0.5)  # no direction given is not within 5 deg
+    assert figures['direction_given'].value == pytest.approx(0.5)
+
+
+def test_nothing_published_is_a_miss_not_an_error():
+    figures = metrics.summarise(metrics.score([Estimate(())], [TrueRoads(((0.0, 0.0),), (0.0, 0.0))]))
+    assert figures['f1_10'].value == 0 and figures['direction_within_5'].value == 0
+    assert math.isnan(figures['bearing_median'].value) and math.isnan(figures['calibration_error'].value)
+    assert figures['nearest_median'].value == pytest.approx(25)
+    with pytest.raises(ValueError, match='1 estimates for 0 truths'):
+        metrics.score([Estimate(())], [])
+
+
+def test_calibration_error_by_hand():
+    # Bin 0.9: three branches at 0.9, two of them right -> gap |0.9 - 2/3|; bin 0.5: one at 0.55, right -> 0.45.
+    estimates = [Estimate((branch(0, probability=0.9), branch(90, probability=0.9))),
+                 Estimate((branch(0, probability=0.9), branch(180, probability=0.55)))]
+    truths = [TrueRoads(((0.0, 0.0), (rad(88), 0.0))), TrueRoads(((rad(40), 0.0), (rad(179), 0.0)))]
+    scores = metrics.score(estimates, truths)
+    expected = 3 / 4 * (0.9 - 2 / 3) + 1 / 4 * 0.45
+    assert metrics.calibration_error(scores, bootstrap.once(2))[0] == pytest.approx(expected)
+    bins = metrics.calibration_bins(scores.probability, scores.correct)
+    assert bins[9].tolist() == pytest.approx([3, 0.9, 2 / 3]) and bins[5].tolist() == pytest.approx([1, 0.55, 1])
+    assert bins[:, 0].sum() == 4 and math.isnan(bins[0, 1])
+    assert metrics.calibration_bins(np.array([1.0]), np.array([True]))[9, 0] == 1
+
+
+def test_invariance_counts_only_scenes_with_both_directions():
+    a = [Estimate((), branch(179)), Estimate((), branch(10)), Estimate((), None), Estimate(())]
+    b = [Estimate((), branch(-179)), Estimate((), None), Estimate((), branch(5)), Estimate(())]
+    change = metrics.invariance(a, b)
+    assert change[0] == pytest.approx(2) and np.isnan(change[1:]).all()
+    assert metrics.flips(a, b) == 0.5
+    assert metrics.mean_figure(change).value == pytest.approx(2)
+
+
+def test_attention_shares_by_hand():
+    weights = np.array([[1.0, 3.0], [0.0, 0.0]])
+    mask = np.zeros((4, 4), bool)
+    mask[:2, 2:] = True  # the quarter with weight 3
+    everything = np.ones((4, 4), bool)
+    assert metrics.attention_shares(weights, mask, everything) == pytest.approx((3 / 4, 1 / 4))
+    visible = np.zeros((4, 4), bool)
+    visible[:2] = True  # upper half
+    assert metrics.attention_shares(weights, mask, visible) == pytest.approx((3 / 4, 1 / 2))
+    assert metrics.attention_shares(np.ones((2, 2)), mask, everything) == pytest.approx((1 / 4, 1 / 4))
+    assert metrics.attention_shares(weights, ~everything, everything) == (0, 0)
+    assert np.isnan(metrics.attention_shares(weights, mask, ~visible)).all()  # no attention where anything is seen
+    with pytest.raises(ValueError, match='does not fit'):
+        metrics.attention_shares(np.ones((3, 3)), mask, visible)
+
+
+def test_attention_ratios_by_hand():
+    shares = np.array([[0.6, 0.2], [0.01, 0.001], [0.0, 0.0], [np.nan, np.nan]])
+    ratios = metrics.attention_ratios(shares)
+    assert ratios[:2] == pytest.approx([3, 10]) and np.isnan(ratios[2:]).all()
+    assert metrics.mean_figure(ratios).value == pytest.approx(6.5)  # ruled by the scene with a sliver of area
+    assert metrics.pooled_attention_ratio(shares).value == pytest.approx(0.61 / 0.201)
+    assert math.isnan(metrics.pooled_attention_ratio(shares[3:]).value)
+
+
+@pytest.mark.parametrize('quantile', [0.0, 0.5, 0.9, 1.0])
+def test_weighted_quantile_is_numpy_quantile_of_the_repeated_values(quantile):
+    rng = np.random.default_rng(3)
+    values, scene = rng.normal(size=40), rng.integers(0, 12, 40)
+    weights = bootstrap.resamples(12, 30)
+    expected = [np.quantile(np.repeat(values, row[scene]), quantile) for row in weights]
+    assert bootstrap.weighted_quantile(values, scene, quantile, weights) == pytest.approx(expected)
+    nothing = np.zeros((1, 12), dtype=np.int32)
+    assert np.isnan(bootstrap.weighted_quantile(values, scene, quantile, nothing)).all()
+
+
+def test_resamples_keep_the_number_of_scenes_and_are_seeded():
+    weights = bootstrap.resamples(50, 20, seed=4)
+    assert (weights.sum(axis=1) == 50).all() and (weights >= 0).all()
+    assert np.array_equal(weights, bootstrap.resamples(50, 20, seed=4))
+    assert not np.array_equal(weights, bootstrap.resamples(50, 20, seed=5))
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    """Mean of 60 normal values: of 200 intervals at 95 %, binomially 185 to 198 cover zero (bootstrap runs narrow)."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for k in range(200):
+        figure = metrics.mean_figure(rng.normal(size=60), count=400, seed=k)
+        covered += figure.low <= 0 <= figure.high
+    assert 178 <= covered <= 199
+
+
+def test_paired_difference_is_narrower_than_unpaired_and_signed():
+    """Scenes of very different difficulty, one method 1 deg worse everywhere: only pairing sees it."""
+    rng = np.random.default_rng(1)
+    offset = rng.uniform(0, 8, 80)
+    truths = [TrueRoads(((0.0, 0.0),))] * 80
+    good = metrics.score([Estimate((branch(o),)) for o in offset], truths)
+    bad = metrics.score([Estimate((branch(o + 1),)) for o in offset], truths)
+    gap = metrics.difference('bearing_median', bad, good)
+    assert gap.value == pytest.approx(1) and gap.low == pytest.approx(1) and gap.high == pytest.approx(1)
+    own = metrics.summarise(good)['bearing_median']
+    assert own.high - own.low > 0.5
+    with pytest.raises(ValueError, match='same scenes'):
+        metrics.difference('f1_10', good, metrics.score([], []))

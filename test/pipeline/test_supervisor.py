@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Failures of the device and of the program cost sweeps, never the node."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+
+from support.node_kit import UNTRAINED, Graph, cloud, street, values, wait_until  # noqa: E402
+
+from attention_fusion_ros.config import from_flat  # noqa: E402
+from attention_fusion_ros.contracts import Motion, PointCloud  # noqa: E402
+from attention_fusion_ros.errors import ConfigurationError, InputError  # noqa: E402
+from attention_fusion_ros.pipeline import supervisor as engine_module  # noqa: E402
+from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.pipeline.supervisor import Engine  # noqa: E402
+
+CLOUD = PointCloud(10**18, 'lidar', street()[:, :3].copy(), None)
+MOTION = Motion(np.eye(4))
+CUDA_ERROR = 'CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later'
+
+
+class Frail(FusionPipeline):
+    """The real pipeline on the CPU that says it is on the device it was asked for, and fails on command."""
+
+    failures: list = []  # raised by the next runs
+    at_explaining: list = []
+    broken_devices: set = set()  # cannot be built anew
+    built: list = []
+
+    def __init__(self, config):
+        import dataclasses
+        self._claimed = 'cuda:0' if config.device == 'auto' else config.device
+        if self._claimed in Frail.broken_devices:
+            raise ConfigurationError(f"device '{self._claimed}' is not there")
+        super().__init__(dataclasses.replace(config, device='cpu'))
+        Frail.built.append(self._claimed)
+
+    @property
+    def device(self):
+        return self._claimed
+
+    def run(self, *arguments, **options):
+        if Frail.failures:
+            raise Frail.failures.pop(0)
+        return super().run(*arguments, **options)
+
+    def explain(self, result):
+        if Frail.at_explaining:
+            raise Frail.at_explaining.pop(0)
+        return super().explain(result)
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    Frail.failures, Frail.at_explaining, Frail.broken_devices, Frail.built = [], [], set(), []
+
+
+def config(**parameters):
+    return from_flat({k: v for k, v in {**UNTRAINED, **parameters}.items()})
+
+
+def test_auto_falls_back_to_the_cpu():
+    engine = Engine(config(device='auto'), Frail)
+    assert engine.device == 'cuda:0' and not engine.fell_back
+    Frail.failures = [RuntimeError(CUDA_ERROR)]
+    with pytest.raises(InputError, match='illegal memory access') as caught:
+        engine.run(CLOUD, None, MOTION)
+    assert caught.value.reason == 'device_error' and '\n' not in str(caught.value)
+    assert engine.run(CLOUD, None, MOTION).branches is not None
+    assert engine.device == 'cpu' and 'illegal memory access' in engine.device_note and engine.fell_back
+    assert Frail.built == ['cuda:0', 'cpu'] and engine.restarts == 1
+    engine.update(config(device='auto', **{'map.max_age': 1.0}))  # parameters do not bring the device back
+    assert engine.run(CLOUD, None, MOTION) is not None and engine.device == 'cpu'
+
+
+class NoKernels(Frail):
+    """A driver or a card that torch was not built for: seen, and of no use."""
+
+    def warm_up(self):
+        if self.device != 'cpu':
+            raise RuntimeError('CUDA error: no kernel image is available for execution on the device')
+        super().warm_up()
+
+
+def test_auto_starts_on_the_cpu_where_nothing_runs_on_the_device():
+    engine = Engine(config(device='auto'), NoKernels)
+    assert engine.device == 'cpu' and engine.fell_back and 'no kernel image' in engine.device_note
+    assert engine.run(CLOUD, None, MOTION) is not None
+    with pytest.raises(RuntimeError, match='no kernel image'):
+        Engine(config(device='cuda:0'), NoKernels)
+
+
+def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(engine_module.time, 'monotonic', lambda: now[0])
+    engine = Engine(config(device='cuda'), Frail)
+    Frail.failures = [RuntimeError('CUDA out of memory')]
+    Frail.broken_devices = {'cuda'}
+    for _ in range(3):
+        with pytest.raises(InputError) as caught:
+            engine.run(CLOUD, None, MOTION)
+        assert caught.value.reason == 'device_error'
+    assert Frail.built == ['cuda']
+    Frail.broken_devices = set()
+    with pytest.raises(InputError):
+        engine.run(CLOUD, None, MOTION)  # not before RETRY_AFTER
+    now[0] += engine_module.RETRY_AFTER
+    assert engine.run(CLOUD, None, MOTION) is not None
+    assert engine.device == 'cuda' and engine.device_note == '' and Frail.built == ['cuda', 'cuda']
+
+
+def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
+    engine = Engine(config(), Frail)
+    Frail.failures = [KeyError('stage9')]
+    with pytest.raises(InputError, match='stage9') as caught:
+        engine.run(CLOUD, None, MOTION)
+    assert caught.value.reason == 'internal_error' and 'stage9' in engine.last_traceback
+    assert engine.run(CLOUD, None, MOTION) is not None
+    assert len(Frail.built) == 1
+
+
+def test_a_device_that_fails_at_explaining_is_given_up_too():
+    engine = Engine(config(device='auto', **{'branches.min_probability': 0.01}), Frail)
+    result = engine.run(CLOUD, None, MOTION)
+    assert engine.explain(result).keys() == {'stage1', 'stage2', 'stage3'}
+    Frail.at_explaining = [RuntimeError(CUDA_ERROR), KeyError('stage9')]
+    with pytest.raises(InputError, match='illegal memory access') as caught:
+        engine.explain(result)
+    assert caught.value.reason == 'device_error'
+    with pytest.raises(InputError) as caught:
+        engine.explain(result)
+    assert caught.value.reason == 'internal_error' and engine.device == 'cpu'
+    assert engine.explain(engine.run(CLOUD, None, MOTION)) and Frail.built == ['cuda:0', 'cpu']
+
+
+def test_closing_twice():
+    engine = Engine(config(), Frail)
+    engine.close()
+    engine.close()
+    engine.reset()
+
+
+def test_the_node_survives_a_failing_device():
+    graph = Graph({'device': 'auto'}, create_pipeline=Frail)
+    try:
+        graph.sweep(0.0)
+        Frail.failures = [RuntimeError(CUDA_ERROR), TypeError('unforeseen')]
+        graph.send(cloud(0.1))
+        wait_until(lambda: graph.node.health.sweep_drops['device_error'] == 1, 'the failure is counted')
+        status = graph.status('network', lambda s: s.level == s.ERROR, 'the failure')
+        assert 'illegal memory access' in status.message and 'Remedy' in status.message
+        graph.send(cloud(0.2))
+        wait_until(lambda: graph.node.health.sweep_drops['internal_error'] == 1, 'the bug is counted')
+        graph.sweep(0.3)
+        status = graph.status('network', lambda s: values(s)['device'] == 'cpu', 'the device fallen back to')
+        assert 'illegal memory access' in values(status)['device_note'] and values(status)['trained'] == 'false'
+    finally:
+        graph.close()

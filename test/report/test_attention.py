@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Attention beside Grad-CAM: the numbers, the figure, and what `replay` writes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+from support import synthetic_bag as bag
+
+from attention_fusion_ros.commands import replay
+from attention_fusion_ros.contracts import Attention, Branch, FusionResult, Mode
+from attention_fusion_ros.metrics.agreement import agreement
+from attention_fusion_ros.report import explanation
+from attention_fusion_ros.report.attention_figure import attention_figure
+from attention_fusion_ros.report.explanation import Explanation
+
+AHEAD = Branch(0.0, 0.0, 0.9, 0.03, 0.05)
+RNG = np.random.default_rng(0)
+WEIGHTS = {name: RNG.random((n, n)).astype(np.float32) for name, n in (('stage1', 64), ('stage2', 32))}
+LABELS = (*(f'lidar/{i:02d}' for i in range(4)), 'map/00', 'map/01')
+
+
+def result(direction=AHEAD, seen=slice(None), spatial=None) -> FusionResult:
+    lidar = np.zeros((5, 256, 256), np.float32)
+    lidar[3, seen, ::4] = 0.5  # every coarse cell of these rows holds a return
+    attention = Attention(spatial=WEIGHTS if spatial is None else spatial, lidar_share=0.7, map_share=0.3,
+                          channel=np.linspace(0, 1, 6, dtype=np.float32), channel_labels=LABELS)
+    return FusionResult(stamp_ns=5 * 10**9, mode=Mode.FUSED, reason='', lookahead=20.0, branches=(AHEAD,),
+                        direction=direction, direction_reason='', distribution=np.full(120, 1 / 120, np.float32),
+                        attention=attention, lidar_bev=lidar, map_bev=np.zeros((3, 256, 256), np.float32), extent=40.0,
+                        trained=True)
+
+
+def test_agreement_is_that_of_the_cells_the_lidar_has_seen():
+    upper = result(seen=slice(0, 128))
+    cam = {'stage1': np.vstack([WEIGHTS['stage1'][:32], 1 - WEIGHTS['stage1'][32:]]), 'stage3': np.ones((16, 16))}
+    told = Explanation.of(upper, cam)
+    assert set(told.agreement) == {'stage1'}  # a stage without spatial attention has nothing to agree
+    assert told.agreement['stage1'].spearman == pytest.approx(1.0) and told.agreement['stage1'].top_iou == 1.0
+    assert agreement(WEIGHTS['stage1'], cam['stage1']).spearman < 0.5  # over all cells it is another number
+    assert (told.explained, told.map_share, told.channels['map/01']) == ('direction', 0.3, 1.0)
+    assert Explanation.of(result(direction=None), cam).explained == 'most probable branch'
+    nothing = Explanation.of(result(seen=slice(0, 0)), cam)
+    assert nothing.agreement == {} and Explanation.of(upper, {}).explained == ''
+
+
+def test_table_and_file_hold_every_sweep_and_the_means(tmp_path):
+    same, opposite = ({'stage1': WEIGHTS['stage1'], 'stage2': np.ones((32, 32))}, {'stage1': 1 - WEIGHTS['stage1']})
+    told = [Explanation.of(result(), same), Explanation.of(result(), opposite), Explanation.of(result(), {})]
+    rows = explanation.rows(told, 4 * 10**9)
+    assert all(len(row) == len(explanation.HEADER) for row in rows)
+    assert rows[0] == ('1.0', 'fused', 'direction', '0.700', '0.300', 'stage1', '1.00', '1.00', '1.00')
+    assert rows[1][5:] == ('stage2', '-', '-', '-') and rows[2][6:8] == ('-1.00', '-1.00')
+    assert rows[3][2] == 'nothing' and [r[0] for r in rows[4:]] == ['mean', 'mean']
+    assert rows[4][5:8] == ('stage1', '0.00', '0.00') and rows[5][5:] == ('stage2', '-', '-', '-')
+    assert math.isnan(explanation.means(told)['stage2'].pearson)
+    explanation.write(tmp_path / 'attention.json', told)
+    data = json.loads((tmp_path / 'attention.json').read_text())
+    assert data['sweeps'][0]['agreement']['stage2']['pearson'] is None
+    assert data['mean_agreement']['stage1']['top_iou'] == pytest.approx(0.5)
+    assert data['sweeps'][0]['channels'] == pytest.approx(dict(zip(LABELS, np.linspace(0, 1, 6))))
+
+
+def test_figure_shows_the_maps_it_is_given():
+    """The Grad-CAM has a single hot corner: red there, and nowhere else in that picture."""
+    hot = np.zeros((64, 64), np.float32)
+    hot[:16, :16] = 1.0
+    cam = {'stage1': hot, 'stage2': np.zeros((32, 32), np.float32)}
+    bare = result(spatial={})
+    picture = attention_figure(bare, cam, Explanation.of(bare, cam))
+    assert picture.shape == (900, 975, 3)
+    upper = picture[:680].astype(int)  # above the bars, which have colours of their own
+    red = np.argwhere(upper[..., 2] - upper[..., :2].max(axis=2) > 40)
+    assert len(red) > 1000 and red[:, 0].min() > 350 and np.ptp(red, axis=0).max() < 120
+    full = attention_figure(result(), {}, Explanation.of(result(), {}))  # attention, but nothing to explain
+    assert full.shape == picture.shape and (full != picture).any()
+
+
+def test_replay_writes_them(tmp_path):
+    checkpoint = bag.lively_checkpoint(tmp_path / 'lively.safetensors')
+    out = tmp_path / 'out'
+    assert replay.main([str(bag.write(tmp_path / 'drive', bag.drive(3))), '--out', str(out), '--pictures', '2',
+                        '--device', 'cpu', '-p', f'checkpoint:={checkpoint}', '-p', 'threads:=1',
+                        '-p', 'branches.min_direction_probability:=0.0']) == 0
+    data = json.loads((out / 'attention.json').read_text())
+    assert [s['stamp_ns'] for s in data['sweeps']] == [bag.T0, bag.T0 + 2 * bag.PERIOD]
+    assert all(s['explained'] == 'direction' and set(s['agreement']) == {'stage1', 'stage2', 'stage3'}
+               and len(s['channels']) == 48 for s in data['sweeps'])
+    assert all(-1 <= s['agreement']['stage1']['spearman'] <= 1 for s in data['sweeps'])
+    text = (out / 'report.html').read_text()
+    assert 'Attention and Grad-CAM' in text and 'How attention and Grad-CAM agree' in text
+    assert text.count('<img') == 1 + 2 + 2
+    assert min(cv2.imread(str(out / 'attention.png')).shape[:2]) > 500

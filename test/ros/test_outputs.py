@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every output topic of the running node: what it carries, when, and that nothing is made for nobody."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped  # noqa: E402
+from nav_msgs.msg import OccupancyGrid  # noqa: E402
+from sensor_msgs.msg import Image, LaserScan, PointCloud2  # noqa: E402
+from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
+from std_msgs.msg import Float32MultiArray, Float64  # noqa: E402
+from support.node_kit import LATCHED, T0, Graph, map_image, nanoseconds, street, values, wait_until  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from attention_fusion_ros.contracts import Calibration  # noqa: E402
+from attention_fusion_ros.network import checkpoint  # noqa: E402
+from attention_fusion_ros.network.config import NetworkConfig, mechanism  # noqa: E402
+from attention_fusion_ros.network.model import FusionNetwork  # noqa: E402
+from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.node.publications import MAP_ALIGNMENT, OUTPUTS, STAGES  # noqa: E402
+
+TOPICS = {'direction': PoseWithCovarianceStamped, 'branches': PoseArray, 'branches/scored': PointCloud2,
+          'distribution': LaserScan, 'heatmap/channels': Float32MultiArray, 'markers': MarkerArray,
+          'heatmap/spatial': OccupancyGrid, 'heatmap/gradcam': OccupancyGrid,
+          'attention_points': PointCloud2, 'heatmap/image': Image,
+          **{f'debug/processing_time/{stage}_ms': Float64 for stage in STAGES}}
+# The sensor stands 2 m ahead of the origin and looks to the left.
+T_BASE_SENSOR = [0.0, -1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.0, 0.0, 0.0, 1.0]
+
+
+class Decided(FusionPipeline):
+    """Random weights rarely agree on a direction: the most probable branch is taken."""
+
+    explained: list = []  # stamps
+
+    def run(self, *arguments, **options):
+        result = super().run(*arguments, **options)
+        return replace(result, direction=result.branches[0])
+
+    def explain(self, result):
+        Decided.explained.append(result.stamp_ns)
+        return super().explain(result)
+
+
+@pytest.fixture(scope='module')
+def graph():
+    # Random weights: a low bar, so that there are branches to publish.
+    graph = Graph({'T_base_sensor': T_BASE_SENSOR, 'branches.min_probability': 0.01}, create_pipeline=Decided)
+    yield graph
+    graph.close()
+
+
+def test_nothing_is_made_for_nobody(graph):
+    graph.sweep(0.0)
+    assert graph.results >= 1 and sum(graph.node.outputs.made.values()) == 0
+    subscription = graph.subscribe('branches', PoseArray)
+    graph.sweep(0.1)
+    wait_until(lambda: graph.received['branches'], 'branches')
+    assert set(graph.node.outputs.made) == {'~/branches'}
+    graph.probe.destroy_subscription(subscription)
+    publisher = graph.node.outputs.publishers['~/branches']
+    wait_until(lambda: publisher.get_subscription_count() == 0, 'the subscriber is gone')
+    made = graph.node.outputs.made['~/branches']
+    graph.sweep(0.2)
+    assert graph.node.outputs.made['~/branches'] == made
+
+
+def test_every_topic(graph):
+    """One sweep, all topics: each says the same."""
+    said = {f'~/{name}' for name in TOPICS if not name.startswith('debug')}
+    assert said | {MAP_ALIGNMENT} == {o.name for o in OUTPUTS}  # this network does not register the map
+    for name, kind in TOPICS.items():
+        graph.subscribe(name, kind)
+        graph.received[name].clear()
+    graph.send(map_image(10.0))
+    points = street()
+    points[:, 2] -= 1.8
+    graph.sweep(10.05, points=points)
+    wait_until(lambda: all(graph.received[n] for n in TOPICS), 'a message on every topic')
+    got = {name: graph.received[name][-1] for name in TOPICS}
+
+    for name, message in got.items():
+        if hasattr(message, 'header'):
+            assert message.header.stamp.sec + message.header.stamp.nanosec / 1e9 == pytest.approx(T0 + 10.05), name
+            assert message.header.frame_id == ('lidar' if name == 'attention_points' else 'base_link'), name
+
+    scored = read_points(got['branches/scored'])
+    assert 1 <= len(scored) == len(got['branches'].poses)
+    assert (np.diff(scored['probability']) <= 0).all()
+    for pose, bearing, heading in zip(got['branches'].poses, scored['bearing'], scored['heading']):
+        assert math.hypot(pose.position.x, pose.position.y) == pytest.approx(20.0, abs=1e-3)
+        assert math.atan2(pose.position.y, pose.position.x) == pytest.approx(bearing, abs=1e-4)
+        assert 2 * math.atan2(pose.orientation.z, pose.orientation.w) == pytest.approx(heading, abs=1e-4)
+
+    place = got['direction'].pose.pose.position
+    assert math.atan2(place.y, place.x) == pytest.approx(scored['bearing'][0], abs=1e-4)
+
+    scan = got['distribution']
+    assert sum(scan.intensities) == pytest.approx(1.0, abs=1e-3) and min(scan.intensities) >= 0
+    heat = np.asarray(got['heatmap/spatial'].data)
+    assert 0 <= heat.min() < 10 and 90 < heat.max() <= 100  # stretched to its range, then resized
+    shares = got['heatmap/channels']
+    assert shares.data[0] + shares.data[1] == pytest.approx(1.0, abs=1e-5)
+    assert len(shares.data) == len(shares.layout.dim) > 2
+    assert got['heatmap/image'].encoding == 'bgr8' and len(got['heatmap/image'].data) > 0
+    assert any(m.text == 'UNTRAINED WEIGHTS' for m in got['markers'].markers)
+
+
+def test_gradcam_costs_nothing_until_somebody_looks():
+    """A run with gradients for every sweep that has a subscriber, none without; on the grid of the attention."""
+    own = Graph({'branches.min_probability': 0.01}, create_pipeline=Decided)
+    try:
+        Decided.explained.clear()
+        own.subscribe('heatmap/spatial', OccupancyGrid)
+        own.sweep(0.0)
+        wait_until(lambda: own.received['heatmap/spatial'], 'the attention')
+        assert Decided.explained == []
+        subscription = own.subscribe('heatmap/gradcam', OccupancyGrid)
+        own.received['heatmap/spatial'].clear()
+        own.sweep(0.1)
+        wait_until(lambda: own.received['heatmap/gradcam'] and own.received['heatmap/spatial'], 'both')
+        assert Decided.explained and set(Decided.explained) == {nanoseconds(0.1)}
+        gradcam, spatial = own.received['heatmap/gradcam'][-1], own.received['heatmap/spatial'][-1]
+        assert gradcam.header == spatial.header and gradcam.info == spatial.info
+        heat = np.asarray(gradcam.data)
+        assert len(heat) == gradcam.info.width * gradcam.info.height and 0 == heat.min() < 90 < heat.max() <= 100
+        assert 0.001 < (heat > 50).mean() < 0.5
+        own.probe.destroy_subscription(subscription)
+        wait_until(lambda: not own.node.outputs.wanted('~/heatmap/gradcam'), 'the subscriber is gone')
+        own.sweep(0.2)
+        assert nanoseconds(0.2) not in Decided.explained
+    finally:
+        own.close()
+
+
+def test_attention_of_a_point_is_that_of_the_grid_below_it(graph):
+    """Through the sensor's pose: positions of attention_points and heatmap/spatial have to agree."""
+    cloud, grid = graph.received['attention_points'][-1], graph.received['heatmap/spatial'][-1]
+    points = read_points(cloud)
+    T = np.reshape(T_BASE_SENSOR, (4, 4))
+    base = np.stack([points['x'], points['y'], points['z']], 1) @ T[:3, :3].T + T[:3, 3]
+    data = np.asarray(grid.data).reshape(grid.info.height, grid.info.width)
+    i, j = (np.floor((base[:, k] - (grid.info.origin.position.x, grid.info.origin.position.y)[k])
+                     / grid.info.resolution).astype(int) for k in (0, 1))
+    inside = (i >= 0) & (i < grid.info.width) & (j >= 0) & (j < grid.info.height)
+    assert inside.sum() > 1000
+    assert np.abs(points['attention'][inside] - data[j[inside], i[inside]] / 100.0).max() <= 0.0051
+    assert points['attention'][inside].std() > 0.01
+
+
+def test_stage_times_add_up(graph):
+    times = {stage: graph.received[f'debug/processing_time/{stage}_ms'][-1].data for stage in STAGES}
+    parts = sum(times[s] for s in ('decode', 'bev', 'network', 'postprocess'))
+    assert all(times[s] > 0 for s in ('decode', 'bev', 'network', 'postprocess'))
+    assert parts <= times['total'] < 60_000
+    assert times['data_age'] > 1e9  # the test's stamps are years back, and the node says so
+
+
+def test_heatmap_satisfies_displays_that_ask_for_a_latched_map(graph):
+    """A display that starts later asks for what was sent last, and gets it."""
+    graph.probe.create_subscription(OccupancyGrid, '/attention_fusion/heatmap/spatial',
+                                    graph.received['latched'].append, LATCHED)
+    wait_until(lambda: graph.received['latched'], 'the last heatmap')
+
+
+def test_where_the_map_belongs(tmp_path):
+    """A transformer whose last layer is set by hand: the answer is known, on the topic and in /diagnostics."""
+    network = FusionNetwork(NetworkConfig(map_registration=mechanism('stn', max_shift=10.0, max_yaw=0.3)))
+    with torch.no_grad():
+        network.map_registration.regression.bias.copy_(torch.tensor([0.1, -0.2, 0.3, -1.0, -2.0, -3.0]))
+    checkpoint.save(tmp_path / 'stn.safetensors', network, Calibration(), {})
+    shift, std = (10 * math.tanh(0.1), -10 * math.tanh(0.2), 0.3 * math.tanh(0.3)), 10 / math.sqrt(3)
+    own = Graph({'checkpoint': str(tmp_path / 'stn.safetensors'), 'map.max_age': 2.0})
+    try:
+        own.subscribe('map_alignment', PoseWithCovarianceStamped)
+        own.send(map_image(0.0))
+        wait_until(lambda: own.node.health.aspects['map image'].received.count, 'the map image has come')
+        own.sweep(0.1)
+        message = wait_until(lambda: own.received['map_alignment'], 'the correction')[-1]
+        assert message.header.frame_id == 'base_link' and message.header.stamp.nanosec == 100_000_000
+        pose, covariance = message.pose.pose, np.reshape(message.pose.covariance, (6, 6))
+        assert (pose.position.x, pose.position.y) == pytest.approx(shift[:2], abs=1e-4)
+        assert 2 * math.atan2(pose.orientation.z, pose.orientation.w) == pytest.approx(shift[2], abs=1e-4)
+        assert covariance[0, 0] == pytest.approx((std * math.exp(-1))**2, rel=1e-4)
+        assert covariance[1, 1] == pytest.approx((std * math.exp(-2))**2, rel=1e-4)
+        told = values(own.status('map image', lambda s: 'alignment.dx_m' in values(s), 'the correction'))
+        assert float(told['alignment.dx_m']) == pytest.approx(shift[0], abs=1e-3)
+        assert float(told['alignment.dyaw_deg']) == pytest.approx(math.degrees(shift[2]), abs=1e-2)
+        count = len(own.received['map_alignment'])
+        own.sweep(30.0)  # by then the map image is too old: there is nothing to be corrected
+        own.status('map image', lambda s: 'map_too_old' in s.message and 'alignment.dx_m' not in values(s), 'no more')
+        assert len(own.received['map_alignment']) == count
+    finally:
+        own.close()
+
+
+def test_a_network_that_does_not_register_the_map_says_so(graph):
+    subscription = graph.subscribe('map_alignment', PoseWithCovarianceStamped)
+    graph.sweep(20.0)
+    status = graph.status('output', lambda s: 'map_alignment' in s.message, 'why nothing comes')
+    assert status.level == status.WARN and "'untrained'" in status.message and 'Remedy' in status.message
+    assert not graph.received['map_alignment']
+    graph.probe.destroy_subscription(subscription)
+    graph.status('output', lambda s: 'map_alignment' not in s.message, 'nobody waits any more')

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A network that is slower than the sensor: only the newest sweep is processed, and nothing else has to wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from support.node_kit import Graph, cloud, map_image, nanoseconds, odometry, values, wait_until  # noqa: E402
+
+from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+
+
+class Held(FusionPipeline):
+    """The real pipeline, held up until `release` is set: a sweep that takes as long as the test wants."""
+
+    release = threading.Event()
+    entered = threading.Event()
+    stamps: list = []
+
+    def run(self, cloud, *arguments, **options):
+        Held.stamps.append(cloud.stamp_ns)
+        Held.entered.set()
+        assert Held.release.wait(60.0)
+        return super().run(cloud, *arguments, **options)
+
+
+@pytest.fixture
+def graph():
+    Held.stamps.clear()
+    Held.entered.clear()
+    Held.release.clear()
+    graph = Graph(create_pipeline=Held)
+    yield graph
+    Held.release.set()
+    graph.close()
+
+
+def hold_one(graph, seconds=0.0):
+    """A sweep that the pipeline is busy with."""
+    end = time.monotonic() + 60.0
+    while not Held.entered.wait(1.0):
+        assert time.monotonic() < end
+        graph.send(cloud(seconds))
+    wait_until(lambda: graph.node._worker._waiting is None, 'nothing waits')
+
+
+def test_only_the_newest_waiting_sweep_is_processed_and_the_others_are_counted(graph):
+    hold_one(graph)
+    received = graph.node.health.aspects['input cloud'].received
+    for i in range(1, 9):
+        before = received.count
+        graph.send(cloud(0.1 * i))
+        wait_until(lambda n=before: received.count > n, 'the sweep arrives')
+    wait_until(lambda: graph.node.health.sweep_drops['overrun'] == 7, 'the drops are counted')
+    Held.release.set()
+    wait_until(lambda: graph.results == 2, 'both results')
+    assert Held.stamps == [nanoseconds(0.0), nanoseconds(0.8)]
+    status = graph.status('output', lambda s: values(s)['overrun'] == '7', 'the drops')
+    assert status.level == status.WARN and 'overrun' in status.message and 'Remedy' in status.message
+    assert graph.node.health.sweep_drops['overrun'] == 7
+
+
+def test_everything_else_is_served_while_a_sweep_is_processed(graph):
+    hold_one(graph)
+    assert graph.call(GetState, 'get_state', GetState.Request(), timeout=10.0).current_state.label == 'active'
+    request = SetParameters.Request(parameters=[Parameter('map.max_age', value=2.5).to_parameter_msg()])
+    assert graph.call(SetParameters, 'set_parameters', request, timeout=10.0).results[0].successful
+    graph.send(map_image(1.0))
+    wait_until(lambda: graph.node._pairer.map_age(nanoseconds(1.0)) == 0.0, 'the map image is taken in', 10.0)
+    graph.send(odometry(1.0))
+    wait_until(lambda: graph.node._pairer.odometry_age(nanoseconds(1.0)) == 0.0, 'odometry is taken in', 10.0)
+    graph.diagnostics.clear()
+    wait_until(lambda: graph.diagnostics, 'diagnostics', 10.0)
+    change = ChangeState.Request()
+    change.transition.id = Transition.TRANSITION_DEACTIVATE
+    assert graph.call(ChangeState, 'change_state', change, timeout=10.0).success
+    assert graph.call(GetState, 'get_state', GetState.Request(), timeout=10.0).current_state.label == 'inactive'
+    assert graph.results == 0  # all this happened while the one sweep was in work
+    Held.release.set()
+
+
+def test_cleanup_waits_for_the_sweep_in_work(graph):
+    """The network must not be taken from under it."""
+    hold_one(graph)
+    graph.node.trigger_deactivate()
+    threading.Timer(0.3, Held.release.set).start()
+    graph.node.trigger_cleanup()
+    assert Held.release.is_set()
+    assert not [t for t in threading.enumerate() if t.name == 'sweeps']
+    graph.node.trigger_configure()
+    graph.node.trigger_activate()
+    graph.sweep(5.0)
+
+
+def test_a_sweep_that_waited_when_the_node_was_deactivated_is_forgotten(graph):
+    hold_one(graph)
+    graph.send(cloud(0.1))
+    wait_until(lambda: graph.node._worker._waiting is not None, 'it waits')
+    graph.node.trigger_deactivate()
+    graph.node.trigger_activate()
+    Held.release.set()
+    graph.sweep(0.2)
+    assert nanoseconds(0.1) not in Held.stamps

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Time that jumps: recordings that start again, simulated clocks, and what is stamped in between."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from support.node_kit import (  # noqa: E402
+    Graph,
+    cloud,
+    map_image,
+    nanoseconds,
+    odometry,
+    transform,
+    values,
+    wait_until,
+)
+
+
+def at(graph, seconds):
+    """Inputs and a sweep of one moment, in the order in which a recording has them."""
+    graph.send(odometry(seconds, x=seconds))
+    graph.send(map_image(seconds))
+    graph.send(cloud(seconds))
+
+
+def play(graph, start, count, step=0.2):
+    """Moments one after the other, as fast as they are dealt with; returns the count of each outcome."""
+    health = graph.node.health
+    for i in range(count):
+        done = health.results.count + sum(health.sweep_drops.values())
+        at(graph, start + step * i)
+        wait_until(lambda n=done: health.results.count + sum(health.sweep_drops.values()) > n, 'the sweep is done')
+
+
+@pytest.mark.parametrize('length', [1.0, 100.0])
+def test_a_recording_that_starts_again_loses_one_sweep(length):
+    """Short or long, against buffers that hold 20 s: results resume with the second sweep, fused and with odometry."""
+    graph = Graph({'use_tf': True})
+    try:
+        graph.send(transform('base_link', 'lidar'))
+        wait_until(lambda: graph.node._pairer.has_transform('lidar', 0), 'the transform is taken in')
+        graph.publisher('input/map_image', type(map_image(0)))
+        graph.publisher('input/odometry', type(odometry(0)))
+        graph.sweep(0.0)  # everything is connected
+        for round_number in range(3):
+            play(graph, 0.0 if round_number else 0.2, 3)
+            play(graph, length, 3)
+            drops = graph.node.health.sweep_drops
+            assert set(drops) <= {'stamp_backwards'}, drops
+            assert drops['stamp_backwards'] == round_number
+            assert graph.node.health.last.mode == 'fused'
+            assert graph.node.health.last.map_age == pytest.approx(0.0, abs=1e-6)
+        results = graph.results
+        play(graph, 0.0, 2)
+        assert graph.results == results + 1
+        assert graph.node.health.last.mode == 'fused'
+        assert graph.node._pairer.odometry_age(nanoseconds(0.2)) == pytest.approx(0.0)
+        status = graph.status('input cloud', lambda s: values(s).get('dropped.stamp_backwards') == '3', 'the jumps')
+        assert 'stamp_backwards' in status.message
+    finally:
+        graph.close()
+
+
+def test_simulated_time():
+    """With use_sim_time the clock of the recording counts; when it is set back, the future is forgotten."""
+    graph = Graph({'use_sim_time': True})
+    try:
+        clock = graph.probe.create_publisher(Clock, '/clock', 10)
+        node_clock = graph.node.get_clock()
+
+        def set_clock(seconds):
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(nanoseconds(seconds), 10**9)
+
+            def reached():
+                clock.publish(message)
+                return abs(node_clock.now().nanoseconds - nanoseconds(seconds)) < 10**6
+            wait_until(reached, 'the clock is followed')
+
+        set_clock(50.0)
+        graph.send(map_image(50.0))
+        wait_until(lambda: graph.node._pairer.map_age(nanoseconds(50.0)) == 0.0, 'the map image is taken in')
+        graph.sweep(50.0)
+        assert graph.node.health.last.mode == 'fused'
+        assert graph.node.health.last.stage_ms['data_age'] == pytest.approx(0.0, abs=50.0)
+        graph.status('map image', lambda s: values(s)['newest_age_s'] == '0.000', 'ages by the simulated clock')
+
+        set_clock(0.0)
+        assert graph.node._pairer.map_age(0) is None, 'the map image of the future is forgotten'
+        graph.sweep(0.1)  # no sweep is lost: the clock told in time
+        assert graph.node.health.last.reason == 'no_map'
+        assert not graph.node.health.sweep_drops
+    finally:
+        graph.close()
+
+
+def test_diagnostics_go_on_while_simulated_time_stands_still():
+    graph = Graph({'use_sim_time': True})
+    try:
+        for _ in range(3):
+            graph.diagnostics.clear()
+            wait_until(lambda: graph.diagnostics, 'diagnostics')
+    finally:
+        graph.close()

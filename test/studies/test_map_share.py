@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Spoiled maps, and the share that the network gives them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.network_kit import lively_config
+
+from attention_fusion_ros.commands import evaluate
+from attention_fusion_ros.contracts import Mode
+from attention_fusion_ros.datasets.held_out import FIRST_SEED
+from attention_fusion_ros.pipeline.batch import MapFeatures
+from attention_fusion_ros.studies import map_share
+
+
+def test_what_becomes_of_a_map():
+    """A road straight ahead of the vehicle, on a map that does not reach the grid's last rows."""
+    grid = torch.zeros(3, 64, 64)
+    grid[0, :32, 30:34] = torch.linspace(0.5, 1, 32)[:, None]
+    grid[2, :60] = 1.0
+    found = map_share.spoiled(MapFeatures(grid, Mode.FUSED, ''), 3)
+    assert tuple(found) == map_share.STATES and found[map_share.AS_IT_IS].grid is grid
+    assert not found[map_share.REMOVED].grid.any() and found[map_share.REMOVED].mode is Mode.LIDAR_ONLY
+    turned = found[map_share.TURNED].grid
+    assert torch.equal(turned[0, 30:34, :32], grid[0, :32, 30:34].flip(1).T) and turned.sum() == grid.sum()
+    shuffled = found[map_share.SHUFFLED].grid
+    assert not torch.equal(shuffled, grid)
+    assert torch.equal(shuffled.flatten(1).sort(dim=1).values, grid.flatten(1).sort(dim=1).values)
+    noise = found[map_share.NOISE].grid
+    assert 0.45 < noise[0, :60].mean() < 0.55 and not noise[0, 60:].any() and not noise[1].any()
+    assert torch.equal(noise[2], grid[2])
+    again = map_share.spoiled(MapFeatures(grid, Mode.FUSED, ''), 3)
+    assert all(torch.equal(found[s].grid, again[s].grid) for s in map_share.STATES)
+
+
+def test_table_states_change_and_in_how_many_scenes():
+    given = np.array([0.4, 0.5, 0.6, 0.5])
+    shares = {map_share.AS_IT_IS: given, map_share.REMOVED: given - 0.4, map_share.TURNED: given,
+              map_share.SHUFFLED: given + [0.1, -0.1, -0.1, -0.1], map_share.NOISE: given + 0.1}
+    rows = {row[0]: row[1:] for row in map_share.table(shares).rows}
+    assert rows[map_share.AS_IT_IS][0].startswith('0.500 [') and rows[map_share.AS_IT_IS][1:] == ('-', '-')
+    assert rows[map_share.REMOVED][1:] == ('-0.400 [-0.400, -0.400]', '100%')
+    assert rows[map_share.SHUFFLED][2] == '75%' and rows[map_share.TURNED][2] == rows[map_share.NOISE][2] == '0%'
+
+
+def test_the_command_measures_scenes_with_a_map(tmp_path):
+    checkpoint = lively_config(tmp_path).checkpoint
+    arguments = ['--map-share', '3', '--gradcam', '2', '--checkpoint', checkpoint, '--cache', str(tmp_path / 'cache'),
+                 '--out', str(tmp_path / 'out'), '--device', 'cpu']
+    assert evaluate.main(arguments) == 0
+    data = json.loads((tmp_path / 'out' / 'map_share.json').read_text())['map_share']
+    assert list(data) == list(map_share.STATES) and all(len(values) == 3 for values in data.values())
+    assert all(0 <= v <= 1 for values in data.values() for v in values)
+    assert data[map_share.AS_IT_IS] != data[map_share.REMOVED]
+    agreed = json.loads((tmp_path / 'out' / 'gradcam.json').read_text())['agreement']
+    assert len(agreed) == 2 and set(agreed[0]) == {'stage1', 'stage2', 'stage3'}
+    assert -1 <= agreed[0]['stage1']['spearman'] <= 1 and 0 <= agreed[0]['stage1']['top_iou'] <= 1
+    assert (tmp_path / 'out' / 'gradcam.png').stat().st_size > 10_000
+    assert '| stage1 | ' in (tmp_path / 'out' / 'gradcam.md').read_text()
+    text = (tmp_path / 'out' / 'map_share.md').read_text()
+    assert '| removed | ' in text and '--map-share 3' in text and '95 %' in text
+
+
+def test_the_table_gets_into_the_docs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / 'tools'))
+    import update_docs
+    page = tmp_path / 'attention.md'
+    monkeypatch.setattr(update_docs, 'ATTENTION', page)
+    places = ((update_docs.GRADCAM_BEGIN, update_docs.GRADCAM_END), (update_docs.SHARE_BEGIN, update_docs.SHARE_END))
+    layout = 'before\n' + '\nbetween\n'.join(f'{begin}\n| %s |\n{end}' for begin, end in places) + '\nafter\n'
+    page.write_text(layout % ('old', 'old'))
+    monkeypatch.setattr(update_docs, 'IMAGES', tmp_path / 'images')
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'gradcam.png').write_bytes(b'picture')
+    for name in ('gradcam', 'map_share'):
+        (tmp_path / f'{name}.md').write_text(f'| {name} |\n')
+    update_docs.write_map_share(tmp_path)
+    assert page.read_text() == layout % ('gradcam', 'map_share')
+    real = (update_docs.ROOT / 'docs' / 'attention.md').read_text()
+    assert all(real.count(begin) == real.count(end) == 1 for begin, end in places)
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--map-share', '2', '--first-seed', str(FIRST_SEED - 1)], 'not held out'),
+    (['--map-share', '2', '--baselines-only'], 'needs a network'),
+])
+def test_what_cannot_be_measured_is_refused(arguments, words, capsys):
+    assert evaluate.main(arguments) != 0
+    assert words in capsys.readouterr().err
