@@ -20,7 +20,8 @@ from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics.matching import match, nearest
 from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, counted
-from attention_fusion_ros.report.run_report import Picture, Table, write_report
+from attention_fusion_ros.report.run_report import Picture, write_report
+from attention_fusion_ros.utils.tables import Table
 from attention_fusion_ros.visualization.panels import TITLE_HEIGHT, TRUTH
 
 TOLERANCE = math.radians(10.0)  # that of F1@10

@@ -26,6 +26,7 @@ from attention_fusion_ros.network.config import NetworkConfig  # noqa: E402
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS  # noqa: E402
 from attention_fusion_ros.training import record  # noqa: E402
 from attention_fusion_ros.utils.provenance import fingerprint  # noqa: E402
+from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
 STATES = {'fused': 'with map', 'route': 'route drawn', 'nomap': 'no map'}
 FIGURES = {'f1': ('F1@10', '{:.3f}'), 'bearing': ('bearing error, median', '{:.2f} deg'),
@@ -62,11 +63,11 @@ def scenes_text(data: dict[str, Any]) -> str:
 
 def figures_table(found: dict[str, float]) -> str:
     """Figures on the held-back scenes, one row a state."""
-    head = ['| | ' + ' | '.join(title for title, _ in FIGURES.values()) + ' |', '|---' * (len(FIGURES) + 1) + '|']
-    rows = [f'| {state} | ' + ' | '.join(form.format(found[f'{key}_{name}']) if f'{key}_{name}' in found else '-'
-                                         for name, (_, form) in FIGURES.items()) + ' |'
-            for key, state in STATES.items()]
-    return '\n'.join([*head, *rows])
+    def value(key: str, name: str) -> str:
+        text = FIGURES[name][1]
+        return text.format(found[f'{key}_{name}']) if f'{key}_{name}' in found else '-'
+    rows = [(state, *(value(key, name) for name in FIGURES)) for key, state in STATES.items()]
+    return Table('', ('', *(title for title, _ in FIGURES.values())), rows).markdown_grid()
 
 
 def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:

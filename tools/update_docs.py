@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
+from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
 README = ROOT / 'README.md'
 BEGIN, END = '<!-- parameters: made by tools/update_docs.py -->', '<!-- end of parameters -->'
@@ -29,8 +30,8 @@ GRADCAM_BEGIN, GRADCAM_END = '<!-- gradcam: made by tools/update_docs.py --map-s
 SHARE_BEGIN, SHARE_END = '<!-- map share: made by tools/update_docs.py --map-share -->', '<!-- end of map share -->'
 
 
-def row(info: ParameterInfo) -> str:
-    """One line of the table."""
+def row(info: ParameterInfo) -> tuple[str, ...]:
+    """The cells of one parameter."""
     if info.default == IDENTITY_4X4:
         default = 'identity'
     elif isinstance(info.default, float):
@@ -44,14 +45,13 @@ def row(info: ParameterInfo) -> str:
     else:
         bounds = ''
     fixed = 'yes' if info.read_only else ''
-    cells = (f'`{info.name}`', f'`{default}`' if default else '(empty)', info.unit, bounds, fixed, info.description)
-    return '| ' + ' | '.join(cells) + ' |'
+    return f'`{info.name}`', f'`{default}`' if default else '(empty)', info.unit, bounds, fixed, info.description
 
 
 def table() -> str:
     """The whole table."""
-    head = '| name | default | unit | bounds | read-only | what it does |\n|---|---|---|---|---|---|'
-    return '\n'.join([head, *map(row, parameters())])
+    header = ('name', 'default', 'unit', 'bounds', 'read-only', 'what it does')
+    return Table('', header, [row(info) for info in parameters()]).markdown_grid()
 
 
 def between(text: str, begin: str, end: str, content: str) -> str:

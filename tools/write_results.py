@@ -23,10 +23,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attention_fusion_ros.evaluation.tables import Table, cell  # noqa: E402
+from attention_fusion_ros.evaluation.tables import cell  # noqa: E402
 from attention_fusion_ros.metrics.branches import Figure  # noqa: E402
 from attention_fusion_ros.network.checkpoint import SHIPPED  # noqa: E402
 from attention_fusion_ros.utils.provenance import Provenance, fingerprint  # noqa: E402
+from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
 KINDS = ('drives', 'simulation')
 BEGIN, END = '<!-- {}: made by tools/write_results.py -->', '<!-- end of {} -->'
@@ -73,7 +74,7 @@ def tables(data: dict[str, Any], groups: bool) -> str:
     origin = data['provenance']
     provenance = Provenance(**{**origin, 'checkpoints': tuple(origin['checkpoints'])})
     return '\n'.join(Table(t['title'], tuple(t['header']), [tuple(row) for row in t['rows']],
-                           tuple(t['notes'])).markdown(provenance)
+                           tuple(t['notes'])).markdown(provenance.lines())
                      for t in data['tables'] if t['title'].startswith(GROUPS) == groups)
 
 

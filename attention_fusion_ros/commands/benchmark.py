@@ -22,6 +22,7 @@ from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.utils.provenance import Provenance, collect
+from attention_fusion_ros.utils.tables import Table
 
 EXAMPLES = """\
   benchmark --runs 100 --device cpu                         stages of the pipeline, size of the network
@@ -75,15 +76,6 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return _core(options, made, load, feet)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns of text, the first one to the left."""
-    cells = [[str(c) for c in row] for row in (head, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = ['  '.join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
-             for row in cells]
-    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
-
-
 def _defaults(options: argparse.Namespace) -> dict[str, Any]:
     values: dict[str, Any] = {'checkpoint': 'untrained', 'allow_untrained': True} if options.untrained else {}
     if (options.node or options.soak) and not options.bag:
@@ -101,8 +93,8 @@ def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list
     print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}'
           + (f' ({times.device_note})' if times.device_note else '')
           + f', {times.threads} CPU thread(s); {times.fused} fused')
-    print(table(('stage', 'median ms', 'p95 ms', 'max ms'), [(s, *_ms(t)) for s, t in times.stages.items()]
-                + [('(processor time)', *_ms(times.processor))]))
+    rows = [(s, *_ms(t)) for s, t in times.stages.items()] + [('(processor time)', *_ms(times.processor))]
+    print(Table('', ('stage', 'median ms', 'p95 ms', 'max ms'), rows).text())
     print(f'\nnetwork {times.checkpoint}: {size.parameters:,} parameters, {size.gmacs:.3f} GMACs = {size.gflops:.3f} '
           'GFLOPs a sweep (convolutions and matrix products)')
     print('\n'.join(['', *feet]))
@@ -178,11 +170,11 @@ def live_lines(result, bag: Path | None, points: int, grown: float | None) -> li
     rows += [(f'dropped: {reason}', count) for reason, count in result.drops.items()]
     lines = [f'node, {result.seconds:.0f} s at {result.rate:g} Hz, {what}; {result.checkpoint or "no checkpoint"} on '
              f'{result.device or "no device"}, mode of the last result: {result.mode or "none"}',
-             table(('', 'count'), rows), '']
+             Table('', ('', 'count'), rows).text(), '']
     if result.sent is not None:
         latencies = [(name, *_latency(ms)) for name, ms in (('publish -> direction', result.direction_ms),
                                                             ('publish -> branches', result.answer_ms))]
-        lines += [table(('latency', 'p50 ms', 'p95 ms', 'max ms', 'count'), latencies), '']
+        lines += [Table('', ('latency', 'p50 ms', 'p95 ms', 'max ms', 'count'), latencies).text(), '']
     lines.append(f'inside the node (last 200 results): p50 {result.node_p50_ms:.1f} ms, p95 {result.node_p95_ms:.1f} '
                  f'ms; {result.cpu_cores:.2f} CPU cores')
     if result.rss_mb:

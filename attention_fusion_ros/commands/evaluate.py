@@ -167,7 +167,7 @@ def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments:
     built = sim_report.SimulationReport(answers, ours, provenance.collect(arguments, files), notes)
     report = built.build()
     written = report.write(options.out, 'simulation')
-    print('\n'.join(table.markdown(report.provenance) for table in report.tables[:3]))
+    print('\n'.join(table.markdown(report.provenance.lines()) for table in report.tables[:3]))
     written.append(plots.error_distribution(built.errors(), options.out / 'simulation_bearing_error.png', ours))
     if ours:
         written.append(plots.reliability(built.reliability(), options.out / 'simulation_reliability.png'))

@@ -25,7 +25,7 @@ from attention_fusion_ros.report import attention_figure, explanation
 from attention_fusion_ros.report.contact_sheet import contact_sheet, spread
 from attention_fusion_ros.report.explanation import Explanation
 from attention_fusion_ros.report.records import SweepRecord, summarise, write_branches, write_directions
-from attention_fusion_ros.report.run_report import Picture, Section, Table, describe, write_report
+from attention_fusion_ros.report.run_report import Picture, Section, describe, write_report
 from attention_fusion_ros.stream.recording import (
     COMPRESSED_IMAGE,
     STATIC_TRANSFORMS_TOPIC,
@@ -35,6 +35,7 @@ from attention_fusion_ros.stream.recording import (
     header_stamp_ns,
 )
 from attention_fusion_ros.sync.synchronizer import Synchronizer, fuse
+from attention_fusion_ros.utils.tables import Table
 from attention_fusion_ros.visualization.panels import compose_picture
 
 EXAMPLES = """\

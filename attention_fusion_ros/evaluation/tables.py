@@ -14,6 +14,7 @@ from typing import Any
 
 from attention_fusion_ros.metrics.branches import Figure
 from attention_fusion_ros.utils.provenance import Provenance
+from attention_fusion_ros.utils.tables import Table
 
 # statistic -> (heading, decimals, is more better)
 COLUMNS: dict[str, tuple[str, int, bool]] = {
@@ -32,27 +33,6 @@ COLUMNS: dict[str, tuple[str, int, bool]] = {
     'calibration_error': ('calibration error', 3, False),
     'found': ('found', 3, True),
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text cells."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    notes: tuple[str, ...] = ()
-
-    def markdown(self, provenance: Provenance) -> str:
-        """GitHub-flavoured markdown, notes and provenance below."""
-        lines = [f'### {self.title}', '', _row(self.header), _row(['---'] * len(self.header)),
-                 *(_row(r) for r in self.rows), '', *(f'- {n}' for n in self.notes),
-                 *(f'- {line}' for line in provenance.lines()), '']
-        return '\n'.join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return '| ' + ' | '.join(c.replace('|', '\\|') for c in cells) + ' |'
 
 
 def cell(figure: Figure, decimals: int) -> str:
@@ -148,7 +128,7 @@ class Report:
 
     def markdown(self) -> str:
         """All tables."""
-        return '\n'.join(t.markdown(self.provenance) for t in self.tables)
+        return '\n'.join(t.markdown(self.provenance.lines()) for t in self.tables)
 
     def write(self, folder: Path, name: str) -> list[Path]:
         """`name.md` and `name.json` in `folder`, which is made when missing. Returns the paths."""

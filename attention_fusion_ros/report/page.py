@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
+
+from attention_fusion_ros.utils.tables import Table
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#212529;max-width:1240px;margin:2rem auto;padding:0 1rem}
@@ -46,11 +47,9 @@ class Page:
         """Text as printed on a terminal."""
         self._parts.append(f'<pre>{html.escape(text)}</pre>')
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table; cells that look like numbers are set to the right."""
-        head = ''.join(f'<th>{html.escape(h)}</th>' for h in header)
-        body = ''.join('<tr>' + ''.join(_cell(c) for c in row) + '</tr>' for row in rows)
-        self._parts.append(f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>')
+    def table(self, table: Table) -> None:
+        """A table without its title and notes."""
+        self._parts.append(f'<div class="scroll">{table.html()}</div>')
 
     def picture(self, image: np.ndarray, caption: str = '', quality: int = 88) -> None:
         """(H, W, 3) uint8 bgr as JPEG: for photographs and heatmaps."""
@@ -74,9 +73,3 @@ class Page:
                 '<meta name="viewport" content="width=device-width,initial-scale=1">'
                 f'<title>{html.escape(self._title)}</title><style>{STYLE}</style></head><body>'
                 + '\n'.join(p for p in self._parts if p) + '</body></html>\n')
-
-
-def _cell(value: object) -> str:
-    text = str(value)
-    number = text.strip().lstrip('+-').replace('.', '', 1).replace(' ms', '').isdigit()
-    return f'<td class="number">{html.escape(text)}</td>' if number else f'<td>{html.escape(text)}</td>'

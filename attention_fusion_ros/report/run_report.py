@@ -18,6 +18,7 @@ from attention_fusion_ros.report.contact_sheet import contact_sheet, stack
 from attention_fusion_ros.report.page import Page
 from attention_fusion_ros.report.records import SweepRecord, summarise
 from attention_fusion_ros.report.timeline import timeline
+from attention_fusion_ros.utils.tables import Table
 
 PICTURES_IN_PNG = 6
 
@@ -37,15 +38,6 @@ class Section:
     title: str
     legend: str
     pictures: Sequence[Picture]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the report."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[Sequence[object]]
 
 
 def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRecord], pictures: Sequence[Picture],
@@ -71,7 +63,7 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
             page.picture(picture.image, picture.caption)
     for table in tables:
         page.heading(table.title)
-        page.table(table.header, table.rows)
+        page.table(table)
     html_path, png_path = folder / 'report.html', folder / 'report.png'
     html_path.write_text(page.render(), encoding='utf-8')
     images = [style.pixels(figure, dpi=140)]

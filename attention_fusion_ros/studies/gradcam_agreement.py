@@ -12,13 +12,14 @@ import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.evaluation.tables import Table, cell
+from attention_fusion_ros.evaluation.tables import cell
 from attention_fusion_ros.metrics.agreement import Agreement
 from attention_fusion_ros.metrics.branches import mean_figure
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, Sample
 from attention_fusion_ros.report.attention_figure import attention_figure
 from attention_fusion_ros.report.explanation import Explanation, agreements
 from attention_fusion_ros.studies.map_share import scenes_with_a_map
+from attention_fusion_ros.utils.tables import Table
 
 MEASURES = {'pearson': 'Pearson', 'spearman': 'Spearman', 'top_iou': 'IoU of the top 10 %'}
 

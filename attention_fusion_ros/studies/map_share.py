@@ -19,9 +19,10 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode
 from attention_fusion_ros.datasets.held_out import Scene, obtain
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.evaluation.tables import Table, cell
+from attention_fusion_ros.evaluation.tables import cell
 from attention_fusion_ros.metrics.branches import mean_figure
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
+from attention_fusion_ros.utils.tables import Table
 
 AS_IT_IS, REMOVED, TURNED = 'as it is', 'removed', 'rotated by 90 deg'
 SHUFFLED, NOISE = 'its own cells in random order', 'uniform noise'

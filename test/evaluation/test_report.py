@@ -46,7 +46,7 @@ def test_cells_and_targets():
     assert tables.at_most('', figure(math.nan), 2.0).met is None
     assert tables.below('', figure(-1, -2, -0.1)).met and not tables.below('', figure(-1, -2, 0.1)).met
     assert tables.below('', figure(-1)).met  # a single sweep has no interval
-    text = tables.target_table('T', [tables.at_most('x | y', figure(3), 2)]).markdown(HERE)
+    text = tables.target_table('T', [tables.at_most('x | y', figure(3), 2)]).markdown(HERE.lines())
     assert '| x \\| y | <= 2 | 3.00 | **missed** |' in text
     assert 'Command: `evaluate --x`' in text and 'Commit: abc' in text and 'Machine: a machine' in text
 

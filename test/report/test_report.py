@@ -24,8 +24,9 @@ from attention_fusion_ros.report.records import (
     write_branches,
     write_directions,
 )
-from attention_fusion_ros.report.run_report import Picture, Table, describe, write_report
+from attention_fusion_ros.report.run_report import Picture, describe, write_report
 from attention_fusion_ros.report.timeline import timeline
+from attention_fusion_ros.utils.tables import Table
 
 AHEAD, BEHIND = Branch(0.1, 0.2, 0.9, 0.05, 0.06), Branch(3.0, -3.1, 0.6, 0.05, 0.06)
 
@@ -123,7 +124,7 @@ def test_spread_takes_first_last_and_evenly_between():
 
 def test_page_is_self_contained_and_escapes():
     page = Page('<title>', 'a & b')
-    page.table(('name', 'value'), [('<b>', 3.5), ('x', '-2')])
+    page.table(Table('', ('name', 'value'), [('<b>', 3.5), ('x', '-2')]))
     page.picture(np.zeros((4, 4, 3), np.uint8), '"quoted"')
     page.warning('careful')
     text = page.render()

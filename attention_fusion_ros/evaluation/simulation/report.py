@@ -16,7 +16,6 @@ from attention_fusion_ros.evaluation.simulation.run import BARE, BARE_NO_MAP, NO
 from attention_fusion_ros.evaluation.tables import (
     Report,
     Row,
-    Table,
     Target,
     at_least,
     at_most,
@@ -28,6 +27,7 @@ from attention_fusion_ros.evaluation.tables import (
 from attention_fusion_ros.metrics import branches as metrics
 from attention_fusion_ros.metrics.branches import Estimate, Figure, Scores, TrueRoads
 from attention_fusion_ros.utils.provenance import Provenance
+from attention_fusion_ros.utils.tables import Table
 
 BRANCH_COLUMNS = ('f1_10', 'bearing_median', 'bearing_p90', 'nearest_median', 'heading_median', 'heading_p90',
                   'calibration_error')

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_fusion_ros.evaluation.tables import Table
 from attention_fusion_ros.studies.ablation.cost import Cost
+from attention_fusion_ros.utils.tables import Table
 
 # figure -> (heading, decimals, is more better)
 FIGURES: dict[str, tuple[str, int, bool]] = {
