@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attention_fusion_ros.benchmarking import sweeps
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import Mode, Motion
+from attention_fusion_ros.contracts import Mode, Motion, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
@@ -101,7 +101,7 @@ def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
             start, used = time.perf_counter(), time.process_time()
             cloud = decode_cloud(message)
             decode_ms = 1e3 * (time.perf_counter() - start)
-            result = pipeline.run(cloud, image, motion)
+            result = pipeline.run(SyncedSweep(cloud, motion, image))
             total_ms, used_ms = 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - used)
             if i < 0:
                 continue

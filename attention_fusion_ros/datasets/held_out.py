@@ -23,9 +23,9 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import Motion, PointCloud
 from attention_fusion_ros.datasets.drives import image_message
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.metrics.branches import TrueRoads
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 from attention_fusion_ros.simulation.sensors.lidar import random_lidar
 from attention_fusion_ros.simulation.sensors.map_image import MapError, MapStyle, draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
@@ -84,22 +84,23 @@ class Scene:
     curve: dict[tuple[str, float], MapPicture]  # ('shift', m) and ('yaw', deg) -> map with this error, no route
     cells: dict[str, np.ndarray]  # name of MASKS -> (H, W) bool on the default grid
 
-    def _inputs(self, cloud: PointCloud, picture: MapPicture | None) -> SweepInputs:
+    def _inputs(self, cloud: PointCloud, picture: MapPicture | None) -> PlacedSweep:
         motion = Motion(self.T_base_sensor)
         if picture is None:
-            return SweepInputs(cloud, None, motion)
+            return PlacedSweep(cloud, motion)
         image = decode_map_image(image_message(cloud.stamp_ns, picture.image, picture.encoding))
-        return SweepInputs(cloud, image, motion, MapConfig(resolution=picture.resolution, anchor=list(picture.anchor)))
+        layout = MapConfig(resolution=picture.resolution, anchor=list(picture.anchor))
+        return PlacedSweep(cloud, motion, image, layout=layout)
 
-    def inputs(self) -> SweepInputs:
+    def inputs(self) -> PlacedSweep:
         """The scene as it is."""
         return self._inputs(self.cloud, self.picture)
 
-    def bare_inputs(self) -> SweepInputs | None:
+    def bare_inputs(self) -> PlacedSweep | None:
         """The scene without vehicles, with the same map; None where it was not made."""
         return None if self.bare_cloud is None else self._inputs(self.bare_cloud, self.picture)
 
-    def curve_inputs(self) -> dict[tuple[str, float], SweepInputs]:
+    def curve_inputs(self) -> dict[tuple[str, float], PlacedSweep]:
         """The scene with maps of known error; empty for most scenes."""
         return {key: self._inputs(self.cloud, picture) for key, picture in self.curve.items()}
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.contracts import FusionResult, Mode
+from attention_fusion_ros.config import MapConfig
+from attention_fusion_ros.contracts import FusionResult, Mode, SyncedSweep
 from attention_fusion_ros.network.model import NetworkOutput
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 from attention_fusion_ros.pipeline.postprocess import decode_head
 
 
@@ -42,16 +42,16 @@ class BatchedPipeline(FusionPipeline):
     """
 
     @torch.inference_mode()
-    def lidar_features(self, inputs: SweepInputs) -> Tensor:
+    def lidar_features(self, sweep: SyncedSweep) -> Tensor:
         """(5, H, W) as `run` makes them. Raises InputError as `run` does."""
-        return self._lidar_bev(inputs.cloud, inputs.motion, remember=False)
+        return self._lidar_bev(sweep.cloud, sweep.motion, remember=False)
 
     @torch.inference_mode()
-    def map_features(self, inputs: SweepInputs) -> MapFeatures:
-        """The map as `run` sees it, laid out as `inputs.layout` says."""
-        if inputs.layout != self.config.map:
-            self.update(replace(self.config, map=inputs.layout))
-        return MapFeatures(*self._map_bev(inputs.map_image, inputs.motion, ''))
+    def map_features(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> MapFeatures:
+        """The map as `run` sees it. layout: how it lies, default as configured."""
+        if layout is not None and layout != self.config.map:
+            self.update(replace(self.config, map=layout))
+        return MapFeatures(*self._map_bev(sweep.map_image, sweep.motion, sweep.map_reason))
 
     @torch.inference_mode()
     def answer(self, samples: Sequence[Sample], batch: int = 16) -> list[FusionResult]:

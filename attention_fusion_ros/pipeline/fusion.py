@@ -19,7 +19,16 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import Attention, FusionResult, MapAlignment, MapImage, Mode, Motion, PointCloud
+from attention_fusion_ros.contracts import (
+    Attention,
+    FusionResult,
+    MapAlignment,
+    MapImage,
+    Mode,
+    Motion,
+    PointCloud,
+    SyncedSweep,
+)
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
 from attention_fusion_ros.network import checkpoint as checkpoints
@@ -80,7 +89,7 @@ class FusionPipeline:
         cloud = PointCloud(1, '', xyz, rng.uniform(0.0, 1.0, len(xyz)).astype(np.float32))
         road = MapImage(1, '', np.ones((320, 320), np.float32), np.zeros((320, 320), np.float32))
         for _ in range(WARM_UPS):
-            self._run(cloud, road, Motion(np.eye(4), np.eye(4), np.eye(4)), '', remember=False)
+            self._run(SyncedSweep(cloud, Motion(np.eye(4), np.eye(4), np.eye(4)), road), remember=False)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -89,12 +98,12 @@ class FusionPipeline:
         if self._device.type == 'cuda':
             torch.cuda.empty_cache()
 
-    def run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion, map_reason: str = '') -> FusionResult:
-        """One sweep -> its result. map_image None: `lidar_only`, with `map_reason` saying why.
+    def run(self, sweep: SyncedSweep) -> FusionResult:
+        """One sweep -> its result. Without a map image: `lidar_only`, with the sweep's `map_reason` saying why.
 
         Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`.
         """
-        return self._run(cloud, map_image, motion, map_reason, remember=True)
+        return self._run(sweep, remember=True)
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """Grad-CAM of the latest result of `run`, as `explain.explain` gives it: stage name -> (h, w) float32.
@@ -107,12 +116,12 @@ class FusionPipeline:
         return explain(self._network, lidar, map_image, result, past if stamp_ns == result.stamp_ns else None)
 
     @torch.inference_mode()
-    def _run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion, map_reason: str,
-             remember: bool) -> FusionResult:
+    def _run(self, sweep: SyncedSweep, remember: bool) -> FusionResult:
+        cloud, motion = sweep.cloud, sweep.motion
         stage_ms: dict[str, float] = {}
         with self._timed(stage_ms, 'bev'):
             lidar = self._lidar_bev(cloud, motion, remember)
-            map_tensor, mode, reason = self._map_bev(map_image, motion, map_reason)
+            map_tensor, mode, reason = self._map_bev(sweep.map_image, motion, sweep.map_reason)
         with self._timed(stage_ms, 'network'):
             past = self._memory.past(motion.T_odom_base)
             output = self._network(lidar[None].contiguous(memory_format=torch.channels_last),

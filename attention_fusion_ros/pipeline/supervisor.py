@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud
+from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
@@ -84,13 +84,13 @@ class Engine:
             pipeline, self._pipeline = self._pipeline, None
             pipeline.close()
 
-    def run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion, map_reason: str = '') -> FusionResult:
+    def run(self, sweep: SyncedSweep) -> FusionResult:
         """As `FusionPipeline.run`.
 
         Raises InputError besides: `device_error` (the sweep is lost, the next one finds a new pipeline), and
         `internal_error` for anything nobody foresaw.
         """
-        return self._kept_alive(lambda pipeline: pipeline.run(cloud, map_image, motion, map_reason))
+        return self._kept_alive(lambda pipeline: pipeline.run(sweep))
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """As `FusionPipeline.explain`. Raises InputError as `run` does for `device_error` and `internal_error`."""

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.tables import cell
 from attention_fusion_ros.metrics.agreement import Agreement
@@ -37,7 +38,7 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
             break
         inputs = scene.inputs()
         try:
-            sample = Sample(inputs.cloud.stamp_ns, pipeline.lidar_features(inputs), pipeline.map_features(inputs))
+            sample = _sample(pipeline, inputs)
         except InputError:
             continue
         result = pipeline.answer([sample])[0]
@@ -50,6 +51,10 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
     return found
 
 
+def _sample(pipeline: BatchedPipeline, sweep: PlacedSweep) -> Sample:
+    return Sample(sweep.cloud.stamp_ns, pipeline.lidar_features(sweep), pipeline.map_features(sweep, sweep.layout))
+
+
 def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookahead: float = 20.0) -> Path:
     """Writes a picture: attention beside Grad-CAM for the first scene with a drawn route and a direction.
 
@@ -59,7 +64,7 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
     for scene in scenes_with_a_map(first_seed, 100, cache, lookahead):
         if scene.info.route_drawn:
             inputs = scene.inputs()
-            sample = Sample(inputs.cloud.stamp_ns, pipeline.lidar_features(inputs), pipeline.map_features(inputs))
+            sample = _sample(pipeline, inputs)
             result = pipeline.answer([sample])[0]
             if result.direction is not None:
                 maps = pipeline.explain(result)

@@ -56,7 +56,7 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
             break
         inputs = scene.inputs()
         try:
-            lidar, drawn = pipeline.lidar_features(inputs), pipeline.map_features(inputs)
+            lidar, drawn = pipeline.lidar_features(inputs), pipeline.map_features(inputs, inputs.layout)
         except InputError:
             continue
         if drawn.mode is not Mode.FUSED:

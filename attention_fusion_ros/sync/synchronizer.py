@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud
+from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.decode.odometry import decode_odometry
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
@@ -192,4 +192,4 @@ def fuse(pairer: Synchronizer, pipeline: Any, cloud: PointCloud) -> tuple[Fusion
         if error.reason == STAMP_BACKWARDS:
             pipeline.reset()
         raise
-    return pipeline.run(cloud, pairing.map_image, pairing.motion, pairing.map_reason), pairing
+    return pipeline.run(SyncedSweep(cloud, pairing.motion, pairing.map_image, pairing.map_reason)), pairing

@@ -16,7 +16,7 @@ from support import synthetic_bag as bag
 
 from attention_fusion_ros.commands import replay
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import Motion
+from attention_fusion_ros.contracts import Motion, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.geometry import se2
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
@@ -67,8 +67,9 @@ def test_a_row_a_sweep_with_the_numbers_of_the_pipeline(run, checkpoint, tmp_pat
         stamp = bag.T0 + i * bag.PERIOD
         T = np.eye(4)
         T[:2, [0, 1, 3]] = se2(2.0 * i, 0.0, 0.0)[:2]
-        result = pipeline.run(decode_cloud(bag.cloud(stamp, bag.street(i))), decode_map_image(bag.map_image(stamp)),
-                              Motion(bag.SENSOR, T, T))
+        cloud = decode_cloud(bag.cloud(stamp, bag.street(i)))
+        sweep = SyncedSweep(cloud, Motion(bag.SENSOR, T, T), decode_map_image(bag.map_image(stamp)))
+        result = pipeline.run(sweep)
         expected.append(result)
     got = numbers(directions, 'bearing_rad', 'heading_rad', 'bearing_std_rad', 'probability')
     want = [[r.direction.bearing, r.direction.heading, r.direction.bearing_std, r.direction.probability]

@@ -14,11 +14,11 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud
 from attention_fusion_ros.datasets.drives import draw_lines, image_message
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.evaluation.methods import baselines
 from attention_fusion_ros.evaluation.methods.map_tracing import thin, trace_roads
 from attention_fusion_ros.geometry import angle_between
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 
 rad = math.radians
 NO_POINTS = PointCloud(1, 'lidar', np.zeros((0, 3), np.float32), None)
@@ -32,8 +32,8 @@ def line(angle: float, start: float = -60.0, end: float = 60.0, offset: float = 
     return t * [c, s] + np.array([-s, c]) * offset
 
 
-def seen(lines: list[np.ndarray], route: np.ndarray | None = None) -> SweepInputs:
-    return SweepInputs(NO_POINTS, decode_map_image(image_message(1, draw_lines(lines, route))), HERE)
+def seen(lines: list[np.ndarray], route: np.ndarray | None = None) -> PlacedSweep:
+    return PlacedSweep(NO_POINTS, HERE, decode_map_image(image_message(1, draw_lines(lines, route))))
 
 
 def assert_branches(estimate, expected: list[tuple[float, float]], bearing: float, heading: float) -> None:
@@ -87,7 +87,7 @@ def test_map_alone_does_not_care_for_width_and_brightness(width, value):
     image = np.zeros((480, 480), np.uint8)
     cv2.line(image, (240, 480), (240, 240), value, width, cv2.LINE_AA)
     cv2.line(image, (240, 240), (0, 0), value, width, cv2.LINE_AA)  # to the front left, 45 deg
-    inputs = SweepInputs(NO_POINTS, MapImage(1, '', image.astype(np.float32) / 255, None), HERE)
+    inputs = PlacedSweep(NO_POINTS, HERE, MapImage(1, '', image.astype(np.float32) / 255, None))
     assert_branches(baselines.map_alone(inputs), [(45, 45), (180, 180)], 1.2, 2.0)
 
 
@@ -97,7 +97,7 @@ def test_map_alone_obeys_resolution_and_anchor():
     row = int(0.75 * 200 - 10 / 0.5)
     image[row - 3:row + 3] = 1
     layout = MapConfig(resolution=0.5, anchor=[0.5, 0.75])
-    estimate = baselines.map_alone(SweepInputs(NO_POINTS, MapImage(1, '', image, None), HERE, layout))
+    estimate = baselines.map_alone(PlacedSweep(NO_POINTS, HERE, MapImage(1, '', image, None), layout=layout))
     assert_branches(estimate, [(60, 90), (-60, -90)], 1.0, 1.0)
 
 
@@ -109,10 +109,10 @@ def test_map_alone_takes_the_route():
 
 
 def test_map_alone_without_a_usable_map_has_no_answer():
-    assert baselines.map_alone(SweepInputs(NO_POINTS, None, HERE)).branches == ()
+    assert baselines.map_alone(PlacedSweep(NO_POINTS, HERE)).branches == ()
     assert baselines.map_alone(seen([])).branches == ()
     assert baselines.map_alone(seen([line(0, offset=18)])).branches == ()  # too far away to be the own road
-    north_up = SweepInputs(NO_POINTS, seen([line(0)]).map_image, HERE, MapConfig(orientation='north_up'))
+    north_up = PlacedSweep(NO_POINTS, HERE, seen([line(0)]).map_image, layout=MapConfig(orientation='north_up'))
     assert baselines.map_alone(north_up).branches == ()  # needs odometry
 
 
@@ -136,7 +136,7 @@ def test_thinning_keeps_topology_and_is_one_cell_wide():
     assert not thin(np.zeros((5, 5), bool)).any()
 
 
-def street(angle: float, rng: np.random.Generator, branch: float | None = None) -> SweepInputs:
+def street(angle: float, rng: np.random.Generator, branch: float | None = None) -> PlacedSweep:
     """Walls 6 m left and right of a street at `angle` [deg], with an opening 10 m wide towards `branch` [deg]."""
     t = rng.uniform(-40, 40, 12000)
     side = rng.choice([-6.0, 6.0], 12000)
@@ -150,7 +150,7 @@ def street(angle: float, rng: np.random.Generator, branch: float | None = None) 
     points = np.concatenate([walls, ground])
     c, s = math.cos(rad(angle)), math.sin(rad(angle))
     points[:, :2] = points[:, :2] @ np.array([[c, s], [-s, c]])
-    return SweepInputs(PointCloud(1, 'lidar', points.astype(np.float32), None), None, HERE)
+    return PlacedSweep(PointCloud(1, 'lidar', points.astype(np.float32), None), HERE)
 
 
 @pytest.mark.parametrize('angle', [0, 25, -70])
@@ -165,11 +165,11 @@ def test_free_space_finds_a_side_road():
 
 
 def test_free_space_answers_nothing_without_points_or_when_walled_in():
-    assert baselines.lidar_alone(SweepInputs(NO_POINTS, None, HERE)).branches == ()
+    assert baselines.lidar_alone(PlacedSweep(NO_POINTS, HERE)).branches == ()
     rng = np.random.default_rng(3)
     a = rng.uniform(-math.pi, math.pi, 30000)
     ring = np.stack([12 * np.cos(a), 12 * np.sin(a), rng.uniform(0, 3, 30000)], axis=1).astype(np.float32)
-    assert baselines.lidar_alone(SweepInputs(PointCloud(1, '', ring, None), None, HERE)).branches == ()
+    assert baselines.lidar_alone(PlacedSweep(PointCloud(1, '', ring, None), HERE)).branches == ()
 
 
 def test_straight_ahead_is_ahead_and_behind():

@@ -16,6 +16,7 @@ from support.drive_kit import write_drive
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.datasets import drives
 from attention_fusion_ros.datasets.drives import MapError
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.evaluation.drives import benchmark as drive_exam
@@ -23,7 +24,6 @@ from attention_fusion_ros.evaluation.drives.benchmark import Condition
 from attention_fusion_ros.evaluation.methods.estimators import FunctionEstimator
 from attention_fusion_ros.geometry import yaw_of
 from attention_fusion_ros.metrics.branches import Estimate
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 
 SHARED = Path(__file__).parents[2] / '../shared'
 needs_shared = pytest.mark.skipif(not (SHARED / 'tools/to_rosbag2.py').exists(), reason='no real drives in ../shared')
@@ -34,7 +34,7 @@ def branch(bearing: float, heading: float) -> Branch:
     return Branch(rad(bearing), rad(heading), 1.0, 0.01, 0.01)
 
 
-def perfect(inputs: SweepInputs) -> Estimate:
+def perfect(inputs: PlacedSweep) -> Estimate:
     """Knows the drive of `write_drive`: the road runs along 0.3 rad in odom."""
     ahead = 0.3 - yaw_of(inputs.motion.T_odom_base)
     return Estimate((Branch(ahead, ahead, 1.0, 0.01, 0.01), Branch(ahead + math.pi, ahead + math.pi, 1, 0.01, 0.01)))

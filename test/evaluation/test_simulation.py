@@ -15,6 +15,7 @@ from support.network_kit import lively_config
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import evaluate
+from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.datasets import held_out as sim_scenes
 from attention_fusion_ros.datasets.held_out import CURVE_SHIFT, CURVE_YAW
 from attention_fusion_ros.evaluation import result_cache as answer_store
@@ -113,9 +114,9 @@ def test_every_state_is_asked_and_equals_the_pipeline(scenes, cache, tmp_path):
         assert {m for m, _, _ in given.curve} == ({'network', 'blind', 'deaf', MAP} if scene.curve else set())
         inputs = scene.inputs()
         pipeline = sim_run.BatchedPipeline(replace(config, map=inputs.layout))
-        one = pipeline.run(inputs.cloud, inputs.map_image, inputs.motion)
+        one = pipeline.run(inputs)
         assert bearings(given.estimates['network']) == pytest.approx(bearings(one), abs=1e-4)
-        alone = pipeline.run(inputs.cloud, None, inputs.motion)
+        alone = pipeline.run(SyncedSweep(inputs.cloud, inputs.motion))
         assert bearings(given.states['network', NO_MAP]) == pytest.approx(bearings(alone), abs=1e-4)
         assert bearings(given.estimates['deaf']) == pytest.approx(bearings(alone), abs=1e-4)
         # Without LiDAR random weights see the same everywhere: many equal peaks, of which rounding may choose others.

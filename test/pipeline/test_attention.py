@@ -8,7 +8,7 @@ import torch
 
 from attention_fusion_ros.attention import MECHANISMS
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import Calibration, MapImage, Mode, Motion, PointCloud
+from attention_fusion_ros.contracts import Calibration, MapImage, Mode, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.network import checkpoint
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
 from attention_fusion_ros.network.model import FusionNetwork
@@ -50,7 +50,8 @@ def at(x: float) -> Motion:
 @pytest.mark.parametrize('name', [n for n, cls in MECHANISMS.items() if 'stage_attention' in cls.SLOTS])
 def test_every_mechanism_of_the_stages_runs_in_the_pipeline(name, tmp_path):
     options = {'patch': 4} if name in ('glimpse', 'dynamic_capacity') else {}
-    result = pipeline_with(tmp_path, stage_attention=mechanism(name, **options)).run(cloud(), road_map(), at(0.0))
+    pipeline = pipeline_with(tmp_path, stage_attention=mechanism(name, **options))
+    result = pipeline.run(SyncedSweep(cloud(), at(0.0), road_map()))
     assert result.distribution.sum() == pytest.approx(1.0)
     weightless = name in ('none', 'se', 'sk', 'eca', 'cbam_channel')
     assert set(result.attention.spatial) == (set() if weightless else {'stage1', 'stage2'})
@@ -60,7 +61,7 @@ def test_every_mechanism_of_the_stages_runs_in_the_pipeline(name, tmp_path):
 
 def test_the_correction_of_the_map_is_part_of_the_result_only_when_there_is_a_map(tmp_path):
     pipeline = pipeline_with(tmp_path, map_registration=mechanism('stn', width=4))
-    fused, alone = pipeline.run(cloud(), road_map(), at(0.0)), pipeline.run(cloud(), None, at(0.0))
+    fused, alone = pipeline.run(SyncedSweep(cloud(), at(0.0), road_map())), pipeline.run(SyncedSweep(cloud(), at(0.0)))
     assert pipeline.registers_map and fused.mode is Mode.FUSED
     found = fused.alignment
     assert min(abs(found.dx), abs(found.dy), abs(found.dyaw)) > 1e-4 and min(found.std) > 0 and len(found.std) == 3
@@ -70,24 +71,24 @@ def test_the_correction_of_the_map_is_part_of_the_result_only_when_there_is_a_ma
 
 def test_the_network_as_it_is_by_default_registers_nothing(tmp_path):
     pipeline = pipeline_with(tmp_path)
-    result = pipeline.run(cloud(), road_map(), at(0.0))
+    result = pipeline.run(SyncedSweep(cloud(), at(0.0), road_map()))
     assert result.alignment is None and result.attention.time is None and not pipeline.registers_map
 
 
 def test_earlier_sweeps_are_remembered_with_odometry_and_forgotten_on_reset(tmp_path):
     pipeline = pipeline_with(tmp_path, temporal=mechanism('temporal', keys=4), time_steps=3)
-    results = [pipeline.run(cloud(k, 2.0 * k), None, at(2.0 * k)) for k in range(4)]
+    results = [pipeline.run(SyncedSweep(cloud(k, 2.0 * k), at(2.0 * k))) for k in range(4)]
     assert [len(r.attention.time) for r in results] == [1, 2, 3, 3]
     assert all(r.attention.time.sum() == pytest.approx(1.0, abs=1e-5) for r in results)
     pipeline.reset()
-    again = pipeline.run(cloud(3, 6.0), None, at(6.0))
+    again = pipeline.run(SyncedSweep(cloud(3, 6.0), at(6.0)))
     assert again.attention.time.tolist() == [1.0]
     assert not np.array_equal(again.distribution, results[3].distribution)
 
 
 def test_without_odometry_nothing_is_remembered(tmp_path):
     pipeline = pipeline_with(tmp_path, temporal=mechanism('temporal', keys=4), time_steps=3)
-    results = [pipeline.run(cloud(k), None, Motion(np.eye(4))) for k in range(2)]
+    results = [pipeline.run(SyncedSweep(cloud(k), Motion(np.eye(4)))) for k in range(2)]
     assert [r.attention.time.tolist() for r in results] == [[1.0], [1.0]]
     assert np.array_equal(results[0].distribution, results[1].distribution)
 
@@ -97,13 +98,13 @@ def test_what_is_remembered_lies_where_odometry_says(tmp_path):
     answers = []
     for step in (0.0, 5.0):
         pipeline = pipeline_with(tmp_path, temporal=mechanism('temporal', keys=4), time_steps=2)
-        pipeline.run(cloud(1), None, at(0.0))
-        answers.append(pipeline.run(cloud(2, 5.0), None, at(step)).distribution)
+        pipeline.run(SyncedSweep(cloud(1), at(0.0)))
+        answers.append(pipeline.run(SyncedSweep(cloud(2, 5.0), at(step))).distribution)
     assert not np.array_equal(*answers)
 
 
 def test_the_share_of_a_map_that_is_not_there_nearly_vanishes():
     pipeline = FusionPipeline(from_flat({'device': 'cpu'}))  # the shipped weights
-    fused, alone = (pipeline.run(cloud(), image, at(0.0)).attention for image in (road_map(), None))
+    fused, alone = (pipeline.run(SyncedSweep(cloud(), at(0.0), image)).attention for image in (road_map(), None))
     assert fused.map_share > 0.15 and alone.map_share < 0.25 * fused.map_share
     assert fused.map_share + fused.lidar_share == pytest.approx(1.0)

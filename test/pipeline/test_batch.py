@@ -12,14 +12,14 @@ from support.network_kit import lively_config
 
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.methods.estimators import PipelineEstimator
 from attention_fusion_ros.geometry import se3_from_quaternion
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, Sample
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 
 
-def inputs(seed: int) -> SweepInputs:
+def inputs(seed: int) -> PlacedSweep:
     rng = np.random.default_rng(seed)
     xyz = (rng.uniform(-1, 1, (4000 + 100 * seed, 3)) * [45, 45, 2]).astype(np.float32)
     turned = se3_from_quaternion([0.3, 0.1, 1.7], [0, 0, math.sin(seed), math.cos(seed)])
@@ -28,14 +28,14 @@ def inputs(seed: int) -> SweepInputs:
     image = None if seed == 2 else MapImage(1, '', road * (seed != 3), road if seed == 1 else None)
     layout = MapConfig(resolution=0.4 + 0.1 * seed, anchor=[0.4, 0.6])
     intensity = None if seed == 4 else rng.uniform(0, 9, len(xyz)).astype(np.float32)
-    return SweepInputs(PointCloud(7, 'lidar', xyz, intensity), image, Motion(turned), layout)
+    return PlacedSweep(PointCloud(7, 'lidar', xyz, intensity), Motion(turned), image, layout=layout)
 
 
 def test_batched_answers_equal_run(tmp_path):
     config = lively_config(tmp_path)
     pipeline = BatchedPipeline(config)
     given = [inputs(k) for k in range(5)]
-    samples = [Sample(i.cloud.stamp_ns, pipeline.lidar_features(i), pipeline.map_features(i)) for i in given]
+    samples = [Sample(i.cloud.stamp_ns, pipeline.lidar_features(i), pipeline.map_features(i, i.layout)) for i in given]
     batched = pipeline.answer(samples, batch=3)
     single = PipelineEstimator(BatchedPipeline(config), config)
     assert [r.mode.value for r in batched] == ['fused', 'fused', 'lidar_only', 'lidar_only', 'fused']
@@ -57,7 +57,7 @@ def test_batched_answers_equal_run(tmp_path):
 
 def test_a_refused_sweep_is_counted_and_answers_nothing(tmp_path):
     config = lively_config(tmp_path)
-    far = SweepInputs(PointCloud(1, '', np.full((5, 3), 500, np.float32), None), None, Motion(np.eye(4)))
+    far = PlacedSweep(PointCloud(1, '', np.full((5, 3), 500, np.float32), None), Motion(np.eye(4)))
     with pytest.raises(InputError):
         BatchedPipeline(config).lidar_features(far)
     estimator = PipelineEstimator(BatchedPipeline(config), config)

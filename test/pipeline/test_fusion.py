@@ -12,7 +12,7 @@ import torch
 from attention_fusion_ros.backends import device as device_module
 from attention_fusion_ros.backends.device import choose_device, default_threads
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import MapImage, Mode, Motion, PointCloud
+from attention_fusion_ros.contracts import MapImage, Mode, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.visualization import panels as heatmap
@@ -41,9 +41,9 @@ def pipeline():
 
 
 def test_modes(pipeline):
-    fused = pipeline.run(cloud(), road_map(), Motion(np.eye(4)))
-    alone = pipeline.run(cloud(), None, Motion(np.eye(4)), 'map_too_old')
-    black = pipeline.run(cloud(), MapImage(1, '', np.zeros((48, 48), np.float32), None), Motion(np.eye(4)))
+    fused = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), road_map()))
+    alone = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), None, 'map_too_old'))
+    black = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), MapImage(1, '', np.zeros((48, 48), np.float32), None)))
     assert (fused.mode, fused.reason) == (Mode.FUSED, '')
     assert (alone.mode, alone.reason) == (Mode.LIDAR_ONLY, 'map_too_old')
     assert (black.mode, black.reason) == (Mode.LIDAR_ONLY, 'map_without_roads')
@@ -52,7 +52,7 @@ def test_modes(pipeline):
 
 
 def test_the_same_input_gives_the_same_answer(pipeline):
-    a, b = (pipeline.run(cloud(), road_map(), Motion(np.eye(4))) for _ in range(2))
+    a, b = (pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), road_map())) for _ in range(2))
     assert a.branches == b.branches and np.array_equal(a.distribution, b.distribution)
 
 
@@ -62,20 +62,20 @@ def test_sensor_pose_is_applied(pipeline):
     T[0, 3] = 2.0
     c = cloud()
     moved = PointCloud(1, 'lidar', ((c.xyz - [2.0, 0, 0]) @ T[:3, :3]).astype(np.float32), c.intensity)
-    a, b = pipeline.run(c, None, Motion(np.eye(4))), pipeline.run(moved, None, Motion(T))
+    a, b = pipeline.run(SyncedSweep(c, Motion(np.eye(4)))), pipeline.run(SyncedSweep(moved, Motion(T)))
     different = np.abs(a.lidar_bev - b.lidar_bev).max(0) > 1e-2
     assert different.mean() < 1e-3  # points on a cell's edge may fall to either side
 
 
 def test_bad_input_is_named_and_the_next_sweep_works(pipeline):
     with pytest.raises(InputError) as caught:
-        pipeline.run(cloud(), None, Motion(np.full((4, 4), np.nan)))
+        pipeline.run(SyncedSweep(cloud(), Motion(np.full((4, 4), np.nan))))
     assert caught.value.reason == 'bad_transform'
     far = PointCloud(1, 'lidar', np.full((10, 3), 500.0, np.float32), None)
     with pytest.raises(InputError) as caught:
-        pipeline.run(far, None, Motion(np.eye(4)))
+        pipeline.run(SyncedSweep(far, Motion(np.eye(4))))
     assert caught.value.reason == 'no_points_in_range'
-    assert pipeline.run(cloud(), None, Motion(np.eye(4))).distribution.sum() == pytest.approx(1.0)
+    assert pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)))).distribution.sum() == pytest.approx(1.0)
 
 
 def test_accumulated_sweeps_lie_on_top_of_each_other():
@@ -83,16 +83,16 @@ def test_accumulated_sweeps_lie_on_top_of_each_other():
     first = cloud(1)
     step = np.eye(4)
     step[0, 3] = 4.0
-    pipeline.run(first, None, Motion(np.eye(4), np.eye(4)))
+    pipeline.run(SyncedSweep(first, Motion(np.eye(4), np.eye(4))))
     second = PointCloud(2, 'lidar', first.xyz - np.float32([4.0, 0, 0]), first.intensity)  # the same world, 4 m on
-    both = pipeline.run(second, None, Motion(np.eye(4), step))
-    alone = FusionPipeline(from_flat(UNTRAINED)).run(second, None, Motion(np.eye(4)))
+    both = pipeline.run(SyncedSweep(second, Motion(np.eye(4), step)))
+    alone = FusionPipeline(from_flat(UNTRAINED)).run(SyncedSweep(second, Motion(np.eye(4))))
     occupied = alone.lidar_bev[3] > 0
     points = [np.expm1(r.lidar_bev[3][occupied] * math.log1p(128)) for r in (both, alone)]
     ratio = points[0] / points[1]
     assert np.median(ratio) == pytest.approx(2.0, abs=0.05)
     pipeline.reset()
-    fresh = pipeline.run(second, None, Motion(np.eye(4), step))
+    fresh = pipeline.run(SyncedSweep(second, Motion(np.eye(4), step)))
     assert np.allclose(fresh.lidar_bev, alone.lidar_bev)
 
 
@@ -103,10 +103,10 @@ def test_the_own_body_is_not_left_behind():
     body = np.float32([[0.5, 0.2, 1.5], [1.0, -0.3, 1.4]])
     for k, T in enumerate((np.eye(4), step)):
         seen = np.concatenate([cloud(1).xyz, body])
-        result = pipeline.run(PointCloud(k + 1, 'lidar', seen, None), None, Motion(np.eye(4), T))
+        result = pipeline.run(SyncedSweep(PointCloud(k + 1, 'lidar', seen, None), Motion(np.eye(4), T)))
     alone = FusionPipeline(from_flat(UNTRAINED))
     for k, T in enumerate((np.eye(4), step)):
-        expected = alone.run(PointCloud(k + 1, 'lidar', cloud(1).xyz, None), None, Motion(np.eye(4), T))
+        expected = alone.run(SyncedSweep(PointCloud(k + 1, 'lidar', cloud(1).xyz, None), Motion(np.eye(4), T)))
     assert np.array_equal(result.lidar_bev, expected.lidar_bev)
 
 
@@ -115,14 +115,14 @@ def test_the_own_body_is_not_left_behind():
 def test_earlier_sweeps_are_bounded_in_number_points_and_age(limit):
     pipeline = FusionPipeline(from_flat({**UNTRAINED, **limit}))
     assert len(cloud(1).xyz) > 500
-    first = pipeline.run(cloud(1), None, Motion(np.eye(4), np.eye(4)))
+    first = pipeline.run(SyncedSweep(cloud(1), Motion(np.eye(4), np.eye(4))))
     later = PointCloud(10**9, 'lidar', cloud(1).xyz, cloud(1).intensity)
-    assert np.array_equal(pipeline.run(later, None, Motion(np.eye(4), np.eye(4))).lidar_bev, first.lidar_bev)
+    assert np.array_equal(pipeline.run(SyncedSweep(later, Motion(np.eye(4), np.eye(4)))).lidar_bev, first.lidar_bev)
 
 
 def test_without_odometry_only_the_sweep_itself_is_used():
     pipeline = FusionPipeline(from_flat({**UNTRAINED, 'cloud.accumulate': 3}))
-    results = [pipeline.run(cloud(), None, Motion(np.eye(4))) for _ in range(2)]
+    results = [pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)))) for _ in range(2)]
     assert np.array_equal(results[0].lidar_bev, results[1].lidar_bev)
 
 
@@ -138,7 +138,7 @@ def test_lookahead_must_be_that_of_the_checkpoint():
 
 
 def test_attention_lies_where_the_points_are(pipeline):
-    result = pipeline.run(cloud(), road_map(), Motion(np.eye(4)))
+    result = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), road_map()))
     heat = heatmap.spatial_heatmap(result)
     assert heat.shape == (256, 256) and heat.min() >= 0 and heat.max() <= 1 and heat.max() - heat.min() > 0.5
     values = heatmap.point_attention(result, np.array([[10.1, 5.2, 0.0], [-20.0, -3.0, 1.0], [500.0, 0.0, 0.0]]))
@@ -148,7 +148,7 @@ def test_attention_lies_where_the_points_are(pipeline):
 
 
 def test_picture_shows_three_panels_and_the_truth(pipeline):
-    result = pipeline.run(cloud(), road_map(), Motion(np.eye(4)))
+    result = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), road_map()))
     plain = heatmap.compose_picture(result, 256)
     marked = heatmap.compose_picture(result, 256, truth=[(0.5, 0.5)])
     assert plain.shape == (256 + heatmap.TITLE_HEIGHT, 768, 3) and plain.dtype == np.uint8

@@ -13,7 +13,7 @@ from support.network_kit import lively_config
 
 from attention_fusion_ros.attention.gradcam import grad_cam
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import Branch, Mode, Motion, PointCloud
+from attention_fusion_ros.contracts import Branch, Mode, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.datasets import held_out as sim_scenes
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
 from attention_fusion_ros.network.head import HEAD_CHANNELS
@@ -31,7 +31,7 @@ def pipeline(tmp_path_factory):
 def result(pipeline):
     rng = np.random.default_rng(0)
     xyz = rng.uniform(-35, 35, (5000, 3)).astype(np.float32) * np.float32([1, 0.4, 0.02])
-    found = pipeline.run(PointCloud(1, 'base_link', xyz, None), None, Motion(np.eye(4)))
+    found = pipeline.run(SyncedSweep(PointCloud(1, 'base_link', xyz, None), Motion(np.eye(4))))
     assert found.direction is not None and len(found.branches) > 1
     return found
 
@@ -74,7 +74,7 @@ def test_past_sweeps_are_part_of_what_is_explained(tmp_path):
     rng = np.random.default_rng(0)
     for k in range(3):
         xyz = rng.uniform(-35, 35, (5000, 3)).astype(np.float32) * np.float32([1, 0.4, 0.02])
-        found = pipeline.run(PointCloud(k + 1, 'base_link', xyz, None), None, Motion(np.eye(4), np.eye(4)))
+        found = pipeline.run(SyncedSweep(PointCloud(k + 1, 'base_link', xyz, None), Motion(np.eye(4), np.eye(4))))
     assert found.attention.time is not None and len(found.attention.time) == 3
     remembered = pipeline.explain(found)['stage1']
     forgotten = pipeline.explain(replace(found, stamp_ns=0))['stage1']
@@ -110,7 +110,7 @@ def test_a_drawn_route_is_what_the_direction_rests_on():
     inputs = scene.inputs()
     config = replace(from_flat({'device': 'cpu', 'threads': 1}), map=inputs.layout)
     shipped = FusionPipeline(config)
-    result = shipped.run(inputs.cloud, inputs.map_image, inputs.motion)
+    result = shipped.run(inputs)
     assert result.mode is Mode.FUSED and result.direction is not None
     heat = gradcam_heatmap(result, shipped.explain(result))
     route = result.map_bev[1] > 0.5

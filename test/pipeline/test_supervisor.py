@@ -13,7 +13,7 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 from support.node_kit import UNTRAINED, Graph, cloud, street, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.config import from_flat  # noqa: E402
-from attention_fusion_ros.contracts import Motion, PointCloud  # noqa: E402
+from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep  # noqa: E402
 from attention_fusion_ros.errors import ConfigurationError, InputError  # noqa: E402
 from attention_fusion_ros.pipeline import supervisor as engine_module  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
@@ -69,13 +69,13 @@ def test_auto_falls_back_to_the_cpu():
     assert engine.device == 'cuda:0' and not engine.fell_back
     Frail.failures = [RuntimeError(CUDA_ERROR)]
     with pytest.raises(InputError, match='illegal memory access') as caught:
-        engine.run(CLOUD, None, MOTION)
+        engine.run(SyncedSweep(CLOUD, MOTION))
     assert caught.value.reason == 'device_error' and '\n' not in str(caught.value)
-    assert engine.run(CLOUD, None, MOTION).branches is not None
+    assert engine.run(SyncedSweep(CLOUD, MOTION)).branches is not None
     assert engine.device == 'cpu' and 'illegal memory access' in engine.device_note and engine.fell_back
     assert Frail.built == ['cuda:0', 'cpu'] and engine.restarts == 1
     engine.update(config(device='auto', **{'map.max_age': 1.0}))  # parameters do not bring the device back
-    assert engine.run(CLOUD, None, MOTION) is not None and engine.device == 'cpu'
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None and engine.device == 'cpu'
 
 
 class NoKernels(Frail):
@@ -90,7 +90,7 @@ class NoKernels(Frail):
 def test_auto_starts_on_the_cpu_where_nothing_runs_on_the_device():
     engine = Engine(config(device='auto'), NoKernels)
     assert engine.device == 'cpu' and engine.fell_back and 'no kernel image' in engine.device_note
-    assert engine.run(CLOUD, None, MOTION) is not None
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     with pytest.raises(RuntimeError, match='no kernel image'):
         Engine(config(device='cuda:0'), NoKernels)
 
@@ -103,14 +103,14 @@ def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
     Frail.broken_devices = {'cuda'}
     for _ in range(3):
         with pytest.raises(InputError) as caught:
-            engine.run(CLOUD, None, MOTION)
+            engine.run(SyncedSweep(CLOUD, MOTION))
         assert caught.value.reason == 'device_error'
     assert Frail.built == ['cuda']
     Frail.broken_devices = set()
     with pytest.raises(InputError):
-        engine.run(CLOUD, None, MOTION)  # not before RETRY_AFTER
+        engine.run(SyncedSweep(CLOUD, MOTION))  # not before RETRY_AFTER
     now[0] += engine_module.RETRY_AFTER
-    assert engine.run(CLOUD, None, MOTION) is not None
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     assert engine.device == 'cuda' and engine.device_note == '' and Frail.built == ['cuda', 'cuda']
 
 
@@ -118,15 +118,15 @@ def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
     engine = Engine(config(), Frail)
     Frail.failures = [KeyError('stage9')]
     with pytest.raises(InputError, match='stage9') as caught:
-        engine.run(CLOUD, None, MOTION)
+        engine.run(SyncedSweep(CLOUD, MOTION))
     assert caught.value.reason == 'internal_error' and 'stage9' in engine.last_traceback
-    assert engine.run(CLOUD, None, MOTION) is not None
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     assert len(Frail.built) == 1
 
 
 def test_a_device_that_fails_at_explaining_is_given_up_too():
     engine = Engine(config(device='auto', **{'branches.min_probability': 0.01}), Frail)
-    result = engine.run(CLOUD, None, MOTION)
+    result = engine.run(SyncedSweep(CLOUD, MOTION))
     assert engine.explain(result).keys() == {'stage1', 'stage2', 'stage3'}
     Frail.at_explaining = [RuntimeError(CUDA_ERROR), KeyError('stage9')]
     with pytest.raises(InputError, match='illegal memory access') as caught:
@@ -135,7 +135,7 @@ def test_a_device_that_fails_at_explaining_is_given_up_too():
     with pytest.raises(InputError) as caught:
         engine.explain(result)
     assert caught.value.reason == 'internal_error' and engine.device == 'cpu'
-    assert engine.explain(engine.run(CLOUD, None, MOTION)) and Frail.built == ['cuda:0', 'cpu']
+    assert engine.explain(engine.run(SyncedSweep(CLOUD, MOTION))) and Frail.built == ['cuda:0', 'cpu']
 
 
 def test_closing_twice():

@@ -37,9 +37,9 @@ class Recorder(FusionPipeline):
 
     calls: list = []
 
-    def run(self, cloud, map_image, motion, map_reason=''):
-        result = super().run(cloud, map_image, motion, map_reason)
-        Recorder.calls.append((cloud, map_image, motion, result))
+    def run(self, sweep):
+        result = super().run(sweep)
+        Recorder.calls.append((sweep.cloud, sweep.map_image, sweep.motion, result))
         return result
 
 

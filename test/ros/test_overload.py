@@ -28,11 +28,11 @@ class Held(FusionPipeline):
     entered = threading.Event()
     stamps: list = []
 
-    def run(self, cloud, *arguments, **options):
-        Held.stamps.append(cloud.stamp_ns)
+    def run(self, sweep):
+        Held.stamps.append(sweep.cloud.stamp_ns)
         Held.entered.set()
         assert Held.release.wait(60.0)
-        return super().run(cloud, *arguments, **options)
+        return super().run(sweep)
 
 
 @pytest.fixture

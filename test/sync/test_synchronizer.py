@@ -305,9 +305,9 @@ class Recorder:
     def reset(self):
         self.resets += 1
 
-    def run(self, cloud, map_image, motion, map_reason=''):
-        self.calls.append((cloud.stamp_ns, map_image, map_reason))
-        return cloud.stamp_ns
+    def run(self, sweep):
+        self.calls.append((sweep.cloud.stamp_ns, sweep.map_image, sweep.map_reason))
+        return sweep.cloud.stamp_ns
 
 
 @pytest.mark.parametrize('sweep_first', [True, False])

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import train
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.contracts import Motion, PointCloud
+from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.datasets import shards
 from attention_fusion_ros.datasets.scenes import SceneStore
 from attention_fusion_ros.datasets.shards import cache_name, find_shards
@@ -69,7 +69,8 @@ def test_the_exported_weights_answer_in_the_pipeline(finished):
     assert same(loaded.network.state_dict(), torch.load(finished / 'last.pt', weights_only=True)['average'])
     pipeline = FusionPipeline(from_flat({'checkpoint': str(finished / 'checkpoint.safetensors'), 'device': 'cpu'}))
     xyz = np.random.default_rng(0).uniform(-20, 20, (2000, 3)).astype(np.float32) * (1, 1, 0.01)
-    result = pipeline.run(PointCloud(1, 'base_link', xyz.astype(np.float32), None), None, Motion(np.eye(4)), 'no_map')
+    cloud = PointCloud(1, 'base_link', xyz.astype(np.float32), None)
+    result = pipeline.run(SyncedSweep(cloud, Motion(np.eye(4))))
     assert result.trained and result.lidar_bev.shape[-1] == CELLS and np.isfinite(result.distribution).all()
 
 

@@ -28,13 +28,13 @@ from attention_fusion_ros.datasets.drives import (
     motion_at,
     ring_truth,
 )
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.evaluation.methods.estimators import Estimator, unique_names
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics import bootstrap
 from attention_fusion_ros.metrics.branches import MISS, WIDE, Estimate, Figure, f1
 from attention_fusion_ros.metrics.matching import match, nearest
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 
 TURNS = tuple(math.radians(d) for d in (-60.0, -30.0, 0.0, 30.0, 60.0))
 SEEDS = (0, 1, 2)
@@ -113,7 +113,7 @@ def run_drive(drive: Drive, estimators: Sequence[Estimator], conditions: Sequenc
                         error = map_error(drive, condition, seed, turn, sweep)
                         image = decode_map_image(image_message(cloud.stamp_ns, map_picture(
                             drive, cloud.stamp_ns, turn, error, route)))
-                    inputs = SweepInputs(cloud, image, motion_at(drive, cloud.stamp_ns, turn))
+                    inputs = PlacedSweep(cloud, motion_at(drive, cloud.stamp_ns, turn), image)
                     truth = ring_truth(drive, sweep, turn, lookahead)
                     for estimator in estimators:
                         rows[condition.name, estimator.name].append((sweep, *grade(estimator(inputs), truth)))

@@ -13,24 +13,24 @@ from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.bev.map_image import map_bev
 from attention_fusion_ros.config import CloudConfig
 from attention_fusion_ros.contracts import Branch
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.methods.estimators import Estimator, FunctionEstimator
 from attention_fusion_ros.evaluation.methods.free_space import free_space_branches
 from attention_fusion_ros.evaluation.methods.map_tracing import map_branches
 from attention_fusion_ros.metrics.branches import Estimate
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 
 STRAIGHT, MAP, LIDAR = 'straight ahead', 'map alone', 'LiDAR alone, free space'
 GUESS_STD = math.radians(10.0)
 
 
-def straight_ahead(inputs: SweepInputs) -> Estimate:
+def straight_ahead(inputs: PlacedSweep) -> Estimate:
     """The road runs through the vehicle, straight: one branch dead ahead and one dead behind."""
     ahead, behind = (Branch(angle, angle, 1.0, GUESS_STD, GUESS_STD) for angle in (0.0, math.pi))
     return Estimate((ahead, behind), ahead)
 
 
-def map_alone(inputs: SweepInputs, grid: Grid | None = None, lookahead: float = 20.0) -> Estimate:
+def map_alone(inputs: PlacedSweep, grid: Grid | None = None, lookahead: float = 20.0) -> Estimate:
     """The drawn roads, taken at their word. Without a usable map there is no answer."""
     if inputs.map_image is None:
         return Estimate(())
@@ -42,7 +42,7 @@ def map_alone(inputs: SweepInputs, grid: Grid | None = None, lookahead: float = 
     return Estimate(*map_branches(bev.numpy(), grid, lookahead))
 
 
-def lidar_alone(inputs: SweepInputs, grid: Grid | None = None, lookahead: float = 20.0) -> Estimate:
+def lidar_alone(inputs: PlacedSweep, grid: Grid | None = None, lookahead: float = 20.0) -> Estimate:
     """Free space, without learning. A sweep without points in range gives no answer."""
     grid, cloud = grid or Grid(), inputs.cloud
     T = torch.as_tensor(inputs.motion.T_base_sensor, dtype=torch.float32)

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud
+from attention_fusion_ros.contracts import FusionResult, SyncedSweep
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.metrics.branches import Estimate
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 
 
 class Estimator(Protocol):
@@ -22,14 +22,13 @@ class Estimator(Protocol):
 
     def reset(self) -> None: ...
 
-    def __call__(self, inputs: SweepInputs) -> Estimate: ...
+    def __call__(self, inputs: PlacedSweep) -> Estimate: ...
 
 
 class Pipeline(Protocol):
     """The part of `pipeline.FusionPipeline` that evaluation needs."""
 
-    def run(self, cloud: PointCloud, map_image: MapImage | None, motion: Motion,
-            map_reason: str = '') -> FusionResult: ...
+    def run(self, sweep: SyncedSweep) -> FusionResult: ...
 
     def reset(self) -> None: ...
 
@@ -47,15 +46,14 @@ class PipelineEstimator:
     def reset(self) -> None:
         self._pipeline.reset()
 
-    def result(self, inputs: SweepInputs) -> FusionResult:
+    def result(self, inputs: PlacedSweep) -> FusionResult:
         """The full result, attention included. Raises InputError as `FusionPipeline.run` does."""
         if inputs.layout != self._config.map:
             self._config = replace(self._config, map=inputs.layout)
             self._pipeline.update(self._config)
-        image = inputs.map_image if self._use_map else None
-        return self._pipeline.run(inputs.cloud, image, inputs.motion, '' if image is not None else 'no_map')
+        return self._pipeline.run(inputs if self._use_map else SyncedSweep(inputs.cloud, inputs.motion))
 
-    def __call__(self, inputs: SweepInputs) -> Estimate:
+    def __call__(self, inputs: PlacedSweep) -> Estimate:
         try:
             result = self.result(inputs)
         except InputError as error:
@@ -67,13 +65,13 @@ class PipelineEstimator:
 class FunctionEstimator:
     """A stateless baseline."""
 
-    def __init__(self, name: str, function: Callable[[SweepInputs], Estimate]):
+    def __init__(self, name: str, function: Callable[[PlacedSweep], Estimate]):
         self.name, self._function = name, function
 
     def reset(self) -> None:
         """Nothing is kept from sweep to sweep."""
 
-    def __call__(self, inputs: SweepInputs) -> Estimate:
+    def __call__(self, inputs: PlacedSweep) -> Estimate:
         return self._function(inputs)
 
 

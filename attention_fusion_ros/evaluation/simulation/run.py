@@ -17,6 +17,7 @@ from attention_fusion_ros.bev.map_image import empty_map_bev
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, Mode
 from attention_fusion_ros.datasets.held_out import Scene, SceneInfo, folder_name, obtain
+from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation import result_cache as answer_store
 from attention_fusion_ros.evaluation.methods.baselines import (
@@ -31,7 +32,6 @@ from attention_fusion_ros.evaluation.result_cache import ResultCache
 from attention_fusion_ros.metrics.branches import Estimate, TrueRoads, attention_shares
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
-from attention_fusion_ros.pipeline.inputs import SweepInputs
 from attention_fusion_ros.visualization.panels import spatial_heatmap
 
 PUBLISHED = 'heatmap as published'
@@ -129,7 +129,7 @@ def _ask_network(scenes: Sequence[Scene], found: list[SceneAnswers], network: Ne
     wanted: list[tuple[int, tuple, Sample]] = []  # scene, key, features
     nothing = MapFeatures(empty_map_bev(pipeline.grid, pipeline.device), Mode.LIDAR_ONLY, 'no_map')
 
-    def want(index: int, key: tuple, inputs: SweepInputs, lidar: torch.Tensor | None,
+    def want(index: int, key: tuple, inputs: PlacedSweep, lidar: torch.Tensor | None,
              of_map: MapFeatures | None) -> None:
         """lidar, of_map: features already made; None makes them."""
         try:
@@ -137,7 +137,7 @@ def _ask_network(scenes: Sequence[Scene], found: list[SceneAnswers], network: Ne
         except InputError:
             _store(found[index], network.name, key, Estimate(()))
             return
-        of_map = pipeline.map_features(inputs) if of_map is None else of_map
+        of_map = pipeline.map_features(inputs, inputs.layout) if of_map is None else of_map
         if network.sees == 'map':
             lidar = torch.zeros_like(lidar)
         if network.sees == 'lidar':
