@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Work in several processes: never forked from this one, as torch's threads do not survive a fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+START_METHOD = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
+PRELOADED = ['numpy', 'torch', 'attention_fusion_ros.network.model']  # imported once, for all processes
+
+
+@contextmanager
+def process_pool(workers: int, initializer: Callable[..., object] | None = None,
+                 arguments: tuple = ()) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one torch thread each; initializer(*arguments) runs first in each of them.
+
+    They start clean (forkserver, or spawn where there is none), with the environment variables of this process. When
+    the block ends with an error or Ctrl-C, work that has not begun is dropped and the processes are ended. They
+    themselves ignore Ctrl-C, which a terminal sends to all of them.
+    """
+    context = multiprocessing.get_context(START_METHOD)
+    if START_METHOD == 'forkserver':
+        context.set_forkserver_preload(PRELOADED)
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, context, _begin, (dict(os.environ), initializer, arguments))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _begin(environment: dict[str, str], initializer: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.clear()  # the server that processes are forked from has the variables of when it was started
+    os.environ.update(environment)
+    if initializer is not None:
+        initializer(*arguments)
+    torch.set_num_threads(1)  # last: the initializer may have set another number; every core has its own process

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+import os
+import time
+
+import pytest
+import torch
+
+from attention_fusion_ros.utils.processes import process_pool
+from support import work
+
+def test_processes_have_one_thread_and_can_use_torch_after_it_was_used_here():
+    torch.ones(500, 500).matmul(torch.ones(500, 500))  # torch's threads run in this process now
+    with process_pool(2) as pool:
+        found = list(pool.map(work.threads, range(4)))
+    assert {(n, value) for n, value, _ in found} == {(1, 200.0 ** 3)}
+    assert os.getpid() not in {pid for _, _, pid in found}
+
+
+def test_every_process_is_set_up_and_has_the_environment_of_now(monkeypatch):
+    for value in ('first', 'second'):  # the server is still the one of the first pool
+        monkeypatch.setenv('ATTENTION_FUSION_TEST', value)
+        with process_pool(1, work.remember, (value,)) as pool:
+            assert pool.submit(work.environment, 'ATTENTION_FUSION_TEST').result() == (value, [value], 1)
+
+
+def test_ctrl_c_drops_the_work_that_is_left(tmp_path):
+    with pytest.raises(KeyboardInterrupt), process_pool(1) as pool:
+        for k in range(50):
+            pool.submit(work.touch, tmp_path / str(k))
+        deadline = time.monotonic() + 60
+        while not (tmp_path / '0').exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    done = len(list(tmp_path.iterdir()))
+    time.sleep(0.5)
+    assert 0 < done < 50 and len(list(tmp_path.iterdir())) == done
+
