@@ -1,12 +1,17 @@
 # make demo    a simulated drive through the real node, with a table, pictures and a report
-# make test    style, import rules and every test
-# Both set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
+# make test    style, import rules, types and every test
+# make quick   the same without the slow tests: about two minutes
+# make lint    style, import rules and types alone
+# make docs    the documentation site, in out/site
+# All set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
 
 SHELL := /bin/bash
 ENVIRONMENT := $(shell tools/setup.sh --where)
 # By its absolute path, so that what a command starts elsewhere is the same interpreter.
 VENV_PYTHON := $(CURDIR)/$(ENVIRONMENT)/bin/python
 TESTS ?= test
+# Tests of one file stay in one process, for what its fixtures share; a process a core, at most 4.
+PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 
 # The ROS 2 wheels set the library path once and mark that here; a mark inherited from another environment would leave
 # ours unset.
@@ -14,7 +19,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 # Tests run several processes at a time; a torch thread a core in each of them would only get in the way.
 test: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test quick lint docs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -31,7 +36,12 @@ lint: setup
 	$(VENV_PYTHON) -m mypy
 
 test: lint
-	$(VENV_PYTHON) -m pytest $(TESTS)
+	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile $(TESTS)
+
+# What takes more than a few seconds is left out: under two minutes on two cores.
+quick: export OMP_NUM_THREADS ?= 1
+quick: lint
+	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile -m 'not slow' $(TESTS)
 
 clean:
 	rm -rf build install log out .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

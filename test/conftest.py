@@ -1,8 +1,54 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Set before any message package is imported."""
+"""Markers and fixtures of all tests, and what must be set before a message package is imported.
+
+Markers (`pytest -m "not slow"`, `-m "not ros"`, ...):
+    ros   needs ROS 2: everything in test/ros, fixtures `ros` and `listener`, and explicit marks
+    data  needs the recorded drives in ../shared: whatever uses `shared_folder`; skipped where that folder is missing
+    gpu   needs a CUDA device; skipped where there is none
+    slow  takes more than a few seconds: builds, trainings, commands from start to end
+"""
+
+from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 # Messages check the types of what is assigned to them, as they always do up to Humble; later only when asked to.
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
+
+TESTS = Path(__file__).parent
+SHARED = TESTS.parent.parent / 'shared'  # beside the repository: recorded drives, too large for it
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        fixtures = set(getattr(item, 'fixturenames', ()))
+        if TESTS / 'ros' in item.path.parents or fixtures & {'ros', 'listener'}:
+            item.add_marker('ros')
+        if 'shared_folder' in fixtures:
+            item.add_marker('data')
+        if item.get_closest_marker('gpu') and not _has_cuda():
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
+def _has_cuda() -> bool:
+    import torch
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(scope='session')
+def shared_folder() -> Path:
+    """The folder with the recorded drives (`data`) and the tool that makes recordings of them (`tools`)."""
+    if not (SHARED / 'tools' / 'to_rosbag2.py').exists():
+        pytest.skip(f'needs the recorded drives in {SHARED}')
+    return SHARED
+
+
+@pytest.fixture(scope='session')
+def mini_recording(tmp_path_factory) -> Path:
+    """A recording of four simulated sweeps, map image, odometry and transform; made once, not to be changed."""
+    from support import mini_drive
+    return mini_drive.write(tmp_path_factory.mktemp('mini') / 'mini_drive')

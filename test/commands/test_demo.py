@@ -82,6 +82,8 @@ def run(tmp_path, *options):
                            '--seconds', '2', *options], capture_output=True, text=True, timeout=280, env=environment)
 
 
+@pytest.mark.ros
+@pytest.mark.slow
 def test_demo_in_small(tmp_path):
     pytest.importorskip('rclpy', reason='needs ROS 2')
     checkpoint = synthetic_bag.lively_checkpoint(tmp_path / 'lively.safetensors')
@@ -99,6 +101,7 @@ def test_demo_in_small(tmp_path):
     assert cv2.imread(str(tmp_path / 'demo/report.png')) is not None
 
 
+@pytest.mark.ros
 def test_demo_fails_when_the_node_cannot_run(tmp_path):
     pytest.importorskip('rclpy', reason='needs ROS 2')
     done = run(tmp_path, '--checkpoint', tmp_path / 'nothing.safetensors')

@@ -25,6 +25,7 @@ from attention_fusion_ros.commands import play
 from attention_fusion_ros.ros.clients.bag_player import offered_qos
 from attention_fusion_ros.ros.clients.session import Session, free_domain
 
+pytestmark = pytest.mark.ros
 KEEP_ALL = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TYPES = {'/lidar/points': PointCloud2, '/map_image': Image, '/odom': Odometry}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,7 +20,6 @@ from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.geometry import se2
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
-SHARED = Path(__file__).parents[2] / '../shared'
 DRIVES = ('karlsruhe_street', 'suburb_side_roads', 'singapore_left_turn', 'pittsburgh_junction_ahead')
 
 
@@ -189,12 +187,10 @@ def test_parameter_files_of_the_node_are_understood(run, tmp_path):
 
 
 @pytest.mark.parametrize('name', DRIVES)
-def test_real_drives_run_through(run, tmp_path, name):
-    drive = SHARED / 'data' / name
-    if not drive.is_dir():
-        pytest.skip('needs the real drives in ../shared/data')
+def test_real_drives_run_through(run, shared_folder, tmp_path, name):
+    drive = shared_folder / 'data' / name
     sweeps = 3
-    subprocess.run([sys.executable, SHARED / 'tools/to_rosbag2.py', drive, tmp_path / name, '--route',
+    subprocess.run([sys.executable, shared_folder / 'tools/to_rosbag2.py', drive, tmp_path / name, '--route',
                     '--sweeps', str(sweeps)], check=True, capture_output=True)
     status, directions, branches, printed, _ = run(tmp_path / name)
     assert status == 0

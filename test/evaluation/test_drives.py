@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +24,6 @@ from attention_fusion_ros.evaluation.methods.estimators import FunctionEstimator
 from attention_fusion_ros.geometry import yaw_of
 from attention_fusion_ros.metrics.branches import Estimate
 
-SHARED = Path(__file__).parents[2] / '../shared'
-needs_shared = pytest.mark.skipif(not (SHARED / 'tools/to_rosbag2.py').exists(), reason='no real drives in ../shared')
 rad = math.radians
 
 
@@ -124,25 +121,25 @@ def test_bad_folders_are_named(tmp_path):
         drives.ring_truth(drive, 0, 0.0, 35.0)
 
 
-@needs_shared
 @pytest.mark.parametrize('name, options, turn, error, route', [
     ('karlsruhe_street', ['--route', '--yaw', '30', '--map-shift', '2', '-1', '--map-yaw', '3'], 30,
      MapError(2, -1, rad(3)), True),
     ('singapore_left_turn', ['--yaw', '-60', '--map-shift', '-1.7', '3.3', '--map-yaw', '-7'], -60,
      MapError(-1.7, 3.3, rad(-7)), False)])
-def test_same_inputs_as_a_converted_bag(tmp_path, name, options, turn, error, route):
+def test_same_inputs_as_a_converted_bag(shared_folder, tmp_path, name, options, turn, error, route):
     """Cloud, map image and motion equal those in the recording that the data's own tool makes."""
     from rosbags.rosbag2 import Reader
     from rosbags.typesys import Stores, get_typestore
-    subprocess.run([sys.executable, SHARED / 'tools/to_rosbag2.py', SHARED / 'data' / name, tmp_path / 'bag',
-                    '--sweeps', '2', *options], check=True, capture_output=True)
+    tool, folder = shared_folder / 'tools/to_rosbag2.py', shared_folder / 'data' / name
+    subprocess.run([sys.executable, tool, folder, tmp_path / 'bag', '--sweeps', '2', *options], check=True,
+                   capture_output=True)
     store = get_typestore(Stores.ROS2_JAZZY)
     with Reader(tmp_path / 'bag') as bag:
         messages = [(c.topic, store.deserialize_cdr(raw, c.msgtype)) for c, _, raw in bag.messages()]
     images = [m for topic, m in messages if topic == '/map_image']
     clouds = [m for topic, m in messages if topic == '/lidar/points']
     static = next(m for topic, m in messages if topic == '/tf_static').transforms[0].transform
-    drive = drives.load_drive(SHARED / 'data' / name)
+    drive = drives.load_drive(shared_folder / 'data' / name)
     assert len(images) == len(clouds) == 2
     for k in range(2):
         cloud = decode_cloud(drives.cloud_message(drive.sweeps[k]))
@@ -159,12 +156,11 @@ def test_same_inputs_as_a_converted_bag(tmp_path, name, options, turn, error, ro
             [static.translation.x, static.translation.y, static.translation.z], abs=1e-9)
 
 
-@needs_shared
-def test_truth_of_the_real_drives_agrees_with_their_maps():
+def test_truth_of_the_real_drives_agrees_with_their_maps(shared_folder):
     """The branch truth at 20 m lies on a road of roads.csv (lane centre lines: up to half a road beside one of them):
     our frames and bearings are those of the data."""
     checked = 0
-    for folder in drives.find_drives(SHARED / 'data'):
+    for folder in drives.find_drives(shared_folder / 'data'):
         drive = drives.load_drive(folder)
         for k in range(0, len(drive.sweeps), 10):
             with np.load(drive.sweeps[k]) as z:

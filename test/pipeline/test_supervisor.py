@@ -145,6 +145,7 @@ def test_closing_twice():
     engine.reset()
 
 
+@pytest.mark.ros
 def test_the_node_survives_a_failing_device():
     graph = Graph({'device': 'auto'}, create_pipeline=Frail)
     try:

@@ -7,13 +7,12 @@ from __future__ import annotations
 import csv
 import math
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import mini_drive
 from support import synthetic_bag as bag
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
@@ -25,7 +24,6 @@ from attention_fusion_ros.ros.clients.node_process import NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import Answer, Collector
 from attention_fusion_ros.ros.clients.session import Session, free_domain
 
-SHARED = Path(__file__).parents[2] / '../shared'
 SWEEPS = 8
 # Paces: a machine with much else to do drops sweeps, or gets the map too late, at the first one.
 SLOW = (0.5, 0.15)
@@ -36,14 +34,8 @@ def synthetic(folder: Path) -> Path:
     return bag.write(folder / 'synthetic', bag.drive(SWEEPS))
 
 
-def real(folder: Path) -> Path:
-    drive = SHARED / 'data/karlsruhe_street'
-    if not drive.is_dir():
-        pytest.skip('needs the real drives in ../shared/data')
-    subprocess.run([sys.executable, SHARED / 'tools/to_rosbag2.py', drive, folder / 'real', '--route', '--yaw', '20',
-                    '--map-shift', '1', '-2', '--map-yaw', '3', '--sweeps', str(SWEEPS)], check=True,
-                   capture_output=True)
-    return folder / 'real'
+def simulated(folder: Path) -> Path:
+    return mini_drive.write(folder / 'simulated', SWEEPS)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -51,7 +43,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize('recording', [synthetic, real])
+@pytest.mark.parametrize('recording', [synthetic, simulated])
 def test_same_sweeps_same_numbers(recording, tmp_path, monkeypatch):
     path = recording(tmp_path)
     parameters = {'checkpoint': str(bag.lively_checkpoint(tmp_path / 'lively.safetensors')), 'device': 'cpu',

@@ -331,7 +331,7 @@ def test_chunks_of_columns_do_not_change_a_bit(monkeypatch):
     assert np.array_equal(small.xyz, whole.xyz) and np.array_equal(small.intensity, whole.intensity)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@pytest.mark.gpu
 def test_cuda_gives_the_sweep_of_the_cpu():
     world, lidar = street(), hdl_64e(steps=1024)
     cpu, _ = scan(world, (0.0, -1.75, 0.0), lidar, 2)

@@ -5,7 +5,6 @@
 import math
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,7 +33,6 @@ from attention_fusion_ros.simulation.world.polyline import (
 )
 from attention_fusion_ros.simulation.world.roads import Section, bump, curved, random_section
 
-OSM = Path(__file__).parents[2] / '../shared/data/osm/kaiserslautern.osm.gz'
 CLASSES = list(CLASS_SHARES)
 JUNCTIONS = ('t', 'x', 'y', 'skewed', 'staggered', 'roundabout', 'fork')
 
@@ -214,17 +212,17 @@ def test_a_drive_follows_its_route():
         drive_poses(world, speed=0.0)
 
 
-@pytest.mark.skipif(not OSM.exists(), reason='the OpenStreetMap extract of ../shared/data is absent')
-def test_scenes_from_openstreetmap():
+def test_scenes_from_openstreetmap(shared_folder):
     from attention_fusion_ros.simulation.truth.branches import truth
+    extract = shared_folder / 'data/osm/kaiserslautern.osm.gz'
     counts = Counter()
     for seed in range(10):
-        world = generate_world(seed, 'osm', osm=OSM)
+        world = generate_world(seed, 'osm', osm=extract)
         assert world.scene_class == 'osm' and _from_road(world, world.pose[:2]) < 0
         counts[len(truth(world).branches)] += 1
         assert (_from_road(world, [(p.x, p.y) for p in world.posts]) > [p.radius for p in world.posts]).all()
     assert sum(n for branches, n in counts.items() if branches > 2) >= 3
-    assert 'osm' in {generate_world(seed, osm=OSM).scene_class for seed in range(16)}
+    assert 'osm' in {generate_world(seed, osm=extract).scene_class for seed in range(16)}
 
 
 EXTRACT = """<?xml version='1.0'?><osm version="0.6"><bounds minlat="49.42" minlon="7.70" maxlat="49.44" maxlon="7.73"/>
