@@ -11,7 +11,7 @@ ENVIRONMENT := $(shell tools/setup.sh --where)
 VENV_PYTHON := $(CURDIR)/$(ENVIRONMENT)/bin/python
 TESTS ?= test
 # Tests of one file stay in one process, for what its fixtures share; a process a core, at most 4.
-PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+PROCESSES ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 
 # The ROS 2 wheels set the library path once and mark that here; a mark inherited from another environment would leave
 # ours unset.
