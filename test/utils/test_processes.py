@@ -5,9 +5,10 @@ import time
 
 import pytest
 import torch
+from support import work
 
 from attention_fusion_ros.utils.processes import process_pool
-from support import work
+
 
 def test_processes_have_one_thread_and_can_use_torch_after_it_was_used_here():
     torch.ones(500, 500).matmul(torch.ones(500, 500))  # torch's threads run in this process now
