@@ -4,12 +4,19 @@
 #   tools/setup.sh           set up, then print what was found
 #   tools/setup.sh --where   print the folder of the environment and do nothing
 #
-# Without ROS: .venv, with ROS 2 Jazzy from wheels where there are any (Linux x86_64, Python 3.10 to 3.13).
+#   TORCH=cpu                the CPU build of torch: much less to download, no GPU (make setup TORCH=cpu)
+#   PYTHON=/path/to/python3  use this interpreter (3.10 or later) instead of looking for one
+#
+# Without ROS: .venv, with ROS 2 Jazzy from wheels where they exist (Linux x86_64, Python 3.10 to 3.13).
 # With a ROS 2 environment sourced: .venv-$ROS_DISTRO, which sees the packages of ROS and of the system and only adds
 # what they lack (torch, safetensors, ...). pip never touches the system itself, nor the numpy and OpenCV that the
 # distribution's cv_bridge was compiled against.
+#
+# What it costs is printed before it starts and measured when it is done.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 
 ros_sourced() { [[ -n ${ROS_DISTRO:-} && -n ${AMENT_PREFIX_PATH:-} ]] && python3 -c 'import rclpy' 2>/dev/null; }
 
@@ -23,42 +30,96 @@ if [[ ${1:-} == --where ]]; then
     exit
 fi
 
-say() { echo "== $*"; }
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+say() { printf '== %3d s  %s\n' "$SECONDS" "$*"; }
 
-find_python() {  # the first interpreter that is new enough; ROS's own when sourced
-    local candidate
-    for candidate in ${PYTHON:-python3} python3.12 python3.11 python3.10 python3.13; do
-        if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+case ${TORCH:-} in
+'' | cpu | default) ;;
+*) fail "TORCH=$TORCH is unknown: TORCH=cpu is the small build without GPU support, leave it out for the default build" ;;
+esac
+
+new_enough() { "$1" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+
+find_python() {  # the interpreter that was asked for, or the first one that is new enough; ROS's own when sourced
+    local candidate version
+    if [[ -n ${PYTHON:-} ]]; then
+        version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
+            fail "PYTHON=$PYTHON cannot be run"
+        new_enough "$PYTHON" ||
+            fail "PYTHON=$PYTHON is Python $version; Python 3.10 or later with the module venv is needed"
+        command -v "$PYTHON"
+        return
+    fi
+    for candidate in python3 python3.12 python3.11 python3.10 python3.13; do
+        if new_enough "$candidate"; then
             command -v "$candidate"
             return
         fi
     done
-    echo 'setup: no Python >= 3.10 with venv found; install one (Debian and Ubuntu: apt install python3-venv),' \
-        'or name it: make setup PYTHON=/path/to/python3' >&2
-    return 1
+    fail 'no Python >= 3.10 with venv found; install one (Debian and Ubuntu: apt install python3-venv),' \
+        'or name it: make setup PYTHON=/path/to/python3'
 }
 
 python=$(find_python)
 # The stamp: the interpreter and everything that the steps below read. Unchanged means that nothing is to be done.
-inputs=(requirements*.txt setup.py setup.cfg tools/setup.sh tools/build_tf2_msgs.py tools/sensor_msgs_py/pyproject.toml
-    tools/sensor_msgs_py/sensor_msgs_py/*.py)
-stamp=$({ echo "$PWD $("$python" -VV)"; sha256sum "${inputs[@]}"; } | sha256sum)
+inputs=(requirements*.txt setup.py setup.cfg tools/setup.sh tools/ros_wheels/build_tf2_msgs.py
+    tools/ros_wheels/sensor_msgs_py/pyproject.toml tools/ros_wheels/sensor_msgs_py/sensor_msgs_py/*.py)
+# Of an environment that exists the kind of torch stays when TORCH is not given.
+kind=${TORCH:-$(cat "$where/torch.kind" 2>/dev/null || echo default)}
+stamp=$({ echo "$PWD $("$python" -VV) $kind"; sha256sum "${inputs[@]}"; } | sha256sum)
 if [[ -f $where/setup.stamp && $(<"$where/setup.stamp") == "$stamp" ]]; then
     exit
 fi
 
-say "setting up $where with $("$python" -V) (once; some minutes, mostly torch)"
-quiet=()
-[[ -t 1 ]] || quiet=(--quiet)  # progress bars are for people
+if [[ $kind == cpu ]]; then
+    cost='about 2 GB on disk, 3 to 5 minutes'
+else
+    cost='about 6 GB on disk with the CUDA libraries of torch, 5 to 15 minutes; make setup TORCH=cpu needs 2 GB'
+fi
+say "setting up $where with $("$python" -V) (once: $cost)"
 options=()
 [[ $where == .venv ]] || options+=(--system-site-packages)
 [[ -x $where/bin/python ]] || "$python" -m venv "${options[@]}" "$where"
 touch "$where/COLCON_IGNORE"
 run() { "$where/bin/python" "$@"; }
-pip() { run -m pip --disable-pip-version-check "${quiet[@]}" install "$@"; }
 has() { run -c "import $1" 2>/dev/null; }
+size() { du -sh "$where" 2>/dev/null | cut -f 1; }
+
+# pip's own progress bar for people; without a terminal a line now and then that tells time and size.
+pip() {
+    if [[ -t 1 ]]; then
+        run -m pip --disable-pip-version-check install "$@"
+        return
+    fi
+    local status=0
+    run -m pip --disable-pip-version-check --quiet install "$@" &
+    local job=$!
+    while kill -0 $job 2>/dev/null; do
+        for _ in $(seq 40); do
+            sleep 0.5
+            kill -0 $job 2>/dev/null || break
+        done
+        ! kill -0 $job 2>/dev/null || say "... still installing, $where has $(size)"
+    done
+    wait $job || status=$?
+    return $status
+}
+
+# torch without CUDA, within the bounds of requirements.txt; the step after it finds the requirement met.
+torch_cpu() {
+    pip --index-url "$TORCH_CPU_INDEX" "$@" "$(grep '^torch' requirements.txt)" ||
+        fail "the CPU build of torch cannot be downloaded from $TORCH_CPU_INDEX; set up without TORCH=cpu"
+}
 
 if [[ $where == .venv ]]; then
+    if [[ $kind == cpu ]]; then
+        say 'torch, CPU build'
+        torch_cpu
+    fi
+    say 'torch, numpy, OpenCV and the tools of development'
     pip -r requirements.txt -r requirements-dev.txt
     say 'ROS 2 from wheels'
     pip -r requirements-ros.txt ||
@@ -71,13 +132,18 @@ else
     cat requirements.txt requirements-dev.txt >"$wanted"
     ! has cv2 || sed -i '/^opencv/d' "$wanted"
     ! command -v colcon >/dev/null || sed -i '/^colcon/d' "$wanted"
+    if [[ $kind == cpu ]] && ! has torch; then
+        say 'torch, CPU build'
+        torch_cpu -c "$constraints"
+    fi
+    say "what ROS 2 $ROS_DISTRO and the system lack"
     pip -c "$constraints" -r "$wanted"
 fi
 if has rclpy; then
-    has sensor_msgs_py || pip --no-deps --no-build-isolation ./tools/sensor_msgs_py
+    has sensor_msgs_py || pip --no-deps --no-build-isolation ./tools/ros_wheels/sensor_msgs_py
     if [[ $where == .venv ]]; then
-        has tf2_msgs || run tools/build_tf2_msgs.py ||
-            say 'tf2_msgs cannot be built (apt install g++): /tf is not listened to, set use_tf to false'
+        has tf2_msgs || run tools/ros_wheels/build_tf2_msgs.py ||
+            say 'tf2_msgs cannot be built (apt install g++): the node does not listen to /tf, set use_tf to false'
     else
         for package in tf2_msgs tf2_ros launch_ros cv_bridge; do
             has $package || say "missing: sudo apt install ros-$ROS_DISTRO-${package//_/-}"
@@ -85,7 +151,9 @@ if has rclpy; then
     fi
 fi
 # The reference of the attention tests. Its layers need nothing of what it depends on, torchvision above all.
-run -m pip --quiet show timm >/dev/null 2>&1 || pip --no-deps timm || say 'timm cannot be installed: its layers are compared by their stored answers only'
+run -m pip --quiet show timm >/dev/null 2>&1 || pip --no-deps timm ||
+    say 'timm cannot be installed: its layers are compared with stored answers only'
 pip --no-deps --no-build-isolation --editable .
+echo "$kind" >"$where/torch.kind"
 echo "$stamp" >"$where/setup.stamp"
-say "ready: $where/bin/python -m attention_fusion_ros"
+say "ready ($(size)): $where/bin/python -m attention_fusion_ros"

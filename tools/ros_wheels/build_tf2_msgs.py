@@ -7,7 +7,7 @@ The wheels on the package index have rclpy and the common messages, and the gene
 but not tf2_msgs; without it nothing can listen to /tf. This script runs the generators on its one message and
 compiles the result (a few seconds, needs gcc and g++). A sourced ROS 2 has tf2_msgs: there is nothing to do then.
 
-    .venv/bin/python tools/build_tf2_msgs.py
+    .venv/bin/python tools/ros_wheels/build_tf2_msgs.py
 """
 from __future__ import annotations
 
