@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,14 @@ def inverse(T: np.ndarray) -> np.ndarray:
     inv[:n, :n] = T[:n, :n].T
     inv[:n, n] = -T[:n, :n].T @ T[:n, n]
     return inv
+
+
+def transform_points(T: Any, xyz: Any) -> Any:
+    """Points (N, 3) in frame b -> the same in frame a, given T_a_b (4, 4).
+
+    Two numpy arrays or two torch tensors on one device; the result has the type of `xyz @ T`.
+    """
+    return xyz @ T[:3, :3].T + T[:3, 3]
 
 
 def is_rigid(T: np.ndarray, tolerance: float = 1e-3) -> bool:

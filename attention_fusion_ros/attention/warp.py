@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from attention_fusion_ros.bev.grid import unit_centres
+
 
 def move(x: Tensor, transform: Tensor, extent: float) -> Tensor:
     """Moves the content of BEV maps: what was at p is then at `transform @ p`; what was not seen is zero.
@@ -28,8 +30,8 @@ def move(x: Tensor, transform: Tensor, extent: float) -> Tensor:
     # F.affine_grid, too.
     dtype = torch.promote_types(x.dtype, torch.float32)
     u, v = u.to(dtype)[:, None, None], v.to(dtype)[:, None, None]  # (B, 1, 1, 3)
-    across = (torch.arange(x.shape[3], device=x.device, dtype=dtype) * 2 + 1) / x.shape[3] - 1  # (W,)
-    down = ((torch.arange(x.shape[2], device=x.device, dtype=dtype) * 2 + 1) / x.shape[2] - 1)[:, None]  # (H, 1)
+    across = unit_centres(x.shape[3], x.device, dtype)  # (W,)
+    down = unit_centres(x.shape[2], x.device, dtype)[:, None]  # (H, 1)
     grid = torch.stack([a[..., 0] * across + a[..., 1] * down + a[..., 2] for a in (u, v)], dim=-1)  # (B, H, W, 2)
     return F.grid_sample(x.to(dtype), grid, mode='bilinear', padding_mode='zeros', align_corners=False).to(x.dtype)
 

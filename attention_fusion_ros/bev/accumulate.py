@@ -1,24 +1,85 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Earlier sweeps that are laid on top of the present one: a sparse sensor sees more of the road while it drives."""
+"""Earlier sweeps accumulated under the current one: a sparse sensor sees more of the road while it drives.
+
+The node and the training data use the same functions, so that the network is trained on what it is given later.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.config import CloudConfig
-from attention_fusion_ros.geometry import inverse
+from attention_fusion_ros.geometry import inverse, transform_points
+from attention_fusion_ros.utils.tensors import upload
+
+
+class Points(NamedTuple):
+    """The points of one sweep, or of several together."""
+
+    xyz: Tensor  # (N, 3) float32, m, in base_link
+    intensity: Tensor | None  # (N,) float32 in the sensor's own unit; None when the sensor sends none
+
+
+class EarlierSweep(NamedTuple):
+    """A sweep taken before now."""
+
+    points: Points  # in base_link at the time of that sweep
+    T_now_then: np.ndarray  # (4, 4) base_link then -> base_link now
+
+
+def without_own_body(points: Points, min_range: float) -> Points:
+    """The points at least `min_range` metres (horizontally) from the vehicle's origin.
+
+    The vehicle's own body moves with it: seen from the next sweep, it would lie on the road behind.
+    """
+    outside = points.xyz[:, 0] ** 2 + points.xyz[:, 1] ** 2 >= min_range ** 2
+    return Points(points.xyz[outside], None if points.intensity is None else points.intensity[outside])
+
+
+def accumulate(now: Points, earlier: Iterable[EarlierSweep], max_points: int | None = None) -> Points:
+    """The points of now and of earlier sweeps together, all in base_link of now.
+
+    earlier: newest first, each already `without_own_body`; taken as long as all points together are no more than
+    `max_points` (None: no limit). Intensities are given up when a sweep among them has none.
+    """
+    parts, count = [now], len(now.xyz)
+    for sweep in earlier:
+        count += len(sweep.points.xyz)
+        if max_points is not None and count > max_points:
+            break
+        T = upload(sweep.T_now_then, now.xyz.device)
+        parts.append(Points(transform_points(T, sweep.points.xyz), sweep.points.intensity))
+    if len(parts) == 1:
+        return now
+    intensities = [part.intensity for part in parts if part.intensity is not None]
+    return Points(torch.cat([part.xyz for part in parts]),
+                  torch.cat(intensities) if len(intensities) == len(parts) else None)
+
+
+def accumulated_bev(now: Points, earlier: Iterable[EarlierSweep], grid: Grid, config: CloudConfig,
+                    max_points: int | None = None) -> Tensor:
+    """The points of now and of earlier sweeps -> (5, H, W) float32 features, channels as in `bev.lidar.CHANNELS`.
+
+    See `accumulate`. Raises InputError `no_points_in_range` when no point is left inside the grid.
+    """
+    xyz, intensity = accumulate(now, earlier, max_points)
+    return lidar_bev(xyz, intensity, grid, config.min_range, config.max_height)
 
 
 class SweepAccumulator:
-    """The last sweeps with where they were taken. Bounded in number, in points and in age, see `config.CloudConfig`."""
+    """The last sweeps and where they were taken. Bounded in number, in points and in age, see `config.CloudConfig`."""
 
     def __init__(self, config: CloudConfig):
-        self._sweeps: deque[tuple[int, np.ndarray, Tensor, Tensor | None]] = deque()
+        self._sweeps: deque[tuple[int, np.ndarray, Points]] = deque()
         self.update(config)
 
     def update(self, config: CloudConfig) -> None:
@@ -27,31 +88,18 @@ class SweepAccumulator:
         self._sweeps = deque(self._sweeps, maxlen=config.accumulate - 1)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all sweeps."""
         self._sweeps.clear()
 
-    def add(self, stamp_ns: int, T_odom_base: np.ndarray, xyz: Tensor, intensity: Tensor | None) -> None:
-        """Remember a sweep: points (N, 3) in base_link of its time."""
-        if not self._sweeps.maxlen or len(xyz) >= self._config.accumulate_points:
+    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points) -> None:
+        """Remember a sweep: its points in base_link at `stamp_ns`, T_odom_base (4, 4) of that time."""
+        if not self._sweeps.maxlen or len(points.xyz) >= self._config.accumulate_points:
             return
-        # The vehicle's own body goes with it; seen from the next sweep it would lie on the road behind.
-        other = xyz[:, 0] ** 2 + xyz[:, 1] ** 2 >= self._config.min_range ** 2
-        self._sweeps.append((stamp_ns, T_odom_base, xyz[other], None if intensity is None else intensity[other]))
+        self._sweeps.append((stamp_ns, T_odom_base, without_own_body(points, self._config.min_range)))
 
-    def accumulate(self, stamp_ns: int, T_odom_base: np.ndarray, xyz: Tensor,
-                   intensity: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Points (N, 3) of now with those of earlier sweeps, all in base_link of now; intensities (N,) likewise.
-
-        The newest sweeps first, as long as all of them together keep to `accumulate_points`.
-        """
-        clouds, intensities, points = [xyz], [intensity], len(xyz)
-        for then, T_odom_then, old_xyz, old_intensity in reversed(self._sweeps):
-            points += len(old_xyz)
-            if points > self._config.accumulate_points or abs(stamp_ns - then) > self._config.accumulate_age * 1e9:
-                break
-            T = torch.as_tensor(inverse(T_odom_base) @ T_odom_then, dtype=torch.float32, device=xyz.device)
-            clouds.append(old_xyz @ T[:3, :3].T + T[:3, 3])
-            intensities.append(old_intensity)
-        if len(clouds) == 1:
-            return xyz, intensity
-        return torch.cat(clouds), None if any(i is None for i in intensities) else torch.cat(intensities)
+    def earlier(self, stamp_ns: int, T_odom_base: np.ndarray) -> Iterator[EarlierSweep]:
+        """The remembered sweeps that are not too old for a sweep taken at `stamp_ns`, newest first."""
+        for then_ns, T_odom_then, points in reversed(self._sweeps):
+            if abs(stamp_ns - then_ns) > self._config.accumulate_age * 1e9:
+                return
+            yield EarlierSweep(points, inverse(T_odom_base) @ T_odom_then)

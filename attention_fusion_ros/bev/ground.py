@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attention_fusion_ros.bev.grid import Grid
+
 COARSE_CELLS = 32  # coarse cells along an edge
 LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of its sub-cells, so that a stray low
 SUB_CELLS = 8  # return (multipath) does not pull it down
@@ -30,7 +32,7 @@ class Ground:
 
     def at(self, x: Tensor, y: Tensor) -> Tensor:
         """Ground height in metres at (N,) positions, bilinear, continued at the rim."""
-        unit = torch.stack([-y, -x], dim=-1)[None, None] / self.extent
+        unit = torch.stack(Grid(self.extent).metres_to_unit(x, y), dim=-1)[None, None]
         sampled = F.grid_sample(self.height[None, None], unit, align_corners=False, padding_mode='border')
         return sampled[0, 0, 0]
 
@@ -38,8 +40,8 @@ class Ground:
 def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     """Points (N, 3) in base_link, all within +-extent in x and y -> Ground. N >= 1."""
     minima = _minima(xyz, extent)
-    fine_x, fine_y = _centres(COARSE_CELLS * SUB_CELLS, extent, xyz)
-    x, y = _centres(COARSE_CELLS, extent, xyz)
+    fine_x, fine_y = Grid(extent, COARSE_CELLS * SUB_CELLS).centre_tensors(xyz.device)
+    x, y = Grid(extent, COARSE_CELLS).centre_tensors(xyz.device)
     low, known = _coarse_low(minima)
     design = torch.stack([torch.ones_like(x), x, y], dim=-1)  # (G, G, 3)
     plane = _fit_plane(design[known], low[known], extent)
@@ -54,18 +56,10 @@ def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     return Ground(height, extent)
 
 
-def _centres(cells: int, extent: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(cells, cells) x and y of the cell centres, metres; row 0 farthest ahead, column 0 farthest left."""
-    centres = extent - (torch.arange(cells, device=like.device, dtype=like.dtype) + 0.5) * (2 * extent / cells)
-    return torch.meshgrid(centres, centres, indexing='ij')
-
-
 def _minima(xyz: Tensor, extent: float) -> Tensor:
     """(fine, fine) lowest point of each sub-cell in metres, infinite where empty."""
     fine = COARSE_CELLS * SUB_CELLS
-    scale = fine / (2 * extent)
-    row = ((extent - xyz[:, 0]) * scale).long().clamp_(0, fine - 1)
-    column = ((extent - xyz[:, 1]) * scale).long().clamp_(0, fine - 1)
+    row, column = Grid(extent, fine).containing_cells(xyz[:, 0], xyz[:, 1])
     minima = torch.full((fine * fine,), torch.inf, device=xyz.device, dtype=xyz.dtype)
     return minima.scatter_reduce(0, row * fine + column, xyz[:, 2], 'amin').view(fine, fine)
 

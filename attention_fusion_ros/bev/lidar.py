@@ -42,8 +42,8 @@ def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: floa
     min_range, max_height: metres, see `config.CloudConfig`. Empty cells are 0 in every channel.
     Raises InputError `no_points_in_range` when no point is left inside the grid.
     """
-    inside = ((xyz[:, 0].abs() < grid.extent) & (xyz[:, 1].abs() < grid.extent)
-              & (xyz[:, 0] ** 2 + xyz[:, 1] ** 2 >= min_range ** 2))
+    x, y = xyz[:, 0], xyz[:, 1]
+    inside = grid.contains(x, y) & (x ** 2 + y ** 2 >= min_range ** 2)
     xyz = xyz[inside]
     if len(xyz) == 0:
         raise InputError('no_points_in_range', f'no point lies within {grid.extent:g} m of the vehicle and farther '

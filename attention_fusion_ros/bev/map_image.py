@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.errors import InputError
@@ -53,13 +53,13 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
     if shrink >= 2 and min(height, width) >= shrink:  # finer than the grid: average first, else thin lines vanish
         source = F.avg_pool2d(source[None], shrink, ceil_mode=True, count_include_pad=False)[0]
         resolution = resolution * shrink
-    x, y = (torch.as_tensor(np.ascontiguousarray(c), dtype=torch.float32, device=device) for c in grid.centres())
+    x, y = grid.centre_tensors(device)
     T = torch.as_tensor(T, dtype=torch.float32, device=device)
     up = T[0, 0] * x + T[0, 1] * y + T[0, 2]
     left = T[1, 0] * x + T[1, 1] * y + T[1, 2]
     column = layout.anchor[0] * width * layout.resolution / resolution - left / resolution
     row = layout.anchor[1] * height * layout.resolution / resolution - up / resolution
-    unit = torch.stack([2 * column / source.shape[2] - 1, 2 * row / source.shape[1] - 1], dim=-1)
+    unit = pixels_to_unit(column, row, source.shape[2], source.shape[1])
     return F.grid_sample(source[None], unit[None], align_corners=False, padding_mode='zeros')[0]
 
 

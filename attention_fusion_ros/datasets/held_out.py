@@ -25,6 +25,7 @@ from attention_fusion_ros.contracts import Motion, PointCloud
 from attention_fusion_ros.datasets.drives import image_message
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_map_image
+from attention_fusion_ros.geometry import transform_points
 from attention_fusion_ros.metrics.branches import TrueRoads
 from attention_fusion_ros.simulation.sensors.lidar import random_lidar
 from attention_fusion_ros.simulation.sensors.map_image import MapError, MapStyle, draw_map, random_error, random_style
@@ -131,7 +132,7 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> S
     drawn = bool(rng.random() < ROUTE_SHARE) and has_map and in_colour and world.route is not None
     picture = draw(world, style, error, rng, drawn) if has_map else None
     curve = _curve(world, rng) if seed % CURVE_EVERY == 0 else {}
-    found = masks(world, world.pose, Grid(), _in_base(full.xyz, T_base_sensor))
+    found = masks(world, world.pose, Grid(), transform_points(T_base_sensor, full.xyz))
     info = SceneInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
                      (error.x, error.y), error.yaw)
     return Scene(info, _roads(told if drawn else untold), _roads(untold), T_base_sensor, full,
@@ -142,10 +143,6 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> S
 def _roads(found) -> TrueRoads:
     pairs = tuple((float(b), float(h)) for b, h in found.branches)
     return TrueRoads(pairs, None if found.direction is None else tuple(float(v) for v in found.direction))
-
-
-def _in_base(xyz: np.ndarray, T: np.ndarray) -> np.ndarray:
-    return xyz @ T[:3, :3].T + T[:3, 3]
 
 
 def draw(world: World, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool) -> MapPicture:

@@ -27,7 +27,7 @@ from attention_fusion_ros.network.blocks import (
     residual_block,
 )
 from attention_fusion_ros.network.config import NetworkConfig
-from attention_fusion_ros.network.head import HEAD_CHANNELS
+from attention_fusion_ros.network.head import head_layer
 from attention_fusion_ros.network.polar import PolarSampler
 
 SHOWN = ('channel', 'spatial', 'correction', 'correction_std', 'time')  # weights with a field of their own
@@ -122,11 +122,8 @@ class FusionNetwork(nn.Module):
         remaining = c.polar_ranges // 2 ** len(c.polar_widths)
         self.to_head = nn.Conv1d(c.polar_widths[-1] * remaining, c.head_width, 1)
         self.circular = nn.Sequential(*(CircularConv(c.head_width, dilation=d) for d in (1, 2, 4)))
-        self.head = nn.Conv1d(c.head_width, len(HEAD_CHANNELS), 1)
+        self.head = head_layer(c.head_width)
         self.no_direction = nn.Linear(c.head_width, 1)
-        nn.init.constant_(self.head.bias, 0.0)
-        with torch.no_grad():
-            self.head.bias[0] = -3.0  # branches are rare among the bins (focal loss prior, Lin et al. 2017)
 
     def channel_labels(self) -> tuple[str, ...]:
         """Name of each fused channel."""

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.network.head import bin_centres
 
 
 class PolarSampler(nn.Module):
@@ -19,10 +20,11 @@ class PolarSampler(nn.Module):
     def __init__(self, extent: float, ranges: int, bins: int, polar_max: float):
         super().__init__()
         r = (torch.arange(ranges) + 0.5) / ranges * polar_max
-        bearing = -math.pi + (torch.arange(bins) + 0.5) * (2 * math.pi / bins)
+        bearing = bin_centres(bins)
         x = r[:, None] * bearing.cos()
         y = r[:, None] * bearing.sin()
-        self.register_buffer('grid', torch.stack([-y, -x], dim=-1)[None] / extent, persistent=False)  # (1, R, K, 2)
+        unit = torch.stack(Grid(extent).metres_to_unit(x, y), dim=-1)
+        self.register_buffer('grid', unit[None], persistent=False)  # (1, R, K, 2)
 
     def forward(self, features: Tensor) -> Tensor:
         grid = self.grid.expand(features.shape[0], -1, -1, -1).to(features.dtype)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from attention_fusion_ros.backends.device import choose_device, default_threads
-from attention_fusion_ros.bev.accumulate import SweepAccumulator
+from attention_fusion_ros.bev.accumulate import Points, SweepAccumulator, accumulated_bev
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import (
@@ -30,12 +29,13 @@ from attention_fusion_ros.contracts import (
     SyncedSweep,
 )
 from attention_fusion_ros.errors import ConfigurationError, InputError
-from attention_fusion_ros.geometry import is_rigid
+from attention_fusion_ros.geometry import is_rigid, transform_points
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.memory import Memory
 from attention_fusion_ros.network.model import ROAD, NetworkOutput, Past
 from attention_fusion_ros.pipeline.gradcam import explain
 from attention_fusion_ros.pipeline.postprocess import decode_head
+from attention_fusion_ros.utils.tensors import upload
 
 logger = logging.getLogger(__name__)
 
@@ -145,16 +145,13 @@ class FusionPipeline:
         if not is_rigid(motion.T_base_sensor):
             raise InputError('bad_transform', 'the sensor -> base_link transform is not a rigid transform.',
                              'check T_base_sensor or the tf that gives it.')
-        xyz = self._upload(cloud.xyz)
-        T = torch.as_tensor(motion.T_base_sensor, dtype=torch.float32, device=self._device)
-        xyz = xyz @ T[:3, :3].T + T[:3, 3]
-        intensity = None if cloud.intensity is None else self._upload(cloud.intensity)
-        all_xyz, all_intensity = xyz, intensity
-        if motion.T_odom_base is not None:
-            all_xyz, all_intensity = self._history.accumulate(cloud.stamp_ns, motion.T_odom_base, xyz, intensity)
-        bev = lidar_bev(all_xyz, all_intensity, self.grid, self.config.cloud.min_range, self.config.cloud.max_height)
-        if remember and motion.T_odom_base is not None:
-            self._history.add(cloud.stamp_ns, motion.T_odom_base, xyz, intensity)
+        xyz = transform_points(self._upload(motion.T_base_sensor), self._upload(cloud.xyz))
+        points = Points(xyz, None if cloud.intensity is None else self._upload(cloud.intensity))
+        limits, T_odom_base = self.config.cloud, motion.T_odom_base
+        earlier = () if T_odom_base is None else self._history.earlier(cloud.stamp_ns, T_odom_base)
+        bev = accumulated_bev(points, earlier, self.grid, limits, limits.accumulate_points)
+        if remember and T_odom_base is not None:
+            self._history.add(cloud.stamp_ns, T_odom_base, points)
         return bev
 
     def _map_bev(self, image: MapImage | None, motion: Motion, map_reason: str) -> tuple[Tensor, Mode, str]:
@@ -186,13 +183,7 @@ class FusionPipeline:
         return MapAlignment(dx, dy, dyaw, tuple(std))
 
     def _upload(self, array: np.ndarray) -> Tensor:
-        """numpy -> tensor on the device; page-locked first on CUDA, so that the copy does not hold up the host."""
-        if not array.flags.writeable:
-            array = array.copy()
-        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-        if self._device.type == 'cuda':
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor
+        return upload(array, self._device)
 
     @contextmanager
     def _timed(self, stage_ms: dict[str, float], stage: str):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from attention_fusion_ros.attention.gradcam import grad_cams
 from attention_fusion_ros.contracts import Branch, FusionResult
-from attention_fusion_ros.geometry import angle_between, bin_bearings
-from attention_fusion_ros.network.head import HEAD_CHANNELS
+from attention_fusion_ros.geometry import angle_between
+from attention_fusion_ros.network.head import decode_bearings, head_arrays, head_channel
 from attention_fusion_ros.network.model import FusionNetwork, Past
 
 
@@ -41,13 +40,12 @@ def explain(network: FusionNetwork, lidar: Tensor, map_image: Tensor, result: Fu
         head = network(lidar.clone(), map_image.clone(), past).head
         channel = 'direction' if result.direction is not None else 'presence'
         branch = result.direction or result.branches[0]
-        scalar = head[0, HEAD_CHANNELS.index(channel), branch_bin(head[0].detach().float().cpu().numpy(), branch)]
+        scalar = head_channel(head[0], channel)[branch_bin(head[0].detach().float().cpu().numpy(), branch)]
         maps = grad_cams(features, scalar)
     return {f'stage{i + 1}': cam[0].float().cpu().numpy() for i, cam in enumerate(maps)}
 
 
 def branch_bin(head: np.ndarray, branch: Branch) -> int:
     """The bin of head (7, K) whose decoded bearing is nearest to that of the branch: the one it was read from."""
-    bins = head.shape[1]
-    offset = np.clip(head[HEAD_CHANNELS.index('offset')].astype(np.float64), -1.5, 1.5)
-    return int(np.argmin(angle_between(bin_bearings(bins) + offset * (2 * math.pi / bins), branch.bearing)))
+    bearings = decode_bearings(head_arrays(head)['offset'])
+    return int(np.argmin(angle_between(bearings, branch.bearing)))

@@ -11,8 +11,8 @@ import numpy as np
 
 from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Branch, Calibration
-from attention_fusion_ros.geometry import angle_between, bin_bearings, wrap
-from attention_fusion_ros.network.head import HEAD_CHANNELS
+from attention_fusion_ros.geometry import angle_between, wrap
+from attention_fusion_ros.network.head import decode_bearings, decode_headings, head_arrays
 
 STD_LIMITS = (math.radians(0.3), math.radians(40.0))  # rad, what a reported standard deviation may be
 NO_CONTINUATION = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
@@ -48,12 +48,10 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
 
     with_map: chooses the calibration. Sub-bin accuracy comes from the regressed offset of the peak's bin.
     """
-    channel = {name: head[i].astype(np.float64) for i, name in enumerate(HEAD_CHANNELS)}
+    channel = head_arrays(head)
     bins = head.shape[1]
-    step = 2 * math.pi / bins
-    centres = bin_bearings(bins)
-    bearings = centres + np.clip(channel['offset'], -1.5, 1.5) * step
-    headings = np.arctan2(channel['heading_sin'], channel['heading_cos']) + centres  # relative to the bin's bearing
+    bearings = decode_bearings(channel['offset'])
+    headings = decode_headings(channel['heading_cos'], channel['heading_sin'])
     probability = calibration.probability(channel['presence'], with_map)
     low, high = STD_LIMITS
 
@@ -65,9 +63,8 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
     peaks = [i for i in circular_nms(channel['presence'], bearings, config.nms_angle)
              if probability[i] >= config.min_probability]
     direction, reason = _direction(channel['direction'], no_direction, peaks, bearings, config)
-    presence = calibration.probability(channel['presence'], with_map)
-    total = float(presence.sum())
-    distribution = presence / total if total > 0 else np.full(bins, 1.0 / bins)
+    total = float(probability.sum())
+    distribution = probability / total if total > 0 else np.full(bins, 1.0 / bins)
     return Answer(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,
                   distribution.astype(np.float32))
 

@@ -18,6 +18,7 @@ from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.methods.estimators import Estimator, FunctionEstimator
 from attention_fusion_ros.evaluation.methods.free_space import free_space_branches
 from attention_fusion_ros.evaluation.methods.map_tracing import map_branches
+from attention_fusion_ros.geometry import transform_points
 from attention_fusion_ros.metrics.branches import Estimate
 
 STRAIGHT, MAP, LIDAR = 'straight ahead', 'map alone', 'LiDAR alone, free space'
@@ -45,8 +46,7 @@ def map_alone(inputs: PlacedSweep, grid: Grid | None = None, lookahead: float = 
 def lidar_alone(inputs: PlacedSweep, grid: Grid | None = None, lookahead: float = 20.0) -> Estimate:
     """Free space, without learning. A sweep without points in range gives no answer."""
     grid, cloud = grid or Grid(), inputs.cloud
-    T = torch.as_tensor(inputs.motion.T_base_sensor, dtype=torch.float32)
-    xyz = torch.tensor(cloud.xyz) @ T[:3, :3].T + T[:3, 3]
+    xyz = transform_points(torch.as_tensor(inputs.motion.T_base_sensor, dtype=torch.float32), torch.tensor(cloud.xyz))
     intensity = None if cloud.intensity is None else torch.tensor(cloud.intensity)
     limits = CloudConfig()
     try:

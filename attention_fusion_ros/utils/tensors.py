@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays on their way to a device and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def upload(array: np.ndarray, device: torch.device | str) -> Tensor:
+    """An array of any shape -> float32 tensor on the device.
+
+    On CUDA it goes through page-locked memory, so that the host does not wait for the copy. On the CPU it shares the
+    array's memory where dtype and layout allow it, and must not be written to.
+    """
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+    device = torch.device(device)
+    if device.type == 'cuda':
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
