@@ -146,8 +146,8 @@ def _simulated(config, options, process):
     import torch.distributed as dist
 
     from attention_fusion_ros.bev.grid import Grid
-    from attention_fusion_ros.datasets.scenes import SceneStore
-    from attention_fusion_ros.datasets.shards import cache_name, find_shards, make_shards
+    from attention_fusion_ros.datasets.scenes import SceneOptions
+    from attention_fusion_ros.datasets.shards import SceneStore, cache_name, find_shards, make_shards
     from attention_fusion_ros.datasets.simulated import SimulatedDataset
 
     grid, past = Grid(config.network.extent, config.network.cells), config.network.time_steps - 1
@@ -163,13 +163,14 @@ def _simulated(config, options, process):
             stores.append(SceneStore([]))
             continue
         name = cache_name(grid, config.network.lookahead, options.osm, past)
-        arguments = first, count, options.cache.expanduser() / name, grid, config.network.lookahead
-        told = {'osm': None if options.osm is None else str(options.osm), 'past': past}
+        scene_options = SceneOptions(grid, config.network.lookahead, None if options.osm is None else str(options.osm),
+                                     past)
+        arguments = first, count, options.cache.expanduser() / name, scene_options
         if process.rank == 0:
-            make_shards(*arguments, options.workers, **told)
+            make_shards(*arguments, options.workers)
         if process.world > 1:
             dist.barrier()
-        stores.append(SceneStore(make_shards(*arguments, 1, **told)))
+        stores.append(SceneStore(make_shards(*arguments, 1)))
     print(f'simulated sweeps: {len(stores[0])} to train on, {len(stores[1])} held back')
     steps = config.network.time_steps
     train_set = SimulatedDataset(stores[0], grid, config.network.bins, config.seed, time_steps=steps)

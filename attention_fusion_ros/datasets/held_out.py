@@ -8,17 +8,14 @@ anew. Where the simulator or this file changes, the folder's name does, and the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from attention_fusion_ros import simulation
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import Motion, PointCloud
@@ -34,6 +31,8 @@ from attention_fusion_ros.simulation.truth.branches import truth
 from attention_fusion_ros.simulation.truth.masks import masks
 from attention_fusion_ros.simulation.world.generate import generate_world
 from attention_fusion_ros.simulation.world.world import World
+from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.digest import digest, source_files
 
 FIRST_SEED = 20_000_000  # training uses seeds below 10,000,000, validation those below 11,000,000
 JUNCTIONS = ('t', 'x', 'y', 'skewed', 'staggered', 'roundabout', 'fork')
@@ -175,10 +174,7 @@ def save(scene: Scene, path: Path) -> None:
     arrays |= {f'mask_{name}': np.packbits(cells) for name, cells in scene.cells.items()}
     meta = {'info': asdict(scene.info), 'maps': keys, 'frame_id': scene.cloud.frame_id,
             'with_route': asdict(scene.with_route), 'without_route': asdict(scene.without_route)}
-    partial = path.with_suffix(f'.{os.getpid()}.partial')
-    with open(partial, 'wb') as file:
-        np.savez_compressed(file, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
-    partial.replace(path)
+    atomic.save_arrays(path, {'meta': np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
 
 
 def load(path: Path) -> Scene:
@@ -209,11 +205,7 @@ def _true_roads(stored: dict) -> TrueRoads:
 @lru_cache
 def recipe() -> str:
     """A name for the code that makes scenes: changes when the simulator or this file does."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted(Path(simulation.__file__).parent.rglob('*.py')):
-        if path.stem not in ('gallery', '__init__'):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:10]
+    return digest(source_files(('simulation', 'datasets/held_out.py'), ('gallery.py', '__init__.py')))
 
 
 def folder_name(lookahead: float, osm: Path | None) -> str:

@@ -7,32 +7,25 @@ drawing maps. A pool is a folder with one array for each entry of a sample, feat
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.datasets.scenes import QUANTUM, SceneStore, quantise
+from attention_fusion_ros.datasets.scenes import QUANTUM, quantise
+from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.datasets.simulated import SimulatedDataset
+from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.processes import process_pool
 
 CHUNK = 64  # samples a job
 FEATURES = ('lidar', 'past')  # stored as int8 in steps of QUANTUM
 SHARES = ('map_image', 'masks', 'visible')  # 0..1, stored as uint8
 OF_THE_CLOUD = (*FEATURES, 'masks', 'visible', 'moves')  # what differs between a scene with and without vehicles
 INDEX = 'index.json'
-
-
-def processes(workers: int) -> ProcessPoolExecutor:
-    """Processes of one thread each. What they need is imported once, by the process that they are forked from."""
-    context = get_context('forkserver')
-    context.set_forkserver_preload(['attention_fusion_ros.training.trainer'])
-    return ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, variants: int, augment: bool, seed: int,
@@ -51,16 +44,15 @@ def write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, vari
         np.lib.format.open_memmap(folder / f'{name}.npy', 'w+', value.dtype, (variants * len(store), *value.shape))
     jobs = [(epoch, range(start, min(start + CHUNK, len(store))))
             for epoch in range(variants) for start in range(0, len(store), CHUNK)]
-    with processes(workers) as pool:
+    with process_pool(workers) as pool:
         for done in as_completed([pool.submit(_draw, folder, arguments, *job) for job in jobs]):
             progress(done.result())
-    infos = [store[i][2] for i in range(len(store))]
+    infos = store.infos()
     if not augment:
         _same_maps(folder, [info.seed for info in infos], [info.with_vehicles for info in infos])
-    partial = folder / f'{INDEX}.partial'
-    partial.write_text(json.dumps({'scenes': len(store), 'variants': variants, 'seed': [i.seed for i in infos],
-                                   'with_vehicles': [i.with_vehicles for i in infos]}))
-    os.replace(partial, folder / INDEX)  # last, so that a pool cut off is made again
+    # Last, so that a pool cut off is made again.
+    atomic.write_json(folder / INDEX, {'scenes': len(store), 'variants': variants, 'seed': [i.seed for i in infos],
+                                       'with_vehicles': [i.with_vehicles for i in infos]})
 
 
 def _draw(folder: Path, arguments: tuple, epoch: int, scenes: range) -> int:

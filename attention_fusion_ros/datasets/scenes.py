@@ -1,27 +1,18 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated scenes on disk: what costs time (ray casting, BEV features) is made once, maps are drawn anew every epoch.
-
-A shard is a folder with `lidar.npy` (S, 5, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.pkl`;
-where earlier sweeps are wanted, `past.npy` (S, P, 5, H, W) int8 and `moves.npy` (S, P, 3) float32 as well.
-The features come from the same `bev.lidar.lidar_bev` that the node runs.
+"""Simulated scenes for training: what costs time (ray casting, BEV features) is made once, see `shards`; maps are drawn
+anew every epoch. The features come from the same code that the node runs.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import pickle
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
@@ -33,7 +24,7 @@ from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
 from attention_fusion_ros.simulation.truth.masks import masks
 from attention_fusion_ros.simulation.world.generate import generate_world
-from attention_fusion_ros.simulation.world.world import Road, World
+from attention_fusion_ros.simulation.world.world import Road, Terrain, World
 
 QUANTUM = 1.5 / 127  # features are stored in steps of this; 5 mm of height near the ground
 MASKS = ('road', 'roadside', 'vehicle')
@@ -62,12 +53,11 @@ class SceneInfo:
     @property
     def world(self) -> World:
         """The scene's roads as a world, for drawing maps."""
-        from attention_fusion_ros.simulation.world.world import Terrain
         return World(self.scene_class, self.roads, Terrain(), route=self.route, pose=self.pose, seed=self.seed)
 
 
 def quantise(features: np.ndarray) -> np.ndarray:
-    """Float features -> int8."""
+    """Features (...) float -> int8 in steps of QUANTUM, clipped to -1.5 .. 1.5."""
     return np.clip(np.rint(features / QUANTUM), -127, 127).astype(np.int8)
 
 
@@ -160,75 +150,3 @@ def _small_masks(world: World, grid: Grid, with_vehicles: bool) -> np.ndarray:
     full = np.stack([found.road, found.roadside, found.vehicle]).astype(np.float32)
     small = grid.cells // MASK_STRIDE
     return (255 * full.reshape(3, small, MASK_STRIDE, small, MASK_STRIDE).mean((2, 4))).astype(np.uint8)
-
-
-def write_shard(seeds: range, folder: Path, options: SceneOptions) -> int:
-    """Scenes of `seeds` into `folder`; an existing shard is left alone. Returns the number of scenes."""
-    if (folder / 'scenes.pkl').exists():
-        return len(pickle.loads((folder / 'scenes.pkl').read_bytes()))
-    made = [scene for seed in seeds for scene in make_scene(seed, options)]
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / 'lidar.npy', np.stack([m.lidar for m in made]))
-    np.save(folder / 'masks.npy', np.stack([m.masks for m in made]))
-    if options.past:
-        np.save(folder / 'past.npy', np.stack([m.past for m in made]))
-        np.save(folder / 'moves.npy', np.stack([m.moves for m in made]))
-    partial_file = folder / 'scenes.partial'
-    partial_file.write_bytes(pickle.dumps([m.info for m in made]))
-    os.replace(partial_file, folder / 'scenes.pkl')  # last, so that a shard cut off is made again
-    return len(made)
-
-
-def write_shards(first_seed: int, count: int, folder: Path, grid: Grid, lookahead: float, workers: int,
-                 shard_size: int = 256, osm: str | None = None, past: int = 0) -> list[Path]:
-    """Make all shards for seeds first_seed .. first_seed + count, several at a time. Resumable.
-
-    osm, past: see SceneOptions. Scenes made with other options belong into another folder.
-    """
-    options = SceneOptions(grid, lookahead, osm, past)
-    starts = range(first_seed, first_seed + count, shard_size)
-    folders = [folder / f'{start:09d}' for start in starts]
-    jobs = [range(start, min(start + shard_size, first_seed + count)) for start in starts]
-    if workers <= 1:
-        for seeds, path in tqdm(list(zip(jobs, folders)), desc='scenes', unit='shard'):
-            write_shard(seeds, path, options)
-    else:
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            work = pool.map(partial(write_shard, options=options), jobs, folders)
-            list(tqdm(work, total=len(jobs), desc='scenes', unit='shard'))
-    return folders
-
-
-class SceneStore:
-    """Shards opened for reading: random access to scenes, features mapped from disk."""
-
-    def __init__(self, folders: list[Path]):
-        self._shards, self._past = [], []
-        self.index: list[tuple[int, int]] = []
-        for folder in folders:
-            infos = pickle.loads((folder / 'scenes.pkl').read_bytes())
-            self.index += [(len(self._shards), i) for i in range(len(infos))]
-            self._shards.append((np.load(folder / 'lidar.npy', mmap_mode='r'),
-                                 np.load(folder / 'masks.npy', mmap_mode='r'), infos))
-            stored = (folder / 'past.npy').exists()
-            self._past.append((np.load(folder / 'past.npy', mmap_mode='r'), np.load(folder / 'moves.npy'))
-                              if stored else None)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, SceneInfo]:
-        """-> features (5, H, W) int8, masks (3, H/4, W/4) uint8, info."""
-        shard, row = self.index[i]
-        lidar, mask, infos = self._shards[shard]
-        return np.asarray(lidar[row]), np.asarray(mask[row]), infos[row]
-
-    def past(self, i: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """-> features (P, 5, H, W) int8 of earlier sweeps, the last one first, and their moves (P, 3): x, y [m],
-        yaw [rad] of base_link then in base_link now. None where the shard has none.
-        """
-        shard, row = self.index[i]
-        if self._past[shard] is None:
-            return None
-        features, moves = self._past[shard]
-        return np.asarray(features[row]), moves[row]

@@ -1,64 +1,271 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where shards of simulated scenes are: those made before by `scenes.write_shards`, and those kept in the cache."""
+"""Simulated training scenes on disk: made several at a time, kept in the cache, read at random.
+
+A shard is a folder with `lidar.npy` (S, C, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.npz`
+(what each scene is); where earlier sweeps are wanted, `past.npy` (S, P, C, H, W) int8 and `moves.npy` (S, P, 3) float32
+as well. All of it is plain arrays and JSON: a shard from somebody else can be wrong, but it cannot run code.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
+import json
 from collections.abc import Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-import attention_fusion_ros
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.datasets.scenes import write_shards
+from attention_fusion_ros.bev.lidar import CHANNELS
+from attention_fusion_ros.datasets.scenes import (
+    MASK_STRIDE,
+    MASKS,
+    MadeScene,
+    SceneInfo,
+    SceneOptions,
+    make_scene,
+)
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.simulation.truth.branches import Truth
+from attention_fusion_ros.simulation.world.world import Road
+from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.processes import process_pool
 
-PACKAGE = Path(attention_fusion_ros.__file__).parent
-SHARD = 256  # scenes
+SHARD = 256  # scenes a shard
+PART = 16  # seeds whose scenes are kept at a time while a shard is made: what an interruption costs
+INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
+PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
+VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 
 
 def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
     """A folder for scenes made with these options by this code: other code makes other scenes of the same seeds."""
-    digest = hashlib.sha256()
-    for path in sorted([*(PACKAGE / 'simulation').rglob('*.py'), *(PACKAGE / 'bev').glob('*.py'),
-                        PACKAGE / 'datasets/scenes.py']):
-        digest.update(path.read_bytes())
+    code = digest(source_files(('simulation', 'bev', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py'),
+                               ('gallery.py', '__init__.py')))
     extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
     earlier = f'-past{past}' if past else ''
-    return f'{digest.hexdigest()[:10]}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'
+    return f'{code}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'
 
 
-def make_shards(first_seed: int, count: int, folder: Path, grid: Grid, lookahead: float, workers: int,
-                osm: str | None = None, past: int = 0) -> list[Path]:
+def make_shards(first_seed: int, count: int, folder: Path, options: SceneOptions, workers: int,
+                shard_size: int = SHARD) -> list[Path]:
     """Shards of the seeds first_seed .. first_seed + count, made where they are missing.
 
     Full ones are in `folder`, the rest beside it in a folder named by how many they are: a run that asks for more
     scenes must not be given a shard that was made for fewer.
     """
-    rest = count % SHARD
+    rest = count % shard_size
     beside = folder.with_name(f'{folder.name}-{rest}')
     parts = (first_seed, count - rest, folder), (first_seed + count - rest, rest, beside)
     return [shard for first, number, where in parts if number
-            for shard in write_shards(first, number, where, grid, lookahead, workers, SHARD, osm, past)]
+            for shard in write_shards(first, number, where, options, workers, shard_size)]
+
+
+def write_shards(first_seed: int, count: int, folder: Path, options: SceneOptions, workers: int,
+                 shard_size: int = SHARD) -> list[Path]:
+    """Make all shards for seeds first_seed .. first_seed + count in `folder`, several at a time.
+
+    Shards that are there are left alone, and what was made of an unfinished one is used. Scenes made with other options
+    belong into another folder.
+    """
+    jobs = {folder / f'{start:09d}': range(start, min(start + shard_size, first_seed + count))
+            for start in range(first_seed, first_seed + count, shard_size)}
+    missing = {path: seeds for path, seeds in jobs.items() if not (path / INDEX).exists()}
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc='scenes', unit='shard',
+              disable=not missing) as bar:
+        if workers <= 1 or len(missing) <= 1:
+            for path, seeds in missing.items():
+                write_shard(seeds, path, options)
+                bar.update()
+        else:
+            with process_pool(min(workers, len(missing))) as pool:
+                for done in as_completed([pool.submit(write_shard, seeds, path, options)
+                                          for path, seeds in missing.items()]):
+                    done.result()
+                    bar.update()
+    return list(jobs)
+
+
+def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:
+    """Make the scenes of `seeds` and write them into `folder`; an existing shard is left alone.
+
+    Every PART seeds are written as they are done; an interrupted shard goes on after the last of these parts.
+    """
+    if (folder / INDEX).exists():
+        return
+    files = []
+    for start in range(seeds.start, seeds.stop, PART):
+        files.append(folder / f'part-{start:09d}.npz')
+        if not files[-1].exists():
+            some = range(start, min(start + PART, seeds.stop))
+            scenes = [scene for seed in some for scene in make_scene(seed, options)]
+            atomic.save_arrays(files[-1], {**_packed(scenes, options), 'index': _bytes([_plain(s.info) for s in scenes]),
+                                           'points': _points([s.info for s in scenes])})
+    parts = [dict(np.load(file)) for file in files]
+    for name in _packed([], options):
+        atomic.save_array(folder / f'{name}.npy', np.concatenate([part[name] for part in parts]))
+    scenes = [scene for part in parts for scene in json.loads(part['index'].tobytes())]
+    atomic.save_arrays(folder / INDEX, {'meta': _bytes({'version': VERSION, 'scenes': scenes}),
+                                        'points': np.concatenate([part['points'] for part in parts])})
+    for file in [*files, *folder.glob('.*.partial')]:
+        file.unlink()
+
+
+def _packed(scenes: Sequence[MadeScene], options: SceneOptions) -> dict[str, np.ndarray]:
+    """Arrays of a shard by name, S scenes in the first dimension."""
+    cells, small = options.grid.cells, options.grid.cells // MASK_STRIDE
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {'lidar': ((len(CHANNELS), cells, cells), np.int8),
+                                                       'masks': ((len(MASKS), small, small), np.uint8)}
+    if options.past:
+        shapes |= {'past': ((options.past, len(CHANNELS), cells, cells), np.int8),
+                   'moves': ((options.past, 3), np.float32)}
+    return {name: np.array([getattr(scene, name) for scene in scenes], dtype).reshape(-1, *shape)
+            for name, (shape, dtype) in shapes.items()}
+
+
+def _bytes(values: Any) -> np.ndarray:
+    return np.frombuffer(json.dumps(values, default=_number).encode(), np.uint8)
+
+
+def _number(value: np.generic) -> Any:
+    return value.item()
+
+
+def _plain(info: SceneInfo) -> dict[str, Any]:
+    """A scene's info for JSON; of its lines only the lengths, their points are in `_points`."""
+    roads = [{**dataclasses.asdict(dataclasses.replace(road, centre=np.zeros(0))), 'centre': len(road.centre)}
+             for road in info.roads]
+    truths = [[dataclasses.asdict(truth) for truth in pair] for pair in info.truths]
+    return {**{name: getattr(info, name) for name in ('seed', 'scene_class', 'sensor', 'with_vehicles', 'pose')},
+            'roads': roads, 'route': None if info.route is None else len(info.route), 'truths': truths}
+
+
+def _points(infos: Sequence[SceneInfo]) -> np.ndarray:
+    """(N, 2) float64 points of all lines, in order: of each scene its roads, then its route."""
+    lines = [line for info in infos for line in (*(r.centre for r in info.roads), info.route) if line is not None]
+    return np.concatenate([np.zeros((0, 2)), *lines])
+
+
+def read_infos(folder: Path) -> list[SceneInfo]:
+    """What the scenes of a shard are, in order.
+
+    A shard may have been made by code whose roads and truths had fewer fields (these get their defaults) or more (which
+    are left out). Raises ConfigurationError for a file that cannot be read and a format that is newer or too old.
+    """
+    if not (folder / INDEX).exists() and (folder / PICKLED_INDEX).exists():
+        raise ConfigurationError(f"shard '{folder}' has the old format ({PICKLED_INDEX}), which is not read any more "
+                                 'because reading it could run code. Remedy: make its scenes again (`train '
+                                 '--scenes-only`, the same seeds) and remove the folder.')
+    try:
+        with np.load(folder / INDEX) as stored:
+            meta, points = json.loads(stored['meta'].tobytes()), stored['points']
+        if meta['version'] > VERSION:
+            raise ConfigurationError(f"shard '{folder}' has format {meta['version']}, this version reads {VERSION}. "
+                                     'Remedy: update attention_fusion_ros, or make the scenes again.')
+        lines = iter(_split(points, meta['scenes']))
+        return [_info(scene, lines) for scene in meta['scenes']]
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ConfigurationError(f"shard '{folder}' cannot be read: {error!r}. Remedy: remove it; if it came from the "
+                                 'cache, it is made again.') from error
+
+
+def _split(points: np.ndarray, scenes: list[dict[str, Any]]) -> list[np.ndarray]:
+    lengths = [n for scene in scenes for n in (*(r['centre'] for r in scene['roads']), scene['route']) if n is not None]
+    if sum(lengths) != len(points):
+        raise ValueError(f'{len(points)} points for lines of {sum(lengths)}')
+    return np.split(points, np.cumsum(lengths)[:-1]) if lengths else []
+
+
+def _info(scene: dict[str, Any], lines: Any) -> SceneInfo:
+    roads = tuple(Road(next(lines), **_known(Road, road, 'centre')) for road in scene['roads'])
+    route = None if scene['route'] is None else next(lines)
+    truths = tuple(tuple(_truth(t) for t in pair) for pair in scene['truths'])
+    return SceneInfo(scene['seed'], scene['scene_class'], scene['sensor'], scene['with_vehicles'],
+                     tuple(scene['pose']), roads, route, truths)
+
+
+def _truth(stored: dict[str, Any]) -> Truth:
+    values = _known(Truth, stored)
+    values['branches'] = tuple((float(b), float(h)) for b, h in values['branches'])
+    values['direction'] = None if values['direction'] is None else tuple(values['direction'])
+    return Truth(**values)
+
+
+def _known(cls: type, stored: dict[str, Any], *leave_out: str) -> dict[str, Any]:
+    return {f.name: stored[f.name] for f in dataclasses.fields(cls) if f.name in stored and f.name not in leave_out}
 
 
 def find_shards(folders: Sequence[Path], grid: Grid) -> list[Path]:
     """Every complete shard below `folders` (a folder may be a shard itself), in order; unfinished ones are left out.
 
-    Raises ConfigurationError when a folder has none, or one whose features are for another grid.
+    Raises ConfigurationError when a folder has none, one of the old format, or one whose features are for another grid
+    or have other channels.
     """
     found: list[Path] = []
     for folder in folders:
-        shards = sorted(file.parent for file in folder.expanduser().rglob('scenes.pkl'))
+        below = folder.expanduser()
+        shards = sorted({file.parent for name in (INDEX, PICKLED_INDEX) for file in below.rglob(name)})
         if not shards:
             raise ConfigurationError(f"no simulated scenes below '{folder}': a shard is a folder with lidar.npy, "
-                                     'masks.npy and scenes.pkl')
+                                     f'masks.npy and {INDEX}')
         for shard in shards:
-            cells = np.load(shard / 'lidar.npy', mmap_mode='r').shape[-2:]
-            if cells != (grid.cells, grid.cells):
+            if not (shard / INDEX).exists():
+                read_infos(shard)  # of the old format: says so
+            channels, *cells = np.load(shard / 'lidar.npy', mmap_mode='r').shape[1:]
+            if tuple(cells) != (grid.cells, grid.cells):
                 raise ConfigurationError(f"shard '{shard}' has {cells[0]} x {cells[1]} cells, the network "
                                          f'{grid.cells} x {grid.cells}')
+            if channels != len(CHANNELS):
+                raise ConfigurationError(f"shard '{shard}' has {channels} LiDAR channels, the network {len(CHANNELS)}. "
+                                         'Remedy: make its scenes again.')
         found += shards
     return list(dict.fromkeys(found))
+
+
+class SceneStore:
+    """Shards opened for reading: random access to scenes, features mapped from disk.
+
+    Raises ConfigurationError when a shard cannot be read, see `read_infos`.
+    """
+
+    def __init__(self, folders: Sequence[Path]):
+        self._shards: list[tuple[np.ndarray, np.ndarray, list[SceneInfo]]] = []
+        self._past: list[tuple[np.ndarray, np.ndarray] | None] = []
+        self.index: list[tuple[int, int]] = []  # of each scene: its shard and its row there
+        for folder in folders:
+            infos = read_infos(folder)
+            self.index += [(len(self._shards), i) for i in range(len(infos))]
+            self._shards.append((np.load(folder / 'lidar.npy', mmap_mode='r'),
+                                 np.load(folder / 'masks.npy', mmap_mode='r'), infos))
+            stored = (folder / 'past.npy').exists()
+            self._past.append((np.load(folder / 'past.npy', mmap_mode='r'), np.load(folder / 'moves.npy'))
+                              if stored else None)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, SceneInfo]:
+        """-> features (C, H, W) int8, masks (3, H/4, W/4) uint8, info."""
+        shard, row = self.index[i]
+        lidar, mask, infos = self._shards[shard]
+        return np.asarray(lidar[row]), np.asarray(mask[row]), infos[row]
+
+    def infos(self) -> list[SceneInfo]:
+        """What every scene is, in order."""
+        return [self._shards[shard][2][row] for shard, row in self.index]
+
+    def past(self, i: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """-> features (P, C, H, W) int8 of earlier sweeps, the last one first, and their moves (P, 3): x, y [m],
+        yaw [rad] of base_link then in base_link now. None where the shard has none.
+        """
+        shard, row = self.index[i]
+        stored = self._past[shard]
+        if stored is None:
+            return None
+        features, moves = stored
+        return np.asarray(features[row]), moves[row]

@@ -23,7 +23,8 @@ from attention_fusion_ros.datasets.augment import (
     turn_grid,
     turn_poses,
 )
-from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, SceneInfo, SceneStore
+from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, SceneInfo
+from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.geometry import rotation_2d
 from attention_fusion_ros.network.model import ROAD, Past

@@ -5,23 +5,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from attention_fusion_ros.datasets.scenes import SceneStore
+from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.training.config import TrainingConfig
-from attention_fusion_ros.utils import provenance
+from attention_fusion_ros.utils import atomic, provenance
 
 NAME = 'run.json'
 
 
 def describe(store: SceneStore) -> dict[str, Any]:
     """Which simulated scenes a store holds."""
-    infos = [store[i][2] for i in range(len(store))]
+    infos = store.infos()
     if not infos:
         return {'sweeps': 0}
     seeds = {info.seed for info in infos}
@@ -38,26 +37,20 @@ def begin(folder: Path, arguments: Sequence[str], config: TrainingConfig, data: 
     record['commands'] = [*record['commands'], origin.command]
     record |= {'commit': origin.commit, 'machine': origin.machine, 'settings': config.to_dict(), 'data': data,
                'started from': origin.checkpoints[0].removeprefix('start: ') if files else 'random weights'}
-    _write(folder, record)
+    atomic.write_json(folder / NAME, record)
 
 
 def end(folder: Path, step: int, minutes: float, validation: dict[str, float], history: list[dict[str, float]]) -> None:
     """Note how it ended: steps and minutes trained, figures on the held-back scenes, and those on the way there."""
     record = read(folder) or {}
-    _write(folder, record | {'finished': _now(), 'steps': step, 'minutes': minutes, 'validation': validation,
-                             'history': history})
+    ended = {'finished': _now(), 'steps': step, 'minutes': minutes, 'validation': validation, 'history': history}
+    atomic.write_json(folder / NAME, record | ended)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """What is noted of the run in `folder`; None when nothing is."""
     path = folder / NAME
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _write(folder: Path, record: dict[str, Any]) -> None:
-    partial = folder / 'run.partial'
-    partial.write_text(json.dumps(record, indent=1) + '\n')
-    os.replace(partial, folder / NAME)
 
 
 def _now() -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are written whole or not at all: a reader never sees half of one, and a run that was cut off leaves none."""
+"""Files that are written whole or not at all: no reader sees half of one, and a run that was cut off leaves none."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ def save_array(path: Path, array: np.ndarray) -> None:
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays as a compressed .npz."""
     with replacing(path) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stubs take names for options

@@ -14,8 +14,8 @@ from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.datasets import simulated as datasets
 from attention_fusion_ros.datasets.augment import MapState
-from attention_fusion_ros.datasets.scenes import QUANTUM, SceneStore, quantise
-from attention_fusion_ros.datasets.shards import find_shards
+from attention_fusion_ros.datasets.scenes import QUANTUM, quantise
+from attention_fusion_ros.datasets.shards import SceneStore, find_shards
 from attention_fusion_ros.datasets.simulated import SimulatedDataset, collate, map_correction
 from attention_fusion_ros.network.config import mechanism
 from attention_fusion_ros.network.model import NetworkOutput

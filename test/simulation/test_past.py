@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.datasets.scenes import SceneOptions, SceneStore, make_scene, write_shards
+from attention_fusion_ros.datasets.scenes import SceneOptions, make_scene
+from attention_fusion_ros.datasets.shards import SceneStore, write_shards
 from attention_fusion_ros.simulation.sensors import past
 from attention_fusion_ros.simulation.sensors.lidar import hdl_64e
 from attention_fusion_ros.simulation.sensors.scan import scan
@@ -79,12 +80,12 @@ def test_what_moves_was_elsewhere():
 
 def test_scenes_are_stored_with_their_past(tmp_path):
     grid = Grid(40.0, 64)
-    folders = write_shards(300, 2, tmp_path, grid, 20.0, workers=1, past=2)
+    folders = write_shards(300, 2, tmp_path, SceneOptions(grid, 20.0, past=2), workers=1)
     store = SceneStore(folders)
     features, moves = store.past(0)
     assert features.shape == (2, 5, 64, 64) and features.dtype == np.int8 and moves.shape == (2, 3)
     assert (features[0] != features[1]).any() and np.abs(moves).max() < 15
-    without = SceneStore(write_shards(300, 1, tmp_path / 'without', grid, 20.0, workers=1))
+    without = SceneStore(write_shards(300, 1, tmp_path / 'without', SceneOptions(grid, 20.0), workers=1))
     assert without.past(0) is None
     assert np.array_equal(without[0][0], store[0][0])  # the past changes nothing of the present
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.datasets.scenes import write_shards
+from attention_fusion_ros.datasets.scenes import SceneOptions
+from attention_fusion_ros.datasets.shards import write_shards
 from attention_fusion_ros.network.config import NetworkConfig
 
 CELLS = 64
@@ -32,5 +33,5 @@ def settings_file(path: Path, **changes) -> Path:
 
 def make_scenes(folder: Path, first_seed: int, count: int) -> Path:
     """Shards of a few simulated scenes below `folder`."""
-    write_shards(first_seed, count, folder, Grid(cells=CELLS), 20.0, workers=1, shard_size=3)
+    write_shards(first_seed, count, folder, SceneOptions(Grid(cells=CELLS), 20.0), workers=1, shard_size=3)
     return folder

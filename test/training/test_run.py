@@ -14,9 +14,8 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import train
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep
-from attention_fusion_ros.datasets import shards
-from attention_fusion_ros.datasets.scenes import SceneStore
-from attention_fusion_ros.datasets.shards import cache_name, find_shards
+from attention_fusion_ros.datasets.scenes import SceneOptions
+from attention_fusion_ros.datasets.shards import SceneStore, cache_name, find_shards, make_shards
 from attention_fusion_ros.datasets.simulated import SimulatedDataset
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
@@ -183,10 +182,10 @@ def test_scenes_are_made_once_for_the_same_options(tmp_path, capsys):
     assert 'does not exist' in capsys.readouterr().err
 
 
-def test_a_run_that_asks_for_more_scenes_is_not_given_those_made_for_fewer(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, 'SHARD', 2)
+def test_a_run_that_asks_for_more_scenes_is_not_given_those_made_for_fewer(tmp_path):
+    options = SceneOptions(Grid(cells=CELLS), 20.0)
     for count in (1, 5, 4, 1):
-        made = shards.make_shards(3, count, tmp_path / 'cache', Grid(cells=CELLS), 20.0, workers=1)
+        made = make_shards(3, count, tmp_path / 'cache', options, workers=1, shard_size=2)
         store = SceneStore(made)
         assert sorted({store[i][2].seed for i in range(len(store))}) == list(range(3, 3 + count))
 

@@ -8,9 +8,7 @@ in the same order. Every result is a file: a run that was cut off goes on with w
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +22,10 @@ from torch.utils.data import Subset
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import unknown_name
-from attention_fusion_ros.datasets import augment, scenes, simulated
-from attention_fusion_ros.datasets import pool as pool_module
-from attention_fusion_ros.datasets.held_out import FIRST_SEED, recipe
-from attention_fusion_ros.datasets.pool import Pool, processes, write_pool
-from attention_fusion_ros.datasets.scenes import SceneStore, write_shards
+from attention_fusion_ros.datasets.held_out import FIRST_SEED
+from attention_fusion_ros.datasets.pool import Pool, write_pool
+from attention_fusion_ros.datasets.scenes import SceneOptions
+from attention_fusion_ros.datasets.shards import SceneStore, write_shards
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.studies.ablation.cost import Cost
@@ -38,6 +35,9 @@ from attention_fusion_ros.studies.ablation.table import Compared
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.trainer import Process, Trainer
 from attention_fusion_ros.training.validate import calibrate, predict
+from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.processes import process_pool
 
 SHARD = 64  # scenes a shard
 CALIBRATED_ON = 256  # samples
@@ -91,12 +91,13 @@ def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, i
     Returns the folders of the pools to train on and to test on.
     """
     base = NetworkConfig(cells=schedule.cells, bins=schedule.bins)
-    grid, past = Grid(base.extent, base.cells), TIME_STEPS - 1
+    grid = Grid(base.extent, base.cells)
+    options = SceneOptions(grid, base.lookahead, past=TIME_STEPS - 1)
     folder = cache / f'ablation-{_recipe()}-{schedule.cells}'
     pools = []
     for name, seed, count, variants in (('train', 0, schedule.scenes, schedule.variants),
                                         ('held_out', FIRST_SEED, schedule.held_out, 1)):
-        shards = write_shards(seed, count, folder / f'{name}-{count}', grid, base.lookahead, workers, SHARD, past=past)
+        shards = write_shards(seed, count, folder / f'{name}-{count}', options, workers, SHARD)
         pool = folder / f'pool-{name}-{count}-{variants}-{base.bins}'
         with bar(f'{name} samples', len(SceneStore(shards)) * variants) as progress:
             write_pool(pool, shards, grid, base.bins, variants, name == 'train', 1, workers, progress.update)
@@ -106,10 +107,8 @@ def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, i
 
 def _recipe() -> str:
     """A name for the code that makes the samples: changes when it does."""
-    digest = hashlib.sha256(recipe().encode())
-    for module in (augment, pool_module, scenes, simulated):
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()[:10]
+    return digest(source_files(('simulation', 'bev', 'geometry.py', 'datasets/augment.py', 'datasets/pool.py',
+                                'datasets/scenes.py', 'datasets/shards.py', 'datasets/simulated.py'), ('gallery.py', '__init__.py')))
 
 
 def run(rows: Sequence[Row], seeds: int, schedule: Schedule, pools: tuple[Path, Path], out: Path, workers: int,
@@ -125,7 +124,7 @@ def run(rows: Sequence[Row], seeds: int, schedule: Schedule, pools: tuple[Path, 
     missing = [(row, seed) for row, seed in jobs if _stored(out, row, seed, schedule) is None]
     progress(len(jobs) - len(missing))
     if missing:
-        with processes(workers) as pool:
+        with process_pool(workers) as pool:
             for done in as_completed([pool.submit(train_one, row, seed, schedule, pools, out)
                                       for row, seed in missing]):
                 done.result()
@@ -163,11 +162,7 @@ def train_one(row: Row, seed: int, schedule: Schedule, pools: tuple[Path, Path],
     result = {'row': row.key, 'seed': seed, 'schedule': asdict(schedule),
               'figures': {name: value if value == value else None for name, value in figures.items()},
               'seconds': {'training': trained - start, 'figures': time.perf_counter() - trained}}
-    file = _file(out, row, seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix('.partial')
-    partial.write_text(json.dumps(result, indent=1) + '\n')
-    os.replace(partial, file)
+    atomic.write_json(_file(out, row, seed), result)
     return result
 
 
