@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'attention_fusion_ros'
-COMMANDS = ('replay', 'play', 'simulate', 'train', 'evaluate', 'benchmark', 'export', 'gallery')
+COMMANDS = ('fusion_node', 'replay', 'play', 'simulate', 'train', 'evaluate', 'benchmark', 'export', 'gallery')
 HERE = Path(__file__).parent
 
 
@@ -45,7 +45,6 @@ setup(
     },
     zip_safe=False,
     entry_points={
-        'console_scripts': [f'fusion_node = {NAME}.ros.node.node:main']
-        + [f'{command} = {NAME}.commands.{command}:main' for command in COMMANDS],
+        'console_scripts': [f'{command} = {NAME}.commands.{command}:main' for command in COMMANDS],
     },
 )

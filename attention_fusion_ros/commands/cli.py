@@ -1,12 +1,17 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands share: help with an example, node parameters on the command line, one way to fail."""
+"""What the commands share: help with examples, node parameters on the command line, ROS on demand, one way to fail.
+
+Only the standard library, PyYAML and tqdm are imported here and at the top of the command modules, so that `--help`
+answers at once and without ROS; torch and everything that needs it is imported by what a command runs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +21,58 @@ from tqdm import tqdm
 from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import ConfigurationError, InputError
 
+PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
+ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
+
 
 def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose --help ends with examples."""
-    return argparse.ArgumentParser(prog=f'attention_fusion_ros {name}', description=description,
-                                   epilog=f'examples:\n{examples}',
+    """An argument parser whose --help ends with examples.
+
+    name: of the command.
+    examples: one command line a line, starting with the name of the command; each is shown with what must be typed
+        before it, so that it can be copied as it stands.
+    """
+    lines = [f'  {PROGRAM} {line.strip()}' for line in examples.strip().splitlines()]
+    return argparse.ArgumentParser(prog=f'{PROGRAM} {name}', description=description,
+                                   epilog='\n'.join(['examples:', *lines]),
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_parameter_options(to: argparse.ArgumentParser) -> None:
-    """--params, -p and --device: the parameters of the node, given as to the node."""
+    """Add --params, -p and --device: the parameters of the node, given as to the node."""
     to.add_argument('--params', type=Path, metavar='FILE', help='parameter file of the node (YAML)')
     to.add_argument('-p', dest='overrides', action='append', default=[], metavar='NAME:=VALUE',
                     help='set one parameter, for example map.resolution:=0.5; may be repeated, wins over --params')
     to.add_argument('--device', default='', help='auto, cpu or cuda[:i] (short for -p device:=...)')
+
+
+def assignments(texts: Iterable[str], option: str, separator: str = '=') -> dict[str, str]:
+    """Split `NAME=VALUE` texts into {name: value}; a repeated name takes its last value.
+
+    texts: as typed.
+    option: where they were typed, for the message (for example `-s`).
+    separator: `=`, or `:=` as ROS writes parameters.
+
+    Raises ConfigurationError for a text without separator, name or value.
+    """
+    values: dict[str, str] = {}
+    for text in texts:
+        name, found, value = text.partition(separator)
+        if not found or not name.strip() or not value.strip():
+            raise ConfigurationError(f"'{option} {text}' is not NAME{separator}VALUE")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def yaml_values(values: dict[str, str], option: str) -> dict[str, Any]:
+    """Read each value as YAML: numbers, booleans, lists. Raises ConfigurationError for one that is none."""
+    read: dict[str, Any] = {}
+    for name, text in values.items():
+        try:
+            read[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"'{option} {name}': the value '{text}' is not valid YAML") from error
+    return read
 
 
 def node_config(options: argparse.Namespace, defaults: dict[str, Any] | None = None) -> NodeConfig:
@@ -38,15 +81,11 @@ def node_config(options: argparse.Namespace, defaults: dict[str, Any] | None = N
 
 
 def flat_parameters(options: argparse.Namespace, defaults: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The same, as {dotted name: value}, not yet validated."""
+    """The same as {dotted name: value}, not yet validated. Raises ConfigurationError."""
     values = dict(defaults or {})
     if options.params:
         values.update(read_parameter_file(options.params))
-    for text in options.overrides:
-        name, separator, value = text.partition(':=')
-        if not separator:
-            raise ConfigurationError(f"'-p {text}' is not NAME:=VALUE")
-        values[name.strip()] = yaml.safe_load(value)
+    values.update(yaml_values(assignments(options.overrides, '-p', ':='), '-p'))
     if options.device:
         values['device'] = options.device
     return values
@@ -71,13 +110,40 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def progress(*iterable, **settings) -> tqdm:
-    """A progress bar that does not flood logs."""
+def without_ros_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments of the command itself: those from --ros-args to the next `--`, or to the end, are left out."""
+    own: list[str] = []
+    inside = False
+    for argument in arguments:
+        if argument == ROS_ARGUMENTS:
+            inside = True
+        elif inside and argument == END_OF_ROS_ARGUMENTS:
+            inside = False
+        elif not inside:
+            own.append(argument)
+    return own
+
+
+@contextmanager
+def importing_ros(what: str) -> Iterator[None]:
+    """Import what needs ROS 2 within this block. Raises ConfigurationError where it cannot be imported.
+
+    what: the command or option, for the message.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(f'{what} needs ROS 2 ({error}). Source its setup file first: '
+                                 'source /opt/ros/<distribution>/setup.bash') from error
+
+
+def progress(*iterable: Any, **settings: Any) -> tqdm:
+    """A progress bar that does not flood logs. The arguments are those of tqdm."""
     return tqdm(*iterable, **{'mininterval': 0.5, 'dynamic_ncols': True, **settings})
 
 
 def run(body: Callable[[], int]) -> int:
-    """Run a command: errors of the user's making become one line on stderr and exit status 2."""
+    """Run a command; returns its exit status: 2 for a user's mistake, told in one line on stderr; 130 for Ctrl-C."""
     try:
         return body()
     except (InputError, ConfigurationError) as error:

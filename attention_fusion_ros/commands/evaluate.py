@@ -95,9 +95,7 @@ def _networks(options: argparse.Namespace) -> dict[str, str]:
         return {}
     networks = {NETWORK: options.checkpoint}
     for text in options.compare:
-        name, separator, path = text.partition('=')
-        if not separator or not name or not path:
-            raise ConfigurationError(f"'--compare {text}' is not NAME=PATH")
+        (name, path), = cli.assignments([text], '--compare').items()
         if name in networks:
             raise ConfigurationError(f"--compare: the name '{name}' is taken")
         networks[name] = path
@@ -193,8 +191,10 @@ def _ablation(options: argparse.Namespace, arguments: list[str]) -> list[Path]:
     )
     from attention_fusion_ros.studies.ablation.rows import CLAIMS, chosen
     from attention_fusion_ros.utils import provenance
-    steps = [] if options.ablation_steps is None else [f'steps={options.ablation_steps}']
-    schedule, rows = ablation.schedule_with([*options.ablation_set, *steps]), chosen(options.ablation_rows)
+    settings = cli.assignments(options.ablation_set, '--ablation-set')
+    if options.ablation_steps is not None:
+        settings['steps'] = str(options.ablation_steps)
+    schedule, rows = ablation.schedule_with(settings), chosen(options.ablation_rows)
     if options.ablation_seeds < 1:
         raise ConfigurationError('--ablation-seeds must be at least 1')
     pools = ablation.prepare(schedule, options.cache.expanduser(), options.workers,

@@ -37,8 +37,7 @@ def options_parser():
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    own = arguments[:arguments.index('--ros-args')] if '--ros-args' in arguments else arguments
-    options = options_parser().parse_args(own)
+    options = options_parser().parse_args(cli.without_ros_arguments(arguments))
     if options.rate <= 0:
         options_parser().error('--rate must be greater than 0')
     return cli.run(lambda: play(options, arguments))
@@ -46,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def play(options, ros_arguments: list[str]) -> int:
     """Play the recording as the options say."""
-    from attention_fusion_ros.ros.clients.bag_player import Player, playable
-    from attention_fusion_ros.ros.clients.session import Session
+    with cli.importing_ros('play'):
+        from attention_fusion_ros.ros.clients.bag_player import Player, playable
+        from attention_fusion_ros.ros.clients.session import Session
     with Recording(options.bag) as recording:
         topics, complaints = playable(recording, options.topics)
         for complaint in complaints:

@@ -51,8 +51,7 @@ def options_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    own = arguments[:arguments.index('--ros-args')] if '--ros-args' in arguments else arguments
-    options = options_parser().parse_args(own)
+    options = options_parser().parse_args(cli.without_ros_arguments(arguments))
     return cli.run(lambda: simulate(options, arguments))
 
 
@@ -60,8 +59,9 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
     """Simulate as the options say."""
     import torch
 
-    from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, computed_ahead
-    from attention_fusion_ros.ros.clients.session import Session
+    with cli.importing_ros('simulate'):
+        from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, computed_ahead
+        from attention_fusion_ros.ros.clients.session import Session
     try:
         drive = SimulatedDrive(DriveOptions(
             seed=options.seed, rate=options.rate, speed=options.speed, lidar=options.lidar, with_map=not options.no_map,

@@ -9,8 +9,6 @@ import logging
 import sys
 from pathlib import Path
 
-import yaml
-
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
@@ -67,12 +65,12 @@ def train(options, arguments: list[str]) -> int:
     from attention_fusion_ros.training.validate import calibrate, figures, predict
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    overrides = dict(text.split('=', 1) for text in options.settings)
+    overrides = cli.yaml_values(cli.assignments(options.settings, '-s'), '-s')
     start = given = None
     if options.start_from:
         given = checkpoints.SHIPPED if options.start_from == 'shipped' else Path(options.start_from)
         start = checkpoints.load(given)
-    config = configs.load(options.config, {k: yaml.safe_load(v) for k, v in overrides.items()},
+    config = configs.load(options.config, overrides,
                           start.network.config if start else None)
     process = Process.from_environment(options.device or 'auto')
     sources, held_back = _simulated(config, options, process)

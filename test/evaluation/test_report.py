@@ -139,7 +139,7 @@ def test_workers_give_the_same_answers(tmp_path):
     ([], 'nothing to evaluate'),
     (['--drives', '/nowhere'], 'does not exist|no drive in'),
     (['--drives', '/nowhere', '--checkpoint', '/no.safetensors'], "checkpoint '/no.safetensors' does not exist"),
-    (['--drives', '/nowhere', '--compare', 'x'], 'is not NAME=PATH'),
+    (['--drives', '/nowhere', '--compare', 'x'], 'is not NAME=VALUE'),
     (['--drives', '/nowhere', '--compare', 'network=y'], 'is taken'),
     (['--drives', '/nowhere', '--baselines-only', '--checkpoint', 'x'], 'leaves no place'),
     (['--drives', '/nowhere', '--every', '0'], 'at least 1')])

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import attention_fusion_ros
-from attention_fusion_ros.__main__ import COMMANDS
+from attention_fusion_ros.__main__ import COMMANDS, module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'attention_fusion_ros'
@@ -64,7 +64,7 @@ def data_files(folder, *suffixes):
 def test_without_a_command_all_are_listed():
     done = dispatch()
     assert done.returncode == 2
-    for name, (_, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         assert re.search(rf'^  {name} +{re.escape(summary)}$', done.stdout, re.MULTILINE)
     helped = dispatch('--help')
     assert helped.returncode == 0 and helped.stdout == done.stdout
@@ -83,7 +83,7 @@ def test_listing_the_commands_loads_none_of_them():
     assert not re.search(r'\| +(torch|cv2|rclpy|numpy)$', loaded, re.MULTILINE)
 
 
-@pytest.mark.parametrize('name', sorted(set(COMMANDS) - {'fusion_node'}))
+@pytest.mark.parametrize('name', sorted(COMMANDS))
 def test_every_command_has_help_with_an_example(name):
     done = dispatch(name, '--help')
     assert done.returncode == 0, done.stderr
@@ -184,7 +184,8 @@ def test_the_wheel_carries_everything(copy, tmp_path):
         entry_points.read_string(archive.read(next(n for n in names if n.endswith('entry_points.txt'))).decode())
         metadata = archive.read(next(n for n in names if n.endswith('METADATA'))).decode()
     assert set(entry_points['console_scripts']) == expected_executables()
-    for name, (module, _) in COMMANDS.items():
+    for name in COMMANDS:
+        module = module_of(name)
         assert entry_points['console_scripts'][name] == f'{module}:main'
         assert module.replace('.', '/') + '.py' in names
     inside = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob('*')

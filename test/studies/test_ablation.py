@@ -23,6 +23,12 @@ from attention_fusion_ros.studies.ablation.table import Claim, Compared, verdict
 
 TINY = ('scenes=6', 'held_out=6', 'variants=2', 'batch=4', 'cells=64', 'lidar_width=16', 'map_width=16',
         'widths=16,16,16', 'polar_widths=8,8,8', 'head_width=16')
+
+
+def settings(*more):
+    return dict(text.split('=') for text in (*TINY, *more))
+
+
 TRAINED = ('stn', 'time4')  # those that need most: the map's true error, earlier sweeps
 
 
@@ -77,7 +83,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, tmp_path):
     _, out, pools = finished
-    schedule = ablation.schedule_with([*TINY, 'steps=3'])
+    schedule = ablation.schedule_with(settings('steps=3'))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -92,7 +98,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, 
 def test_another_schedule_is_no_continuation(finished):
     _, out, pools = finished
     with pytest.raises(ConfigurationError, match='another schedule'):
-        ablation.run([ROWS['stn']], 1, ablation.schedule_with([*TINY, 'steps=4']), pools, out, 1)
+        ablation.run([ROWS['stn']], 1, ablation.schedule_with(settings('steps=4')), pools, out, 1)
 
 
 def test_a_pool_repeats_its_samples_and_gives_a_bare_scene_the_same_map(finished):
@@ -116,7 +122,7 @@ def test_a_pool_repeats_its_samples_and_gives_a_bare_scene_the_same_map(finished
 @pytest.mark.parametrize('text', ['step=3', 'steps=many', 'widths=a,b'])
 def test_settings_that_make_no_sense(text):
     with pytest.raises(ConfigurationError, match=text.split('=')[0]):
-        ablation.schedule_with([text])
+        ablation.schedule_with(dict([text.split('=')]))
 
 
 def test_the_command_refuses_an_unknown_row(capsys):

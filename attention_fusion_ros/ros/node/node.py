@@ -8,9 +8,7 @@ map images, odometry, parameters and lifecycle services are served meanwhile.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import sys
 import threading
 import time
 import traceback
@@ -27,7 +25,6 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
 
 from attention_fusion_ros.config import NodeConfig
@@ -341,16 +338,12 @@ class AttentionFusionNode(LifecycleNode):
         self._diagnostics.publish(Report(self.health, situation).message(now.to_msg(), NAME))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the node until it is stopped; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(
-        prog='fusion_node', description='The lifecycle node attention_fusion. The launch file configures and activates '
-        'it; so does --activate, where there is no launch.', formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='examples:\n  fusion_node --activate --ros-args -r ~/input/pointcloud:=/lidar/points '
-        '-r ~/input/map_image:=/map_image\n  fusion_node --ros-args --params-file attention_fusion.yaml')
-    parser.add_argument('--activate', action='store_true', help='configure and activate at once')
-    options = parser.parse_args(remove_ros_args(['fusion_node', *arguments])[1:])
+def run(arguments: list[str], activate: bool = False) -> int:
+    """Run the node until it is stopped; returns the exit status.
+
+    arguments: of the command line, with those after --ros-args.
+    activate: configure and activate at once, where no launch file does so.
+    """
     configure_fastdds_shared_memory()
     rclpy.init(args=arguments)
     node = None
@@ -358,7 +351,7 @@ def main(argv: list[str] | None = None) -> int:
         node = AttentionFusionNode()
         executor = SingleThreadedExecutor(context=node.context)  # first: a signal must not find it half made
         gc.freeze()  # the modules stay: looking through all of them for garbage takes longer than a sweep
-        if options.activate and not (node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS):
+        if activate and not (node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS):
             return 1
         spin(node, executor=executor)
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -398,6 +391,3 @@ def spin(node: AttentionFusionNode, on_error: Callable[[Exception], None] | None
     finally:
         executor.shutdown(timeout_sec=2.0)
 
-
-if __name__ == '__main__':
-    sys.exit(main())

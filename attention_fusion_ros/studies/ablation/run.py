@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -184,11 +184,10 @@ def compared(rows: Sequence[Row], results: dict[str, list[dict[str, Any]]], cost
                      costs[row.key]) for row in rows]
 
 
-def schedule_with(settings: Sequence[str]) -> Schedule:
-    """`NAME=VALUE` each -> a schedule. Raises ConfigurationError for unknown names and values that do not fit."""
+def schedule_with(settings: Mapping[str, str]) -> Schedule:
+    """{name: value as text} -> a schedule. Raises ConfigurationError for unknown names and values that do not fit."""
     values = {}
-    for text in settings:
-        name, _, value = text.partition('=')
+    for name, value in settings.items():
         if name not in Schedule.__dataclass_fields__:
             raise unknown_name(name, Schedule.__dataclass_fields__)
         default = getattr(Schedule(), name)
@@ -198,5 +197,5 @@ def schedule_with(settings: Sequence[str]) -> Schedule:
             else:
                 values[name] = type(default)(value)
         except ValueError as error:
-            raise ConfigurationError(f"'{text}' cannot be used: {error}") from error
+            raise ConfigurationError(f"'{name}={value}' cannot be used: {error}") from error
     return replace(Schedule(), **values)
