@@ -113,6 +113,7 @@ def onnx_answers():
     return answers
 
 
+@pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize('name', [name for name in CASES if name != 'none'])
 def test_onnx(name, onnx_answers):
@@ -121,6 +122,7 @@ def test_onnx(name, onnx_answers):
     assert_same(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CASES)
 def test_compile(name):
     backend = 'inductor' if name in COMPILED_TO_CODE else os.environ.get('ATTENTION_TEST_BACKEND', 'aot_eager')
@@ -132,6 +134,7 @@ def test_compile(name):
         assert_same(torch.compile(module, backend=backend, fullgraph=True)(*inputs), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['cbam', 'bam', 'dynamic_capacity', 'temporal'])
 def test_compiled_gradients(name):
     module, inputs = case(name)

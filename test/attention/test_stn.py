@@ -133,6 +133,7 @@ def crossings(count: int, rng: np.random.Generator, grid: Grid, transform: np.nd
     return pictures
 
 
+@pytest.mark.slow
 def test_shift_and_yaw_of_a_spoiled_map_are_recovered():
     """A short training on drawn crossings; the errors are of scenes and displacements not trained on."""
     torch.manual_seed(0)

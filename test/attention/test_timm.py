@@ -83,6 +83,7 @@ def test_live_timm(case, shape, mode):
     assert max(worst.values()) <= TOLERANCE, worst
 
 
+@pytest.mark.slow
 @needs_timm
 def test_stored_vectors_are_those_of_the_installed_timm():
     made = subprocess.run([sys.executable, str(SCRIPT), '--check'], capture_output=True, text=True, timeout=120)

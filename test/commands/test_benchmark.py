@@ -136,6 +136,7 @@ def ros(monkeypatch):
     monkeypatch.setitem(os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
+@pytest.mark.slow
 def test_the_node_is_measured(ros, small, tmp_path, capsys):
     assert benchmark.main(['--node', '6', '--points', '5000', '--rate', '5', '--device', 'cpu', '-p', 'threads:=1',
                            '-p', f'checkpoint:={small}', '-p', 'branches.min_direction_probability:=0.0',

@@ -101,6 +101,7 @@ def test_demo_in_small(tmp_path):
     assert cv2.imread(str(tmp_path / 'demo/report.png')) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_demo_fails_when_the_node_cannot_run(tmp_path):
     pytest.importorskip('rclpy', reason='needs ROS 2')

@@ -42,6 +42,7 @@ def small(network, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_pt2(small, network, tmp_path, capsys):
     assert export.main(['--checkpoint', str(small), '--out', str(tmp_path), '--format', 'pt2']) == 0
     out = capsys.readouterr().out
@@ -59,6 +60,7 @@ def test_pt2(small, network, tmp_path, capsys):
 REGISTERED = NetworkConfig.from_dict({**SMALL.to_dict(), 'map_registration': {'name': 'stn', 'width': 4}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['pt2', pytest.param('onnx', marks=needs_onnx)])
 def test_a_network_that_registers_the_map(kind, tmp_path):
     torch.manual_seed(0)
@@ -78,6 +80,7 @@ def test_a_network_with_a_memory_is_refused(tmp_path):
         list(export.export(checkpoints.Checkpoint(network, Calibration(), 'remembers', True), tmp_path, ('pt2',)))
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_onnx(small, network, tmp_path, capsys):
     import onnxruntime

@@ -81,6 +81,7 @@ def test_a_row_a_sweep_with_the_numbers_of_the_pipeline(run, checkpoint, tmp_pat
     assert 'sweeps      3' in printed and 'fused 3' in printed and 'median' in printed
 
 
+@pytest.mark.slow
 def test_the_report_can_be_looked_at(run, tmp_path):
     run(bag.write(tmp_path / 'drive', bag.drive(2)))
     text = (tmp_path / 'out/report.html').read_text()
@@ -101,6 +102,7 @@ def test_a_broken_sweep_leaves_an_empty_row_and_the_next_one_a_result(run, tmp_p
     assert 'undecodable_message 1' in printed and 'drops       2' in printed
 
 
+@pytest.mark.slow
 def test_a_recording_that_starts_again_goes_on_after_one_sweep(run, tmp_path):
     again = [(s + 10**9, t, m) for s, t, m in bag.drive(3) if t != '/tf_static']  # recorded later, stamped as before
     status, directions, _, printed, _ = run(bag.write(tmp_path / 'loop', bag.drive(3) + again))
@@ -118,12 +120,14 @@ def test_the_map_image_of_a_sweep_may_be_recorded_a_little_after_it(run, tmp_pat
     np.testing.assert_array_equal(numbers(plain[2], 'bearing_rad'), numbers(shifted[2], 'bearing_rad'))
 
 
+@pytest.mark.slow
 def test_static_transforms_hold_wherever_they_stand(run, tmp_path):
     events = bag.drive(2)
     status, directions, *_ = run(bag.write(tmp_path / 'end', [*events[1:], (events[-1][0], *events[0][1:])]))
     assert status == 0 and [r['mode'] for r in directions] == ['fused'] * 2
 
 
+@pytest.mark.slow
 def test_sensor_pose_from_the_parameter_gives_what_tf_gives(run, tmp_path):
     path = bag.write(tmp_path / 'drive', bag.drive(2))
     by_tf = run(path, folder='a')
@@ -149,6 +153,7 @@ def test_without_a_map_the_mode_says_so(run, tmp_path):
     assert 'no_map 2' in printed
 
 
+@pytest.mark.slow
 def test_a_bad_map_image_costs_the_map_only(run, tmp_path):
     events = [e for e in bag.drive(2)]
     wrong = bag.map_image(bag.T0)
@@ -175,6 +180,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(run, tmp_path, options, wo
     assert line.startswith('error: ') and words in line
 
 
+@pytest.mark.slow
 def test_parameter_files_of_the_node_are_understood(run, tmp_path):
     path = bag.write(tmp_path / 'drive', bag.drive(1))
     file = tmp_path / 'parameters.yaml'
@@ -186,6 +192,7 @@ def test_parameter_files_of_the_node_are_understood(run, tmp_path):
     assert [r['bearing_rad'] for r in overruled[2]] == [r['bearing_rad'] for r in plain[2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DRIVES)
 def test_real_drives_run_through(run, shared_folder, tmp_path, name):
     drive = shared_folder / 'data' / name

@@ -149,6 +149,7 @@ FILES = [compressed(cv2.imencode(suffix, picture)[1].tobytes(), suffix[1:]) for 
     ('.png', PICTURE), ('.png', GREY), ('.png', GREY.astype(np.uint16) * 257), ('.jpg', PICTURE), ('.jpg', GREY))]
 
 
+@pytest.mark.slow
 def test_malformed_clouds():
     seen = {}
 
@@ -168,6 +169,7 @@ def test_malformed_clouds():
     assert seen.keys() >= {'good', 'size_mismatch', 'truncated_data', 'field_out_of_point', 'malformed_message'}
 
 
+@pytest.mark.slow
 def test_malformed_images():
     seen = {}
 
@@ -184,6 +186,7 @@ def test_malformed_images():
     assert seen.keys() >= {'good', 'size_mismatch', 'truncated_data', 'unknown_encoding', 'malformed_message'}
 
 
+@pytest.mark.slow
 def test_malformed_files():
     seen = {}
 

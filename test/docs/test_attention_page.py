@@ -44,6 +44,7 @@ except ConfigurationError as error:
 """
 
 
+@pytest.mark.slow
 def test_the_mechanism_of_the_readme_is_added_as_told_and_runs(tmp_path):
     section = README.split('## Add an attention mechanism')[1].split('\n## ')[0]
     example, = re.findall(r'```python\n(.*?)```', section, flags=re.DOTALL)

@@ -98,6 +98,7 @@ def test_vehicles_are_gone_from_the_bare_cloud(scenes):
     assert counted['full'] > 30 and counted['bare'] < 0.5 * counted['full']
 
 
+@pytest.mark.slow
 def test_every_state_is_asked_and_equals_the_pipeline(scenes, cache, tmp_path):
     config = lively_config(tmp_path)
     setup = sim_run.SimSetup((sim_run.Network('network', config), sim_run.Network('blind', config, 'map'),
@@ -164,6 +165,7 @@ def test_report_marks_the_rows_where_the_network_loses():
     assert not verdict['bearing median minus that of concatenation, matched [deg]']
 
 
+@pytest.mark.slow
 def test_command_on_simulated_scenes(scenes, cache, tmp_path, capsys):
     options = ['--sim', '7', '--checkpoint', 'untrained', '--cache', str(cache), '--device', 'cpu', '--workers', '1',
                '--compare', 'deaf=untrained@lidar']

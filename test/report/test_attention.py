@@ -81,6 +81,7 @@ def test_figure_shows_the_maps_it_is_given():
     assert full.shape == picture.shape and (full != picture).any()
 
 
+@pytest.mark.slow
 def test_replay_writes_them(tmp_path):
     checkpoint = bag.lively_checkpoint(tmp_path / 'lively.safetensors')
     out = tmp_path / 'out'

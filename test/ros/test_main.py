@@ -25,6 +25,7 @@ def start(*arguments: str) -> subprocess.Popen:
                             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
 def test_it_runs_until_it_is_told_to_stop(how):
     process = start('--activate', '--ros-args', *UNTRAINED)

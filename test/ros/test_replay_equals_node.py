@@ -24,6 +24,8 @@ from attention_fusion_ros.ros.clients.node_process import NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import Answer, Collector
 from attention_fusion_ros.ros.clients.session import Session, free_domain
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = 8
 # Paces: a machine with much else to do drops sweeps, or gets the map too late, at the first one.
 SLOW = (0.5, 0.15)

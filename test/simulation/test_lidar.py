@@ -144,6 +144,7 @@ def test_wall_is_hit_at_its_distance_by_every_beam_that_meets_it(angle):
     assert not behind.any()
 
 
+@pytest.mark.slow
 def test_first_hits_agree_with_marching_in_small_steps():
     world = street()
     raster = rasterise(world, (0.0, -1.75, 0.0))
@@ -254,6 +255,7 @@ def test_share_of_rays_through_a_fence_is_its_porosity():
     assert np.mean(shares) == pytest.approx(0.6, abs=0.05)
 
 
+@pytest.mark.slow
 def test_thin_pole_is_hit_as_often_as_it_is_wide():
     radius, distance, counts = 0.06, 8.0, []
     lidar = ideal(steps=1024)

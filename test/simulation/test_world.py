@@ -95,6 +95,7 @@ def test_equal_seeds_give_equal_worlds():
     assert flat(generate_world(3)) != flat(generate_world(4))
 
 
+@pytest.mark.slow
 def test_classes_and_poses_are_spread():
     worlds = [generate_world(seed) for seed in range(90)]
     classes = Counter(w.scene_class for w in worlds)
@@ -212,6 +213,7 @@ def test_a_drive_follows_its_route():
         drive_poses(world, speed=0.0)
 
 
+@pytest.mark.slow
 def test_scenes_from_openstreetmap(shared_folder):
     from attention_fusion_ros.simulation.truth.branches import truth
     extract = shared_folder / 'data/osm/kaiserslautern.osm.gz'

@@ -47,6 +47,7 @@ def _measured(figures):
     return {name: value for name, value in figures.items() if value is not None}
 
 
+@pytest.mark.slow
 def test_every_row_and_seed_is_in_the_table_and_the_json(finished):
     _, out, _ = finished
     data = json.loads((out / 'ablation.json').read_text())
@@ -63,6 +64,7 @@ def test_every_row_and_seed_is_in_the_table_and_the_json(finished):
     assert (out / 'ablation.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_every_trained_network_is_kept_as_a_checkpoint(finished):
     _, out, _ = finished
     for key in TRAINED:
@@ -71,6 +73,7 @@ def test_every_trained_network_is_kept_as_a_checkpoint(finished):
             'map_registration', mechanism('none'))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(finished):
     arguments, out, _ = finished
     before = {file: file.stat().st_mtime_ns for file in (out / 'results').iterdir()}
@@ -81,6 +84,7 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert [file.name for file in before if before[file] != after[file]] == ['stn-2.json']
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, tmp_path):
     _, out, pools = finished
     schedule = ablation.schedule_with(settings('steps=3'))
@@ -95,12 +99,14 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, 
     assert any(first[name] != other[name] for name in first)
 
 
+@pytest.mark.slow
 def test_another_schedule_is_no_continuation(finished):
     _, out, pools = finished
     with pytest.raises(ConfigurationError, match='another schedule'):
         ablation.run([ROWS['stn']], 1, ablation.schedule_with(settings('steps=4')), pools, out, 1)
 
 
+@pytest.mark.slow
 def test_a_pool_repeats_its_samples_and_gives_a_bare_scene_the_same_map(finished):
     _, _, (train, held_out) = finished
     pool = Pool(train)

@@ -24,6 +24,8 @@ torch.set_num_threads(1)
 from attention_fusion_ros.commands import train
 from attention_fusion_ros.datasets import simulated as dataset
 from attention_fusion_ros.training import trainer
+
+pytestmark = pytest.mark.slow
 made, fed = [], []
 built, item = trainer.Trainer.__init__, dataset.SimulatedDataset.__getitem__
 def keep(self, *given):

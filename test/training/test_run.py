@@ -82,6 +82,7 @@ def test_tensorboard_shows_losses_and_validation(finished):
     assert total[-1].step == 6 and np.isfinite([e.value for e in total]).all()
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_and_resumed_ends_with_the_weights_of_one_that_was_not(scenes, tmp_path):
     config = configs.load(settings_file(tmp_path / 'settings.yaml'))
     store = SceneStore(find_shards([scenes / 'town'], Grid(cells=CELLS)))
@@ -182,6 +183,7 @@ def test_scenes_are_made_once_for_the_same_options(tmp_path, capsys):
     assert 'does not exist' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_asks_for_more_scenes_is_not_given_those_made_for_fewer(tmp_path):
     options = SceneOptions(Grid(cells=CELLS), 20.0)
     for count in (1, 5, 4, 1):
