@@ -13,6 +13,7 @@ import tracemalloc
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.messages import XYZI, cloud, compressed, field, image
