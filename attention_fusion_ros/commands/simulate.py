@@ -8,6 +8,7 @@ import argparse
 import math
 import sys
 import time
+from pathlib import Path
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import ConfigurationError
@@ -16,10 +17,11 @@ from attention_fusion_ros.simulation.sensors.lidar import PRESETS
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
 
 EXAMPLES = """\
-  simulate                                                  a drive through a town with a slightly misplaced map
-  simulate --map-shift 4 -3 --map-yaw 8 --no-route --loop   a badly placed map without a route, for ever
-  simulate --lidar vlp_16 --rate 10 --speed 12 --seed 3 --no-map --clock
-  simulate --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
+simulate --bag out/drive --lidar vlp_16 --duration 10
+simulate
+simulate --map-shift 4 -3 --map-yaw 8 --no-route --loop
+simulate --lidar vlp_16 --rate 10 --speed 12 --seed 3 --no-map --clock
+simulate --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
 """
 
 
@@ -27,7 +29,8 @@ def options_parser() -> argparse.ArgumentParser:
     """The options of `simulate`."""
     default = DriveOptions()
     parser = cli.parser('simulate', 'Publish a simulated drive: /lidar/points (x y z intensity ring time), /map_image, '
-                        '/odom, /tf and /tf_static, stamped with the time of publishing.', EXAMPLES)
+                        '/odom, /tf and /tf_static, stamped with the time of publishing. Needs ROS 2, except with '
+                        '--bag.', EXAMPLES)
     parser.add_argument('--rate', type=float, default=default.rate, help='sweeps a second (default %(default)s)')
     parser.add_argument('--speed', type=float, default=default.speed, help='m/s on straights (default %(default)s)')
     parser.add_argument('--seed', type=int, default=default.seed, help='another town (default %(default)s)')
@@ -41,6 +44,8 @@ def options_parser() -> argparse.ArgumentParser:
                         help='draw the route in red into the map image')
     parser.add_argument('--duration', type=float, default=0.0, metavar='SECONDS',
                         help='stop after so much of the drive (default: its end)')
+    parser.add_argument('--bag', type=Path, metavar='DIR', help='write a recording (mcap) instead of publishing; needs '
+                        'no ROS')
     parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
     parser.add_argument('--clock', action='store_true',
                         help='stamps from 1 s on, and /clock, for nodes with use_sim_time')
@@ -59,17 +64,13 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
     """Simulate as the options say."""
     import torch
 
+    torch.set_num_threads(1)  # the other cores are for the node; threads that wait for each other would slow both
+    if options.bag is not None:
+        return record(_drive(options), options)
     with cli.importing_ros('simulate'):
         from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, computed_ahead
         from attention_fusion_ros.ros.clients.session import Session
-    try:
-        drive = SimulatedDrive(DriveOptions(
-            seed=options.seed, rate=options.rate, speed=options.speed, lidar=options.lidar, with_map=not options.no_map,
-            route=options.route, map_shift=tuple(options.map_shift), map_yaw=math.radians(options.map_yaw),
-            duration=options.duration))
-    except ValueError as error:
-        raise ConfigurationError(f'{error}') from error
-    torch.set_num_threads(1)  # the other cores are for the node; threads that wait for each other would slow both
+    drive = _drive(options)
     layout = drive.map_layout
     print(f'{len(drive)} sweeps, {drive.options.lidar}; ' + ('no map image' if options.no_map else
           f'map.resolution {layout.resolution:g} m/pixel, map.anchor {list(layout.anchor)}'), file=sys.stderr)
@@ -82,6 +83,25 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
                               lambda sweep, stamp_ns, progress=progress: progress.update())
             if not options.loop:
                 break
+    return 0
+
+
+def _drive(options: argparse.Namespace) -> SimulatedDrive:
+    try:
+        return SimulatedDrive(DriveOptions(
+            seed=options.seed, rate=options.rate, speed=options.speed, lidar=options.lidar, with_map=not options.no_map,
+            route=options.route, map_shift=tuple(options.map_shift), map_yaw=math.radians(options.map_yaw),
+            duration=options.duration))
+    except ValueError as error:
+        raise ConfigurationError(f'{error}') from error
+
+
+def record(drive: SimulatedDrive, options: argparse.Namespace) -> int:
+    """Write the drive as a recording; returns the exit status. Raises ConfigurationError when the folder exists."""
+    from attention_fusion_ros.simulation.recording import write_recording
+    with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
+        count = write_recording(drive, options.bag, on_sweep=progress.update)
+    print(f'{options.bag}: {count} sweeps')
     return 0
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import time
 
 import numpy as np
@@ -14,7 +15,9 @@ import pytest
 from attention_fusion_ros.commands import simulate
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.geometry import rotation_2d
+from attention_fusion_ros.simulation.recording import TOPICS
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+from attention_fusion_ros.stream.recording import Recording
 
 FAST = DriveOptions(seed=1, rate=4.0, lidar='vlp_16', duration=1.0)
 
@@ -80,6 +83,19 @@ def test_mistakes_are_one_line(options, words, capsys):
     pytest.importorskip('rclpy', reason='needs ROS 2')
     assert simulate.main([*options, '--lidar', 'vlp_16']) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_drive_is_written_as_a_recording_without_ros(tmp_path, monkeypatch, drive):
+    monkeypatch.setitem(sys.modules, 'rclpy', None)
+    folder = tmp_path / 'out' / 'drive'
+    options = ['--bag', str(folder), '--seed', '1', '--rate', '4', '--lidar', 'vlp_16', '--duration', '1', '--quiet']
+    assert simulate.main(options) == 0
+    with Recording(folder) as recording:
+        clouds = [decode_cloud(recording.decode(raw)) for raw in recording.raw_messages(['/lidar/points'])]
+        assert recording.count(list(TOPICS)) >= 1 + 4 * 3
+    assert len(clouds) == 4
+    assert np.array_equal(clouds[1].xyz, drive.sweep(1).cloud.xyz)
+    assert simulate.main(options) == 2  # never over an existing one
 
 
 class Listener:

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a simulated drive as a rosbag2 recording, without ROS: something to try the commands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attention_fusion_ros.contracts import PointCloud
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.geometry import quaternion_from_yaw, yaw_of
+from attention_fusion_ros.simulation.drive import START_NS
+from attention_fusion_ros.simulation.sweeps import SimulatedDrive
+
+BASE, ODOM = 'base_link', 'odom'
+TOPICS = {  # topic -> type, as `simulate` publishes them
+    '/tf_static': 'tf2_msgs/msg/TFMessage',
+    '/odom': 'nav_msgs/msg/Odometry',
+    '/map_image': 'sensor_msgs/msg/Image',
+    '/lidar/points': 'sensor_msgs/msg/PointCloud2',
+}
+FLOAT32 = 7  # sensor_msgs/PointField
+LATCHED_DEPTH = 1
+
+
+def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_NS,
+                    on_sweep: Callable[[], object] = lambda: None) -> int:
+    """Write every sweep of a drive with its map image, odometry and sensor transform; returns the number of sweeps.
+
+    folder: of the recording (mcap); must not exist yet.
+    start_ns: stamp of the start of the drive.
+    on_sweep: called after each sweep, for progress.
+
+    Raises ConfigurationError when the folder exists.
+    """
+    from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    if folder.exists():
+        raise ConfigurationError(f"'{folder}' exists already; a recording is written to a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    messages = _Messages()
+    latched = Qos(QosHistory.KEEP_LAST, LATCHED_DEPTH, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
+                  QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        topics = {topic: bag.add_connection(topic, kind, typestore=messages.store,
+                                            offered_qos_profiles=[latched] if topic == '/tf_static' else [])
+                  for topic, kind in TOPICS.items() if topic != '/map_image' or drive.options.with_map}
+
+        def write(topic: str, stamp_ns: int, message: Any) -> None:
+            bag.write(topics[topic], stamp_ns, messages.store.serialize_cdr(message, TOPICS[topic]))
+
+        for index in range(len(drive)):
+            sweep = drive.sweep(index)
+            if index == 0:
+                write('/tf_static', start_ns, messages.transform(drive.T_base_sensor, sweep.cloud.frame_id, start_ns))
+            (time_ns, pose), *later = drive.odometry(index)
+            stamp_ns = start_ns + time_ns
+            write('/odom', stamp_ns, messages.odometry(pose, stamp_ns))
+            if sweep.map_image is not None:
+                write('/map_image', stamp_ns, messages.map_image(sweep.map_image, stamp_ns))
+            write('/lidar/points', stamp_ns, messages.point_cloud(sweep.cloud, stamp_ns))
+            for time_ns, pose in later:
+                write('/odom', start_ns + time_ns, messages.odometry(pose, start_ns + time_ns))
+            on_sweep()
+    return len(drive)
+
+
+class _Messages:
+    """Makes messages from the definitions that come with rosbags."""
+
+    def __init__(self) -> None:
+        from rosbags.typesys import Stores, get_typestore
+        self.store = get_typestore(Stores.ROS2_JAZZY)
+
+    def _make(self, kind: str, *fields: Any) -> Any:
+        return self.store.types[kind](*fields)
+
+    def _header(self, stamp_ns: int, frame: str) -> Any:
+        stamp = self._make('builtin_interfaces/msg/Time', *divmod(stamp_ns, 10**9))
+        return self._make('std_msgs/msg/Header', stamp, frame)
+
+    def _quaternion(self, yaw: float) -> Any:
+        return self._make('geometry_msgs/msg/Quaternion', *map(float, quaternion_from_yaw(yaw)))
+
+    def point_cloud(self, cloud: PointCloud, stamp_ns: int) -> Any:
+        """x y z intensity as packed float32, 16 bytes a point."""
+        points = np.zeros((len(cloud.xyz), 4), '<f4')
+        points[:, :3] = cloud.xyz
+        if cloud.intensity is not None:
+            points[:, 3] = cloud.intensity
+        fields = [self._make('sensor_msgs/msg/PointField', name, 4 * i, FLOAT32, 1)
+                  for i, name in enumerate(('x', 'y', 'z', 'intensity'))]
+        return self._make('sensor_msgs/msg/PointCloud2', self._header(stamp_ns, cloud.frame_id), 1, len(points), fields,
+                          False, 16, points.nbytes, np.frombuffer(points.tobytes(), np.uint8), True)
+
+    def map_image(self, image: np.ndarray, stamp_ns: int) -> Any:
+        """(H, W, 3) uint8 rgb -> rgb8."""
+        height, width, _ = image.shape
+        return self._make('sensor_msgs/msg/Image', self._header(stamp_ns, BASE), height, width, 'rgb8', 0, 3 * width,
+                          np.ascontiguousarray(image).reshape(-1))
+
+    def odometry(self, pose: tuple[float, float, float], stamp_ns: int) -> Any:
+        """pose: x, y [m], yaw [rad] of base_link in odom."""
+        point = self._make('geometry_msgs/msg/Point', pose[0], pose[1], 0.0)
+        where = self._make('geometry_msgs/msg/Pose', point, self._quaternion(pose[2]))
+        zero = self._make('geometry_msgs/msg/Vector3', 0.0, 0.0, 0.0)
+        twist = self._make('geometry_msgs/msg/Twist', zero, zero)
+        return self._make('nav_msgs/msg/Odometry', self._header(stamp_ns, ODOM), BASE,
+                          self._make('geometry_msgs/msg/PoseWithCovariance', where, np.zeros(36)),
+                          self._make('geometry_msgs/msg/TwistWithCovariance', twist, np.zeros(36)))
+
+    def transform(self, T_base_sensor: np.ndarray, frame: str, stamp_ns: int) -> Any:
+        """(4, 4) sensor -> base_link, a translation and a yaw, as a static transform."""
+        translation = self._make('geometry_msgs/msg/Vector3', *map(float, T_base_sensor[:3, 3]))
+        transform = self._make('geometry_msgs/msg/Transform', translation, self._quaternion(yaw_of(T_base_sensor)))
+        stamped = self._make('geometry_msgs/msg/TransformStamped', self._header(stamp_ns, BASE), frame, transform)
+        return self._make('tf2_msgs/msg/TFMessage', [stamped])
