@@ -9,8 +9,10 @@ Stamps are integer nanoseconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +61,11 @@ class SyncedSweep:
     motion: Motion
     map_image: MapImage | None = None
     map_reason: str = ''  # why there is no map image, '' when there is one
+    companions: Mapping[str, Any] = field(default_factory=dict)  # decoded messages of further inputs, by input name
+    epoch: int = 0  # changes when time jumps back: what is remembered of another epoch does not count
+    decode_ms: float = 0.0  # spent on decoding the sweep
+    odometry_extrapolation_s: float = 0.0  # by how much T_odom_base goes beyond the newest odometry
+    transform_extrapolation_s: float = 0.0  # by how much T_base_sensor goes beyond the newest moving transform
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from attention_fusion_ros.ros.clients.load_generator import INPUTS, Load, SelfRe
 from attention_fusion_ros.ros.clients.node_process import NodeError, NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import Answer, Collector
 from attention_fusion_ros.ros.clients.session import Session, free_domain
-from attention_fusion_ros.stream.recording import COMPRESSED_IMAGE, Recording
+from attention_fusion_ros.stream.inputs import SWEEPS
+from attention_fusion_ros.stream.recording import Recording
 
 CONNECTED_WITHIN = 60.0  # s
 SETTLE = 1.5  # s between connecting and the first sweep: the node follows the QoS of its publishers
@@ -134,17 +135,11 @@ def of_recording(bag: Path, rate: float) -> tuple[dict[str, str], float]:
     Raises InputError when the recording cannot be used.
     """
     with Recording(bag) as recording:
-        topics = recording.input_topics('', '', '')
-        count = recording.topics[topics.pointcloud].count
+        topics = recording.input_topics()
+        count = recording.topics[topics[SWEEPS]].count
         if count < 2 or recording.duration <= 0:
             raise InputError('no_sweeps', f'{bag.name} holds {count} sweep(s).', 'Give --bag a longer recording.')
-        remaps = {'~/input/pointcloud': topics.pointcloud}
-        if topics.map_image:
-            compressed = recording.topics[topics.map_image].type == COMPRESSED_IMAGE
-            remaps['~/input/map_image/compressed' if compressed else '~/input/map_image'] = topics.map_image
-        if topics.odometry:
-            remaps['~/input/odometry'] = topics.odometry
-        return remaps, rate * recording.duration / (count - 1)
+        return topics.remappings(), rate * recording.duration / (count - 1)
 
 
 def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag: Path | None = None,

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages -> arrays, strictly: `sensor_msgs` clouds and images as they are on the wire, without ROS.
+"""Messages -> arrays, strictly: clouds, images, odometry and transforms as they are on the wire, without ROS.
 
 The functions read attributes only (`msg.header.stamp.sec`, `msg.data`, ...), so rclpy messages, rosbags messages and
 plain namespaces all work. `data` may be `array.array('B')` (rclpy), `numpy.uint8` (rosbags), `bytes` or a memoryview.
-Whatever is wrong with a message ends in `contracts.InputError` with a reason, never in another error or in a guess.
+Whatever is wrong with a message ends in `errors.InputError` with a reason, never in another error or in a guess.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from __future__ import annotations
 from attention_fusion_ros.decode.cloud import decode_cloud
 from attention_fusion_ros.decode.compressed import decode_compressed_map_image
 from attention_fusion_ros.decode.image import decode_map_image
+from attention_fusion_ros.decode.odometry import Odometry, decode_odometry
+from attention_fusion_ros.decode.transforms import (
+    StampedTransform,
+    Transforms,
+    decode_static_transforms,
+    decode_transforms,
+)
 
 # Every reason that the decoders give, and what it means; /diagnostics counts by these names.
 REASONS = {
@@ -30,6 +37,9 @@ REASONS = {
     'no_finite_pixels': 'every pixel of a 32FC1 map image is NaN or infinite',
     'undecodable': 'a compressed map image is damaged',
     'image_too_large': 'a compressed map image claims an absurd size',
+    'bad_odometry': 'the pose of odometry is not finite, or its quaternion is not of length 1',
+    'bad_transform': 'a transform is not finite, its quaternion is not of length 1, or its frames have no names',
 }
 
-__all__ = ['REASONS', 'decode_cloud', 'decode_compressed_map_image', 'decode_map_image']
+__all__ = ['REASONS', 'Odometry', 'StampedTransform', 'Transforms', 'decode_cloud', 'decode_compressed_map_image',
+           'decode_map_image', 'decode_odometry', 'decode_static_transforms', 'decode_transforms']

@@ -4,17 +4,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from attention_fusion_ros.decode.message import attribute, stamp_and_frame
+from attention_fusion_ros.decode.message import attribute, malformed, stamp_and_frame, text
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import se3_from_quaternion
 
 
-def decode_odometry(msg: Any) -> tuple[int, str, np.ndarray]:
-    """nav_msgs/Odometry, duck-typed -> stamp in ns, child frame ('' when the sender leaves it out), (4, 4) pose.
+@dataclass(frozen=True)
+class Odometry:
+    """One decoded odometry message."""
+
+    stamp_ns: int
+    child_frame_id: str  # frame that the pose is of, '' when the sender leaves it out
+    T_odom_child: np.ndarray  # (4, 4) float64
+
+
+def decode_odometry(msg: Any) -> Odometry:
+    """Decode a nav_msgs/Odometry; the twist is not used.
 
     Raises InputError: malformed_message, stamp_zero, bad_odometry (zero quaternion, NaN).
     """
@@ -26,4 +36,6 @@ def decode_odometry(msg: Any) -> tuple[int, str, np.ndarray]:
     except ValueError as error:
         raise InputError('bad_odometry', f'the odometry pose is unusable: {error}.',
                          'fix its publisher: a finite position and a quaternion of length 1.') from error
-    return stamp_ns, str(attribute(msg, 'child_frame_id')).lstrip('/'), T
+    except (AttributeError, TypeError, OverflowError) as error:
+        malformed(f'The pose of the {type(msg).__name__} cannot be read: {error}.')
+    return Odometry(stamp_ns, text(msg, 'child_frame_id').lstrip('/'), T)

@@ -103,6 +103,9 @@ class FusionPipeline:
 
         Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`.
         """
+        if sweep.epoch != self._epoch:  # time has jumped: earlier sweeps have lost their meaning
+            self.reset()
+            self._epoch = sweep.epoch
         return self._run(sweep, remember=True)
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:

@@ -9,18 +9,15 @@ that is wrong with a recording, or with the choice of topics in it, is an `Input
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.stream.inputs import INPUTS, InputSpec, Transport, selectable_inputs
 
-CLOUD = 'sensor_msgs/msg/PointCloud2'
-IMAGE = 'sensor_msgs/msg/Image'
-COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
-ODOMETRY = 'nav_msgs/msg/Odometry'
-TRANSFORMS = 'tf2_msgs/msg/TFMessage'
 STATIC_TRANSFORMS_TOPIC = '/tf_static'
 STORAGE_SUFFIXES = ('.mcap', '.db3')
 NONE = 'none'  # as a topic name: leave this input out
@@ -46,17 +43,41 @@ class RawMessage:
 
 
 @dataclass(frozen=True)
+class InputTopic:
+    """A topic of a recording that feeds an input."""
+
+    name: str
+    spec: InputSpec
+    transport: Transport
+
+
 class InputTopics:
-    """The topics of a recording that feed the pipeline; None where the recording has none or none is wanted."""
+    """Which topics of a recording feed which inputs.
 
-    pointcloud: str
-    map_image: str | None
-    odometry: str | None
-    transforms: tuple[str, ...]
+    `topics['map_image']` is the topic of that input, None where the recording has none or none is wanted.
+    """
 
-    def all(self) -> list[str]:
+    def __init__(self, chosen: Iterable[InputTopic]):
+        self._chosen = {topic.name: topic for topic in chosen}
+
+    def __getitem__(self, input_name: str) -> str | None:
+        return next((t.name for t in self._chosen.values() if t.spec.name == input_name), None)
+
+    def topic(self, name: str) -> InputTopic:
+        """What the topic of this name feeds. Raises KeyError."""
+        return self._chosen[name]
+
+    def names(self) -> list[str]:
         """Every topic that is used."""
-        return [t for t in (self.pointcloud, self.map_image, self.odometry, *self.transforms) if t]
+        return list(self._chosen)
+
+    def selected(self) -> list[tuple[InputSpec, str | None]]:
+        """Each selectable input with its topic, in the order of the table."""
+        return [(spec, self[spec.name]) for spec in selectable_inputs()]
+
+    def remappings(self) -> dict[str, str]:
+        """{topic as the node names it: topic of the recording}, for running the node on the recording."""
+        return {t.transport.private_topic: t.name for t in self._chosen.values() if t.spec.selectable}
 
 
 class Recording:
@@ -89,7 +110,7 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -132,7 +153,7 @@ class Recording:
                 raise _unreadable(self.path, error) from error
             yield RawMessage(stamp_ns, connection.topic, connection.msgtype, data)
 
-    def decode(self, raw: RawMessage):
+    def decode(self, raw: RawMessage) -> Any:
         """The message object of the CDR bytes (fields as in ROS; byte arrays as numpy arrays).
 
         Raises InputError `undecodable_message`.
@@ -143,21 +164,30 @@ class Recording:
             raise InputError('undecodable_message', f'A {raw.type} of {raw.topic} cannot be decoded: {error!r}.',
                              'Record again, or cut the damaged part out of the recording.') from error
 
-    def input_topics(self, pointcloud: str = '', map_image: str = '', odometry: str = '') -> InputTopics:
-        """Choose the topics by type; a name given takes precedence, `none` leaves an optional input out.
+    def input_topics(self, **wanted: str) -> InputTopics:
+        """Choose the topics by type; a name given (`map_image='/map'`) takes precedence, `none` leaves an input out.
 
         Raises InputError: `topic_missing` (no such topic, or none of the type), `topic_ambiguous` (several of the
-        type), `topic_type` (the named topic is of another type).
+        type), `topic_type` (the named topic is of another type). Raises TypeError for an input that does not exist.
         """
-        return InputTopics(
-            pointcloud=self._find('--pointcloud', pointcloud, (CLOUD,), required=True),
-            map_image=self._find('--map-image', map_image, (IMAGE, COMPRESSED_IMAGE), required=False),
-            odometry=self._find('--odometry', odometry, (ODOMETRY,), required=False),
-            transforms=tuple(t.name for t in self.topics.values() if t.type == TRANSFORMS))
+        unknown = set(wanted) - {spec.name for spec in selectable_inputs()}
+        if unknown:
+            raise TypeError(f'no such input: {", ".join(sorted(unknown))}')
+        chosen = []
+        for spec in INPUTS:
+            if spec.selectable:
+                name = self._find(spec, wanted.get(spec.name, ''))
+                if name is not None:
+                    chosen.append(InputTopic(name, spec, spec.transport_of(self.topics[name].type)))
+            else:
+                chosen += [InputTopic(t.name, spec, _transport(spec, t.name)) for t in self.topics.values()
+                           if t.type in spec.types]
+        return InputTopics(chosen)
 
-    def _find(self, option: str, wanted: str, types: tuple[str, ...], required: bool) -> str | None:
+    def _find(self, spec: InputSpec, wanted: str) -> str | None:
+        option, types = spec.option, spec.types
         kind = ' or '.join(types)
-        if wanted == NONE and not required:
+        if wanted == NONE and not spec.required:
             return None
         if wanted:
             name = wanted if wanted.startswith('/') else f'/{wanted}'
@@ -170,10 +200,10 @@ class Recording:
             return name
         found = [t for t in self.topics.values() if t.type in types and t.count > 0]
         if len(found) > 1:
-            refusal = '' if required else f', or {option} none'
+            refusal = '' if spec.required else f', or {option} none'
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
                              f'Choose with {option}: {self._listing(types)}{refusal}.')
-        if not found and required:
+        if not found and spec.required:
             raise InputError('topic_missing', f'No topic of the recording holds {kind}.',
                              f'Record one; this recording has: {self._listing() or "no topics at all"}.')
         return found[0].name if found else None
@@ -182,9 +212,14 @@ class Recording:
         return ', '.join(f'{t.name} ({t.count} messages)' for t in self.topics.values() if not types or t.type in types)
 
 
-def header_stamp_ns(message) -> int:
+def header_stamp_ns(message: Any) -> int:
     """`message.header.stamp` in nanoseconds."""
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def _transport(spec: InputSpec, topic: str) -> Transport:
+    """The transport of an input whose topics all count: that of the same name, else the one of moving transforms."""
+    return next((t for t in spec.transports if t.topic == topic), spec.transports[-1])
 
 
 def _storage(path: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stamped poses in order of time: what odometry and moving transforms have in common.
 
-The pose at a time is interpolated between its neighbours. After the newest sample it is carried on at constant
-velocity, for odometry is seldom stamped exactly like the sweep that needs it, and the next sample comes later.
+The pose at a time is interpolated between its neighbours. After the newest sample it is extrapolated at constant
+velocity, by `max_age_s` at most: odometry is seldom stamped exactly like the sweep that needs it, and the next sample
+comes later.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import numpy as np
 
 from attention_fusion_ros.geometry import interpolate_se3
 
-SECOND = 10**9  # ns
+SECOND_NS = 10**9
 # Stamps that step back by more are a bag that starts again; by less, messages that overtook each other.
-JUMP_BACK_NS = SECOND
+JUMP_BACK_NS = SECOND_NS
 
 
 class PoseBuffer:
     """Poses by stamp. A stamp more than JUMP_BACK_NS before the newest empties the buffer first: time starts again.
 
-    max_age: s, how far from the nearest sample a pose may be asked for. history: s, how long samples are kept.
+    max_age_s: how far from the nearest sample a pose may be asked for. history_s: how long samples are kept.
+    Not thread-safe.
     """
 
-    def __init__(self, max_age: float, history: float):
-        self.max_age, self.history = max_age, history
+    def __init__(self, max_age_s: float, history_s: float):
+        self.max_age_s, self.history_s = max_age_s, history_s
         self._stamps: list[int] = []
         self._poses: list[np.ndarray] = []
 
@@ -34,7 +36,7 @@ class PoseBuffer:
         return len(self._stamps)
 
     @property
-    def newest(self) -> int | None:
+    def newest_ns(self) -> int | None:
         """Stamp of the newest sample in ns, None when empty."""
         return self._stamps[-1] if self._stamps else None
 
@@ -53,7 +55,7 @@ class PoseBuffer:
             return
         self._stamps.insert(at, stamp_ns)
         self._poses.insert(at, T)
-        old = bisect.bisect_left(self._stamps, self._stamps[-1] - int(self.history * SECOND))
+        old = bisect.bisect_left(self._stamps, self._stamps[-1] - int(self.history_s * SECOND_NS))
         del self._stamps[:old], self._poses[:old]
 
     def drop_after(self, stamp_ns: int) -> None:
@@ -62,17 +64,16 @@ class PoseBuffer:
         del self._stamps[keep:], self._poses[keep:]
 
     def pose(self, stamp_ns: int, known_until_ns: int | None = None) -> np.ndarray | None:
-        """The (4, 4) pose at a time; None when no sample is within max_age of it.
+        """The (4, 4) pose at a time; None when no sample is within max_age_s of it.
 
-        known_until_ns: later samples are left out of account, so that the answer does not depend on how long the
-        question had to wait.
+        known_until_ns: later samples do not count, so that the pose does not depend on how long the caller waited.
         """
-        end = len(self._stamps) if known_until_ns is None else bisect.bisect_right(self._stamps, known_until_ns)
+        end = self._end(known_until_ns)
         if end == 0:
             return None
         after = bisect.bisect_left(self._stamps, stamp_ns, 0, end)
         neighbours = [i for i in (after - 1, after) if 0 <= i < end]
-        if min(abs(self._stamps[i] - stamp_ns) for i in neighbours) > self.max_age * SECOND:
+        if min(abs(self._stamps[i] - stamp_ns) for i in neighbours) > self.max_age_s * SECOND_NS:
             return None
         if after == end:
             return self._ahead(stamp_ns, end - 1)
@@ -80,14 +81,21 @@ class PoseBuffer:
             return self._poses[after]
         return self._between(after - 1, after, stamp_ns)
 
+    def extrapolation_s(self, stamp_ns: int, known_until_ns: int | None = None) -> float:
+        """By how many seconds `pose` with the same arguments goes beyond the newest sample; 0 where it does not."""
+        end = self._end(known_until_ns)
+        return max(0, stamp_ns - self._stamps[end - 1]) / SECOND_NS if end else 0.0
+
+    def _end(self, known_until_ns: int | None) -> int:
+        return len(self._stamps) if known_until_ns is None else bisect.bisect_right(self._stamps, known_until_ns)
+
     def _ahead(self, stamp_ns: int, last: int) -> np.ndarray:
         """Constant velocity from `last` on, taken over at least the time to bridge: noise is at most doubled."""
         gap = stamp_ns - self._stamps[last]
         if gap == 0 or last == 0:
             return self._poses[last]
-        before = min(last - 1, bisect.bisect_right(self._stamps, self._stamps[last] - gap, 0, last) - 1)
-        before = max(0, before)
-        if self._stamps[last] - self._stamps[before] > self.max_age * SECOND:
+        before = max(0, bisect.bisect_right(self._stamps, self._stamps[last] - gap, 0, last) - 1)
+        if self._stamps[last] - self._stamps[before] > self.max_age_s * SECOND_NS:
             return self._poses[last]
         return self._between(before, last, stamp_ns)
 

@@ -13,10 +13,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
-PATIENCE = 0.1  # s
-JUDGED = 4  # sweeps
-REMEMBERED = 16  # stamps of messages
+MAX_WAIT_S = 0.1  # the longest a sweep waits for what belongs to it, in the node and (in recorded time) elsewhere
+JUDGED_SWEEPS = 4
+KEPT_STAMPS = 16
+
+
+def _nothing_else() -> bool:
+    return True
 
 
 class StampWaiter:
@@ -24,33 +29,46 @@ class StampWaiter:
 
     def __init__(self, *topics: str):
         self._condition = threading.Condition()
-        self._waiting_for: int | None = None  # stamp of the sweep
-        self._stamps = {topic: deque(maxlen=REMEMBERED) for topic in topics}
-        self._met = {topic: deque(maxlen=JUDGED) for topic in topics}  # the newest sweeps, [stamp, had a companion]
+        self._stamps: dict[str, deque[int]] = {topic: deque(maxlen=KEPT_STAMPS) for topic in topics}
+        # The newest sweeps by topic: [stamp, whether it had a companion].
+        self._met: dict[str, deque[tuple[int, bool]]] = {topic: deque(maxlen=JUDGED_SWEEPS) for topic in topics}
 
-    def arrived(self, topic: str, stamp_ns: int) -> None:
+    def on_message(self, topic: str, stamp_ns: int) -> None:
         """A message of the topic has been taken in."""
         with self._condition:
-            stamps = self._stamps[topic]
+            stamps, met = self._stamps[topic], self._met[topic]
             if stamps and stamp_ns < stamps[-1]:
-                stamps.clear()  # a recording starts again: what was later says nothing any more
+                stamps.clear()  # a recording starts again: later stamps say nothing any more
             stamps.append(stamp_ns)
-            for sweep in self._met[topic]:
-                sweep[1] |= sweep[0] == stamp_ns  # late, but one of those that do come
+            for i, (sweep_ns, had_companion) in enumerate(met):
+                met[i] = sweep_ns, had_companion or sweep_ns == stamp_ns  # late, but one of those that do come
             self._condition.notify_all()
 
-    def wait(self, stamp_ns: int, patience: float = PATIENCE) -> float:
-        """Wait until the companions of a sweep are there, or seem not to come; returns the seconds waited."""
+    def notify(self) -> None:
+        """Something else has changed that a wait may depend on."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def missing(self, stamp_ns: int) -> bool:
+        """Whether a companion of the sweep is still expected; a later stamp means that it will not come any more."""
+        with self._condition:
+            return self._missing(stamp_ns)
+
+    def wait(self, stamp_ns: int, max_wait_s: float = MAX_WAIT_S, ready: Callable[[], bool] = _nothing_else) -> float:
+        """Wait until the companions of a sweep are there and `ready` is true, or time is up; returns seconds waited."""
         start = time.monotonic()
         with self._condition:
-            self._waiting_for = stamp_ns
-            self._condition.wait_for(lambda: not self._missing(stamp_ns), patience)
-            for topic, stamps in self._stamps.items():
-                self._met[topic].append([stamp_ns, stamp_ns in stamps])
+            self._condition.wait_for(lambda: not self._missing(stamp_ns) and ready(), max_wait_s)
+            self.judge(stamp_ns)
         return time.monotonic() - start
 
+    def judge(self, stamp_ns: int) -> None:
+        """The wait for a sweep is over: remember which topics had a companion for it. `wait` does so itself."""
+        with self._condition:
+            for topic, stamps in self._stamps.items():
+                self._met[topic].append((stamp_ns, stamp_ns in stamps))
+
     def _missing(self, stamp_ns: int) -> bool:
-        """A later stamp means that this one will not come any more."""
         return any(self._expected(topic) and not any(s >= stamp_ns for s in stamps)
                    for topic, stamps in self._stamps.items())
 

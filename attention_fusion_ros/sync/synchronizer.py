@@ -1,29 +1,50 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which map image and which odometry go with a sweep. Node and `replay` share it, so both give the same numbers.
+"""Which map image and which odometry go with a sweep. Node, `replay` and training share it: equal inputs, equal numbers.
 
 Only what is stamped up to the sweep counts (a map image may be a little later, where there is no earlier one): the
-answer depends on stamps, not on when messages happened to arrive.
+result depends on stamps, not on when messages happened to arrive.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud, SyncedSweep
-from attention_fusion_ros.decode.odometry import decode_odometry
+from attention_fusion_ros.contracts import MapImage, Motion
+from attention_fusion_ros.decode.odometry import Odometry
+from attention_fusion_ros.decode.transforms import Transforms
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
-from attention_fusion_ros.sync.map_buffer import MapBuffer
-from attention_fusion_ros.sync.pose_buffer import JUMP_BACK_NS, SECOND, PoseBuffer
+from attention_fusion_ros.sync.pose_buffer import JUMP_BACK_NS, SECOND_NS, PoseBuffer
+from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
 from attention_fusion_ros.sync.transform_buffer import TransformBuffer
 
 STAMP_BACKWARDS = 'stamp_backwards'
+# Names of the inputs that the synchronizer itself has buffers for.
+MAP_IMAGE, ODOMETRY, TRANSFORMS = 'map_image', 'odometry', 'transforms'
+
+
+class Buffer(Protocol):
+    """What a further input brings along: its messages by stamp, see `StampedBuffer`."""
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest item in ns, None without one."""
+
+    def add(self, item: Any) -> None:
+        """Add a decoded message."""
+
+    def drop_after(self, stamp_ns: int) -> None:
+        """Drop what is later than this."""
+
+    def match(self, stamp_ns: int) -> tuple[Any | None, str]:
+        """What goes with the sweep of this stamp, or None and the reason why there is nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +54,34 @@ class SyncedInputs:
     map_image: MapImage | None
     map_reason: str  # why there is none, '' when there is one
     motion: Motion
+    epoch: int = 0  # how often time had jumped back
+    companions: Mapping[str, Any] = field(default_factory=dict)  # further inputs by name; absent: no usable message
+    odometry_extrapolation_s: float = 0.0  # by how much the pose goes beyond the newest odometry
+    transform_extrapolation_s: float = 0.0  # the same for the sensor's transform
 
 
 class Synchronizer:
-    """Collects map images, odometry and transforms, and pairs them with sweeps. Thread-safe.
+    """Collects map images, odometry and transforms, and finds those that go with a sweep. Thread-safe.
 
     Stamps of sweeps that run backwards (a bag that starts again, a reset simulation) drop that sweep, as InputError
-    `stamp_backwards`, and everything later than it from every buffer; the next sweep is paired as usual.
+    `stamp_backwards`, and everything later than it from every buffer; the next sweep is matched as usual.
+
+    buffers: of further inputs, by name. on_base_pose(stamp_ns, T_odom_base) is called with every odometry that is
+    taken in, after its conversion to the base frame.
     """
 
-    def __init__(self, config: NodeConfig):
+    def __init__(self, config: NodeConfig, buffers: Mapping[str, Buffer] | None = None,
+                 on_base_pose: Callable[[int, np.ndarray], None] | None = None):
         """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
         self._lock = threading.Lock()
-        self._maps, self._transforms = MapBuffer(), TransformBuffer()
+        self._maps: StampedBuffer[MapImage] = StampedBuffer('map', config.map.max_age, config.map.max_future)
+        self._transforms = TransformBuffer()
         self._odometry = PoseBuffer(config.odometry.max_age, config.odometry.history)
+        self._buffers = dict(buffers or {})
+        self._on_base_pose = on_base_pose
         self._odometry_frame = ''  # of the latest odometry, where it is not the base frame
-        self._last_sweep: int | None = None
+        self._last_sweep_ns: int | None = None
+        self._epoch = 0
         self._config = config
         self._T_base_sensor = sensor_pose(config)
 
@@ -56,55 +89,76 @@ class Synchronizer:
         """Take over parameters that may change while running."""
         with self._lock:
             self._config = config
-            self._odometry.max_age = config.odometry.max_age
+            self._odometry.max_age_s = config.odometry.max_age
+            self._maps.max_age_s, self._maps.max_future_s = config.map.max_age, config.map.max_future
 
     def reset(self) -> None:
-        """Forget everything but static knowledge of frames."""
+        """Forget everything but static transforms."""
         with self._lock:
-            self._last_sweep = None
-            self._forget_after(-1)
+            self._last_sweep_ns = None
+            self._drop_after(-1)
 
     def on_time_jump(self, stamp_ns: int) -> None:
         """The clock was set back to this time: forget what is later."""
         with self._lock:
-            if self._last_sweep is not None and self._last_sweep > stamp_ns:
-                self._last_sweep = None
-            self._forget_after(stamp_ns + JUMP_BACK_NS)
+            if self._last_sweep_ns is not None and self._last_sweep_ns > stamp_ns:
+                self._last_sweep_ns = None
+            self._drop_after(stamp_ns + JUMP_BACK_NS)
 
-    def add_map_image(self, image: MapImage) -> None:
-        """Add a decoded map image."""
+    def add(self, name: str, item: Any) -> int | None:
+        """Add the decoded message of an input, by the input's name; returns its stamp in ns, None for transforms.
+
+        Raises InputError when it cannot be used.
+        """
+        if name == MAP_IMAGE:
+            return self.add_map_image(item)
+        if name == ODOMETRY:
+            return self.add_odometry(item)
+        if name == TRANSFORMS:
+            return self.add_transforms(item)
+        with self._lock:
+            self._buffers[name].add(item)
+        return int(item.stamp_ns)
+
+    def add_map_image(self, image: MapImage) -> int:
+        """Add a map image; returns its stamp in ns."""
         with self._lock:
             self._maps.add(image)
+        return image.stamp_ns
 
-    def add_odometry(self, msg: Any) -> int:
-        """Add a nav_msgs/Odometry; returns its stamp in ns.
+    def add_odometry(self, odometry: Odometry) -> int:
+        """Add odometry; returns its stamp in ns.
 
-        Raises InputError: what `decode_odometry` raises, and odometry_frame when its child frame is neither the base
-        frame nor connected to it by a transform.
+        Raises InputError `odometry_frame` when its child frame is neither the base frame nor connected to it by a
+        transform.
         """
-        stamp_ns, child, T_odom_child = decode_odometry(msg)
-        base = self._config.frames.base
+        base, child, T = self._config.frames.base, odometry.child_frame_id, odometry.T_odom_child
         with self._lock:
             self._odometry_frame = child if child != base else ''
             if self._odometry_frame:
                 try:
-                    T_odom_child = T_odom_child @ self._transforms.lookup(child, base, stamp_ns)
+                    T = T @ self._transforms.lookup(child, base, odometry.stamp_ns)
                 except InputError as error:
                     raise InputError(
                         'odometry_frame', f"odometry is of frame '{child}', which no transform connects with '{base}'.",
                         f"set frames.base to '{child}' or publish the transform.") from error
-            self._odometry.add(stamp_ns, T_odom_child)
-        return stamp_ns
+            self._odometry.add(odometry.stamp_ns, T)
+        if self._on_base_pose is not None:
+            self._on_base_pose(odometry.stamp_ns, T)
+        return odometry.stamp_ns
 
-    def add_transforms(self, msg: Any, static: bool) -> None:
-        """Add a tf2_msgs/TFMessage. Raises InputError `bad_transform`."""
+    def add_transforms(self, transforms: Transforms) -> None:
+        """Add transforms. Raises InputError `bad_transform` when some were unusable; the others count."""
         with self._lock:
-            self._transforms.add_message(msg, static)
+            for item in transforms.items:
+                self._transforms.add(item)
+        if transforms.problem is not None:
+            raise transforms.problem
 
-    def needs_moving_transforms(self, frame_id: str) -> bool:
+    def needs_dynamic_transforms(self, frame_id: str) -> bool:
         """Whether /tf matters for the sweep's sensor or for odometry (False: static transforms are enough)."""
         with self._lock:
-            return any(self._transforms.moves(self._config.frames.base, frame)
+            return any(self._transforms.is_dynamic(self._config.frames.base, frame)
                        for frame in (frame_id, self._odometry_frame) if frame)
 
     def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
@@ -116,7 +170,7 @@ class Synchronizer:
             return False
         return True
 
-    def pair(self, stamp_ns: int, frame_id: str) -> SyncedInputs:
+    def match(self, stamp_ns: int, frame_id: str) -> SyncedInputs:
         """What goes with the sweep of this stamp and sensor frame.
 
         Without odometry a heading_up map image is used as it is, a north_up one not at all.
@@ -124,47 +178,54 @@ class Synchronizer:
         """
         with self._lock:
             self._check_time(stamp_ns)
-            T_base_sensor = self._sensor(frame_id, stamp_ns)
-            image, reason = self._maps.choose(stamp_ns, self._config.map.max_age, self._config.map.max_future)
+            T_base_sensor, transform_extrapolation_s = self._sensor(frame_id, stamp_ns)
             T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
-            if image is None:
-                return SyncedInputs(None, reason, Motion(T_base_sensor, T_odom_base))
-            if T_odom_base is None:
+            image, reason = self._maps.match(stamp_ns)
+            T_odom_base_map = None
+            if image is not None and T_odom_base is None:
                 if self._config.map.orientation == 'north_up':
-                    return SyncedInputs(None, 'north_up_without_odometry', Motion(T_base_sensor))
-                return SyncedInputs(image, '', Motion(T_base_sensor))
-            T_odom_base_map = self._odometry.pose(image.stamp_ns, known_until_ns=stamp_ns)
-            if T_odom_base_map is None:
-                return SyncedInputs(None, 'no_odometry_at_map_stamp', Motion(T_base_sensor, T_odom_base))
-            return SyncedInputs(image, '', Motion(T_base_sensor, T_odom_base, T_odom_base_map))
+                    image, reason = None, 'north_up_without_odometry'
+            elif image is not None:
+                T_odom_base_map = self._odometry.pose(image.stamp_ns, known_until_ns=stamp_ns)
+                if T_odom_base_map is None:
+                    image, reason = None, 'no_odometry_at_map_stamp'
+            return SyncedInputs(
+                image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map), self._epoch,
+                self._companions(stamp_ns),
+                0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns, stamp_ns),
+                transform_extrapolation_s)
 
-    def map_age(self, now_ns: int) -> float | None:
-        """Seconds since the newest map image's stamp; None without one."""
+    def age_s(self, name: str, now_ns: int) -> float | None:
+        """Seconds since the newest stamp of an input; None without any, and for transforms."""
         with self._lock:
-            return None if self._maps.newest is None else (now_ns - self._maps.newest) / SECOND
+            buffers: dict[str, Any] = {MAP_IMAGE: self._maps, ODOMETRY: self._odometry, **self._buffers}
+            newest_ns = buffers[name].newest_ns if name in buffers else None
+        return None if newest_ns is None else (now_ns - newest_ns) / SECOND_NS
 
-    def odometry_age(self, now_ns: int) -> float | None:
-        """Seconds since the newest odometry's stamp; None without any."""
-        with self._lock:
-            return None if self._odometry.newest is None else (now_ns - self._odometry.newest) / SECOND
+    def _companions(self, stamp_ns: int) -> dict[str, Any]:
+        found = {name: buffer.match(stamp_ns)[0] for name, buffer in self._buffers.items()}
+        return {name: item for name, item in found.items() if item is not None}
 
     def _check_time(self, stamp_ns: int) -> None:
-        last, self._last_sweep = self._last_sweep, stamp_ns
-        if last is not None and stamp_ns < last:
-            self._forget_after(stamp_ns + JUMP_BACK_NS)
-            raise InputError(STAMP_BACKWARDS, f'the sweep is stamped {(last - stamp_ns) / 1e9:.3f} s before the one '
+        last_ns, self._last_sweep_ns = self._last_sweep_ns, stamp_ns
+        if last_ns is not None and stamp_ns < last_ns:
+            self._drop_after(stamp_ns + JUMP_BACK_NS)
+            raise InputError(STAMP_BACKWARDS, f'the sweep is stamped {(last_ns - stamp_ns) / 1e9:.3f} s before the one '
                              'before it; every buffer is reset.', 'nothing to do when a bag starts again; otherwise '
                              'look for a second publisher on the topic or an unsteady sensor clock.')
 
-    def _forget_after(self, stamp_ns: int) -> None:
-        self._maps.drop_after(stamp_ns)
-        self._odometry.drop_after(stamp_ns)
-        self._transforms.drop_after(stamp_ns)
+    def _drop_after(self, stamp_ns: int) -> None:
+        self._epoch += 1
+        for buffer in (self._maps, self._odometry, self._transforms, *self._buffers.values()):
+            buffer.drop_after(stamp_ns)
 
-    def _sensor(self, frame_id: str, stamp_ns: int) -> np.ndarray:
+    def _sensor(self, frame_id: str, stamp_ns: int) -> tuple[np.ndarray, float]:
+        """T_base_sensor (4, 4), and by how many seconds it is extrapolated."""
         if self._T_base_sensor is not None:
-            return self._T_base_sensor
-        return self._transforms.lookup(self._config.frames.base, frame_id, stamp_ns)
+            return self._T_base_sensor, 0.0
+        base = self._config.frames.base
+        return (self._transforms.lookup(base, frame_id, stamp_ns),
+                self._transforms.extrapolation_s(base, frame_id, stamp_ns))
 
 
 def sensor_pose(config: NodeConfig) -> np.ndarray | None:
@@ -179,17 +240,3 @@ def sensor_pose(config: NodeConfig) -> np.ndarray | None:
         raise ConfigurationError("parameter 'T_base_sensor' is no rigid transform: give a row-major 4x4 matrix with an "
                                  'orthonormal right-handed rotation and a last row of 0 0 0 1')
     return T
-
-
-def fuse(pairer: Synchronizer, pipeline: Any, cloud: PointCloud) -> tuple[FusionResult, SyncedInputs]:
-    """One decoded sweep through pairing and pipeline (a `FusionPipeline`), as node and `replay` do it.
-
-    Raises InputError when the sweep has to be dropped.
-    """
-    try:
-        pairing = pairer.pair(cloud.stamp_ns, cloud.frame_id)
-    except InputError as error:
-        if error.reason == STAMP_BACKWARDS:
-            pipeline.reset()
-        raise
-    return pipeline.run(SyncedSweep(cloud, pairing.motion, pairing.map_image, pairing.map_reason)), pairing

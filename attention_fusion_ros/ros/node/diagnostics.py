@@ -25,24 +25,10 @@ from attention_fusion_ros.ros.node.monitor import (
     Aspect,
     Health,
 )
+from attention_fusion_ros.stream.inputs import MAP_REASONS
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 RECENT = 3.0  # s: a problem is current for so long, and a silent input is missed after so long
-
-MAP_REASONS = {
-    'no_map': 'no map image has come yet. Remedy: publish one, or remap input/map_image.',
-    'map_too_old': 'the newest map image is older than map.max_age. Remedy: publish it more often, or raise '
-                   'map.max_age.',
-    'map_from_future': 'the map image is stamped later than the sweep by more than map.max_future. Remedy: let both '
-                       'publishers use the same clock (use_sim_time), or raise map.max_future.',
-    'north_up_without_odometry': 'a north_up map image needs odometry, and there is none for the sweep. Remedy: '
-                                 'publish odometry (x east, y north), or draw the map heading_up and set '
-                                 'map.orientation.',
-    'no_odometry_at_map_stamp': 'odometry does not reach back to the stamp of the map image. Remedy: publish the map '
-                                'image more often, or raise odometry.history and odometry.max_age.',
-    'map_without_roads': 'the map image shows no road around the vehicle. Remedy: check map.resolution and map.anchor, '
-                         'and that roads are drawn bright on dark.',
-}
 
 SILENT_ALIGNMENT = ("map_alignment stays silent: checkpoint '{}' has no spatial transformer to register the map with. "
                     'Remedy: use a checkpoint trained with one (docs/attention.md), or end the subscription.')

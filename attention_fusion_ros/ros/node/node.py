@@ -42,7 +42,7 @@ from attention_fusion_ros.ros.node.subscriptions import Inputs, transform_messag
 from attention_fusion_ros.ros.node.worker import Worker
 from attention_fusion_ros.ros.transport import configure_fastdds_shared_memory
 from attention_fusion_ros.sync.stamp_waiter import StampWaiter
-from attention_fusion_ros.sync.synchronizer import Synchronizer, fuse
+from attention_fusion_ros.sync.synchronizer import STAMP_BACKWARDS, Synchronizer
 
 NAME = 'attention_fusion'
 FOLLOW_PERIOD = 0.2  # s, how often the subscriptions adapt to new publishers
@@ -233,7 +233,13 @@ class AttentionFusionNode(LifecycleNode):
         stage_ms = {'decode': 1e3 * (time.perf_counter() - start)}
         self._companions.wait(cloud.stamp_ns)
         self._wait_for_transform(cloud.frame_id, cloud.stamp_ns)
-        result, pairing = fuse(self._pairer, self._engine, cloud)
+        try:
+            pairing = self._pairer.match(cloud.stamp_ns, cloud.frame_id)
+        except InputError as error:
+            if error.reason == STAMP_BACKWARDS:
+                self._engine.reset()
+            raise
+        result = self._engine.run(cloud, pairing.map_image, pairing.motion, pairing.map_reason)
         self.outputs.publish(Fused(result, cloud, pairing, self._explain))
         stage_ms.update(result.stage_ms)
         stage_ms['total'] = 1e3 * (time.perf_counter() - received)
@@ -244,7 +250,7 @@ class AttentionFusionNode(LifecycleNode):
         if result.reason and (before is None or before.reason != result.reason):
             self._warn(result.reason, f'without map image: {result.reason} (see /diagnostics)')
         if self._config.use_tf:
-            self._want_moving_transforms(self._pairer.needs_moving_transforms(cloud.frame_id))
+            self._want_moving_transforms(self._pairer.needs_dynamic_transforms(cloud.frame_id))
 
     def _explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """Grad-CAM by stage; a failure costs this picture, and not the sweep, whose answer is out by now."""
@@ -330,8 +336,8 @@ class AttentionFusionNode(LifecycleNode):
                 state=self._state_machine.current_state[1], config=self._config, error=self._error,
                 engine=self._engine, inputs=inputs.topics() if inputs is not None else {},
                 outputs=tuple(output_topic(self, p) for p in self.outputs.all()) if self.outputs is not None else (),
-                map_age=self._pairer.map_age(now.nanoseconds) if self._pairer is not None else None,
-                odometry_age=self._pairer.odometry_age(now.nanoseconds) if self._pairer is not None else None,
+                map_age=self._pairer.age_s('map_image', now.nanoseconds) if self._pairer is not None else None,
+                odometry_age=self._pairer.age_s('odometry', now.nanoseconds) if self._pairer is not None else None,
                 alignment_wanted=self.outputs is not None and self.outputs.wanted(MAP_ALIGNMENT))
         finally:
             self._transition.release()

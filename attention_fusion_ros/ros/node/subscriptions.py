@@ -13,7 +13,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from attention_fusion_ros.decode import decode_compressed_map_image, decode_map_image
+from attention_fusion_ros.decode import (
+    decode_compressed_map_image,
+    decode_map_image,
+    decode_odometry,
+    decode_static_transforms,
+    decode_transforms,
+)
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.ros.node.diagnostics import Topic
 from attention_fusion_ros.ros.node.graph import input_topic, reliable_and_latched, subscribe, type_name
@@ -137,26 +143,26 @@ class Inputs:
         try:
             image = decode(message)
             self._pairer.add_map_image(image)
-            self._companions.arrived(MAP, image.stamp_ns)
+            self._companions.on_message(MAP, image.stamp_ns)
         except InputError as error:
             self._on_problem(MAP, error)
 
     def _on_odometry(self, message: Odometry) -> None:
         self._health.received(ODOMETRY)
         try:
-            self._companions.arrived(ODOMETRY, self._pairer.add_odometry(message))
+            self._companions.on_message(ODOMETRY, self._pairer.add_odometry(decode_odometry(message)))
         except InputError as error:
             self._on_problem(ODOMETRY, error)
 
     def _on_static_transforms(self, message) -> None:
-        self._take_transforms(message, static=True)
+        self._take_transforms(message, decode_static_transforms)
 
     def _on_transforms(self, message) -> None:
-        self._take_transforms(message, static=False)
+        self._take_transforms(message, decode_transforms)
 
-    def _take_transforms(self, message, static: bool) -> None:
+    def _take_transforms(self, message, decode: Callable) -> None:
         try:
-            self._pairer.add_transforms(message, static)
+            self._pairer.add_transforms(decode(message))
         except InputError as error:
             self._on_problem(TRANSFORM, error)
 

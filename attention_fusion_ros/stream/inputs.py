@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The table of inputs: everything that is known about an input, once.
+
+Subscriptions, /diagnostics, the choice of topics in a recording, launch arguments, command line options, benchmarks and
+the README's table are made from `INPUTS`. A further input is an entry here, a decoder in `decode`, and, where
+`StampedBuffer` is not enough, a buffer in `sync`; what goes with a sweep is then in `SyncedSweep.companions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from attention_fusion_ros.decode import (
+    decode_cloud,
+    decode_compressed_map_image,
+    decode_map_image,
+    decode_odometry,
+    decode_static_transforms,
+    decode_transforms,
+)
+from attention_fusion_ros.sync import synchronizer
+from attention_fusion_ros.sync.synchronizer import Buffer
+
+SWEEPS = 'pointcloud'  # name of the input whose messages are the sweeps
+
+
+@dataclass(frozen=True)
+class Transport:
+    """One topic on which an input may come.
+
+    decode: message -> decoded value; raises InputError.
+    may_latch: where every publisher latches, what was sent before is asked for.
+    fixed_qos: reliable (and transient local where it may latch) whatever publishers offer, as tf2 does.
+    """
+
+    topic: str  # relative to the node (`input/map_image`), or absolute (`/tf`)
+    type: str  # `sensor_msgs/msg/Image`
+    decode: Callable[[Any], Any]
+    depth: int  # messages that a subscription queues
+    may_latch: bool = False
+    fixed_qos: bool = False
+
+    @property
+    def private_topic(self) -> str:
+        """The topic as a node names it: `~/input/map_image`, `/tf`."""
+        return self.topic if self.topic.startswith('/') else f'~/{self.topic}'
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an input is not used, and what to do about it."""
+
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f'{self.cause} Remedy: {self.remedy}'
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of the pipeline.
+
+    selectable: one topic is chosen for it, by launch argument and command line option (transforms: all there are).
+    waits: a sweep waits briefly for the message that carries its stamp.
+    make_buffer: of a further input; None where the synchronizer has a buffer of this name.
+    """
+
+    name: str  # key in recordings, launch arguments and options
+    component: str  # its status in /diagnostics
+    label: str  # in running text: 'map image'
+    transports: tuple[Transport, ...]
+    description: str  # for launch --show-args
+    note: str  # for the README's table
+    required: bool = False
+    selectable: bool = True
+    waits: bool = False
+    default_topic: str = ''  # of the launch files
+    make_buffer: Callable[[], Buffer] | None = None
+    reasons: Mapping[str, Reason] = field(default_factory=dict)  # why a result does without this input
+
+    @property
+    def option(self) -> str:
+        """The command line option that chooses its topic."""
+        return '--' + self.name.replace('_', '-')
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The message types of all transports, in order, each once."""
+        return tuple(dict.fromkeys(t.type for t in self.transports))
+
+    def transport_of(self, type_name: str) -> Transport:
+        """The first transport of a message type. Raises KeyError."""
+        for transport in self.transports:
+            if transport.type == type_name:
+                return transport
+        raise KeyError(type_name)
+
+
+MAP_REASONS = {
+    'no_map': Reason('no map image has been received yet.', 'publish one, or remap input/map_image.'),
+    'map_too_old': Reason('the newest map image is older than map.max_age.',
+                          'publish it more often, or raise map.max_age.'),
+    'map_from_future': Reason('the map image is stamped later than the sweep by more than map.max_future.',
+                              'let both publishers use the same clock (use_sim_time), or raise map.max_future.'),
+    'north_up_without_odometry': Reason('a north_up map image needs odometry, and there is none for the sweep.',
+                                        'publish odometry (x east, y north), or draw the map heading_up and set '
+                                        'map.orientation.'),
+    'no_odometry_at_map_stamp': Reason('odometry does not reach back to the stamp of the map image.',
+                                       'publish the map image more often, or raise odometry.history and '
+                                       'odometry.max_age.'),
+    'map_without_roads': Reason('the map image shows no road around the vehicle.',
+                                'check map.resolution and map.anchor, and that roads are drawn bright on dark.'),
+}
+
+# Sweeps have depth 1, for old ones are worthless.
+INPUTS: tuple[InputSpec, ...] = (
+    InputSpec(
+        name=SWEEPS, component='input cloud', label='point cloud',
+        transports=(Transport('input/pointcloud', 'sensor_msgs/msg/PointCloud2', decode_cloud, depth=1),),
+        description='Topic of the sweeps, sensor_msgs/PointCloud2.',
+        note='of waiting sweeps only the newest is processed', required=True, default_topic='lidar/points'),
+    InputSpec(
+        name=synchronizer.MAP_IMAGE, component='map image', label='map image',
+        transports=(
+            Transport('input/map_image', 'sensor_msgs/msg/Image', decode_map_image, depth=10, may_latch=True),
+            Transport('input/map_image/compressed', 'sensor_msgs/msg/CompressedImage', decode_compressed_map_image,
+                      depth=10, may_latch=True)),
+        description='Topic of the topological map image, sensor_msgs/Image; its compressed version is expected on '
+        '.../compressed.',
+        note='mono8, 8UC1, mono16, 16UC1, 32FC1, rgb8, bgr8, rgba8, bgra8; bright = road, a clearly red stroke = the '
+        'route', waits=True, default_topic='map_image', reasons=MAP_REASONS),
+    InputSpec(
+        name=synchronizer.ODOMETRY, component='odometry', label='odometry',
+        transports=(Transport('input/odometry', 'nav_msgs/msg/Odometry', decode_odometry, depth=50),),
+        description='Topic of nav_msgs/Odometry (optional input).',
+        note="optional: moves the map image and older sweeps to the sweep's time", waits=True, default_topic='odom'),
+    InputSpec(
+        name=synchronizer.TRANSFORMS, component='transform', label='transforms',
+        transports=(
+            Transport('/tf_static', 'tf2_msgs/msg/TFMessage', decode_static_transforms, depth=100, may_latch=True,
+                      fixed_qos=True),
+            Transport('/tf', 'tf2_msgs/msg/TFMessage', decode_transforms, depth=100, fixed_qos=True)),
+        description='Transforms between frames, tf2_msgs/TFMessage.',
+        note='sensor to base_link; not needed with use_tf false and T_base_sensor', selectable=False),
+)
+
+
+def input_named(name: str, inputs: Iterable[InputSpec] = INPUTS) -> InputSpec:
+    """The input of this name. Raises KeyError."""
+    for spec in inputs:
+        if spec.name == name:
+            return spec
+    raise KeyError(name)
+
+
+def selectable_inputs(inputs: Iterable[InputSpec] = INPUTS) -> tuple[InputSpec, ...]:
+    """The inputs for which one topic is chosen, in the order of the table."""
+    return tuple(spec for spec in inputs if spec.selectable)
+
+
+def launch_remappings(topics: Mapping[str, str], inputs: Iterable[InputSpec] = INPUTS) -> list[tuple[str, str]]:
+    """{input name: topic} -> (from, to) remappings of the node, for every transport of the inputs named.
+
+    Further transports of an input are expected below its topic, as image_transport does: `TOPIC/compressed`.
+    """
+    found = []
+    for spec in selectable_inputs(inputs):
+        if spec.name in topics:
+            first = spec.transports[0].topic
+            for transport in spec.transports:
+                found.append((transport.private_topic, topics[spec.name] + transport.topic.removeprefix(first)))
+    return found

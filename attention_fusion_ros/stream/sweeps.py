@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages -> synchronised sweeps: decoding, frames, map image, odometry, transforms, waiting and counting drops.
+
+`SweepStream` is pushed into by callbacks (the node); `synced_sweeps` pulls a recording through one of them (`replay`,
+`train --bags`). Both wait by the same rule, the one in real and the other in recorded time, so they give the same
+numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import PointCloud, SyncedSweep
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, input_named
+from attention_fusion_ros.stream.recording import (
+    STATIC_TRANSFORMS_TOPIC,
+    InputTopics,
+    RawMessage,
+    Recording,
+    header_stamp_ns,
+)
+from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S, StampWaiter
+from attention_fusion_ros.sync.synchronizer import Synchronizer
+from attention_fusion_ros.sync.transform_buffer import TRANSFORM_MISSING
+
+MAX_WAIT_NS = round(MAX_WAIT_S * 1e9)
+OnBasePose = Callable[[int, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class DecodedSweep:
+    """A sweep that waits for what belongs to it."""
+
+    cloud: PointCloud
+    decode_ms: float
+
+
+@dataclass(frozen=True)
+class DroppedSweep:
+    """A sweep of a recording that cannot be used, and why."""
+
+    stamp_ns: int  # of its header; when it was recorded, where that cannot be read
+    error: InputError
+
+
+class SweepStream:
+    """Takes messages as they come and gives each sweep with all that belongs to it.
+
+    on_drop(spec, error) is called when a message other than a sweep cannot be used. on_base_pose(stamp_ns,
+    T_odom_base) is called with every odometry, converted to the base frame. inputs: the table of inputs.
+    Thread-safe: messages may be taken in one thread while another one asks for sweeps.
+    """
+
+    def __init__(self, config: NodeConfig, on_drop: Callable[[InputSpec, InputError], None] | None = None,
+                 on_base_pose: OnBasePose | None = None, inputs: tuple[InputSpec, ...] = INPUTS):
+        """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
+        buffers = {spec.name: spec.make_buffer() for spec in inputs if spec.make_buffer is not None}
+        self._synchronizer = Synchronizer(config, buffers, on_base_pose)
+        self._on_drop = on_drop
+        self._companions = tuple(spec.name for spec in inputs if spec.waits)
+        self._decode_cloud = input_named(SWEEPS, inputs).transports[0].decode
+        self._waiter = StampWaiter(*self._companions)
+        self._frames_given_up: set[str] = set()  # sensor frames whose transform was waited for in vain
+
+    def update(self, config: NodeConfig) -> None:
+        """Take over parameters that may change while running."""
+        self._synchronizer.update(config)
+
+    def reset(self) -> None:
+        """Forget everything but static transforms."""
+        self._synchronizer.reset()
+        self._waiter = StampWaiter(*self._companions)
+        self._frames_given_up.clear()
+
+    def on_time_jump(self, stamp_ns: int) -> None:
+        """The clock was set back to this time: forget what is later."""
+        self._synchronizer.on_time_jump(stamp_ns)
+
+    def take(self, spec: InputSpec, transport: Transport, message: Any) -> None:
+        """Take in a message of any input but the sweeps; what cannot be used goes to on_drop."""
+        try:
+            stamp_ns = self._synchronizer.add(spec.name, transport.decode(message))
+        except InputError as error:
+            self._waiter.notify()  # other transforms of the message may be good
+            if self._on_drop is not None:
+                self._on_drop(spec, error)
+            return
+        if spec.waits and stamp_ns is not None:
+            self._waiter.on_message(spec.name, stamp_ns)
+        else:
+            self._waiter.notify()
+
+    def sweep(self, message: Any) -> SyncedSweep:
+        """Decode a sweep, wait up to MAX_WAIT_S for what belongs to it, and put the two together.
+
+        Raises InputError when the sweep has to be dropped: what `decode_cloud` raises, stamp_backwards,
+        transform_missing.
+        """
+        decoded = self.decode(message)
+        self._waiter.wait(decoded.cloud.stamp_ns, ready=lambda: self._transform_ready(decoded.cloud))
+        return self._match(decoded)
+
+    def decode(self, message: Any) -> DecodedSweep:
+        """Decode a sweep, for `is_ready` and `complete`. Raises InputError."""
+        start = time.perf_counter()
+        cloud = self._decode_cloud(message)
+        return DecodedSweep(cloud, 1e3 * (time.perf_counter() - start))
+
+    def is_ready(self, decoded: DecodedSweep) -> bool:
+        """Whether nothing is missing any more that a sweep waits for."""
+        return not self._waiter.missing(decoded.cloud.stamp_ns) and self._transform_ready(decoded.cloud)
+
+    def complete(self, decoded: DecodedSweep) -> SyncedSweep:
+        """The sweep with what belongs to it, as far as it is there by now.
+
+        Raises InputError: stamp_backwards, transform_missing.
+        """
+        self._waiter.judge(decoded.cloud.stamp_ns)
+        return self._match(decoded)
+
+    def needs_dynamic_transforms(self, frame_id: str) -> bool:
+        """Whether /tf matters for sweeps of this frame or for odometry (False: static transforms are enough)."""
+        return self._synchronizer.needs_dynamic_transforms(frame_id)
+
+    def age_s(self, input_name: str, now_ns: int) -> float | None:
+        """Seconds since the newest stamp of an input; None without any, for transforms and for sweeps."""
+        return self._synchronizer.age_s(input_name, now_ns)
+
+    def _transform_ready(self, cloud: PointCloud) -> bool:
+        # Waiting for a frame that nobody publishes would cost more than the sweeps that are dropped anyway.
+        if cloud.frame_id in self._frames_given_up:
+            return True
+        return self._synchronizer.has_transform(cloud.frame_id, cloud.stamp_ns)
+
+    def _match(self, decoded: DecodedSweep) -> SyncedSweep:
+        cloud = decoded.cloud
+        try:
+            found = self._synchronizer.match(cloud.stamp_ns, cloud.frame_id)
+        except InputError as error:
+            if error.reason == TRANSFORM_MISSING:
+                self._frames_given_up.add(cloud.frame_id)
+            raise
+        self._frames_given_up.discard(cloud.frame_id)
+        return SyncedSweep(cloud, found.motion, found.map_image, found.map_reason, found.companions, found.epoch,
+                           decoded.decode_ms, found.odometry_extrapolation_s, found.transform_extrapolation_s)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A sweep of a recording in the queue."""
+
+    raw: RawMessage
+    sweep: DecodedSweep | DroppedSweep
+
+
+def synced_sweeps(recording: Recording, topics: InputTopics, config: NodeConfig, limit: int = 0,
+                  on_drop: Callable[[str, InputError], None] | None = None,
+                  on_base_pose: OnBasePose | None = None) -> Iterator[SyncedSweep | DroppedSweep]:
+    """Every sweep of a recording in recorded order, with what belongs to it or the reason why it is dropped.
+
+    Static transforms are read first: they hold from the start, wherever they stand. limit: only the first so many
+    sweeps, 0 for all. on_drop(topic, error) is called when a message other than a sweep cannot be used.
+    Raises InputError when the recording breaks off, ConfigurationError for a T_base_sensor that is no rigid transform.
+    """
+    puller = _Puller(recording, topics, config, on_drop, on_base_pose)
+    static = [name for name in topics.names() if name == STATIC_TRANSFORMS_TOPIC]
+    for raw in recording.raw_messages(static):
+        puller.take(raw)
+    waiting: deque[_Waiting] = deque()
+    count = 0
+    for raw in recording.raw_messages([name for name in topics.names() if name not in static]):
+        while waiting and _is_over(waiting[0].raw.stamp_ns, raw.stamp_ns):
+            yield puller.complete(waiting.popleft())
+        if raw.topic == topics[SWEEPS]:
+            if limit and count == limit:
+                break
+            waiting.append(_Waiting(raw, puller.decode(raw)))
+            count += 1
+        else:
+            puller.take(raw)
+        while waiting and puller.is_ready(waiting[0]):
+            yield puller.complete(waiting.popleft())
+    while waiting:
+        yield puller.complete(waiting.popleft())
+
+
+def _is_over(sweep_ns: int, now_ns: int) -> bool:
+    """Whether a sweep recorded at one time waits no longer at another one (earlier: recordings played in a row)."""
+    return not sweep_ns <= now_ns <= sweep_ns + MAX_WAIT_NS
+
+
+class _Puller:
+    """A recording's messages into a SweepStream; whatever is wrong with one of them costs this message only."""
+
+    def __init__(self, recording: Recording, topics: InputTopics, config: NodeConfig,
+                 on_drop: Callable[[str, InputError], None] | None, on_base_pose: OnBasePose | None):
+        self._recording, self._topics, self._on_drop = recording, topics, on_drop
+        self._topic = ''
+        self._stream = SweepStream(config, self._dropped, on_base_pose)
+
+    def take(self, raw: RawMessage) -> None:
+        self._topic = raw.topic
+        topic = self._topics.topic(raw.topic)
+        try:
+            message = self._recording.decode(raw)
+        except InputError as error:
+            self._dropped(topic.spec, error)
+            return
+        self._stream.take(topic.spec, topic.transport, message)
+
+    def decode(self, raw: RawMessage) -> DecodedSweep | DroppedSweep:
+        stamp_ns = raw.stamp_ns
+        try:
+            message = self._recording.decode(raw)
+            stamp_ns = header_stamp_ns(message)
+            return self._stream.decode(message)
+        except InputError as error:
+            return DroppedSweep(stamp_ns, error)
+
+    def is_ready(self, waiting: _Waiting) -> bool:
+        return isinstance(waiting.sweep, DroppedSweep) or self._stream.is_ready(waiting.sweep)
+
+    def complete(self, waiting: _Waiting) -> SyncedSweep | DroppedSweep:
+        if isinstance(waiting.sweep, DroppedSweep):
+            return waiting.sweep
+        try:
+            return self._stream.complete(waiting.sweep)
+        except InputError as error:
+            return DroppedSweep(waiting.sweep.cloud.stamp_ns, error)
+
+    def _dropped(self, _: InputSpec, error: InputError) -> None:
+        if self._on_drop is not None:
+            self._on_drop(self._topic, error)
