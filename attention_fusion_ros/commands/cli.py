@@ -38,6 +38,21 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def add_topic_options(to: argparse.ArgumentParser) -> None:
+    """--pointcloud, --map-image, ...: which topics of a recording are the inputs."""
+    from attention_fusion_ros.stream.inputs import selectable_inputs
+    for spec in selectable_inputs():
+        types = ' or '.join(name.split('/')[-1] for name in spec.types)
+        without = '' if spec.required else f'; none: without {spec.label}'
+        to.add_argument(spec.option, default='', metavar='TOPIC', help=f'default: the only {types} topic{without}')
+
+
+def topic_options(options: argparse.Namespace) -> dict[str, str]:
+    """{input name: topic} of what `add_topic_options` has added, for `Recording.input_topics`."""
+    from attention_fusion_ros.stream.inputs import selectable_inputs
+    return {spec.name: getattr(options, spec.name) for spec in selectable_inputs()}
+
+
 def add_parameter_options(to: argparse.ArgumentParser) -> None:
     """Add --params, -p and --device: the parameters of the node, given as to the node."""
     to.add_argument('--params', type=Path, metavar='FILE', help='parameter file of the node (YAML)')

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +15,16 @@ import cv2
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.config import NodeConfig, parameters
 from attention_fusion_ros.contracts import FusionResult
-from attention_fusion_ros.decode import decode_cloud, decode_compressed_map_image, decode_map_image
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.evaluation.replay import Replay
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.report import attention_figure, explanation
 from attention_fusion_ros.report.contact_sheet import contact_sheet, spread
 from attention_fusion_ros.report.explanation import Explanation
 from attention_fusion_ros.report.records import SweepRecord, summarise, write_branches, write_directions
 from attention_fusion_ros.report.run_report import Picture, Section, describe, write_report
-from attention_fusion_ros.stream.recording import (
-    COMPRESSED_IMAGE,
-    STATIC_TRANSFORMS_TOPIC,
-    InputTopics,
-    RawMessage,
-    Recording,
-    header_stamp_ns,
-)
-from attention_fusion_ros.sync.synchronizer import Synchronizer, fuse
+from attention_fusion_ros.stream.inputs import SWEEPS
+from attention_fusion_ros.stream.recording import InputTopics, Recording
 from attention_fusion_ros.utils.tables import Table
 from attention_fusion_ros.visualization.panels import compose_picture
 
@@ -43,9 +33,6 @@ EXAMPLES = """\
   replay drive.mcap --out out/replay --pointcloud /lidar/points --map-image /map_image -p map.resolution:=0.5
   replay recording/ --out out/no_map --map-image none --limit 100 --device cpu
 """
-# The node waits as long for the map image and the odometry of a sweep (ros/companions.py); in a recording they may
-# stand that far behind it.
-PATIENCE_NS = 50_000_000
 LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, walls on top. Right: spatial '
           'attention. The circle is the lookahead ring; green arrows are estimated branches (thick: the direction to '
           'take, brighter: more probable). Up is straight ahead.')
@@ -68,74 +55,6 @@ class Shown:
                      Picture(attention_figure.attention_figure(result, maps, told), caption), told)
 
 
-class Replay:
-    """Messages of a recording -> records, by the same decoding, pairing and pipeline as the node's."""
-
-    def __init__(self, recording: Recording, topics: InputTopics, config: NodeConfig, pipeline: FusionPipeline):
-        """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
-        self._recording, self._topics = recording, topics
-        self._pairer, self._pipeline = Synchronizer(config), pipeline
-        self.remedies: dict[str, str] = {}  # drop reason -> the first message about it
-        self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
-
-    def run(self, limit: int = 0) -> Iterator[tuple[SweepRecord, FusionResult | None]]:
-        """Yield each sweep in recorded order, with its result while it is at hand.
-
-        limit: only so many sweeps, 0 for all. Raises InputError when the recording breaks off.
-        """
-        waiting: deque[RawMessage] = deque()
-        for raw in self._recording.raw_messages([STATIC_TRANSFORMS_TOPIC]):
-            self._take(raw)  # they hold from the start on, wherever they stand
-        done = 0
-        for raw in self._recording.raw_messages([t for t in self._topics.all() if t != STATIC_TRANSFORMS_TOPIC]):
-            while waiting and (raw.stamp_ns > waiting[0].stamp_ns + PATIENCE_NS
-                               or raw.stamp_ns < waiting[0].stamp_ns):
-                yield self._sweep(waiting.popleft())
-            if raw.topic != self._topics.pointcloud:
-                self._take(raw)
-            elif limit and done == limit:
-                break
-            else:
-                waiting.append(raw)
-                done += 1
-        while waiting:
-            yield self._sweep(waiting.popleft())
-
-    def explain(self, result: FusionResult) -> dict[str, Any]:
-        """Grad-CAM by stage of the sweep that `run` has just given."""
-        return self._pipeline.explain(result)
-
-    def _take(self, raw: RawMessage) -> None:
-        """A map image, odometry or transforms; what cannot be used is counted and left out, as in the node."""
-        try:
-            message = self._recording.decode(raw)
-            if raw.topic == self._topics.map_image:
-                decode = decode_compressed_map_image if raw.type == COMPRESSED_IMAGE else decode_map_image
-                self._pairer.add_map_image(decode(message))
-            elif raw.topic == self._topics.odometry:
-                self._pairer.add_odometry(message)
-            else:
-                self._pairer.add_transforms(message, static=raw.topic == STATIC_TRANSFORMS_TOPIC)
-        except InputError as error:
-            self.input_drops[f'{raw.topic}: {error.reason}'] += 1
-            self.remedies.setdefault(error.reason, str(error))
-
-    def _sweep(self, raw: RawMessage) -> tuple[SweepRecord, FusionResult | None]:
-        stamp_ns = raw.stamp_ns
-        try:
-            message = self._recording.decode(raw)
-            stamp_ns = header_stamp_ns(message)
-            start = time.perf_counter()
-            cloud = decode_cloud(message)
-            decode_ms = 1e3 * (time.perf_counter() - start)
-            result, _ = fuse(self._pairer, self._pipeline, cloud)
-        except InputError as error:
-            self.remedies.setdefault(error.reason, str(error))
-            return SweepRecord(stamp_ns, drop_reason=error.reason), None
-        latency_ms = 1e3 * (time.perf_counter() - start)
-        return SweepRecord.of(result, latency_ms, {'decode': decode_ms, **result.stage_ms}), result
-
-
 def options_parser() -> argparse.ArgumentParser:
     """The options of `replay`."""
     parser = cli.parser('replay', 'Run the pipeline over a rosbag2 recording (mcap or sqlite3) without a ROS graph. '
@@ -143,11 +62,7 @@ def options_parser() -> argparse.ArgumentParser:
                         'attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
     parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the files go')
-    parser.add_argument('--pointcloud', default='', metavar='TOPIC', help='default: the only PointCloud2 topic')
-    parser.add_argument('--map-image', default='', metavar='TOPIC',
-                        help='default: the only Image or CompressedImage topic; none: without a map')
-    parser.add_argument('--odometry', default='', metavar='TOPIC',
-                        help='default: the only Odometry topic; none: without odometry')
+    cli.add_topic_options(parser)
     parser.add_argument('--limit', type=int, default=0, metavar='N', help='only the first N sweeps')
     parser.add_argument('--pictures', type=int, default=12, metavar='N', help='pictures in the report (default 12)')
     cli.add_parameter_options(parser)
@@ -167,11 +82,10 @@ def replay(options: argparse.Namespace) -> int:
     """Replay as the options say. Returns 1 when no sweep gave a result."""
     config = cli.node_config(options)
     with Recording(options.bag) as recording:
-        topics = recording.input_topics(options.pointcloud, options.map_image, options.odometry)
+        topics = recording.input_topics(**cli.topic_options(options))
         print(f'{recording.path.name}: {recording.duration:.1f} s')
-        for role, name in (('pointcloud', topics.pointcloud), ('map image', topics.map_image),
-                           ('odometry', topics.odometry)):
-            print(f'  {role:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
+        for spec, name in topics.selected():
+            print(f'  {spec.label:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
         pipeline = FusionPipeline(config)
         print(f'  network     {pipeline.checkpoint_name} on {pipeline.device}'
               + (f' ({pipeline.device_note})' if pipeline.device_note else ''))
@@ -181,7 +95,7 @@ def replay(options: argparse.Namespace) -> int:
         records, shown, broken = _collect(run, recording, topics, options)
         pipeline.close()
     if not records:
-        raise broken or InputError('no_sweeps', f'{topics.pointcloud} holds no message.', 'Record again.')
+        raise broken or InputError('no_sweeps', f'{topics[SWEEPS]} holds no message.', 'Record again.')
     if broken:
         warnings.append(str(broken))
     _write(options.out, run, config, recording.path.name, topics, records, shown, warnings)
@@ -200,7 +114,7 @@ def replay(options: argparse.Namespace) -> int:
 
 def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace
              ) -> tuple[list[SweepRecord], list[Shown], InputError | None]:
-    total = recording.topics[topics.pointcloud].count
+    total = recording.topics[topics[SWEEPS]].count
     total = min(total, options.limit) if options.limit else total
     wanted, due = spread(total, options.pictures), False
     records: list[SweepRecord] = []
@@ -222,9 +136,7 @@ def _write(folder: Path, run: Replay, config: NodeConfig, name: str, topics: Inp
     folder.mkdir(parents=True, exist_ok=True)
     write_directions(folder / 'directions.csv', records)
     write_branches(folder / 'branches.csv', records)
-    tables = [Table('Inputs', ('input', 'topic'), [('pointcloud', topics.pointcloud),
-                                                   ('map image', topics.map_image or 'none'),
-                                                   ('odometry', topics.odometry or 'none')])]
+    tables = [Table('Inputs', ('input', 'topic'), [(spec.label, name or 'none') for spec, name in topics.selected()])]
     if run.remedies:
         tables.insert(0, Table('What was dropped, and what to do', ('reason', 'first message'),
                                list(run.remedies.items())))
@@ -243,7 +155,7 @@ def _write(folder: Path, run: Replay, config: NodeConfig, name: str, topics: Inp
         sheet = contact_sheet([f.image for f in figures], [f.caption for f in figures], 2, 1000)
         if not cv2.imwrite(str(folder / 'attention.png'), sheet):
             raise OSError(f"cannot write {folder / 'attention.png'}")
-    write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics.pointcloud}', records,
+    write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics[SWEEPS]}', records,
                  [s.picture for s in shown], tables, warnings, LEGEND, sections=sections)
 
 

@@ -18,17 +18,16 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.bev.map_image import map_bev
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import MapImage, Motion
+from attention_fusion_ros.contracts import MapImage, Motion, SyncedSweep
 from attention_fusion_ros.datasets.augment import random_map_state, sensor_faults, turn_angles, turn_grid
 from attention_fusion_ros.datasets.driven_path import DrivenTruth, driven_truth, with_pose_at
 from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, quantise
 from attention_fusion_ros.datasets.simulated import pad_branches
-from attention_fusion_ros.decode import decode_cloud, decode_compressed_map_image, decode_map_image
-from attention_fusion_ros.decode.odometry import decode_odometry
-from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import bin_bearings, rotation_2d
-from attention_fusion_ros.stream.recording import COMPRESSED_IMAGE, STATIC_TRANSFORMS_TOPIC, Recording
-from attention_fusion_ros.sync.synchronizer import Synchronizer
+from attention_fusion_ros.stream.recording import Recording
+from attention_fusion_ros.stream.sweeps import synced_sweeps
+from attention_fusion_ros.sync.synchronizer import ODOMETRY
 
 
 @dataclass(frozen=True)
@@ -59,53 +58,35 @@ def read_recordings(folder: Path, config: NodeConfig, grid: Grid, lookahead: flo
 
 
 def _read_one(bag: Path, config: NodeConfig, grid: Grid, lookahead: float, every: int) -> list[RecordedScene]:
-    pairer = Synchronizer(config)
-    pending = []  # (stamp, features, map image, motion)
-    stamps, poses = [], []
+    pending = []  # (sweep, features)
+    base_poses: dict[int, np.ndarray] = {}
     with Recording(bag) as recording:
         topics = recording.input_topics()
-        if topics.odometry is None:
+        if topics[ODOMETRY] is None:
             raise ConfigurationError(f"recording '{bag}' has no odometry: the driven path is the label")
-        count = 0
-        for raw in recording.raw_messages(topics.all()):
-            message = recording.decode(raw)
-            try:
-                if raw.topic == topics.odometry:
-                    stamp, _, T = decode_odometry(message)
-                    pairer.add_odometry(message)
-                    stamps.append(stamp)
-                    poses.append(T)
-                elif raw.topic == topics.map_image:
-                    decode = decode_compressed_map_image if raw.type == COMPRESSED_IMAGE else decode_map_image
-                    pairer.add_map_image(decode(message))
-                elif raw.topic in topics.transforms:
-                    pairer.add_transforms(message, static=raw.topic == STATIC_TRANSFORMS_TOPIC)
-                else:
-                    count += 1
-                    if (count - 1) % every == 0:
-                        pending.append(_features(decode_cloud(message), pairer, config, grid))
-            except InputError:
-                continue  # what cannot be used is no training data
-    if len(stamps) < 2:
+        sweeps = synced_sweeps(recording, topics, config, on_base_pose=base_poses.__setitem__)
+        for number, sweep in enumerate(sweeps):
+            if isinstance(sweep, SyncedSweep) and number % every == 0:
+                pending.append((sweep, _features(sweep, config, grid)))
+    if len(base_poses) < 2:
         return []
-    order = np.argsort(stamps)
-    stamps, poses = np.array(stamps, np.int64)[order], np.stack(poses)[order]
+    stamps = np.array(sorted(base_poses), np.int64)
+    poses = np.stack([base_poses[stamp] for stamp in stamps.tolist()])
     scenes = []
-    for stamp, features, pairing in pending:
-        path = with_pose_at(stamps, poses, stamp)
+    for sweep, features in pending:
+        path = with_pose_at(stamps, poses, sweep.cloud.stamp_ns)
         truth = None if path is None else driven_truth(*path, lookahead)
         if truth is not None and truth.branches:
-            scenes.append(RecordedScene(features, pairing.map_image, pairing.motion, truth))
+            scenes.append(RecordedScene(features, sweep.map_image, sweep.motion, truth))
     return scenes
 
 
-def _features(cloud, pairer: Synchronizer, config: NodeConfig, grid: Grid):
-    pairing = pairer.pair(cloud.stamp_ns, cloud.frame_id)
-    T = torch.as_tensor(pairing.motion.T_base_sensor, dtype=torch.float32)
+def _features(sweep: SyncedSweep, config: NodeConfig, grid: Grid) -> np.ndarray:
+    cloud = sweep.cloud
+    T = torch.as_tensor(sweep.motion.T_base_sensor, dtype=torch.float32)
     xyz = torch.from_numpy(np.ascontiguousarray(cloud.xyz)) @ T[:3, :3].T + T[:3, 3]
     intensity = None if cloud.intensity is None else torch.from_numpy(np.ascontiguousarray(cloud.intensity))
-    features = lidar_bev(xyz, intensity, grid, config.cloud.min_range, config.cloud.max_height)
-    return cloud.stamp_ns, quantise(features.numpy()), pairing
+    return quantise(lidar_bev(xyz, intensity, grid, config.cloud.min_range, config.cloud.max_height).numpy())
 
 
 class RecordedDataset(Dataset):

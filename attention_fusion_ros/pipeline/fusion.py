@@ -64,6 +64,7 @@ class FusionPipeline:
         self._memory = Memory(network.time_steps - 1)
         self._labels = loaded.network.channel_labels()
         self._history = SweepAccumulator(config.cloud)
+        self._epoch = 0  # of the latest sweep
         self._explicable: tuple[int, Past | None] = 0, None  # stamp of the latest sweep, what came before it
 
     @property

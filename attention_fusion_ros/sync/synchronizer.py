@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which map image and which odometry go with a sweep. Node, `replay` and training share it: equal inputs, equal numbers.
+"""Which map image and which odometry go with a sweep. Node, `replay` and training share it: the same numbers for all.
 
 Only what is stamped up to the sweep counts (a map image may be a little later, where there is no earlier one): the
 result depends on stamps, not on when messages happened to arrive.

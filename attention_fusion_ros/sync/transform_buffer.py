@@ -5,7 +5,7 @@
 `T_parent_child` maps child to parent, as everywhere here and as in geometry_msgs/TransformStamped. In two things this
 differs from tf2, so that a result depends on stamps only, and not on how late a message came: transforms stamped later
 than the time asked for do not count (unless `interpolate` is set), and after its newest sample a moving transform is
-extrapolated at constant velocity by MAX_EXTRAPOLATION_S at most, where tf2 refuses. `extrapolation_s` tells by how much.
+extrapolated at constant velocity by MAX_EXTRAPOLATION_S at most, where tf2 refuses. `extrapolation_s` says by how much.
 """
 
 from __future__ import annotations

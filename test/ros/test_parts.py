@@ -20,7 +20,6 @@ from attention_fusion_ros.errors import InputError  # noqa: E402
 from attention_fusion_ros.ros.node.diagnostics import MAP_REASONS, NodeSnapshot, Report, Topic  # noqa: E402
 from attention_fusion_ros.ros.node.monitor import ASPECTS, Health, LastResult, Rate  # noqa: E402
 from attention_fusion_ros.ros.node.worker import Worker  # noqa: E402
-from attention_fusion_ros.sync.stamp_waiter import StampWaiter  # noqa: E402
 
 
 class Ticks:
@@ -77,70 +76,6 @@ def test_worker_calls_functions_in_its_own_thread():
     worker.close()
     with pytest.raises(RuntimeError, match='closed'):
         worker.call(lambda: None)
-
-
-# -- companions -------------------------------------------------------------------------------------------------------
-
-def test_companions_that_are_there_cost_no_time():
-    companions = StampWaiter('map', 'odometry')
-    companions.arrived('map', 100)
-    companions.arrived('odometry', 100)
-    assert companions.wait(100, patience=10.0) < 5.0
-
-
-def test_companions_are_waited_for_until_they_come():
-    companions = StampWaiter('map')
-    companions.arrived('map', 90)
-    threading.Timer(0.1, lambda: companions.arrived('map', 100)).start()
-    waited = companions.wait(100, patience=30.0)
-    assert 0.05 < waited < 15.0
-
-
-def test_topics_that_are_stamped_otherwise_are_waited_for_once():
-    """A second wait would be as long as a period at 10 Hz, and cost a sweep each time the node starts."""
-    companions = StampWaiter('map')
-    companions.arrived('map', 50)
-    assert companions.wait(100, patience=0.01) >= 0.01
-    companions.arrived('map', 150)
-    assert companions.wait(200, patience=10.0) < 5.0
-
-
-def test_companions_that_come_late_are_waited_for_again():
-    companions = StampWaiter('map')
-    assert companions.wait(100, patience=0.01) >= 0.01
-    companions.arrived('map', 100)
-    assert companions.wait(200, patience=0.01) >= 0.01
-
-
-def test_a_slow_topic_that_meets_a_sweep_now_and_then_is_not_waited_for():
-    companions = StampWaiter('map')
-    companions.wait(0, patience=0.001)
-    for sweep in range(1, 40):
-        if sweep % 10 == 0:
-            companions.arrived('map', 100 * sweep)
-        assert companions.wait(100 * sweep, patience=10.0) < 5.0
-
-
-def test_one_message_that_got_lost_does_not_end_the_waiting():
-    companions = StampWaiter('map')
-    for sweep in range(1, 4):
-        companions.arrived('map', 100 * sweep)
-        companions.wait(100 * sweep, patience=10.0)
-    assert companions.wait(400, patience=0.01) >= 0.01
-    assert companions.wait(500, patience=0.01) >= 0.01
-
-
-def test_a_later_stamp_ends_the_wait():
-    companions = StampWaiter('odometry')
-    companions.arrived('odometry', 150)
-    assert companions.wait(100, patience=10.0) < 5.0
-
-
-def test_after_a_jump_back_the_old_stamps_say_nothing():
-    companions = StampWaiter('map')
-    companions.arrived('map', 1000)
-    companions.arrived('map', 10)
-    assert companions.wait(20, patience=0.05) >= 0.05
 
 
 # -- health and report ------------------------------------------------------------------------------------------------

@@ -25,13 +25,13 @@ def read(path):
     with Recording(path) as recording:
         topics = recording.input_topics()
         return topics, [(raw.stamp_ns, raw.topic, recording.decode(raw))
-                        for raw in recording.raw_messages(topics.all())]
+                        for raw in recording.raw_messages(topics.names())]
 
 
 def test_finds_topics_by_type_and_reads_messages_in_recorded_order(drive):
     topics, messages = read(drive)
-    assert (topics.pointcloud, topics.map_image, topics.odometry, topics.transforms) == (
-        '/lidar/points', '/map_image', '/odom', ('/tf_static',))
+    assert [topics[n] for n in ('pointcloud', 'map_image', 'odometry', 'transforms')] == [
+        '/lidar/points', '/map_image', '/odom', '/tf_static']
     assert [(s, t) for s, t, _ in messages] == [(s, t) for s, t, _ in bag.drive(3)]
     clouds = [m for _, t, m in messages if t == '/lidar/points']
     assert [header_stamp_ns(m) for m in clouds] == [bag.T0 + i * bag.PERIOD for i in range(3)]
@@ -59,13 +59,13 @@ def test_counts_and_duration(drive):
 def test_none_leaves_an_optional_input_out(drive):
     with Recording(drive) as recording:
         topics = recording.input_topics(map_image='none', odometry='none')
-        assert (topics.map_image, topics.odometry) == (None, None)
-        assert topics.all() == ['/lidar/points', '/tf_static']
+        assert topics['map_image'] is None and topics['odometry'] is None
+        assert topics.names() == ['/lidar/points', '/tf_static']
 
 
 def refusal(path, **options):
     with pytest.raises(InputError) as caught, Recording(path) as recording:
-        list(map(recording.decode, recording.raw_messages(recording.input_topics(**options).all())))
+        list(map(recording.decode, recording.raw_messages(recording.input_topics(**options).names())))
     assert 'Remedy: ' in str(caught.value)
     return caught.value
 
@@ -100,7 +100,7 @@ def test_topics_that_are_missing_ambiguous_or_of_another_type(drive, tmp_path):
     assert missing.reason == 'topic_missing' and '/map_image' in missing.remedy
     assert refusal(drive, odometry='/map_image').reason == 'topic_type'
     with Recording(two) as recording:
-        assert recording.input_topics(pointcloud='rear/points').pointcloud == '/rear/points'
+        assert recording.input_topics(pointcloud='rear/points')['pointcloud'] == '/rear/points'
 
 
 def test_a_damaged_message_is_named(tmp_path):

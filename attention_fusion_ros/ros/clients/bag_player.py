@@ -15,7 +15,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.stream.recording import CLOUD, STATIC_TRANSFORMS_TOPIC, RawMessage, Recording
+from attention_fusion_ros.stream.inputs import SWEEPS, input_named
+from attention_fusion_ros.stream.recording import STATIC_TRANSFORMS_TOPIC, RawMessage, Recording
 
 QUEUE = 10  # messages a slow reliable subscriber may lag behind
 STATIC_QUEUE = 100  # recordings merge several broadcasters of /tf_static, and a late subscriber wants all of them
@@ -67,7 +68,8 @@ class Player:
 
         timeout: s. Returns whether that happened in time.
         """
-        clouds = [n for n in self._topics if self._recording.topics[n].type == CLOUD]
+        types = input_named(SWEEPS).types
+        clouds = [n for n in self._topics if self._recording.topics[n].type in types]
         start = last_change = time.monotonic()
         seen: dict[str, int] = {}
         while time.monotonic() - start < timeout and alive():

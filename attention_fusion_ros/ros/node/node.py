@@ -28,7 +28,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
@@ -239,7 +239,7 @@ class AttentionFusionNode(LifecycleNode):
             if error.reason == STAMP_BACKWARDS:
                 self._engine.reset()
             raise
-        result = self._engine.run(cloud, pairing.map_image, pairing.motion, pairing.map_reason)
+        result = self._engine.run(SyncedSweep(cloud, pairing.motion, pairing.map_image, pairing.map_reason))
         self.outputs.publish(Fused(result, cloud, pairing, self._explain))
         stage_ms.update(result.stage_ms)
         stage_ms['total'] = 1e3 * (time.perf_counter() - received)

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording through stream and pipeline: a record and a result a sweep, by the same code as the node's."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import FusionResult, SyncedSweep
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.report.records import SweepRecord
+from attention_fusion_ros.stream.recording import InputTopics, Recording
+from attention_fusion_ros.stream.sweeps import DroppedSweep, synced_sweeps
+
+
+class Replay:
+    """Sweeps of a recording -> records."""
+
+    def __init__(self, recording: Recording, topics: InputTopics, config: NodeConfig, pipeline: FusionPipeline):
+        self._recording, self._topics, self._config, self._pipeline = recording, topics, config, pipeline
+        self.remedies: dict[str, str] = {}  # drop reason -> the first message about it
+        self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
+
+    def run(self, limit: int = 0) -> Iterator[tuple[SweepRecord, FusionResult | None]]:
+        """Yield each sweep in recorded order, with its result while it is at hand.
+
+        limit: only so many sweeps, 0 for all. Raises InputError when the recording breaks off, ConfigurationError when
+        T_base_sensor is needed but is no rigid transform.
+        """
+        for sweep in synced_sweeps(self._recording, self._topics, self._config, limit, self._on_drop):
+            yield self._fuse(sweep)
+
+    def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """Grad-CAM of the sweep that `run` has just given: {stage: (h, w) float32}."""
+        return self._pipeline.explain(result)
+
+    def _fuse(self, sweep: SyncedSweep | DroppedSweep) -> tuple[SweepRecord, FusionResult | None]:
+        if isinstance(sweep, DroppedSweep):
+            return self._dropped(sweep.stamp_ns, sweep.error), None
+        start = time.perf_counter()
+        try:
+            result = self._pipeline.run(sweep)
+        except InputError as error:
+            return self._dropped(sweep.cloud.stamp_ns, error), None
+        latency_ms = sweep.decode_ms + 1e3 * (time.perf_counter() - start)
+        return SweepRecord.of(result, latency_ms, {'decode': sweep.decode_ms, **result.stage_ms}), result
+
+    def _dropped(self, stamp_ns: int, error: InputError) -> SweepRecord:
+        self.remedies.setdefault(error.reason, str(error))
+        return SweepRecord(stamp_ns, drop_reason=error.reason)
+
+    def _on_drop(self, topic: str, error: InputError) -> None:
+        self.input_drops[f'{topic}: {error.reason}'] += 1
+        self.remedies.setdefault(error.reason, str(error))

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The tree of frames."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from support.sync_kit import at, transforms
+
+from attention_fusion_ros.decode import decode_static_transforms, decode_transforms
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.geometry import quaternion_from_yaw
+from attention_fusion_ros.sync.transform_buffer import TransformBuffer
+
+
+def add(tree: TransformBuffer, message, static: bool) -> None:
+    decoded = decode_static_transforms(message) if static else decode_transforms(message)
+    for item in decoded.items:
+        tree.add(item)
+    if decoded.problem is not None:
+        raise decoded.problem
+
+
+def test_transforms_chain_through_a_common_parent():
+    tree = TransformBuffer()
+    quarter = quaternion_from_yaw(math.pi / 2)
+    add(tree, transforms(('base_link', 'roof', 1.0, quarter), ('roof', 'lidar', 2.0),
+                                ('base_link', 'rear', -3.0)), static=True)
+    T = tree.lookup('base_link', 'lidar', 0)
+    assert T[:3, 3] == pytest.approx([1.0, 2.0, 0.0])
+    assert tree.lookup('rear', 'lidar', 0)[:3, 3] == pytest.approx([4.0, 2.0, 0.0])
+    assert tree.lookup('lidar', 'base_link', 0) @ T == pytest.approx(np.eye(4))
+    assert tree.lookup('lidar', '/lidar', 0) == pytest.approx(np.eye(4))
+    assert not tree.is_dynamic('base_link', 'lidar')
+
+
+def test_moving_transforms_are_taken_at_the_stamp():
+    tree = TransformBuffer()
+    add(tree, transforms(('base_link', 'mast', 1.0)), static=True)
+    for i in range(10):
+        add(tree, transforms(('mast', 'lidar', 0.1 * i), seconds=0.1 * i), static=False)
+    assert tree.lookup('base_link', 'lidar', at(0.45))[0, 3] == pytest.approx(1.45)
+    assert tree.is_dynamic('base_link', 'lidar')
+    with pytest.raises(InputError) as caught:
+        tree.lookup('base_link', 'lidar', at(5.0))
+    assert caught.value.reason == 'transform_missing'
+
+
+@pytest.mark.parametrize('source, needle', [('lidar', "unknown frame 'lidar'"), ('camera', 'separate trees'),
+                                            ('', 'T_base_sensor')])
+def test_missing_transforms_say_what_is_missing(source, needle):
+    tree = TransformBuffer()
+    with pytest.raises(InputError, match='nothing was received|T_base_sensor'):
+        tree.lookup('base_link', source, 0)
+    add(tree, transforms(('base_link', 'rear', 1.0), ('body', 'camera', 1.0)), static=True)
+    with pytest.raises(InputError, match=needle) as caught:
+        tree.lookup('base_link', source, 0)
+    assert caught.value.reason == 'transform_missing' and caught.value.remedy
+
+
+def test_a_bad_transform_is_named_and_the_others_of_its_message_count():
+    tree = TransformBuffer()
+    with pytest.raises(InputError) as caught:
+        add(tree, transforms(('base_link', 'a', 1.0), ('a', 'b', 1.0, (0.0, 0.0, 0.0, 0.0)), ('a', 'c', 1.0)),
+                         static=True)
+    assert caught.value.reason == 'bad_transform'
+    assert tree.lookup('base_link', 'c', 0)[0, 3] == pytest.approx(2.0)
+    with pytest.raises(InputError):
+        tree.lookup('base_link', 'b', 0)
+
+
+def test_a_loop_of_frames_ends():
+    tree = TransformBuffer()
+    add(tree, transforms(('a', 'b', 1.0), ('b', 'a', 1.0)), static=True)
+    with pytest.raises(InputError):
+        tree.lookup('base_link', 'b', 0)
