@@ -56,20 +56,27 @@ class SweepStream:
     """Takes messages as they come and gives each sweep with all that belongs to it.
 
     on_drop(spec, error) is called when a message other than a sweep cannot be used. on_base_pose(stamp_ns,
-    T_odom_base) is called with every odometry, converted to the base frame. inputs: the table of inputs.
-    Thread-safe: messages may be taken in one thread while another one asks for sweeps.
+    T_odom_base) is called with every odometry, converted to the base frame. inputs: the table of inputs. max_wait_s: the
+    longest a sweep waits. Thread-safe: messages may be taken in one thread while another one asks for sweeps.
     """
 
     def __init__(self, config: NodeConfig, on_drop: Callable[[InputSpec, InputError], None] | None = None,
-                 on_base_pose: OnBasePose | None = None, inputs: tuple[InputSpec, ...] = INPUTS):
+                 on_base_pose: OnBasePose | None = None, inputs: tuple[InputSpec, ...] = INPUTS,
+                 max_wait_s: float = MAX_WAIT_S):
         """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
         buffers = {spec.name: spec.make_buffer() for spec in inputs if spec.make_buffer is not None}
         self._synchronizer = Synchronizer(config, buffers, on_base_pose)
         self._on_drop = on_drop
+        self._max_wait_s = max_wait_s
         self._companions = tuple(spec.name for spec in inputs if spec.waits)
         self._decode_cloud = input_named(SWEEPS, inputs).transports[0].decode
         self._waiter = StampWaiter(*self._companions)
         self._frames_given_up: set[str] = set()  # sensor frames whose transform was waited for in vain
+
+    @property
+    def waiting_for_ns(self) -> int | None:
+        """Stamp of the sweep that waits now for what belongs to it, None when none does."""
+        return self._waiter.waiting_for_ns
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
@@ -100,13 +107,13 @@ class SweepStream:
             self._waiter.notify()
 
     def sweep(self, message: Any) -> SyncedSweep:
-        """Decode a sweep, wait up to MAX_WAIT_S for what belongs to it, and put the two together.
+        """Decode a sweep, wait up to max_wait_s for what belongs to it, and put the two together.
 
         Raises InputError when the sweep has to be dropped: what `decode_cloud` raises, stamp_backwards,
         transform_missing.
         """
         decoded = self.decode(message)
-        self._waiter.wait(decoded.cloud.stamp_ns, ready=lambda: self._transform_ready(decoded.cloud))
+        self._waiter.wait(decoded.cloud.stamp_ns, self._max_wait_s, ready=lambda: self._transform_ready(decoded.cloud))
         return self._match(decoded)
 
     def decode(self, message: Any) -> DecodedSweep:
@@ -130,6 +137,10 @@ class SweepStream:
     def needs_dynamic_transforms(self, frame_id: str) -> bool:
         """Whether /tf matters for sweeps of this frame or for odometry (False: static transforms are enough)."""
         return self._synchronizer.needs_dynamic_transforms(frame_id)
+
+    def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
+        """Whether the transform of a sensor frame is known at this time."""
+        return self._synchronizer.has_transform(frame_id, stamp_ns)
 
     def age_s(self, input_name: str, now_ns: int) -> float | None:
         """Seconds since the newest stamp of an input; None without any, for transforms and for sweeps."""

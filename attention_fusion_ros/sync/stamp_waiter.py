@@ -29,9 +29,15 @@ class StampWaiter:
 
     def __init__(self, *topics: str):
         self._condition = threading.Condition()
+        self._waiting_for_ns: int | None = None
         self._stamps: dict[str, deque[int]] = {topic: deque(maxlen=KEPT_STAMPS) for topic in topics}
         # The newest sweeps by topic: [stamp, whether it had a companion].
         self._met: dict[str, deque[tuple[int, bool]]] = {topic: deque(maxlen=JUDGED_SWEEPS) for topic in topics}
+
+    @property
+    def waiting_for_ns(self) -> int | None:
+        """Stamp of the sweep that waits now, None when none does."""
+        return self._waiting_for_ns
 
     def on_message(self, topic: str, stamp_ns: int) -> None:
         """A message of the topic has been taken in."""
@@ -58,7 +64,9 @@ class StampWaiter:
         """Wait until the companions of a sweep are there and `ready` is true, or time is up; returns seconds waited."""
         start = time.monotonic()
         with self._condition:
+            self._waiting_for_ns = stamp_ns
             self._condition.wait_for(lambda: not self._missing(stamp_ns) and ready(), max_wait_s)
+            self._waiting_for_ns = None
             self.judge(stamp_ns)
         return time.monotonic() - start
 

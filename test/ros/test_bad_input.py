@@ -152,7 +152,8 @@ def send_map(graph, message):
     graph.send(message)
     wait_until(lambda: graph.node.health.aspects[MAP].received.count > seen, 'the map image arrives')
     stamp = message.header.stamp
-    wait_until(lambda: graph.node._pairer.map_age(stamp.sec * 10**9 + stamp.nanosec) == 0.0, 'it is taken in')
+    stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+    wait_until(lambda: graph.node._pairer.age_s('map_image', stamp_ns) == 0.0, 'it is taken in')
 
 
 @pytest.mark.parametrize('offset, reason', [(-3.5, 'map_too_old'), (2.0, 'map_from_future')])
@@ -196,7 +197,7 @@ def test_bad_odometry_is_dropped_by_name_and_the_next_good_one_is_used(graph, no
     assert status.level == status.WARN and reason in status.message and 'Remedy' in status.message
     graph.sweep(now + 0.1)
     graph.send(odometry(now + 0.2, x=3.0))
-    wait_until(lambda: graph.node._pairer.odometry_age(nanoseconds(now + 0.2)) == 0.0, 'odometry is taken in')
+    wait_until(lambda: graph.node._pairer.age_s('odometry', nanoseconds(now + 0.2)) == 0.0, 'odometry is taken in')
     graph.sweep(now + 0.2)
 
 

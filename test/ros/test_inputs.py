@@ -55,8 +55,8 @@ def taken_in(graph, message):
     """Send a map image or odometry and wait until the node has it."""
     graph.send(message)
     stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-    age = graph.node._pairer.odometry_age if hasattr(message, 'pose') else graph.node._pairer.map_age
-    wait_until(lambda: age(stamp) == 0.0, 'it is taken in')
+    name = 'odometry' if hasattr(message, 'pose') else 'map_image'
+    wait_until(lambda: graph.node._pairer.age_s(name, stamp) == 0.0, 'it is taken in')
 
 
 ENCODED = {
@@ -95,7 +95,7 @@ def test_a_latched_map_image_from_before_the_node_is_used():
         publisher.publish(map_image(0.0))
         graph.node.trigger_configure()
         graph.node.trigger_activate()
-        wait_until(lambda: graph.node._pairer.map_age(0) is not None, 'the map image is taken in')
+        wait_until(lambda: graph.node._pairer.age_s('map_image', 0) is not None, 'the map image is taken in')
         graph.sweep(500.0)
         assert graph.node.health.last.mode == 'fused'
     finally:
@@ -141,7 +141,7 @@ def test_a_map_image_that_comes_shortly_after_its_sweep_is_used_for_it(graph):
     """They carry the same stamp; whichever topic is faster must not decide."""
     companions = graph.node._companions
     wait = companions.wait
-    companions.wait = lambda stamp: wait(stamp, patience=30.0)  # in earnest less, but this machine may be busy
+    companions.wait = lambda stamp: wait(stamp, max_wait_s=30.0)  # in earnest less, but this machine may be busy
     taken_in(graph, odometry(0.0))
     for i in range(4):
         taken_in(graph, odometry(0.1 * i + 0.05))  # later than the sweep: not waited for
@@ -152,7 +152,7 @@ def test_a_map_image_that_comes_shortly_after_its_sweep_is_used_for_it(graph):
         taken_in(graph, odometry(0.1 * i + 0.05))
         graph.send(cloud(0.1 * i))
         stamp = nanoseconds(0.1 * i)
-        wait_until(lambda n=stamp: graph.node._companions._waiting_for == n, 'the sweep waits')
+        wait_until(lambda n=stamp: graph.node._companions.waiting_for_ns == n, 'the sweep waits')
         graph.send(map_image(0.1 * i))
         wait_until(lambda n=before: len(Recorder.calls) > n, 'a result')
     late = [image.stamp_ns == cloud.stamp_ns for cloud, image, _, _ in Recorder.calls[4:]]

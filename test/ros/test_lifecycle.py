@@ -65,7 +65,7 @@ def test_every_transition_can_be_repeated():
                     'pointcloud', 'map_image', 'map_image/compressed', 'odometry')}, 'the inputs appear')
                 seconds = 10.0 * (2 * round_number + step)
                 graph.send(map_image(seconds))
-                wait_until(lambda: graph.node._pairer.map_age(0) is not None, 'the map image is taken in')
+                wait_until(lambda: graph.node._pairer.age_s('map_image', 0) is not None, 'the map image is taken in')
                 graph.sweep(seconds + 0.1)
                 assert graph.node.health.last.mode == 'fused'
                 assert change(graph, Transition.TRANSITION_DEACTIVATE)

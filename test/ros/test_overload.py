@@ -77,9 +77,10 @@ def test_everything_else_is_served_while_a_sweep_is_processed(graph):
     request = SetParameters.Request(parameters=[Parameter('map.max_age', value=2.5).to_parameter_msg()])
     assert graph.call(SetParameters, 'set_parameters', request, timeout=10.0).results[0].successful
     graph.send(map_image(1.0))
-    wait_until(lambda: graph.node._pairer.map_age(nanoseconds(1.0)) == 0.0, 'the map image is taken in', 10.0)
+    age_s = graph.node._pairer.age_s
+    wait_until(lambda: age_s('map_image', nanoseconds(1.0)) == 0.0, 'the map image is taken in', 10.0)
     graph.send(odometry(1.0))
-    wait_until(lambda: graph.node._pairer.odometry_age(nanoseconds(1.0)) == 0.0, 'odometry is taken in', 10.0)
+    wait_until(lambda: graph.node._pairer.age_s('odometry', nanoseconds(1.0)) == 0.0, 'odometry is taken in', 10.0)
     graph.diagnostics.clear()
     wait_until(lambda: graph.diagnostics, 'diagnostics', 10.0)
     change = ChangeState.Request()

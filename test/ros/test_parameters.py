@@ -109,7 +109,7 @@ def test_several_at_once_are_all_or_nothing(graph):
 
 def test_an_accepted_value_is_applied_to_the_next_sweep(graph):
     graph.send(map_image(0.0))
-    wait_until(lambda: graph.node._pairer.map_age(0) is not None, 'the map image is taken in')
+    wait_until(lambda: graph.node._pairer.age_s('map_image', 0) is not None, 'the map image is taken in')
     graph.sweep(2.0)
     assert graph.node.health.last.mode == 'fused'
     assert set_parameter(graph, 'map.max_age', 1).successful  # a whole number does for a float

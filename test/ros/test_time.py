@@ -60,7 +60,7 @@ def test_a_recording_that_starts_again_loses_one_sweep(length):
         play(graph, 0.0, 2)
         assert graph.results == results + 1
         assert graph.node.health.last.mode == 'fused'
-        assert graph.node._pairer.odometry_age(nanoseconds(0.2)) == pytest.approx(0.0)
+        assert graph.node._pairer.age_s('odometry', nanoseconds(0.2)) == pytest.approx(0.0)
         status = graph.status('input cloud', lambda s: values(s).get('dropped.stamp_backwards') == '3', 'the jumps')
         assert 'stamp_backwards' in status.message
     finally:
@@ -85,14 +85,14 @@ def test_simulated_time():
 
         set_clock(50.0)
         graph.send(map_image(50.0))
-        wait_until(lambda: graph.node._pairer.map_age(nanoseconds(50.0)) == 0.0, 'the map image is taken in')
+        wait_until(lambda: graph.node._pairer.age_s('map_image', nanoseconds(50.0)) == 0.0, 'the map image is taken in')
         graph.sweep(50.0)
         assert graph.node.health.last.mode == 'fused'
         assert graph.node.health.last.stage_ms['data_age'] == pytest.approx(0.0, abs=50.0)
         graph.status('map image', lambda s: values(s)['newest_age_s'] == '0.000', 'ages by the simulated clock')
 
         set_clock(0.0)
-        assert graph.node._pairer.map_age(0) is None, 'the map image of the future is forgotten'
+        assert graph.node._pairer.age_s('map_image', 0) is None, 'the map image of the future is forgotten'
         graph.sweep(0.1)  # no sweep is lost: the clock told in time
         assert graph.node.health.last.reason == 'no_map'
         assert not graph.node.health.sweep_drops
