@@ -56,8 +56,9 @@ class SweepStream:
     """Takes messages as they come and gives each sweep with all that belongs to it.
 
     on_drop(spec, error) is called when a message other than a sweep cannot be used. on_base_pose(stamp_ns,
-    T_odom_base) is called with every odometry, converted to the base frame. inputs: the table of inputs. max_wait_s: the
-    longest a sweep waits. Thread-safe: messages may be taken in one thread while another one asks for sweeps.
+    T_odom_base) is called with every odometry, converted to the base frame. inputs: the table of inputs.
+    max_wait_s: the longest a sweep waits. Thread-safe: messages may be taken in one thread while another one asks for
+    sweeps.
     """
 
     def __init__(self, config: NodeConfig, on_drop: Callable[[InputSpec, InputError], None] | None = None,
