@@ -40,7 +40,7 @@ setup(
     install_requires=requirements(),
     extras_require={
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
-        'plots': ['matplotlib', 'scipy', 'tensorboard'],
+        'plots': ['matplotlib', 'tensorboard'],
         'export': ['onnx', 'onnxscript', 'onnxruntime'],
     },
     zip_safe=False,

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attention_fusion_ros.evaluation.tables import cell  # noqa: E402
-from attention_fusion_ros.metrics.branches import Figure  # noqa: E402
+from attention_fusion_ros.metrics.bootstrap import Estimate  # noqa: E402
 from attention_fusion_ros.network.checkpoint import SHIPPED  # noqa: E402
 from attention_fusion_ros.utils.provenance import Provenance, fingerprint  # noqa: E402
 from attention_fusion_ros.utils.tables import Table  # noqa: E402
@@ -80,7 +80,7 @@ def tables(data: dict[str, Any], groups: bool) -> str:
 
 def figure(value: dict[str, float | None], decimals: int) -> str:
     """A figure of the JSON as a cell."""
-    return cell(Figure(*(float('nan') if value[k] is None else value[k] for k in ('value', 'low', 'high'))), decimals)
+    return cell(Estimate(*(float('nan') if value[k] is None else value[k] for k in ('value', 'low', 'high'))), decimals)
 
 
 def verdicts(targets: Iterable[dict[str, Any]], without: str = '') -> list[str]:

@@ -130,19 +130,19 @@ def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: li
     from attention_fusion_ros.utils import provenance
     whole = {name: path for name, path in networks.items() if _sees(name, path) == 'both'}
     configs, lookahead, files, notes = _configs(options, whole)
-    setup = run_drives.Setup(configs, lookahead, options.every, options.route)
+    setup = run_drives.DriveSetup(configs, lookahead, options.every, options.route)
     if options.every > 1:
         notes.append(f'Only every {options.every}. sweep was used.')
     if options.route:
         notes.append('The driven route is drawn into the map.')
     with cli.progress(total=run_drives.total_steps(options.drives, setup), desc='drives', unit='run') as bar:
-        answers = run_drives.run(options.drives, setup, options.workers, progress=bar.update)
+        scores = run_drives.evaluate_drives(options.drives, setup, options.workers, progress=bar.update)
     ours = NETWORK if configs else None
-    report = drive_report.build(answers, ours, provenance.collect(arguments, files), notes)
+    report = drive_report.build(scores, ours, provenance.collect(arguments, files), notes)
     written = report.write(options.out, 'drives')
     print(report.markdown())
     panels = {drive: {method: a.heading_error.ravel() for (condition, method), a in found.items()
-                      if condition == 'standard'} for drive, found in answers.items()}
+                      if condition == 'standard'} for drive, found in scores.items()}
     written.append(plots.error_distribution(panels, options.out / 'drives_heading_error.png', ours,
                                             'heading error [deg], standard map error'))
     return written
@@ -160,17 +160,17 @@ def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments:
         raise ConfigurationError(f"--osm: '{options.osm}' does not exist")
     setup = sim_run.SimSetup(asked, options.cache.expanduser(), lookahead, osm=options.osm)
     with cli.progress(total=options.sim, desc='scenes', unit='scene') as bar:
-        answers = sim_run.run(options.first_seed, options.sim, setup, options.workers, bar.update)
+        scenes = sim_run.evaluate_scenes(options.first_seed, options.sim, setup, options.workers, bar.update)
     ours = NETWORK if configs else None
-    built = sim_report.SimulationReport(answers, ours, provenance.collect(arguments, files), notes)
+    built = sim_report.SimulationReport(scenes, ours, provenance.collect(arguments, files), notes)
     report = built.build()
     written = report.write(options.out, 'simulation')
     print('\n'.join(table.markdown(report.provenance.lines()) for table in report.tables[:3]))
     written.append(plots.error_distribution(built.errors(), options.out / 'simulation_bearing_error.png', ours))
     if ours:
-        written.append(plots.reliability(built.reliability(), options.out / 'simulation_reliability.png'))
+        written.append(plots.reliability(built.reliability(ours), options.out / 'simulation_reliability.png'))
         if built.curved:
-            written.append(plots.map_error_curve(*built.curves(), options.out / 'simulation_map_error.png', ours))
+            written.append(plots.map_error_curve(*built.curves(ours), options.out / 'simulation_map_error.png', ours))
         if built.ratios():
             written.append(plots.attention_ratios(built.ratios(), options.out / 'simulation_attention.png',
                                                   {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}))
@@ -202,7 +202,7 @@ def _ablation(options: argparse.Namespace, arguments: list[str]) -> list[Path]:
     with cli.progress(total=len(rows) * options.ablation_seeds, desc='trainings', unit='run') as bar:
         results = ablation.run(rows, options.ablation_seeds, schedule, pools, options.out, options.workers, bar.update)
     with cli.progress(total=len(rows), desc='costs', unit='network') as bar:
-        costs = ablation_cost.measure({row.key: ablation.full_size(row) for row in rows}, 20, bar.update)
+        costs = ablation_cost.network_costs({row.key: ablation.full_size(row) for row in rows}, 20, bar.update)
     found = ablation.compared(rows, results, costs)
     notes = ablation_table.notes(found, schedule.words(), options.ablation_seeds)
     report = Report(provenance.collect(arguments), [ablation_table.main_table(found, notes),
@@ -227,7 +227,7 @@ def _map_share(options: argparse.Namespace, networks: dict[str, str], arguments:
     from attention_fusion_ros.utils import provenance
     configs, lookahead, files = _held_out(options, networks, '--map-share')
     with cli.progress(total=options.map_share, desc='maps', unit='scene') as bar:
-        shares = map_share.measure(configs[0][1], options.first_seed, options.map_share, options.cache.expanduser(),
+        shares = map_share.map_shares(configs[0][1], options.first_seed, options.map_share, options.cache.expanduser(),
                                    lookahead, bar.update)
     report = Report(provenance.collect(arguments, files), [map_share.table(shares)], {'map_share': shares})
     print(report.markdown())
@@ -240,7 +240,7 @@ def _gradcam(options: argparse.Namespace, networks: dict[str, str], arguments: l
     from attention_fusion_ros.utils import provenance
     configs, lookahead, files = _held_out(options, networks, '--gradcam')
     with cli.progress(total=options.gradcam, desc='explanations', unit='scene') as bar:
-        found = gradcam_agreement.measure(configs[0][1], options.first_seed, options.gradcam,
+        found = gradcam_agreement.stage_agreements(configs[0][1], options.first_seed, options.gradcam,
                                           options.cache.expanduser(), lookahead, bar.update)
     report = Report(provenance.collect(arguments, files), [gradcam_agreement.table(found)], {'agreement': found})
     print(report.markdown())

@@ -38,16 +38,16 @@ FIRST_SEED = 20_000_000  # training uses seeds below 10,000,000, validation thos
 JUNCTIONS = ('t', 'x', 'y', 'skewed', 'staggered', 'roundabout', 'fork')
 NO_MAP_SHARE = 0.15
 ROUTE_SHARE = 0.5
-BARE_EVERY = 3  # scenes of every third seed exist without vehicles, too
+NO_VEHICLES_EVERY = 3  # scenes of every third seed exist without vehicles, too
 CURVE_EVERY = 5  # every fifth is drawn with a range of map errors
-CURVE_SHIFT = (0.0, 2.0, 4.0, 6.0, 8.0)  # m, in a random direction
-CURVE_YAW = (0.0, 3.0, 6.0, 9.0, 12.0, 15.0)  # deg, of random sign
-POINT_UNIT = 0.004  # m, points are stored in steps of this: far below the range noise
+CURVE_SHIFT_M = (0.0, 2.0, 4.0, 6.0, 8.0)  # m, in a random direction
+CURVE_YAW_DEG = (0.0, 3.0, 6.0, 9.0, 12.0, 15.0)  # deg, of random sign
+POINT_UNIT_M = 0.004  # m, points are stored in steps of this: far below the range noise
 MASKS = ('road', 'roadside', 'vehicles', 'visible')
 
 
 @dataclass(frozen=True)
-class SceneInfo:
+class HeldOutInfo:
     """What a scene is."""
 
     seed: int
@@ -71,15 +71,15 @@ class MapPicture:
 
 
 @dataclass(frozen=True)
-class Scene:
+class HeldOutScene:
     """One scene, ready for every method."""
 
-    info: SceneInfo
-    with_route: TrueRoads  # the direction follows the route where one is drawn
-    without_route: TrueRoads
+    info: HeldOutInfo
+    truth_routed: TrueRoads  # the direction follows the route where one is drawn
+    truth_unrouted: TrueRoads  # the direction is the continuation of the road
     T_base_sensor: np.ndarray  # (4, 4)
     cloud: PointCloud
-    bare_cloud: PointCloud | None  # the same without vehicles
+    cloud_without_vehicles: PointCloud | None  # the same without vehicles
     picture: MapPicture | None
     curve: dict[tuple[str, float], MapPicture]  # ('shift', m) and ('yaw', deg) -> map with this error, no route
     cells: dict[str, np.ndarray]  # name of MASKS -> (H, W) bool on the default grid
@@ -96,9 +96,9 @@ class Scene:
         """The scene as it is."""
         return self._inputs(self.cloud, self.picture)
 
-    def bare_inputs(self) -> PlacedSweep | None:
+    def inputs_without_vehicles(self) -> PlacedSweep | None:
         """The scene without vehicles, with the same map; None where it was not made."""
-        return None if self.bare_cloud is None else self._inputs(self.bare_cloud, self.picture)
+        return None if self.cloud_without_vehicles is None else self._inputs(self.cloud_without_vehicles, self.picture)
 
     def curve_inputs(self) -> dict[tuple[str, float], PlacedSweep]:
         """The scene with maps of known error; empty for most scenes."""
@@ -109,7 +109,7 @@ class Scene:
         return {name: self.cells[name] for name in MASKS[:-1]}, self.cells['visible']
 
 
-def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> Scene | None:
+def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> HeldOutScene | None:
     """The scene of this seed; None when the vehicle's road crosses the ring nowhere.
 
     osm: an OpenStreetMap extract, from which a share of the worlds takes its roads.
@@ -117,14 +117,14 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> S
     rng = np.random.default_rng([seed, 20])
     world = generate_world(seed, osm=osm)
     lidar = random_lidar(rng)
-    told, untold = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
-    if not untold.branches:
+    routed, unrouted = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
+    if not unrouted.branches:
         return None
-    luck, bare = int(rng.integers(1 << 31)), None
-    if world.vehicles and seed % BARE_EVERY == 0:
-        full, bare, T_base_sensor = scan_pair(world, world.pose, lidar, luck, stamp_ns=seed)
+    scan_seed, without_vehicles = int(rng.integers(1 << 31)), None
+    if world.vehicles and seed % NO_VEHICLES_EVERY == 0:
+        full, without_vehicles, T_base_sensor = scan_pair(world, world.pose, lidar, scan_seed, stamp_ns=seed)
     else:
-        full, T_base_sensor = scan(world, world.pose, lidar, luck, stamp_ns=seed)
+        full, T_base_sensor = scan(world, world.pose, lidar, scan_seed, stamp_ns=seed)
     has_map = bool(rng.random() >= NO_MAP_SHARE)
     style, error = random_style(rng), random_error(rng)
     in_colour = style.encoding not in ('mono8', 'mono16', '32FC1')
@@ -132,10 +132,10 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> S
     picture = draw(world, style, error, rng, drawn) if has_map else None
     curve = _curve(world, rng) if seed % CURVE_EVERY == 0 else {}
     found = masks(world, world.pose, Grid(), transform_points(T_base_sensor, full.xyz))
-    info = SceneInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
+    info = HeldOutInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
                      (error.x, error.y), error.yaw)
-    return Scene(info, _roads(told if drawn else untold), _roads(untold), T_base_sensor, full,
-                 bare, picture, curve,
+    return HeldOutScene(info, _roads(routed if drawn else unrouted), _roads(unrouted), T_base_sensor, full,
+                 without_vehicles, picture, curve,
                  dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)))
 
 
@@ -154,17 +154,17 @@ def _curve(world: World, rng: np.random.Generator) -> dict[tuple[str, float], Ma
     """Maps of all roads with known error, otherwise alike: same style, nothing missing, added or warped."""
     style = replace(random_style(rng), driven_path=False)
     way, sign = rng.uniform(0, 2 * math.pi), rng.choice([-1.0, 1.0])
-    errors = {('shift', s): MapError(s * math.cos(way), s * math.sin(way)) for s in CURVE_SHIFT}
-    errors |= {('yaw', y): MapError(yaw=float(sign * math.radians(y))) for y in CURVE_YAW}
+    errors = {('shift', s): MapError(s * math.cos(way), s * math.sin(way)) for s in CURVE_SHIFT_M}
+    errors |= {('yaw', y): MapError(yaw=float(sign * math.radians(y))) for y in CURVE_YAW_DEG}
     return {key: draw(world, style, error, rng, False) for key, error in errors.items()}
 
 
-def save(scene: Scene, path: Path) -> None:
+def save_scene(scene: HeldOutScene, path: Path) -> None:
     """Write a scene; whole or not at all."""
     arrays: dict[str, np.ndarray] = {'T_base_sensor': scene.T_base_sensor}
-    for name, cloud in (('full', scene.cloud), ('bare', scene.bare_cloud)):
+    for name, cloud in (('full', scene.cloud), ('without_vehicles', scene.cloud_without_vehicles)):
         if cloud is not None:
-            arrays[f'{name}_xyz'] = np.rint(cloud.xyz / POINT_UNIT).astype(np.int16)
+            arrays[f'{name}_xyz'] = np.rint(cloud.xyz / POINT_UNIT_M).astype(np.int16)
             arrays[f'{name}_intensity'] = cloud.intensity.astype(np.float16)
     pictures = {('given', 0.0): scene.picture} if scene.picture else {}
     keys = []
@@ -173,12 +173,13 @@ def save(scene: Scene, path: Path) -> None:
         arrays[f'map_{len(keys) - 1}'] = picture.image
     arrays |= {f'mask_{name}': np.packbits(cells) for name, cells in scene.cells.items()}
     meta = {'info': asdict(scene.info), 'maps': keys, 'frame_id': scene.cloud.frame_id,
-            'with_route': asdict(scene.with_route), 'without_route': asdict(scene.without_route)}
+            'truth_routed': asdict(scene.truth_routed),
+            'truth_unrouted': asdict(scene.truth_unrouted)}
     atomic.save_arrays(path, {'meta': np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
 
 
-def load(path: Path) -> Scene:
-    """Read what `save` wrote."""
+def load_scene(path: Path) -> HeldOutScene:
+    """Read what `save_scene` wrote."""
     with np.load(path) as z:
         meta = json.loads(z['meta'].tobytes())
         seed, cells = meta['info']['seed'], Grid().cells
@@ -186,15 +187,16 @@ def load(path: Path) -> Scene:
         def cloud(name: str) -> PointCloud | None:
             if f'{name}_xyz' not in z:
                 return None
-            return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT),
+            return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT_M),
                               z[f'{name}_intensity'].astype(np.float32))
         maps = {(kind, size): MapPicture(z[f'map_{k}'], encoding, resolution, tuple(anchor))
                 for k, (kind, size, encoding, resolution, anchor) in enumerate(meta['maps'])}
         found = {name: np.unpackbits(z[f'mask_{name}'], count=cells * cells).reshape(cells, cells).astype(bool)
                  for name in MASKS}
-        info = SceneInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
-        return Scene(info, _true_roads(meta['with_route']), _true_roads(meta['without_route']), z['T_base_sensor'],
-                     cloud('full'), cloud('bare'), maps.pop(('given', 0.0), None), maps, found)
+        info = HeldOutInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
+        return HeldOutScene(info, _true_roads(meta['truth_routed']), _true_roads(meta['truth_unrouted']),
+                            z['T_base_sensor'], cloud('full'), cloud('without_vehicles'),
+                            maps.pop(('given', 0.0), None), maps, found)
 
 
 def _true_roads(stored: dict) -> TrueRoads:
@@ -203,25 +205,24 @@ def _true_roads(stored: dict) -> TrueRoads:
 
 
 @lru_cache
-def recipe() -> str:
+def generator_hash() -> str:
     """A name for the code that makes scenes: changes when the simulator or this file does."""
     return digest(source_files(('simulation', 'datasets/held_out.py'), ('gallery.py', '__init__.py')))
 
 
-def folder_name(lookahead: float, osm: Path | None) -> str:
-    """Where in the cache scenes of this recipe are."""
+def cache_key(lookahead: float, osm: Path | None) -> str:
+    """Name of the folder in the cache for scenes of this generator, ring and extract."""
     extract = f'-{osm.name}-{osm.stat().st_size}' if osm is not None else ''
-    return f'evaluation-{recipe()}-{lookahead:g}m{extract}'
+    return f'evaluation-{generator_hash()}-{lookahead:g}m{extract}'
 
 
-def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = None) -> Scene | None:
+def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = None) -> HeldOutScene | None:
     """The scene of this seed from the cache, or made and kept there. None as in `make_scene`."""
-    folder = cache / folder_name(lookahead, osm)
+    folder = cache / cache_key(lookahead, osm)
     path = folder / f'{seed}.npz'
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         scene = make_scene(seed, lookahead, osm)
         if scene is None:
             return None
-        save(scene, path)
-    return load(path)  # also when just made, so that a first run sees the same rounded points as the next
+        save_scene(scene, path)
+    return load_scene(path)  # also when just made, so that a first run sees the same rounded points as the next

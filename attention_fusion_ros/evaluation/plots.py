@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from attention_fusion_ros.metrics.branches import CALIBRATION_BINS, Figure, calibration_bins
+from attention_fusion_ros.metrics.bootstrap import Estimate
+from attention_fusion_ros.metrics.branches import CALIBRATION_BINS, calibration_bins
 from attention_fusion_ros.report.style import FAINT, INK, new_figure, png, styled
 
 # The network and the baselines keep their colours from plot to plot; others take what is left, in order.
@@ -48,9 +49,10 @@ def error_distribution(panels: dict[str, dict[str, np.ndarray]], path: Path, net
                 if not len(values):
                     continue
                 share = np.arange(1, len(values) + 1) / len(values)
-                seen = values < limit - 1e-9
-                axis.step(np.concatenate([[0.0], values[seen], [limit]]),
-                          np.concatenate([[0.0], share[seen], share[seen][-1:] if seen.any() else [0.0]]),
+                below_limit = values < limit - 1e-9
+                last = share[below_limit][-1:] if below_limit.any() else [0.0]
+                axis.step(np.concatenate([[0.0], values[below_limit], [limit]]),
+                          np.concatenate([[0.0], share[below_limit], last]),
                           where='post', color=paint[method], label=method, lw=2.2 if method == network else 1.4)
             axis.set(title=title, xlim=(0, limit), ylim=(0, 1.01), xlabel=what)
         for row in axes:
@@ -71,10 +73,10 @@ class Curve:
 
     method: str
     at: tuple[float, ...]  # m or deg
-    figures: tuple[Figure, ...]
+    errors: tuple[Estimate, ...]
 
 
-def map_error_curve(shift: Sequence[Curve], yaw: Sequence[Curve], without_map: Figure, path: Path,
+def map_error_curve(shift: Sequence[Curve], yaw: Sequence[Curve], without_map: Estimate, path: Path,
                     network: str | None, margin: float = 1.0) -> Path:
     """Median direction error over map shift and over map yaw error; the line is the network without a map.
 
@@ -86,9 +88,9 @@ def map_error_curve(shift: Sequence[Curve], yaw: Sequence[Curve], without_map: F
         axes = figure.subplots(1, 2, sharey=True)
         for axis, curves, label in ((axes[0], shift, 'map shift [m]'), (axes[1], yaw, 'map yaw error [deg]')):
             for curve in curves:
-                values = [f.value for f in curve.figures]
+                values = [f.value for f in curve.errors]
                 axis.plot(curve.at, values, '-o', ms=4, color=paint[curve.method], label=curve.method)
-                axis.fill_between(curve.at, [f.low for f in curve.figures], [f.high for f in curve.figures],
+                axis.fill_between(curve.at, [f.low for f in curve.errors], [f.high for f in curve.errors],
                                   color=paint[curve.method], alpha=0.15, lw=0)
             if math.isfinite(without_map.value):
                 axis.axhline(without_map.value, color=INK, lw=1.2, ls='--', label='network, no map')

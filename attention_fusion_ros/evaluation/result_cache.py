@@ -1,63 +1,61 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of finished chunks of scenes on disk: an evaluation that was cut off goes on where it stopped.
+"""Results of finished jobs on disk: an evaluation that was interrupted resumes where it stopped.
 
-The folder's name is a digest of everything that answers depend on: code, checkpoints, settings and the recipe of the
-scenes. Where any of it changes, nothing old is found.
+The folder's name is a digest of everything that results depend on: code, checkpoints, settings and the generator of the
+scenes. When any of it changes, no older result is found.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import pickle
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import attention_fusion_ros
+from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.typed_json import from_plain, to_plain
 
-PACKAGE = Path(attention_fusion_ros.__file__).parent
-# Answers do not depend on how sweeps come in, on how networks were trained, nor on how answers are summed up.
-NOT_ASKED = ('benchmarking', 'commands', 'report', 'ros', 'stream', 'studies', 'training')
-SUMMING_UP = ('evaluation/result_cache.py', 'evaluation/plots.py', 'evaluation/tables.py', 'evaluation/drives/',
-              'evaluation/simulation/report.py', 'metrics/bootstrap.py', 'utils/')
+FORMAT_VERSION = 1
+# Results depend neither on how sweeps come in, nor on how networks were trained, nor on how results are summarised.
+EXCLUDED_PACKAGES = ('benchmarking', 'commands', 'report', 'ros', 'stream', 'studies', 'training', 'utils',
+                     'evaluation/drives')
+EXCLUDED_MODULES = ('evaluation/checkpoints.py', 'evaluation/plots.py', 'evaluation/result_cache.py',
+                    'evaluation/tables.py', 'evaluation/simulation/evaluate.py', 'evaluation/simulation/report.py',
+                    'metrics/agreement.py', 'metrics/bootstrap.py', 'metrics/registry.py', 'metrics/summary.py')
 
-
-def digest(settings: Iterable[Any], files: Iterable[Path]) -> str:
-    """A name for answers made with this code, these settings (told apart by their repr) and the content of `files`."""
-    found = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob('*.py')):
-        part = path.relative_to(PACKAGE)
-        if part.parts[0] in NOT_ASKED or part.as_posix().startswith(SUMMING_UP):
-            continue
-        found.update(str(part).encode() + path.read_bytes())
-    for value in settings:
-        found.update(repr(value).encode())
-    for file in files:
-        found.update(file.read_bytes())
-    return found.hexdigest()[:16]
+Result = TypeVar('Result')
 
 
-class ResultCache:
-    """One file a chunk of seeds."""
+def results_digest(settings: Iterable[Any], files: Iterable[Path]) -> str:
+    """A name for results of this code with these settings (compared by their repr) and the content of `files`."""
+    sources = source_files(exclude=(*EXCLUDED_PACKAGES, *EXCLUDED_MODULES))
+    return digest([*sources, *files], settings, length=16)
 
-    def __init__(self, folder: Path):
+
+class ResultCache(Generic[Result]):
+    """One JSON file for each job, which is a range of seeds. `kind`: the dataclass of one result."""
+
+    def __init__(self, folder: Path, kind: type[Result]):
         self.folder = folder
+        self._kind = kind
 
-    def _path(self, seeds: Sequence[int]) -> Path:
-        return self.folder / f'{seeds[0]}-{seeds[-1]}.pkl'
+    def path(self, seeds: Sequence[int]) -> Path:
+        """The file of these seeds."""
+        return self.folder / f'{seeds[0]}-{seeds[-1]}.json'
 
-    def read(self, seeds: Sequence[int]) -> list | None:
-        """The answers to these scenes; None where they were not given yet, or the file was cut off."""
+    def read(self, seeds: Sequence[int]) -> list[Result] | None:
+        """The results of these seeds; None where there is no file, or one that is damaged or of another format."""
         try:
-            return pickle.loads(self._path(seeds).read_bytes())
-        except (OSError, EOFError, pickle.UnpicklingError):
+            content = json.loads(self.path(seeds).read_text())
+            if content['format'] != FORMAT_VERSION:
+                return None
+            return [from_plain(self._kind, result) for result in content['results']]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def write(self, seeds: Sequence[int], answers: list) -> None:
-        """Keep them; whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f'{seeds[0]}.{os.getpid()}.partial'
-        partial.write_bytes(pickle.dumps(answers))
-        partial.replace(self._path(seeds))
+    def write(self, seeds: Sequence[int], results: Sequence[Result]) -> None:
+        """Keep them; whole or not at all. Raises OSError."""
+        content = {'format': FORMAT_VERSION, 'results': [to_plain(result) for result in results]}
+        atomic.write_json(self.path(seeds), content, indent=None)

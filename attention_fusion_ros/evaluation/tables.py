@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures -> markdown tables and JSON. Every table carries its provenance and says in which rows the network loses."""
+"""Metrics -> markdown tables and JSON. Every table carries its provenance and says in which rows the network loses."""
 
 from __future__ import annotations
 
@@ -12,110 +12,98 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attention_fusion_ros.metrics.branches import Figure
+from attention_fusion_ros.metrics.bootstrap import Estimate
+from attention_fusion_ros.metrics.registry import METRICS
 from attention_fusion_ros.utils.provenance import Provenance
 from attention_fusion_ros.utils.tables import Table
 
-# statistic -> (heading, decimals, is more better)
-COLUMNS: dict[str, tuple[str, int, bool]] = {
-    'f1_10': ('F1@10', 3, True),
-    'f1_15': ('F1@15', 3, True),
-    'bearing_median': ('bearing median [deg]', 2, False),
-    'bearing_p90': ('bearing p90 [deg]', 2, False),
-    'heading_median': ('heading median [deg]', 2, False),
-    'heading_p90': ('heading p90 [deg]', 2, False),
-    'nearest_median': ('bearing, miss = 25, median [deg]', 2, False),
-    'nearest_p90': ('bearing, miss = 25, p90 [deg]', 2, False),
-    'direction_median': ('direction median [deg]', 2, False),
-    'direction_p90': ('direction p90 [deg]', 2, False),
-    'direction_within_5': ('direction within 5 deg', 3, True),
-    'direction_given': ('direction given', 3, True),
-    'calibration_error': ('calibration error', 3, False),
-    'found': ('found', 3, True),
-}
 
-
-def cell(figure: Figure, decimals: int) -> str:
-    """`1.23 [1.10, 1.40]`; a dash where there is nothing to say; no brackets where there is no interval."""
-    if math.isnan(figure.value):
+def cell(estimate: Estimate, decimals: int) -> str:
+    """`1.23 [1.10, 1.40]`; a dash where the value is not known; no brackets where the interval is not."""
+    if math.isnan(estimate.value):
         return '-'
-    text = f'{figure.value:.{decimals}f}'
-    if math.isnan(figure.low):
+    text = f'{estimate.value:.{decimals}f}'
+    if math.isnan(estimate.low):
         return text
-    return f'{text} [{figure.low:.{decimals}f}, {figure.high:.{decimals}f}]'
+    return f'{text} [{estimate.low:.{decimals}f}, {estimate.high:.{decimals}f}]'
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method under one condition. `gaps`: statistic -> its value minus the network's, paired."""
+class MethodRow:
+    """One method under one condition. `differences`: metric -> its value minus the network's, paired."""
 
     labels: tuple[str, ...]
-    figures: dict[str, Figure]
-    gaps: dict[str, Figure] | None = None  # None for the network itself
+    estimates: dict[str, Estimate]
+    differences: dict[str, Estimate] | None = None  # None for the network itself
 
 
-def losses(row: Row, statistics: Sequence[str]) -> str:
-    """In what this method beats the network: names of statistics, a tilde where the paired interval includes zero.
+def beats_network_in(row: MethodRow, metrics: Sequence[str]) -> str:
+    """Headings of the metrics in which this method beats the network; `~` where the paired interval includes zero.
 
     A dash when it wins nowhere, empty for the network's own row.
     """
-    if row.gaps is None:
+    if row.differences is None:
         return ''
     won = []
-    for name in statistics:
-        gap = row.gaps.get(name)
-        if gap is None or math.isnan(gap.value):
+    for name in metrics:
+        difference = row.differences.get(name)
+        if difference is None or math.isnan(difference.value) or difference.value == 0:
             continue
-        heading, _, more_is_better = COLUMNS[name]
-        if (gap.value > 0) == more_is_better and gap.value != 0:
-            sure = not math.isnan(gap.low) and (gap.low > 0 or gap.high < 0)
-            won.append(heading.removesuffix(' [deg]') + ('' if sure else ' ~'))
+        metric = METRICS[name]
+        if (difference.value > 0) == metric.higher_is_better:
+            significant = not math.isnan(difference.low) and (difference.low > 0 or difference.high < 0)
+            won.append(metric.heading + ('' if significant else ' ~'))
     return ', '.join(won) or '-'
 
 
-def compare(title: str, labels: Sequence[str], rows: Sequence[Row], statistics: Sequence[str],
+def compare(title: str, labels: Sequence[str], rows: Sequence[MethodRow], metrics: Sequence[str],
             notes: Sequence[str] = ()) -> Table:
-    """A table of methods: one column a statistic, and last in what each method beats the network."""
-    header = (*labels, *(COLUMNS[s][0] for s in statistics), 'beats the network in')
-    cells = [(*row.labels, *(cell(row.figures[s], COLUMNS[s][1]) if s in row.figures else '-' for s in statistics),
-              losses(row, statistics)) for row in rows]
+    """A table of methods: one column a metric, and last in what each method beats the network."""
+    header = (*labels, *(METRICS[name].title for name in metrics), 'beats the network in')
+    cells = []
+    for row in rows:
+        values = [cell(row.estimates[name], METRICS[name].decimals) if name in row.estimates else '-'
+                  for name in metrics]
+        cells.append((*row.labels, *values, beats_network_in(row, metrics)))
     legend = 'Brackets: 95 % interval, whole scenes or sweeps resampled. ~: the paired interval includes zero.'
     return Table(title, header, cells, (*notes, legend))
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """A goal that was set beforehand, and whether it is met."""
 
     what: str
     goal: str  # for example `>= 0.92`
-    value: Figure
-    met: bool | None  # None: cannot be told
+    value: Estimate
+    met: bool | None  # None: not measured
     decimals: int = 2
 
 
-def at_least(what: str, figure: Figure, bound: float, decimals: int = 3) -> Target:
-    """Met when the figure itself (not its interval) reaches the bound."""
-    return Target(what, f'>= {bound:g}', figure, None if math.isnan(figure.value) else figure.value >= bound, decimals)
+def at_least(what: str, estimate: Estimate, bound: float, decimals: int = 3) -> Goal:
+    """Met when the value itself (not its interval) reaches the bound."""
+    met = None if math.isnan(estimate.value) else estimate.value >= bound
+    return Goal(what, f'>= {bound:g}', estimate, met, decimals)
 
 
-def at_most(what: str, figure: Figure, bound: float, decimals: int = 2) -> Target:
-    """Met when the figure itself does not exceed the bound."""
-    return Target(what, f'<= {bound:g}', figure, None if math.isnan(figure.value) else figure.value <= bound, decimals)
+def at_most(what: str, estimate: Estimate, bound: float, decimals: int = 2) -> Goal:
+    """Met when the value itself does not exceed the bound."""
+    met = None if math.isnan(estimate.value) else estimate.value <= bound
+    return Goal(what, f'<= {bound:g}', estimate, met, decimals)
 
 
-def below(what: str, gap: Figure) -> Target:
+def below(what: str, difference: Estimate) -> Goal:
     """A paired difference (ours minus theirs) that must be negative; met only outside the interval, if there is one."""
-    known = not math.isnan(gap.value)
-    upper = gap.value if math.isnan(gap.high) else gap.high
-    return Target(what, '< 0, outside the interval', gap, upper < 0 if known else None)
+    known = not math.isnan(difference.value)
+    upper = difference.value if math.isnan(difference.high) else difference.high
+    return Goal(what, '< 0, outside the interval', difference, upper < 0 if known else None)
 
 
-def target_table(title: str, targets: Sequence[Target]) -> Table:
-    """Goal, figure, verdict."""
+def goal_table(title: str, goals: Sequence[Goal]) -> Table:
+    """Goal, value, verdict."""
     verdict = {True: 'met', False: '**missed**', None: 'not measured'}
     return Table(title, ('target', 'goal', 'measured', 'verdict'),
-                 [(t.what, t.goal, cell(t.value, t.decimals), verdict[t.met]) for t in targets])
+                 [(g.what, g.goal, cell(g.value, g.decimals), verdict[g.met]) for g in goals])
 
 
 @dataclass
@@ -141,7 +129,7 @@ class Report:
 
 
 def plain(value: Any) -> Any:
-    """Anything -> what JSON holds; not-a-number becomes null."""
+    """Any value as JSON can hold it: dataclasses as objects, arrays as lists, nan and infinities as null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, dict):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attention_fusion_ros.errors import require
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -22,7 +24,8 @@ def agreement(a: np.ndarray, b: np.ndarray, top: float = 0.1) -> Agreement:
     """Agreement of two maps of equal shape, (H, W) or the cells in question (N,), for example attention and Grad-CAM.
 
     top: share of cells that count as a map's top ones; cells at the map's lowest value never do, so a map that is zero
-    nearly everywhere has fewer. Raises ValueError for different shapes, values that are not finite, or a wrong share.
+    nearly everywhere has fewer. Raises ValueError for different shapes, values that are not finite, or a wrong share,
+    and ConfigurationError without scipy.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.size == 0:
@@ -35,7 +38,7 @@ def agreement(a: np.ndarray, b: np.ndarray, top: float = 0.1) -> Agreement:
     top_a, top_b = top_cells(a, top), top_cells(b, top)
     union = int((top_a | top_b).sum())
     iou = int((top_a & top_b).sum()) / union if top_a.any() and top_b.any() else float('nan')
-    return Agreement(correlation(a, b), correlation(ranks(a), ranks(b)), iou)
+    return Agreement(correlation('pearsonr', a, b), correlation('spearmanr', a, b), iou)
 
 
 def top_cells(values: np.ndarray, share: float) -> np.ndarray:
@@ -44,16 +47,9 @@ def top_cells(values: np.ndarray, share: float) -> np.ndarray:
     return (values >= np.partition(values, -count)[-count]) & (values > values.min())
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """(N,) ranks from 1; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of two (N,) arrays, NaN when one is constant."""
+def correlation(kind: str, a: np.ndarray, b: np.ndarray) -> float:
+    """`pearsonr` or `spearmanr` (ties share their mean rank) of two (N,) arrays, NaN when one is constant."""
     if a.min() == a.max() or b.min() == b.max():
         return float('nan')
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    stats = require('scipy.stats', 'comparing attention maps')
+    return float(getattr(stats, kind)(a, b)[0])

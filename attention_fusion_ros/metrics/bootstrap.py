@@ -9,9 +9,24 @@ a comparison of two methods is paired simply by using the same weights for both.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; nan where it, or the interval, cannot be given."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+UNKNOWN = Estimate(math.nan)
 
 
 @lru_cache(maxsize=8)
@@ -30,7 +45,7 @@ def resamples(scenes: int, count: int = 1000, seed: int = 0) -> np.ndarray:
     return weights
 
 
-def once(scenes: int) -> np.ndarray:
+def unit_weights(scenes: int) -> np.ndarray:
     """(1, scenes) int32 of ones: the sample itself, for the point estimate."""
     return np.ones((1, scenes), dtype=np.int32)
 
@@ -78,3 +93,22 @@ def weighted_quantile(values: np.ndarray, scene: np.ndarray, quantile: float, we
         found = ordered[k0] + (position - below) * (ordered[k1] - ordered[k0])
         result[start:start + chunk] = np.where(total > 0, found, np.nan)
     return result
+
+
+def estimate(statistic: Callable[[np.ndarray], np.ndarray], scenes: int) -> Estimate:
+    """A statistic of `scenes` scenes with its interval; a single scene gives no interval.
+
+    statistic: resampling weights (B, scenes) -> (B,).
+    """
+    value = float(statistic(unit_weights(scenes))[0])
+    return Estimate(value, *interval(statistic(resamples(scenes)))) if scenes > 1 else Estimate(value)
+
+
+def mean_estimate(values: Sequence[float] | np.ndarray, count: int = 1000, seed: int = 0) -> Estimate:
+    """Mean of independent values (N,) with its interval; nan values are left out."""
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return UNKNOWN
+    weights = resamples(len(values), count, seed)
+    return Estimate(float(values.mean()), *interval(weights @ values / len(values)))

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.tables import cell
 from attention_fusion_ros.metrics.agreement import Agreement
-from attention_fusion_ros.metrics.branches import mean_figure
+from attention_fusion_ros.metrics.bootstrap import mean_estimate
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, Sample
 from attention_fusion_ros.report.attention_figure import attention_figure
 from attention_fusion_ros.report.explanation import Explanation, agreements
@@ -25,7 +24,7 @@ from attention_fusion_ros.utils.tables import Table
 MEASURES = {'pearson': 'Pearson', 'spearman': 'Spearman', 'top_iou': 'IoU of the top 10 %'}
 
 
-def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
+def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
             progress: Callable[[int], None] = lambda scenes: None) -> list[dict[str, Agreement]]:
     """Stage -> agreement, for `count` scenes with a map whose sweep gives at least one branch.
 
@@ -77,8 +76,11 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
 def table(found: Sequence[dict[str, Agreement]]) -> Table:
     """Mean agreement of every stage that has spatial attention."""
     stages = dict.fromkeys(stage for scene in found for stage in scene)
-    rows = [(stage, *(cell(mean_figure(np.array([getattr(scene[stage], name) for scene in found if stage in scene])), 3)
-                      for name in MEASURES)) for stage in stages]
+    rows = []
+    for stage in stages:
+        measured = [scene[stage] for scene in found if stage in scene]
+        means = [mean_estimate([getattr(agreement, name) for agreement in measured]) for name in MEASURES]
+        rows.append((stage, *(cell(mean, 3) for mean in means)))
     return Table('Agreement of spatial attention and Grad-CAM', ('stage', *MEASURES.values()), rows,
                  (f'Means over {len(found)} held-out simulated scenes with a map, over the cells that the LiDAR has '
                   'seen. Brackets: 95 % interval, scenes resampled.',

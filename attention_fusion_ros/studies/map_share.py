@@ -17,10 +17,10 @@ import torch
 from attention_fusion_ros.bev.map_image import CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode
-from attention_fusion_ros.datasets.held_out import Scene, obtain
+from attention_fusion_ros.datasets.held_out import HeldOutScene, obtain
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.tables import cell
-from attention_fusion_ros.metrics.branches import mean_figure
+from attention_fusion_ros.metrics.bootstrap import mean_estimate
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
 from attention_fusion_ros.utils.tables import Table
 
@@ -43,7 +43,7 @@ def spoiled(drawn: MapFeatures, seed: int) -> dict[str, MapFeatures]:
             **{name: replace(drawn, grid=values) for name, values in grids.items()}}
 
 
-def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
+def map_shares(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
             progress: Callable[[int], None] = lambda scenes: None) -> dict[str, np.ndarray]:
     """State -> (count,) share of the map in the channel attention, on held-out scenes with a map that is used.
 
@@ -73,7 +73,7 @@ def measure(config: NodeConfig, first_seed: int, count: int, cache: Path, lookah
     return {state: np.array(values) for state, values in shares.items()}
 
 
-def scenes_with_a_map(first_seed: int, seeds: int, cache: Path, lookahead: float) -> Iterator[Scene]:
+def scenes_with_a_map(first_seed: int, seeds: int, cache: Path, lookahead: float) -> Iterator[HeldOutScene]:
     """Those of `seeds` seeds whose vehicle is on a road and has a map."""
     for seed in range(first_seed, first_seed + seeds):
         scene = obtain(seed, cache, lookahead)
@@ -86,9 +86,9 @@ def table(shares: dict[str, np.ndarray]) -> Table:
     given = shares[AS_IT_IS]
     rows = []
     for state in STATES:
-        row = (state, cell(mean_figure(shares[state]), 3))
+        row = (state, cell(mean_estimate(shares[state]), 3))
         if state != AS_IT_IS:
-            row += (cell(mean_figure(shares[state] - given), 3), f'{np.mean(shares[state] < given):.0%}')
+            row += (cell(mean_estimate(shares[state] - given), 3), f'{np.mean(shares[state] < given):.0%}')
         rows.append((*row, *['-'] * (4 - len(row))))
     return Table("The map's channel share when the map image is spoiled",
                  ('map image', "map's share", 'change', 'falls in'), rows,

@@ -15,8 +15,10 @@ from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.simulated import collate
 from attention_fusion_ros.geometry import bin_bearings
-from attention_fusion_ros.metrics.branches import NARROW, Estimate, TrueRoads, score, summarise
+from attention_fusion_ros.metrics.branches import NARROW_RAD, Prediction, TrueRoads, score
 from attention_fusion_ros.metrics.matching import match
+from attention_fusion_ros.metrics.registry import logged
+from attention_fusion_ros.metrics.summary import point_values
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
@@ -57,27 +59,20 @@ def true_roads(branches: np.ndarray, direction: np.ndarray) -> TrueRoads:
 
 
 def figures(predictions: Predictions, calibration: Calibration) -> dict[str, float]:
-    """A few figures, overall and for samples without a map."""
+    """The metrics of training logs, `state_metric` -> value; what is not defined (no sample, no match) is left out."""
     config = BranchesConfig()
-    estimates = []
+    decoded = []
     for head, none, with_map in zip(predictions.head, predictions.no_direction, predictions.with_map):
         answer = decode_head(head, float(none), bool(with_map), calibration, config)
-        estimates.append(Estimate(answer.branches, answer.direction))
+        decoded.append(Prediction(answer.branches, answer.direction))
     found = {}
-    for name, chosen in (('fused', predictions.with_map), ('nomap', ~predictions.with_map),
-                         ('route', predictions.route)):
+    for state, chosen in (('fused', predictions.with_map), ('nomap', ~predictions.with_map),
+                          ('route', predictions.route)):
         rows = np.flatnonzero(chosen)
-        if len(rows) == 0:
-            continue
-        scores = score([estimates[i] for i in rows], [predictions.truths[i] for i in rows])
-        summary = summarise(scores, np.ones((1, len(rows))))
-        found[f'{name}_f1'] = summary['f1_10'].value
-        if len(scores.bearing_error):
-            found[f'{name}_bearing'] = float(np.median(scores.bearing_error))
-            found[f'{name}_bearing90'] = float(np.quantile(scores.bearing_error, 0.9))
-            found[f'{name}_heading'] = float(np.median(scores.heading_error))
-        good = (scores.direction_error <= 5.0) & scores.direction_wanted
-        found[f'{name}_direction5'] = float(good.sum() / max(1, scores.direction_wanted.sum()))
+        scores = score([decoded[i] for i in rows], [predictions.truths[i] for i in rows])
+        values = point_values(scores, [metric.name for metric in logged()])
+        found |= {f'{state}_{metric.log_name}': values[metric.name] for metric in logged()
+                  if math.isfinite(values[metric.name])}
     return found
 
 
@@ -96,7 +91,7 @@ def _peaks(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray
     for head, with_map, truth in zip(predictions.head, predictions.with_map, predictions.truths):
         bearings = centres + np.clip(head[1], -1.5, 1.5) * step
         peaks = [i for i in circular_nms(head[0], bearings, BranchesConfig().nms_angle) if head[0, i] > -6.0]
-        hit = {p for p, _ in match(bearings[peaks], [b for b, _ in truth.branches], NARROW)}
+        hit = {p for p, _ in match(bearings[peaks], [b for b, _ in truth.branches], NARROW_RAD)}
         rows += [(head[0, i], n in hit, with_map) for n, i in enumerate(peaks)]
     table = np.array(rows, dtype=np.float64).reshape(-1, 3)
     return table[:, 0], table[:, 1] > 0, table[:, 2] > 0

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.answers import fake_answers
+from support.predictions import fake_predictions
 
 from attention_fusion_ros.evaluation.drives import report as drive_report
 from attention_fusion_ros.evaluation.simulation import report as sim_report
@@ -32,7 +32,7 @@ PAGE = '\n'.join(f'{write_results.BEGIN.format(name)}\nold\n{write_results.END.f
 def simulation(tmp_path_factory) -> Path:
     """What `evaluate --sim` writes, from made-up answers."""
     folder = tmp_path_factory.mktemp('simulation')
-    sim_report.SimulationReport(fake_answers(80), 'network', HERE).build().write(folder, 'simulation')
+    sim_report.SimulationReport(fake_predictions(80), 'network', HERE).build().write(folder, 'simulation')
     (folder / 'simulation_reliability.png').write_bytes(b'picture')
     return folder
 
@@ -74,11 +74,12 @@ def test_the_check_fails_when_page_and_measurement_differ(simulation, docs, caps
 def test_a_drive_that_misses_a_target_is_named_with_the_reason(docs, tmp_path):
     import numpy as np
 
-    from attention_fusion_ros.evaluation.drives.benchmark import Answers
+    from attention_fusion_ros.evaluation.drives.benchmark import DriveScores
 
-    def answers(error: float) -> Answers:
-        return Answers(np.arange(6), np.full((6, 2), error), np.ones((6, 2), bool), np.tile([2, 0, 0], (6, 1)), True)
-    found = {drive: {(condition, method): answers(error if method == 'network' else 9.0)
+    def scores(error: float) -> DriveScores:
+        return DriveScores(np.arange(6), np.ones((6, 2)), np.full((6, 2), error), np.ones((6, 2), bool),
+                           np.tile([2, 0, 0], (6, 1)), True)
+    found = {drive: {(condition, method): scores(error if method == 'network' else 9.0)
                      for condition in ('standard', 'doubled', 'no map') for method in ('network', 'map alone')}
              for drive, error in (('karlsruhe_street', 1.0), ('singapore_left_turn', 8.0))}
     drive_report.build(found, 'network', HERE).write(tmp_path, 'drives')

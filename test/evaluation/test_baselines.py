@@ -17,7 +17,7 @@ from attention_fusion_ros.datasets.drives import draw_lines, image_message
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.evaluation.methods import baselines
-from attention_fusion_ros.evaluation.methods.map_tracing import thin, trace_roads
+from attention_fusion_ros.evaluation.methods.map_tracing import skeletonise, trace_roads
 from attention_fusion_ros.geometry import angle_between
 
 rad = math.radians
@@ -128,12 +128,12 @@ def test_thinning_keeps_topology_and_is_one_cell_wide():
     mask = np.zeros((60, 60), np.uint8)
     cv2.circle(mask, (30, 30), 20, 1, 7)
     cv2.line(mask, (0, 30), (10, 30), 1, 5)
-    skeleton = thin(mask > 0)
+    skeleton = skeletonise(mask > 0)
     assert cv2.connectedComponents(skeleton.astype(np.uint8), connectivity=8)[0] == 2  # background and one piece
     assert cv2.connectedComponents((~skeleton).astype(np.uint8), connectivity=4)[0] == 3  # inside and outside
     blocks = sum(skeleton[a:59 + a, b:59 + b].astype(int) for a in (0, 1) for b in (0, 1))
     assert blocks.max() <= 3 and (skeleton <= (mask > 0)).all()
-    assert not thin(np.zeros((5, 5), bool)).any()
+    assert not skeletonise(np.zeros((5, 5), bool)).any()
 
 
 def street(angle: float, rng: np.random.Generator, branch: float | None = None) -> PlacedSweep:

@@ -18,11 +18,11 @@ from attention_fusion_ros.datasets.drives import MapError
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.evaluation.drives import benchmark as drive_exam
+from attention_fusion_ros.evaluation.drives import benchmark
 from attention_fusion_ros.evaluation.drives.benchmark import Condition
-from attention_fusion_ros.evaluation.methods.estimators import FunctionEstimator
+from attention_fusion_ros.evaluation.methods.method import FunctionMethod
 from attention_fusion_ros.geometry import yaw_of
-from attention_fusion_ros.metrics.branches import Estimate
+from attention_fusion_ros.metrics.branches import Prediction
 
 rad = math.radians
 
@@ -31,19 +31,19 @@ def branch(bearing: float, heading: float) -> Branch:
     return Branch(rad(bearing), rad(heading), 1.0, 0.01, 0.01)
 
 
-def perfect(inputs: PlacedSweep) -> Estimate:
+def perfect(inputs: PlacedSweep) -> Prediction:
     """Knows the drive of `write_drive`: the road runs along 0.3 rad in odom."""
     ahead = 0.3 - yaw_of(inputs.motion.T_odom_base)
-    return Estimate((Branch(ahead, ahead, 1.0, 0.01, 0.01), Branch(ahead + math.pi, ahead + math.pi, 1, 0.01, 0.01)))
+    return Prediction((Branch(ahead, ahead, 1.0, 0.01, 0.01), Branch(ahead + math.pi, ahead + math.pi, 1, 0.01, 0.01)))
 
 
 def test_the_perfect_answer_scores_perfectly_at_every_turn(tmp_path):
     drive = drives.load_drive(write_drive(tmp_path / 'straight'))
     done = []
-    answers = drive_exam.run_drive(drive, [FunctionEstimator('perfect', perfect)], progress=done.append)
-    assert sum(done) == drive_exam.steps(drive) == 3 * 5 * 7
+    answers = benchmark.run_drive(drive, [FunctionMethod('perfect', perfect)], progress=done.append)
+    assert sum(done) == benchmark.steps(drive) == 3 * 5 * 7
     for condition in ('standard', 'doubled', 'no map'):
-        figures = drive_exam.summarise(answers[condition, 'perfect'])
+        figures = benchmark.estimates(answers[condition, 'perfect'])
         assert figures['found'].value == 1 and figures['f1_15'].value == 1
         assert figures['heading_p90'].value == pytest.approx(0, abs=1e-6)
     standard = answers['standard', 'perfect']
@@ -53,29 +53,30 @@ def test_the_perfect_answer_scores_perfectly_at_every_turn(tmp_path):
 
 def test_straight_ahead_is_right_only_where_the_vehicle_is_not_turned(tmp_path):
     drive = drives.load_drive(write_drive(tmp_path / 'straight', roads=False))
-    ahead = FunctionEstimator('ahead', lambda _: Estimate((branch(0, 0), branch(180, 180))))
-    answers = drive_exam.run_drive(drive, [ahead], [Condition('no map', None, (0,))])
-    figures = drive_exam.summarise(answers['no map', 'ahead'])
+    ahead = FunctionMethod('ahead', lambda _: Prediction((branch(0, 0), branch(180, 180))))
+    answers = benchmark.run_drive(drive, [ahead], [Condition('no map', None, (0,))])
+    figures = benchmark.estimates(answers['no map', 'ahead'])
     assert figures['found'].value == pytest.approx(0.2)
     assert figures['heading_median'].value == 25 and 'f1_15' not in figures
 
 
-def test_grade_by_hand():
+def test_a_sweep_is_scored_as_by_hand():
     truth = drives.RingTruth((0.0, rad(5)), (rad(180), rad(180)), ((0.0, 0.0), (rad(90), rad(90))))
-    errors, found, counts = drive_exam.grade(Estimate((branch(14, 8), branch(-20, 40))), truth)
-    assert errors == pytest.approx([3, 25]) and found == [True, False] and counts == [1, 1, 1]
-    errors, found, counts = drive_exam.grade(Estimate((branch(0, 45),)), drives.RingTruth((0.0, 0.0), None, None))
-    assert errors[0] == pytest.approx(45)  # found but badly turned: not capped
-    assert math.isnan(errors[1]) and found == [True, False] and counts == [0, 0, 0]
+    score = benchmark.score_sweep(Prediction((branch(14, 8), branch(-20, 40))), truth)
+    assert score.heading_error == pytest.approx((3, 25)) and score.bearing_error == pytest.approx((14, 25))
+    assert score.found == (True, False) and score.counts == (1, 1, 1)
+    score = benchmark.score_sweep(Prediction((branch(0, 45),)), drives.RingTruth((0.0, 0.0), None, None))
+    assert score.heading_error[0] == pytest.approx(45)  # found but badly turned: not capped
+    assert math.isnan(score.heading_error[1]) and score.found == (True, False) and score.counts == (0, 0, 0)
 
 
 def test_map_errors_are_the_same_for_every_method_and_have_the_stated_spread(tmp_path):
     drive = drives.load_drive(write_drive(tmp_path / 'straight'))
-    standard = drive_exam.CONDITIONS[0]
-    errors = [drive_exam.map_error(drive, standard, seed, turn, sweep) for seed in range(20)
-              for turn in drive_exam.TURNS for sweep in range(20)]
+    standard = benchmark.CONDITIONS[0]
+    errors = [benchmark.map_error(drive, standard, seed, turn, sweep) for seed in range(20)
+              for turn in benchmark.TURNS_RAD for sweep in range(20)]
     assert len({e.x for e in errors}) == len(errors)
-    assert errors[7] == drive_exam.map_error(drive, standard, 0, drive_exam.TURNS[0], 7)
+    assert errors[7] == benchmark.map_error(drive, standard, 0, benchmark.TURNS_RAD[0], 7)
     assert np.std([e.x for e in errors]) == pytest.approx(2.5, rel=0.05)
     assert np.std([e.y for e in errors]) == pytest.approx(2.5, rel=0.05)
     assert np.std([e.yaw for e in errors]) == pytest.approx(rad(4), rel=0.05)

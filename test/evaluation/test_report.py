@@ -17,42 +17,38 @@ from support.drive_kit import write_drive
 from attention_fusion_ros.commands import evaluate
 from attention_fusion_ros.datasets import drives
 from attention_fusion_ros.evaluation import plots, tables
-from attention_fusion_ros.evaluation.drives import benchmark as drive_exam
+from attention_fusion_ros.evaluation.drives import benchmark
 from attention_fusion_ros.evaluation.drives import report as drive_report
-from attention_fusion_ros.metrics.branches import Figure
+from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.utils import provenance
 
 HERE = provenance.Provenance('evaluate --x', 'abc', 'a machine')
 
 
-def figure(value: float, low: float = math.nan, high: float = math.nan) -> Figure:
-    return Figure(value, low, high)
-
-
-def test_losses_name_what_a_baseline_does_better():
-    gaps = {'heading_median': figure(-1, -2, -0.5), 'found': figure(0.1, -0.1, 0.2), 'heading_p90': figure(2, 1, 3),
-            'f1_15': figure(-0.2, -0.3, -0.1)}
-    row = tables.Row(('map',), {}, gaps)
-    assert tables.losses(row, list(gaps)) == 'heading median, found ~'
-    assert tables.losses(tables.Row(('map',), {}, {'found': figure(0.0, 0, 0)}), ['found']) == '-'
-    assert tables.losses(tables.Row(('network',), {}), ['found']) == ''
+def test_the_last_column_names_what_a_baseline_does_better():
+    gaps = {'heading_median': Estimate(-1, -2, -0.5), 'found': Estimate(0.1, -0.1, 0.2),
+            'heading_p90': Estimate(2, 1, 3), 'f1_15': Estimate(-0.2, -0.3, -0.1)}
+    row = tables.MethodRow(('map',), {}, gaps)
+    assert tables.beats_network_in(row, list(gaps)) == 'heading median, found ~'
+    assert tables.beats_network_in(tables.MethodRow(('map',), {}, {'found': Estimate(0.0, 0, 0)}), ['found']) == '-'
+    assert tables.beats_network_in(tables.MethodRow(('network',), {}), ['found']) == ''
 
 
 def test_cells_and_targets():
-    assert tables.cell(figure(1.234, 1, 2), 2) == '1.23 [1.00, 2.00]'
-    assert tables.cell(figure(1.2), 1) == '1.2' and tables.cell(figure(math.nan), 1) == '-'
-    assert tables.at_least('', figure(0.92), 0.92).met and not tables.at_least('', figure(0.919), 0.92).met
-    assert tables.at_most('', figure(2.0), 2.0).met and not tables.at_most('', figure(2.01), 2.0).met
-    assert tables.at_most('', figure(math.nan), 2.0).met is None
-    assert tables.below('', figure(-1, -2, -0.1)).met and not tables.below('', figure(-1, -2, 0.1)).met
-    assert tables.below('', figure(-1)).met  # a single sweep has no interval
-    text = tables.target_table('T', [tables.at_most('x | y', figure(3), 2)]).markdown(HERE.lines())
+    assert tables.cell(Estimate(1.234, 1, 2), 2) == '1.23 [1.00, 2.00]'
+    assert tables.cell(Estimate(1.2), 1) == '1.2' and tables.cell(Estimate(math.nan), 1) == '-'
+    assert tables.at_least('', Estimate(0.92), 0.92).met and not tables.at_least('', Estimate(0.919), 0.92).met
+    assert tables.at_most('', Estimate(2.0), 2.0).met and not tables.at_most('', Estimate(2.01), 2.0).met
+    assert tables.at_most('', Estimate(math.nan), 2.0).met is None
+    assert tables.below('', Estimate(-1, -2, -0.1)).met and not tables.below('', Estimate(-1, -2, 0.1)).met
+    assert tables.below('', Estimate(-1)).met  # a single sweep has no interval
+    text = tables.goal_table('T', [tables.at_most('x | y', Estimate(3), 2)]).markdown(HERE.lines())
     assert '| x \\| y | <= 2 | 3.00 | **missed** |' in text
     assert 'Command: `evaluate --x`' in text and 'Commit: abc' in text and 'Machine: a machine' in text
 
 
 def test_plain_is_json():
-    value = {('a', 'b'): figure(1.0), 'c': np.array([1.5]), 'd': (np.int64(2), True)}
+    value = {('a', 'b'): Estimate(1.0), 'c': np.array([1.5]), 'd': (np.int64(2), True)}
     text = json.dumps(tables.plain(value), allow_nan=False)
     assert json.loads(text) == {'a / b': {'value': 1.0, 'low': None, 'high': None}, 'c': [1.5], 'd': [2, True]}
 
@@ -65,17 +61,17 @@ def test_provenance_names_commit_machine_and_checkpoint(tmp_path):
     assert 'cores' in found.machine and found.commit
 
 
-def answers(error: float, sweeps: int = 6) -> drive_exam.Answers:
+def scores(error: float, sweeps: int = 6) -> benchmark.DriveScores:
     n = sweeps * 3
-    return drive_exam.Answers(np.repeat(np.arange(sweeps), 3), np.full((n, 2), error), np.full((n, 2), error < 25),
-                              np.tile([2, 0, 0], (n, 1)), True)
+    return benchmark.DriveScores(np.repeat(np.arange(sweeps), 3), np.full((n, 2), min(error, 25)),
+                                 np.full((n, 2), error), np.full((n, 2), error < 25), np.tile([2, 0, 0], (n, 1)), True)
 
 
 def test_drive_report_judges_every_drive_by_itself():
-    good = {('standard', 'network'): answers(1.5), ('standard', 'map alone'): answers(3.0),
-            ('doubled', 'network'): answers(4.0), ('doubled', 'map alone'): answers(6.0),
-            ('no map', 'network'): answers(3.9), ('no map', 'map alone'): answers(25.0)}
-    bad = good | {('standard', 'network'): answers(3.5)}
+    good = {('standard', 'network'): scores(1.5), ('standard', 'map alone'): scores(3.0),
+            ('doubled', 'network'): scores(4.0), ('doubled', 'map alone'): scores(6.0),
+            ('no map', 'network'): scores(3.9), ('no map', 'map alone'): scores(25.0)}
+    bad = good | {('standard', 'network'): scores(3.5)}
     report = drive_report.build({'one': good, 'two': bad}, 'network', HERE)
     verdict = {t.what: t.met for t in report.data['targets']}
     assert verdict['one, standard: heading median [deg]'] and not verdict['two, standard: heading median [deg]']
@@ -99,8 +95,8 @@ def test_plots_are_drawn(tmp_path):
     errors = {'network': np.abs(rng.normal(0, 2, 300)), 'map alone': np.minimum(25, np.abs(rng.normal(0, 9, 300))),
               'straight ahead': np.full(300, 25.0), 'empty': np.array([np.nan])}
     assert looks_drawn(plots.error_distribution({f'p{k}': errors for k in range(4)}, tmp_path / 'a.png', 'network'))
-    curve = [plots.Curve('network', (0, 4, 8), tuple(figure(v, v - 0.2, v + 0.2) for v in (1.0, 1.1, 1.4)))]
-    assert looks_drawn(plots.map_error_curve(curve, curve, figure(1.3), tmp_path / 'b.png', 'network'))
+    curve = [plots.Curve('network', (0, 4, 8), tuple(Estimate(v, v - 0.2, v + 0.2) for v in (1.0, 1.1, 1.4)))]
+    assert looks_drawn(plots.map_error_curve(curve, curve, Estimate(1.3), tmp_path / 'b.png', 'network'))
     p = rng.uniform(0.4, 1, 500)
     assert looks_drawn(plots.reliability({'fused': (p, rng.uniform(size=500) < p)}, tmp_path / 'c.png'))
     ratios = {'stage1': {'roadside': rng.normal(2, 0.3, 50), 'vehicles': rng.normal(0.6, 0.2, 50)}}
@@ -123,12 +119,13 @@ def test_command_on_a_drive_with_an_untrained_network(tmp_path, capsys):
     assert looks_drawn(tmp_path / 'out/drives_heading_error.png')
 
 
-def test_workers_give_the_same_answers(tmp_path):
+def test_workers_give_the_same_scores(tmp_path):
     from attention_fusion_ros.evaluation.drives import run as run_drives
     write_drive(tmp_path / 'data/a', sweeps=1)
     write_drive(tmp_path / 'data/b', sweeps=2, heading=-0.5)
-    setup = run_drives.Setup((), conditions=(drive_exam.Condition('standard', drives.STANDARD, (0,)),))
-    alone, several = (run_drives.run(tmp_path / 'data', setup, workers, drive_exam.TURNS[1:3]) for workers in (1, 2))
+    setup = run_drives.DriveSetup((), conditions=(benchmark.Condition('standard', drives.STANDARD, (0,)),))
+    turns = benchmark.TURNS_RAD[1:3]
+    alone, several = (run_drives.evaluate_drives(tmp_path / 'data', setup, workers, turns) for workers in (1, 2))
     assert alone.keys() == several.keys() == {'a', 'b'}
     for drive in alone:
         for key, given in alone[drive].items():

@@ -10,20 +10,20 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from support.answers import fake_answers
 from support.network_kit import lively_config
+from support.predictions import fake_predictions
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import evaluate
 from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.datasets import held_out as sim_scenes
-from attention_fusion_ros.datasets.held_out import CURVE_SHIFT, CURVE_YAW
-from attention_fusion_ros.evaluation import result_cache as answer_store
+from attention_fusion_ros.datasets.held_out import CURVE_SHIFT_M, CURVE_YAW_DEG
 from attention_fusion_ros.evaluation.methods.baselines import LIDAR, MAP, STRAIGHT, map_alone
 from attention_fusion_ros.evaluation.simulation import report as sim_report
 from attention_fusion_ros.evaluation.simulation import run as sim_run
-from attention_fusion_ros.evaluation.simulation.run import BARE, BARE_NO_MAP, NO_LIDAR, NO_MAP
-from attention_fusion_ros.metrics import branches as metrics
+from attention_fusion_ros.evaluation.simulation.run import NO_LIDAR, NO_MAP, NO_VEHICLES, NO_VEHICLES_NO_MAP
+from attention_fusion_ros.metrics.branches import score
+from attention_fusion_ros.metrics.summary import estimates
 from attention_fusion_ros.utils import provenance
 
 FIRST = sim_scenes.FIRST_SEED
@@ -43,9 +43,9 @@ def scenes(cache):
 def test_a_scene_is_the_same_from_its_seed_and_from_disk(scenes):
     stored = scenes[0]
     made = sim_scenes.make_scene(stored.info.seed)
-    assert stored.info == made.info and stored.with_route == made.with_route
-    assert stored.without_route == made.without_route
-    assert np.abs(stored.cloud.xyz - made.cloud.xyz).max() <= sim_scenes.POINT_UNIT / 2 + 1e-5
+    assert stored.info == made.info and stored.truth_routed == made.truth_routed
+    assert stored.truth_unrouted == made.truth_unrouted
+    assert np.abs(stored.cloud.xyz - made.cloud.xyz).max() <= sim_scenes.POINT_UNIT_M / 2 + 1e-5
     assert stored.cloud.intensity == pytest.approx(made.cloud.intensity, rel=1e-3, abs=1e-3)
     assert stored.T_base_sensor == pytest.approx(made.T_base_sensor)
     assert (stored.picture is None) == (made.picture is None)
@@ -59,37 +59,37 @@ def test_a_scene_is_the_same_from_its_seed_and_from_disk(scenes):
 def test_scenes_differ_and_have_the_stated_parts(scenes):
     assert len({len(s.cloud.xyz) for s in scenes}) > len(scenes) // 2
     for scene in scenes:
-        assert scene.without_route.branches
+        assert scene.truth_unrouted.branches
         assert (scene.picture is not None) == scene.info.has_map
         assert (scene.curve != {}) == (scene.info.seed % sim_scenes.CURVE_EVERY == 0)
-        if scene.bare_cloud is not None:
-            assert scene.info.seed % sim_scenes.BARE_EVERY == 0
+        if scene.cloud_without_vehicles is not None:
+            assert scene.info.seed % sim_scenes.NO_VEHICLES_EVERY == 0
         inputs = scene.inputs()
         assert (inputs.map_image is not None) == scene.info.has_map
         if scene.info.has_map:
             assert (inputs.map_image.route is not None) <= scene.info.route_drawn
     curved = next(s for s in scenes if s.curve)
-    assert set(curved.curve) == {('shift', s) for s in CURVE_SHIFT} | {('yaw', y) for y in CURVE_YAW}
+    assert set(curved.curve) == {('shift', s) for s in CURVE_SHIFT_M} | {('yaw', y) for y in CURVE_YAW_DEG}
 
 
 def test_exact_maps_show_the_true_roads_and_spoiled_ones_are_off_by_the_stated_amount(scenes):
     """Map, truth and BEV share one frame: read off an exact map, the branches are the true ones."""
     curved = [s for s in scenes if s.curve]
-    truths = [s.without_route for s in curved]
-    exact = metrics.score([map_alone(s.curve_inputs()['shift', 0.0]) for s in curved], truths)
-    figures = metrics.summarise(exact)
-    assert figures['f1_10'].value > 0.85 and figures['bearing_median'].value < 1.5
-    turned = metrics.score([map_alone(s.curve_inputs()['yaw', 6.0]) for s in curved], truths)
-    assert metrics.summarise(turned)['nearest_median'].value == pytest.approx(6, abs=1)
+    truths = [s.truth_unrouted for s in curved]
+    exact = score([map_alone(s.curve_inputs()['shift', 0.0]) for s in curved], truths)
+    found = estimates(exact)
+    assert found['f1_10'].value > 0.85 and found['bearing_median'].value < 1.5
+    turned = score([map_alone(s.curve_inputs()['yaw', 6.0]) for s in curved], truths)
+    assert estimates(turned)['nearest_median'].value == pytest.approx(6, abs=1)
 
 
-def test_vehicles_are_gone_from_the_bare_cloud(scenes):
+def test_vehicles_are_gone_from_the_cloud_without_them(scenes):
     """Points low above the ground, where vehicles stand: fewer without them."""
     counted = {'full': 0, 'bare': 0}
     for scene in scenes:
-        if scene.bare_cloud is None:
+        if scene.cloud_without_vehicles is None:
             continue
-        for name, cloud in (('full', scene.cloud), ('bare', scene.bare_cloud)):
+        for name, cloud in (('full', scene.cloud), ('bare', scene.cloud_without_vehicles)):
             xyz = cloud.xyz @ scene.T_base_sensor[:3, :3].T + scene.T_base_sensor[:3, 3]
             row, column = (np.rint(v).astype(int) for v in Grid().metres_to_cells(xyz[:, 0], xyz[:, 1]))
             inside = (row >= 0) & (row < 256) & (column >= 0) & (column < 256)
@@ -104,24 +104,25 @@ def test_every_state_is_asked_and_equals_the_pipeline(scenes, cache, tmp_path):
     setup = sim_run.SimSetup((sim_run.Network('network', config), sim_run.Network('blind', config, 'map'),
                               sim_run.Network('deaf', config, 'lidar')), cache)
     pipelines = [sim_run.BatchedPipeline(config) for _ in setup.networks]
-    chosen = [s for s in scenes if s.info.has_map and (s.curve or s.bare_cloud is not None)][:3]
-    answers = sim_run.answer(chosen, setup, pipelines)
+    chosen = [s for s in scenes if s.info.has_map and (s.curve or s.cloud_without_vehicles is not None)][:3]
+    answers = sim_run.predict_scenes(chosen, setup, pipelines)
     for scene, given in zip(chosen, answers, strict=True):
-        assert set(given.estimates) == {STRAIGHT, MAP, LIDAR, 'network', 'blind', 'deaf'}
+        assert set(given.predictions) == {STRAIGHT, MAP, LIDAR, 'network', 'blind', 'deaf'}
         expected = {('network', NO_MAP), ('network', NO_LIDAR)}
-        if scene.bare_cloud is not None:
-            expected |= {(m, BARE) for m in ('network', 'blind', 'deaf', LIDAR)} | {('network', BARE_NO_MAP)}
+        if scene.cloud_without_vehicles is not None:
+            expected |= {(m, NO_VEHICLES) for m in ('network', 'blind', 'deaf', LIDAR)}
+            expected.add(('network', NO_VEHICLES_NO_MAP))
         assert set(given.states) == expected
         assert {m for m, _, _ in given.curve} == ({'network', 'blind', 'deaf', MAP} if scene.curve else set())
         inputs = scene.inputs()
         pipeline = sim_run.BatchedPipeline(replace(config, map=inputs.layout))
         one = pipeline.run(inputs)
-        assert bearings(given.estimates['network']) == pytest.approx(bearings(one), abs=1e-4)
+        assert bearings(given.predictions['network']) == pytest.approx(bearings(one), abs=1e-4)
         alone = pipeline.run(SyncedSweep(inputs.cloud, inputs.motion))
         assert bearings(given.states['network', NO_MAP]) == pytest.approx(bearings(alone), abs=1e-4)
-        assert bearings(given.estimates['deaf']) == pytest.approx(bearings(alone), abs=1e-4)
+        assert bearings(given.predictions['deaf']) == pytest.approx(bearings(alone), abs=1e-4)
         # Without LiDAR random weights see the same everywhere: many equal peaks, of which rounding may choose others.
-        blind, withheld = ([b.probability for b in e.branches[:3]] for e in (given.estimates['blind'],
+        blind, withheld = ([b.probability for b in e.branches[:3]] for e in (given.predictions['blind'],
                                                                              given.states['network', NO_LIDAR]))
         assert blind == pytest.approx(withheld, abs=1e-4)
         assert blind != pytest.approx([b.probability for b in one.branches[:3]], abs=1e-4)
@@ -133,7 +134,7 @@ def bearings(answer) -> list[float]:
 
 
 def test_report_judges_a_good_network_as_good():
-    built = sim_report.SimulationReport(fake_answers(), 'network', provenance.Provenance('c', 'd', 'e'))
+    built = sim_report.SimulationReport(fake_predictions(), 'network', provenance.Provenance('c', 'd', 'e'))
     report = built.build()
     missed = [t.what for t in report.data['targets'] if t.met is not True]
     assert missed == ['number of scenes']
@@ -148,14 +149,14 @@ def test_report_judges_a_good_network_as_good():
     assert classes.rows[0][-1] == '' and classes.rows[1][-1] == '-'  # nobody beats the network
     assert report.data['vehicles']['network']['mean change'].value == 0
     assert json.dumps(sim_report.Report(report.provenance, [], report.data).data and True) == 'true'
-    shift, yaw, blind = built.curves()
-    assert [c.method for c in shift] == ['network', MAP] and len(yaw[0].figures) == len(CURVE_YAW)
-    assert blind.value > shift[0].figures[0].value
+    shift, yaw, blind = built.curves('network')
+    assert [c.method for c in shift] == ['network', MAP] and len(yaw[0].errors) == len(CURVE_YAW_DEG)
+    assert blind.value > shift[0].errors[0].value
 
 
 def test_report_marks_the_rows_where_the_network_loses():
-    answers = [replace(a, estimates=a.estimates | {'network': a.estimates[MAP], MAP: a.estimates['network']})
-               for a in fake_answers() if a.info.has_map]
+    answers = [replace(a, predictions=a.predictions | {'network': a.predictions[MAP], MAP: a.predictions['network']})
+               for a in fake_predictions() if a.info.has_map]
     report = sim_report.SimulationReport(answers, 'network', provenance.Provenance('c', 'd', 'e')).build()
     table = next(t for t in report.tables if 'with a map' in t.title)
     row = next(r for r in table.rows if r[0] == MAP)
@@ -182,7 +183,7 @@ def test_command_on_simulated_scenes(scenes, cache, tmp_path, capsys):
 
 
 def test_an_evaluation_that_was_cut_off_goes_on_where_it_stopped(scenes, cache, monkeypatch):
-    setup, asked, given = sim_run.SimSetup((), cache), [], sim_run.answer
+    setup, asked, given = sim_run.SimSetup((), cache), [], sim_run.predict_scenes
 
     def counted(scenes, *others):
         asked.extend(s.info.seed for s in scenes)
@@ -190,28 +191,14 @@ def test_an_evaluation_that_was_cut_off_goes_on_where_it_stopped(scenes, cache, 
 
     def cut_off(done):
         raise KeyboardInterrupt
-    monkeypatch.setattr(sim_run, 'answer', counted)
+    monkeypatch.setattr(sim_run, 'predict_scenes', counted)
     with pytest.raises(KeyboardInterrupt):
-        sim_run.run(FIRST, 9, setup, progress=cut_off)
+        sim_run.evaluate_scenes(FIRST, 9, setup, progress=cut_off)
     first = list(asked)
-    answers = sim_run.run(FIRST, 9, setup)
+    answers = sim_run.evaluate_scenes(FIRST, 9, setup)
     assert first and len(set(asked)) == len(asked) > len(first)  # no scene was asked about twice
     assert [a.info.seed for a in answers] == asked and len(answers) == 9
-    assert sim_run.run(FIRST, 9, setup) == answers and len(asked) == 9
-
-
-def test_answers_are_not_kept_for_another_checkpoint(tmp_path):
-    weights = tmp_path / 'a.safetensors'
-    weights.write_bytes(b'one')
-    before = answer_store.digest(['settings'], [weights])
-    assert before == answer_store.digest(['settings'], [weights]) != answer_store.digest(['others'], [weights])
-    weights.write_bytes(b'two')
-    assert before != answer_store.digest(['settings'], [weights])
-    store = answer_store.ResultCache(tmp_path / before)
-    store.write((3, 4), ['answer'])
-    assert store.read((3, 4)) == ['answer'] and store.read((3, 5)) is None
-    next(store.folder.iterdir()).write_bytes(b'cut')
-    assert store.read((3, 4)) is None
+    assert sim_run.evaluate_scenes(FIRST, 9, setup) == answers and len(asked) == 9
 
 
 @pytest.mark.parametrize('options, message', [

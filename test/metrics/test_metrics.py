@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.geometry import angle_between
-from attention_fusion_ros.metrics import bootstrap
-from attention_fusion_ros.metrics import branches as metrics
-from attention_fusion_ros.metrics.branches import Estimate, TrueRoads
+from attention_fusion_ros.metrics import attention_share, bootstrap, branches, registry, summary
+from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.metrics.matching import match, nearest
 
 rad = math.radians
@@ -67,57 +66,57 @@ def test_nearest():
 
 
 def test_scores_of_two_scenes_by_hand():
-    estimates = [Estimate((branch(2, 5), branch(90), branch(-140)), branch(2)),  # 2 deg off, false, 12 deg off
-                 Estimate((branch(180, -179),), None)]
+    predictions = [Prediction((branch(2, 5), branch(90), branch(-140)), branch(2)),  # 2 deg off, false, 12 deg off
+                 Prediction((branch(180, -179),), None)]
     truths = [TrueRoads(((0.0, 0.0), (rad(-128), rad(-128))), (0.0, 0.0)),
               TrueRoads(((rad(-177), rad(-177)), (rad(50), rad(50))), (rad(50), rad(50)))]
-    scores = metrics.score(estimates, truths)
+    scores = branches.score(predictions, truths)
     assert scores.counts['f1_10'].tolist() == [[1, 2, 1], [1, 0, 1]]
     assert scores.counts['f1_15'].tolist() == [[2, 1, 0], [1, 0, 1]]
     assert scores.bearing_error == pytest.approx([2, 3])
     assert scores.heading_error == pytest.approx([5, 2])
     assert scores.nearest_error == pytest.approx([2, 12, 3, 25])  # the last one has no answer within 25 deg
-    figures = metrics.summarise(scores)
-    assert figures['f1_10'].value == pytest.approx(4 / (4 + 2 + 2))
-    assert figures['f1_15'].value == pytest.approx(6 / (6 + 1 + 1))
-    assert figures['bearing_median'].value == pytest.approx(2.5)
-    assert figures['bearing_p90'].value == pytest.approx(2.9)
-    assert figures['nearest_median'].value == pytest.approx(7.5)
-    assert figures['direction_median'].value == pytest.approx(2)
-    assert figures['direction_within_5'].value == pytest.approx(0.5)  # no direction given is not within 5 deg
-    assert figures['direction_given'].value == pytest.approx(0.5)
+    found = summary.estimates(scores)
+    assert found['f1_10'].value == pytest.approx(4 / (4 + 2 + 2))
+    assert found['f1_15'].value == pytest.approx(6 / (6 + 1 + 1))
+    assert found['bearing_median'].value == pytest.approx(2.5)
+    assert found['bearing_p90'].value == pytest.approx(2.9)
+    assert found['nearest_median'].value == pytest.approx(7.5)
+    assert found['direction_median'].value == pytest.approx(2)
+    assert found['direction_within_5'].value == pytest.approx(0.5)  # no direction given is not within 5 deg
+    assert found['direction_given'].value == pytest.approx(0.5)
 
 
 def test_nothing_published_is_a_miss_not_an_error():
-    figures = metrics.summarise(metrics.score([Estimate(())], [TrueRoads(((0.0, 0.0),), (0.0, 0.0))]))
-    assert figures['f1_10'].value == 0 and figures['direction_within_5'].value == 0
-    assert math.isnan(figures['bearing_median'].value) and math.isnan(figures['calibration_error'].value)
-    assert figures['nearest_median'].value == pytest.approx(25)
-    with pytest.raises(ValueError, match='1 estimates for 0 truths'):
-        metrics.score([Estimate(())], [])
+    found = summary.estimates(branches.score([Prediction(())], [TrueRoads(((0.0, 0.0),), (0.0, 0.0))]))
+    assert found['f1_10'].value == 0 and found['direction_within_5'].value == 0
+    assert math.isnan(found['bearing_median'].value) and math.isnan(found['calibration_error'].value)
+    assert found['nearest_median'].value == pytest.approx(25)
+    with pytest.raises(ValueError, match='1 predictions for 0 truths'):
+        branches.score([Prediction(())], [])
 
 
 def test_calibration_error_by_hand():
     # Bin 0.9: three branches at 0.9, two of them right -> gap |0.9 - 2/3|; bin 0.5: one at 0.55, right -> 0.45.
-    estimates = [Estimate((branch(0, probability=0.9), branch(90, probability=0.9))),
-                 Estimate((branch(0, probability=0.9), branch(180, probability=0.55)))]
+    predictions = [Prediction((branch(0, probability=0.9), branch(90, probability=0.9))),
+                 Prediction((branch(0, probability=0.9), branch(180, probability=0.55)))]
     truths = [TrueRoads(((0.0, 0.0), (rad(88), 0.0))), TrueRoads(((rad(40), 0.0), (rad(179), 0.0)))]
-    scores = metrics.score(estimates, truths)
+    scores = branches.score(predictions, truths)
     expected = 3 / 4 * (0.9 - 2 / 3) + 1 / 4 * 0.45
-    assert metrics.calibration_error(scores, bootstrap.once(2))[0] == pytest.approx(expected)
-    bins = metrics.calibration_bins(scores.probability, scores.correct)
+    assert registry.calibration_error(scores, bootstrap.unit_weights(2))[0] == pytest.approx(expected)
+    bins = branches.calibration_bins(scores.probability, scores.correct)
     assert bins[9].tolist() == pytest.approx([3, 0.9, 2 / 3]) and bins[5].tolist() == pytest.approx([1, 0.55, 1])
     assert bins[:, 0].sum() == 4 and math.isnan(bins[0, 1])
-    assert metrics.calibration_bins(np.array([1.0]), np.array([True]))[9, 0] == 1
+    assert branches.calibration_bins(np.array([1.0]), np.array([True]))[9, 0] == 1
 
 
 def test_invariance_counts_only_scenes_with_both_directions():
-    a = [Estimate((), branch(179)), Estimate((), branch(10)), Estimate((), None), Estimate(())]
-    b = [Estimate((), branch(-179)), Estimate((), None), Estimate((), branch(5)), Estimate(())]
-    change = metrics.invariance(a, b)
+    a = [Prediction((), branch(179)), Prediction((), branch(10)), Prediction((), None), Prediction(())]
+    b = [Prediction((), branch(-179)), Prediction((), None), Prediction((), branch(5)), Prediction(())]
+    change = branches.invariance(a, b)
     assert change[0] == pytest.approx(2) and np.isnan(change[1:]).all()
-    assert metrics.flips(a, b) == 0.5
-    assert metrics.mean_figure(change).value == pytest.approx(2)
+    assert branches.flips(a, b) == 0.5
+    assert bootstrap.mean_estimate(change).value == pytest.approx(2)
 
 
 def test_attention_shares_by_hand():
@@ -125,24 +124,24 @@ def test_attention_shares_by_hand():
     mask = np.zeros((4, 4), bool)
     mask[:2, 2:] = True  # the quarter with weight 3
     everything = np.ones((4, 4), bool)
-    assert metrics.attention_shares(weights, mask, everything) == pytest.approx((3 / 4, 1 / 4))
+    assert attention_share.attention_shares(weights, mask, everything) == pytest.approx((3 / 4, 1 / 4))
     visible = np.zeros((4, 4), bool)
     visible[:2] = True  # upper half
-    assert metrics.attention_shares(weights, mask, visible) == pytest.approx((3 / 4, 1 / 2))
-    assert metrics.attention_shares(np.ones((2, 2)), mask, everything) == pytest.approx((1 / 4, 1 / 4))
-    assert metrics.attention_shares(weights, ~everything, everything) == (0, 0)
-    assert np.isnan(metrics.attention_shares(weights, mask, ~visible)).all()  # no attention where anything is seen
+    assert attention_share.attention_shares(weights, mask, visible) == pytest.approx((3 / 4, 1 / 2))
+    assert attention_share.attention_shares(np.ones((2, 2)), mask, everything) == pytest.approx((1 / 4, 1 / 4))
+    assert attention_share.attention_shares(weights, ~everything, everything) == (0, 0)
+    assert np.isnan(attention_share.attention_shares(weights, mask, ~visible)).all()  # none where anything is seen
     with pytest.raises(ValueError, match='does not fit'):
-        metrics.attention_shares(np.ones((3, 3)), mask, visible)
+        attention_share.attention_shares(np.ones((3, 3)), mask, visible)
 
 
 def test_attention_ratios_by_hand():
     shares = np.array([[0.6, 0.2], [0.01, 0.001], [0.0, 0.0], [np.nan, np.nan]])
-    ratios = metrics.attention_ratios(shares)
+    ratios = attention_share.attention_ratios(shares)
     assert ratios[:2] == pytest.approx([3, 10]) and np.isnan(ratios[2:]).all()
-    assert metrics.mean_figure(ratios).value == pytest.approx(6.5)  # ruled by the scene with a sliver of area
-    assert metrics.pooled_attention_ratio(shares).value == pytest.approx(0.61 / 0.201)
-    assert math.isnan(metrics.pooled_attention_ratio(shares[3:]).value)
+    assert bootstrap.mean_estimate(ratios).value == pytest.approx(6.5)  # ruled by the scene with a sliver of area
+    assert attention_share.pooled_attention_ratio(shares).value == pytest.approx(0.61 / 0.201)
+    assert math.isnan(attention_share.pooled_attention_ratio(shares[3:]).value)
 
 
 @pytest.mark.parametrize('quantile', [0.0, 0.5, 0.9, 1.0])
@@ -168,8 +167,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
     for k in range(200):
-        figure = metrics.mean_figure(rng.normal(size=60), count=400, seed=k)
-        covered += figure.low <= 0 <= figure.high
+        estimate = bootstrap.mean_estimate(rng.normal(size=60), count=400, seed=k)
+        covered += estimate.low <= 0 <= estimate.high
     assert 178 <= covered <= 199
 
 
@@ -178,11 +177,11 @@ def test_paired_difference_is_narrower_than_unpaired_and_signed():
     rng = np.random.default_rng(1)
     offset = rng.uniform(0, 8, 80)
     truths = [TrueRoads(((0.0, 0.0),))] * 80
-    good = metrics.score([Estimate((branch(o),)) for o in offset], truths)
-    bad = metrics.score([Estimate((branch(o + 1),)) for o in offset], truths)
-    gap = metrics.difference('bearing_median', bad, good)
+    good = branches.score([Prediction((branch(o),)) for o in offset], truths)
+    bad = branches.score([Prediction((branch(o + 1),)) for o in offset], truths)
+    gap = summary.paired_difference('bearing_median', bad, good)
     assert gap.value == pytest.approx(1) and gap.low == pytest.approx(1) and gap.high == pytest.approx(1)
-    own = metrics.summarise(good)['bearing_median']
+    own = summary.estimates(good)['bearing_median']
     assert own.high - own.low > 0.5
     with pytest.raises(ValueError, match='same scenes'):
-        metrics.difference('f1_10', good, metrics.score([], []))
+        summary.paired_difference('f1_10', good, branches.score([], []))

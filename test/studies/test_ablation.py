@@ -16,7 +16,7 @@ from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import mechanism
 from attention_fusion_ros.studies.ablation import run as ablation
 from attention_fusion_ros.studies.ablation import table as ablation_table
-from attention_fusion_ros.studies.ablation.cost import Cost, measure
+from attention_fusion_ros.studies.ablation.cost import Cost, network_costs
 from attention_fusion_ros.studies.ablation.plot import dots
 from attention_fusion_ros.studies.ablation.rows import CLAIMS, ROWS, chosen
 from attention_fusion_ros.studies.ablation.table import Claim, Compared, verdict
@@ -148,7 +148,8 @@ def test_all_rows_of_the_comparison_can_be_built_and_differ_by_one_change():
 
 
 def test_costs_are_those_of_the_mechanism():
-    costs = measure({key: ablation.Schedule(cells=64).network(ROWS[key]) for key in ('none', 'se', 'eca', 'time4')}, 2)
+    rows = ('none', 'se', 'eca', 'time4')
+    costs = network_costs({key: ablation.Schedule(cells=64).network(ROWS[key]) for key in rows}, 2)
     fused, hidden = 36, 2  # 24 + 12 channels, r = 16
     assert costs['se'].parameters - costs['none'].parameters == 2 * fused * hidden + fused + hidden
     assert costs['eca'].parameters - costs['none'].parameters == 3

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The exam on real drives: the vehicle turned by known angles, the map spoiled by known amounts, once without a map.
+"""The benchmark on real drives: the vehicle turned and the map spoiled by known amounts, and once without a map.
 
 Heading error of the road ahead and of the road behind, at the published branch nearest in bearing to where the driven
 path leaves the ring; within 25 deg, else it is a miss and counts as 25 deg. Drives are never pooled.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.datasets.drives import (
     DOUBLED,
     STANDARD,
@@ -30,13 +31,15 @@ from attention_fusion_ros.datasets.drives import (
 )
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
-from attention_fusion_ros.evaluation.methods.estimators import Estimator, unique_names
+from attention_fusion_ros.evaluation.methods.method import Method, unique_names
 from attention_fusion_ros.geometry import angle_between
-from attention_fusion_ros.metrics import bootstrap
-from attention_fusion_ros.metrics.branches import MISS, WIDE, Estimate, Figure, f1
+from attention_fusion_ros.metrics import summary
+from attention_fusion_ros.metrics.bootstrap import Estimate
+from attention_fusion_ros.metrics.branches import MISS_RAD, WIDE_RAD, Prediction, Scores
 from attention_fusion_ros.metrics.matching import match, nearest
+from attention_fusion_ros.metrics.registry import DRIVES, columns
 
-TURNS = tuple(math.radians(d) for d in (-60.0, -30.0, 0.0, 30.0, 60.0))
+TURNS_RAD = tuple(math.radians(d) for d in (-60.0, -30.0, 0.0, 30.0, 60.0))
 SEEDS = (0, 1, 2)
 
 
@@ -53,33 +56,68 @@ CONDITIONS = (Condition('standard', STANDARD), Condition('doubled', DOUBLED), Co
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one method answered on one drive under one condition. One row a (sweep, turn, seed)."""
+class DriveScores:
+    """What one method scored on one drive under one condition. One row for each sweep, turn and seed.
+
+    The two columns are the road ahead and the road behind; nan where the drive does not tell.
+    """
 
     sweep: np.ndarray  # (R,) int
-    heading_error: np.ndarray  # (R, 2) deg, road ahead and road behind; nan where the drive does not tell; a miss is 25
-    found: np.ndarray  # (R, 2) bool
+    bearing_error: np.ndarray  # (R, 2) deg; a miss is 25
+    heading_error: np.ndarray  # (R, 2) deg; a miss is 25
+    found: np.ndarray  # (R, 2) bool, a branch is published within 25 deg of the bearing
     counts: np.ndarray  # (R, 3) true positives, false positives, false negatives at 15 deg; zeros without truth
     has_branches: bool  # this drive has `branches` truth
 
+    def as_scores(self) -> Scores:
+        """The same as the scores that metrics are computed from, one scene a sweep; there are no directions."""
+        known = np.isfinite(self.heading_error)
+        sweeps, cluster = np.unique(self.sweep, return_inverse=True)
+        scene = np.broadcast_to(cluster[:, None], known.shape)[known]
+        counts = np.zeros((len(sweeps), 3))
+        np.add.at(counts, cluster, self.counts)
+        none, nobody = np.zeros(0), np.zeros(0, dtype=int)
+        return Scores(
+            counts={'f1_15': counts},
+            bearing_error=self.bearing_error[known], heading_error=self.heading_error[known], matched_scene=scene,
+            nearest_error=self.bearing_error[known], found=self.found[known], nearest_scene=scene,
+            probability=none, correct=none > 0, probability_scene=nobody,
+            direction_error=np.full(len(sweeps), np.nan), direction_exists=np.zeros(len(sweeps), bool),
+            direction_given=np.zeros(len(sweeps), bool))
 
-def grade(estimate: Estimate, truth: RingTruth) -> tuple[list[float], list[bool], list[int]]:
-    """One answer against the truth: heading errors in deg (ahead, behind), found, and counts at 15 deg."""
-    bearings = [b.bearing for b in estimate.branches]
-    errors, found = [], []
-    for target in (truth.path_ahead, truth.path_behind):
-        index = None if target is None else nearest(target[0], bearings, MISS)
-        found.append(index is not None)
-        if target is None:
-            errors.append(math.nan)
-        elif index is None:
-            errors.append(math.degrees(MISS))
-        else:
-            errors.append(float(np.degrees(angle_between(estimate.branches[index].heading, target[1]))))
-    if truth.branches is None:
-        return errors, found, [0, 0, 0]
-    pairs = len(match(bearings, [b for b, _ in truth.branches], WIDE))
-    return errors, found, [pairs, len(bearings) - pairs, len(truth.branches) - pairs]
+
+@dataclass(frozen=True)
+class SweepScore:
+    """One prediction against the truth of one sweep: a row of `DriveScores`."""
+
+    bearing_error: tuple[float, float]
+    heading_error: tuple[float, float]
+    found: tuple[bool, bool]
+    counts: tuple[int, int, int]
+
+
+def score_sweep(prediction: Prediction, truth: RingTruth) -> SweepScore:
+    """Errors in deg of the road ahead and the road behind, whether they were found, and counts at 15 deg."""
+    bearings = [b.bearing for b in prediction.branches]
+    ahead, behind = (_score_road(prediction, bearings, road) for road in (truth.path_ahead, truth.path_behind))
+    counts = (0, 0, 0)
+    if truth.branches is not None:
+        pairs = len(match(bearings, [b for b, _ in truth.branches], WIDE_RAD))
+        counts = pairs, len(bearings) - pairs, len(truth.branches) - pairs
+    return SweepScore((ahead[0], behind[0]), (ahead[1], behind[1]), (ahead[2], behind[2]), counts)
+
+
+def _score_road(prediction: Prediction, bearings: Sequence[float],
+                road: tuple[float, float] | None) -> tuple[float, float, bool]:
+    """Bearing error, heading error (deg), found."""
+    if road is None:
+        return math.nan, math.nan, False
+    index = nearest(road[0], bearings, MISS_RAD)
+    if index is None:
+        return math.degrees(MISS_RAD), math.degrees(MISS_RAD), False
+    branch = prediction.branches[index]
+    return (float(np.degrees(angle_between(branch.bearing, road[0]))),
+            float(np.degrees(angle_between(branch.heading, road[1]))), True)
 
 
 def map_error(drive: Drive, condition: Condition, seed: int, turn: float, sweep: int) -> MapError:
@@ -88,114 +126,95 @@ def map_error(drive: Drive, condition: Condition, seed: int, turn: float, sweep:
     return draw_error(np.random.default_rng(key), *condition.sigmas)
 
 
-def run_drive(drive: Drive, estimators: Sequence[Estimator], conditions: Sequence[Condition] = CONDITIONS,
-              turns: Sequence[float] = TURNS, every: int = 1, route: bool = False, lookahead: float = 20.0,
-              progress: Callable[[int], None] = lambda done: None) -> dict[tuple[str, str], Answers]:
-    """Ask every estimator about every sweep -> {(condition name, estimator name): Answers}.
+def run_drive(drive: Drive, methods: Sequence[Method], conditions: Sequence[Condition] = CONDITIONS,
+              turns: Sequence[float] = TURNS_RAD, every: int = 1, route: bool = False, lookahead: float = 20.0,
+              progress: Callable[[int], object] = lambda done: None) -> dict[tuple[str, str], DriveScores]:
+    """Run every method on every sweep -> {(condition name, method name): DriveScores}.
 
     every: use each n-th sweep only. route: draw the driven route red. progress: called after each sweep, with 1.
-    Sweeps of one (condition, turn, seed) come in order after a reset, as from a bag.
+    Sweeps of one (condition, turn, seed) come in order after a reset, as from a bag. Raises ValueError when two methods
+    share a name, ConfigurationError when the drive has no truth for this ring [m].
     """
-    unique_names(estimators)
-    messages = {}  # decoded clouds, read once: a drive fits into memory
-    rows: dict[tuple[str, str], list] = {(c.name, e.name): [] for c in conditions for e in estimators}
-    for condition in conditions:
-        for turn in turns:
-            for seed in condition.seeds:
-                for estimator in estimators:
-                    estimator.reset()
-                for sweep in range(0, len(drive.sweeps), every):
-                    if sweep not in messages:
-                        messages[sweep] = decode_cloud(cloud_message(drive.sweeps[sweep]))
-                    cloud = messages[sweep]
-                    image = None
-                    if condition.sigmas is not None:
-                        error = map_error(drive, condition, seed, turn, sweep)
-                        image = decode_map_image(image_message(cloud.stamp_ns, map_picture(
-                            drive, cloud.stamp_ns, turn, error, route)))
-                    inputs = PlacedSweep(cloud, motion_at(drive, cloud.stamp_ns, turn), image)
-                    truth = ring_truth(drive, sweep, turn, lookahead)
-                    for estimator in estimators:
-                        rows[condition.name, estimator.name].append((sweep, *grade(estimator(inputs), truth)))
-                    progress(1)
+    unique_names(methods)
+    clouds: dict[int, PointCloud] = {}  # decoded once: a drive fits into memory
+    rows: dict[tuple[str, str], list[SweepScore]] = {(c.name, m.name): [] for c in conditions for m in methods}
+    sweeps = range(0, len(drive.sweeps), every)
+    passes = [(condition, turn, seed) for condition in conditions for turn in turns for seed in condition.seeds]
+    for condition, turn, seed in passes:
+        for method in methods:
+            method.reset()
+        for sweep in sweeps:
+            if sweep not in clouds:
+                clouds[sweep] = decode_cloud(cloud_message(drive.sweeps[sweep]))
+            inputs = _inputs(drive, condition, seed, turn, sweep, clouds[sweep], route)
+            truth = ring_truth(drive, sweep, turn, lookahead)
+            for method in methods:
+                rows[condition.name, method.name].append(score_sweep(method(inputs), truth))
+            progress(1)
     has_branches = any('branches' in row for row in drive.truth)
-    return {key: Answers(np.array([r[0] for r in found], dtype=int), np.array([r[1] for r in found], dtype=float),
-                         np.array([r[2] for r in found], dtype=bool), np.array([r[3] for r in found], dtype=int),
-                         has_branches) for key, found in rows.items()}
+    return {key: _drive_scores(np.array([s for c, _, _ in passes if c.name == key[0] for s in sweeps], dtype=int),
+                               scored, has_branches) for key, scored in rows.items()}
 
 
-def join(parts: Sequence[dict[tuple[str, str], Answers]]) -> dict[tuple[str, str], Answers]:
-    """Answers of several calls of `run_drive` on the same drive, for example one a turn, as one."""
-    return {key: Answers(*(np.concatenate([getattr(p[key], name) for p in parts]) for name in
-                           ('sweep', 'heading_error', 'found', 'counts')), parts[0][key].has_branches)
-            for key in parts[0]}
+def _inputs(drive: Drive, condition: Condition, seed: int, turn: float, sweep: int, cloud: PointCloud,
+            route: bool) -> PlacedSweep:
+    """The sweep as the condition gives it, with the vehicle turned."""
+    image = None
+    if condition.sigmas is not None:
+        error = map_error(drive, condition, seed, turn, sweep)
+        picture = map_picture(drive, cloud.stamp_ns, turn, error, route)
+        image = decode_map_image(image_message(cloud.stamp_ns, picture))
+    return PlacedSweep(cloud, motion_at(drive, cloud.stamp_ns, turn), image, '' if image is not None else 'no_map')
 
 
-def steps(drive: Drive, conditions: Sequence[Condition] = CONDITIONS, turns: Sequence[float] = TURNS,
+def _drive_scores(sweep: np.ndarray, rows: Sequence[SweepScore], has_branches: bool) -> DriveScores:
+    return DriveScores(sweep, np.array([r.bearing_error for r in rows], dtype=float),
+                       np.array([r.heading_error for r in rows], dtype=float),
+                       np.array([r.found for r in rows], dtype=bool), np.array([r.counts for r in rows], dtype=int),
+                       has_branches)
+
+
+def join(parts: Sequence[dict[tuple[str, str], DriveScores]]) -> dict[tuple[str, str], DriveScores]:
+    """Scores of several calls of `run_drive` on the same drive, for example one a turn, as one."""
+    fields = ('sweep', 'bearing_error', 'heading_error', 'found', 'counts')
+    joined = {}
+    for key, first in parts[0].items():
+        arrays = {name: np.concatenate([getattr(part[key], name) for part in parts]) for name in fields}
+        joined[key] = DriveScores(**arrays, has_branches=first.has_branches)
+    return joined
+
+
+def steps(drive: Drive, conditions: Sequence[Condition] = CONDITIONS, turns: Sequence[float] = TURNS_RAD,
           every: int = 1) -> int:
     """How often `run_drive` will call its progress function."""
     return len(range(0, len(drive.sweeps), every)) * len(turns) * sum(len(c.seeds) for c in conditions)
 
 
-def _flat(answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Errors, found and cluster (position of the sweep) of every target that the drive tells about."""
-    known = np.isfinite(answers.heading_error)
-    _, cluster = np.unique(answers.sweep, return_inverse=True)
-    return (answers.heading_error[known], answers.found[known],
-            np.broadcast_to(cluster[:, None], known.shape)[known])
-
-
-def _f1_15(answers: Answers, weights: np.ndarray) -> np.ndarray:
-    _, cluster = np.unique(answers.sweep, return_inverse=True)
-    counts = np.zeros((cluster.max() + 1, 3))
-    np.add.at(counts, cluster, answers.counts)
-    return f1(counts, weights)
-
-
-def _heading(quantile: float):
-    def statistic(answers: Answers, weights: np.ndarray) -> np.ndarray:
-        error, _, cluster = _flat(answers)
-        return bootstrap.weighted_quantile(error, cluster, quantile, weights)
-    return statistic
-
-
-def _found(answers: Answers, weights: np.ndarray) -> np.ndarray:
-    _, found, cluster = _flat(answers)
-    n = weights.shape[1]
-    return bootstrap.weighted_ratio(np.bincount(cluster, found, n), np.bincount(cluster, minlength=n), weights)
-
-
-STATISTICS = {'heading_median': _heading(0.5), 'heading_p90': _heading(0.9), 'found': _found, 'f1_15': _f1_15}
-
-
-def _figure(values: Callable[[np.ndarray], np.ndarray], sweeps: int) -> Figure:
-    """A figure with its interval over resampled sweeps; a single sweep gives no interval."""
-    point = float(values(bootstrap.once(sweeps))[0])
-    if sweeps < 2:
-        return Figure(point, math.nan, math.nan)
-    return Figure(point, *bootstrap.interval(values(bootstrap.resamples(sweeps))))
-
-
-def summarise(answers: Answers) -> dict[str, Figure]:
-    """Heading median and 90th percentile [deg], found share, and F1@15 where the drive has branch truth.
+def estimates(scores: DriveScores) -> dict[str, Estimate]:
+    """The metrics of the table of drives with their intervals; F1@15 only where the drive has branch truth.
 
     Whole sweeps are resampled; neighbouring sweeps see the same street, so the true uncertainty is larger.
     """
-    sweeps = len(np.unique(answers.sweep))
-    return {name: _figure(lambda w, s=statistic: s(answers, w), sweeps) for name, statistic in STATISTICS.items()
-            if name != 'f1_15' or answers.has_branches}
+    return summary.estimates(scores.as_scores(), metrics_of(scores))
 
 
-def difference(name: str, a: Answers, b: Answers) -> Figure:
-    """Statistic of a minus that of b on the same rows, paired. Raises ValueError when the rows differ."""
+def metrics_of(scores: DriveScores) -> tuple[str, ...]:
+    """Names of the metrics that this drive has truth for."""
+    return tuple(name for name in columns(DRIVES) if name != 'f1_15' or scores.has_branches)
+
+
+def difference(name: str, a: DriveScores, b: DriveScores) -> Estimate:
+    """Metric of a minus that of b on the same rows, paired. Raises ValueError when the rows differ."""
+    _check_paired(a, b)
+    return summary.paired_difference(name, a.as_scores(), b.as_scores())
+
+
+def ratio(name: str, a: DriveScores, b: DriveScores) -> Estimate:
+    """Metric of a divided by that of b on the same rows, paired. Raises ValueError when the rows differ."""
+    _check_paired(a, b)
+    return summary.paired_ratio(name, a.as_scores(), b.as_scores())
+
+
+def _check_paired(a: DriveScores, b: DriveScores) -> None:
     if not np.array_equal(a.sweep, b.sweep):
-        raise ValueError('paired answers need the same sweeps')
-    return _figure(lambda w: STATISTICS[name](a, w) - STATISTICS[name](b, w), len(np.unique(a.sweep)))
-
-
-def ratio(name: str, a: Answers, b: Answers) -> Figure:
-    """Statistic of a divided by that of b on the same rows, paired. Raises ValueError when the rows differ."""
-    if not np.array_equal(a.sweep, b.sweep):
-        raise ValueError('paired answers need the same sweeps')
-    with np.errstate(divide='ignore', invalid='ignore'):
-        return _figure(lambda w: STATISTICS[name](a, w) / STATISTICS[name](b, w), len(np.unique(a.sweep)))
+        raise ValueError('paired scores need the same sweeps')

@@ -1,96 +1,105 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the exam over all drives, several processes at a time: one job a drive, condition and turn."""
+"""Runs the benchmark over all drives, several processes at a time: one job for each drive, condition and turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-
-import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.datasets.drives import find_drives, load_drive
-from attention_fusion_ros.evaluation.drives import benchmark as drive_exam
-from attention_fusion_ros.evaluation.drives.benchmark import CONDITIONS, TURNS, Answers, Condition
+from attention_fusion_ros.evaluation.drives import benchmark
+from attention_fusion_ros.evaluation.drives.benchmark import CONDITIONS, TURNS_RAD, Condition, DriveScores
 from attention_fusion_ros.evaluation.methods.baselines import baselines
-from attention_fusion_ros.evaluation.methods.estimators import Estimator, PipelineEstimator
+from attention_fusion_ros.evaluation.methods.method import Method, PipelineMethod
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.utils.processes import process_pool
 
 
 @dataclass(frozen=True)
-class Setup:
-    """Everything a worker needs to build the estimators."""
+class DriveSetup:
+    """Everything a worker needs to build the methods."""
 
     networks: tuple[tuple[str, NodeConfig], ...]  # name, configuration with its checkpoint
-    lookahead: float = 20.0
+    lookahead: float = 20.0  # m
     every: int = 1
     route: bool = False
     conditions: tuple[Condition, ...] = CONDITIONS
 
 
-def estimators(setup: Setup) -> list[Estimator]:
-    """The networks first, then the baselines. Raises ConfigurationError when a checkpoint cannot be used."""
-    return [*(PipelineEstimator(FusionPipeline(config), config, name) for name, config in setup.networks),
-            *baselines(setup.lookahead)]
+@dataclass(frozen=True)
+class Job:
+    """A part of the run: one drive under one condition, turned by one angle."""
+
+    folder: Path
+    condition: Condition
+    turn: float  # rad
 
 
-_worker: dict[str, object] = {}
+class DriveWorker:
+    """The methods of a setup, ready to run jobs. Raises ConfigurationError when a checkpoint cannot be used."""
+
+    def __init__(self, setup: DriveSetup):
+        self._setup = setup
+        networks = [PipelineMethod(FusionPipeline(config), config, name) for name, config in setup.networks]
+        self._methods: list[Method] = [*networks, *baselines(setup.lookahead)]
+
+    def run(self, job: Job) -> dict[tuple[str, str], DriveScores]:
+        """Scores by condition and method. Raises ConfigurationError when the drive cannot be used."""
+        setup = self._setup
+        return benchmark.run_drive(load_drive(job.folder), self._methods, [job.condition], [job.turn], setup.every,
+                                   setup.route, setup.lookahead)
 
 
-def _start(setup: Setup) -> None:
-    _worker['setup'], _worker['estimators'] = setup, estimators(setup)
-    torch.set_num_threads(1)  # after the pipelines, which take several: here every core has a process
+_process_worker: DriveWorker | None = None  # of this process, in a pool
 
 
-Job = tuple[int, Condition, float]  # drive, condition, turn
+def _start_process(setup: DriveSetup) -> None:
+    global _process_worker
+    _process_worker = DriveWorker(setup)
 
 
-def _job(folder: Path, condition: Condition, turn: float) -> dict[tuple[str, str], Answers]:
-    setup = _worker['setup']
-    return drive_exam.run_drive(load_drive(folder), _worker['estimators'], [condition], [turn], setup.every,
-                                setup.route, setup.lookahead)
+def _run_in_process(job: Job) -> dict[tuple[str, str], DriveScores]:
+    assert _process_worker is not None
+    return _process_worker.run(job)
 
 
-def run(folder: str | Path, setup: Setup, workers: int = 1, turns: Sequence[float] = TURNS,
-        progress: Callable[[int], None] = lambda sweeps: None) -> dict[str, dict[tuple[str, str], Answers]]:
-    """All drives in `folder` -> drive name -> (condition, method) -> Answers.
+def evaluate_drives(folder: str | Path, setup: DriveSetup, workers: int = 1, turns: Sequence[float] = TURNS_RAD,
+                    progress: Callable[[int], object] = lambda sweeps: None,
+                    ) -> dict[str, dict[tuple[str, str], DriveScores]]:
+    """All drives in `folder` -> drive name -> (condition, method) -> scores.
 
     progress: called with the number of runs (sweep x condition x seed) that have been finished since the last call.
     Raises ConfigurationError when a drive or a checkpoint cannot be used.
     """
-    folders = find_drives(folder)
-    drives = [load_drive(f) for f in folders]
-    jobs = [(k, condition, turn) for k in range(len(drives)) for condition in setup.conditions for turn in turns]
-    parts: dict[Job, dict] = {}
+    drives = {found: load_drive(found) for found in find_drives(folder)}
+    jobs = [Job(found, condition, turn) for found in drives for condition in setup.conditions for turn in turns]
+    parts: dict[Job, dict[tuple[str, str], DriveScores]] = {}
 
-    def done(job: Job, part: dict) -> None:
+    def done(job: Job, part: dict[tuple[str, str], DriveScores]) -> None:
         parts[job] = part
-        k, condition, turn = job
-        progress(drive_exam.steps(drives[k], [condition], [turn], setup.every))
+        progress(benchmark.steps(drives[job.folder], [job.condition], [job.turn], setup.every))
 
+    worker = DriveWorker(setup)  # also with several processes: a bad checkpoint is reported here, not as a broken pool
     if workers <= 1:
-        _start(setup)
         for job in jobs:
-            done(job, _job(folders[job[0]], *job[1:]))
+            done(job, worker.run(job))
     else:
-        estimators(setup)  # a bad checkpoint is reported here, not as a broken pool
-        # Spawned, not forked: torch's thread pools do not survive a fork.
-        with ProcessPoolExecutor(workers, get_context('spawn'), _start, (setup,)) as pool:
-            waiting = {pool.submit(_job, folders[job[0]], *job[1:]): job for job in jobs}
+        with process_pool(workers, _start_process, (setup,)) as pool:
+            waiting = {pool.submit(_run_in_process, job): job for job in jobs}
             for future in as_completed(waiting):
                 done(waiting[future], future.result())
-    answers = {}
-    for k, drive in enumerate(drives):
-        answers[drive.name] = {}
+    scores: dict[str, dict[tuple[str, str], DriveScores]] = {}
+    for found, drive in drives.items():
+        scores[drive.name] = {}
         for condition in setup.conditions:
-            answers[drive.name] |= drive_exam.join([parts[k, condition, turn] for turn in turns])
-    return answers
+            scores[drive.name] |= benchmark.join([parts[Job(found, condition, turn)] for turn in turns])
+    return scores
 
 
-def total_steps(folder: str | Path, setup: Setup, turns: Sequence[float] = TURNS) -> int:
+def total_steps(folder: str | Path, setup: DriveSetup, turns: Sequence[float] = TURNS_RAD) -> int:
     """What the numbers given to `progress` add up to."""
-    return sum(drive_exam.steps(load_drive(f), setup.conditions, turns, setup.every) for f in find_drives(folder))
+    return sum(benchmark.steps(load_drive(f), setup.conditions, turns, setup.every) for f in find_drives(folder))

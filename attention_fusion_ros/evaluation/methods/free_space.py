@@ -21,27 +21,27 @@ from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.geometry import angle_between, wrap
 
 # Chosen on simulated training scenes (seeds 500,000 to 500,159), never on the drives.
-OBSTACLE = 0.12  # m above the ground, or of height within a cell: a kerb
-OVERHEAD = 2.5  # m, what begins higher than this can be driven under
+OBSTACLE_M = 0.12  # m above the ground, or of height within a cell: a kerb
+OVERHEAD_M = 2.5  # m, what begins higher than this can be driven under
 BEAMS = 360
-HALF_WIDTH = 1.2  # m, of a beam
-STEP = 0.25  # m along a beam
-BEYOND = 6.0  # m that a beam must reach past the ring
-BLIND = 3.0  # m around the vehicle where obstacles are ignored: it stands there already
-CORRIDOR = 14.0  # m of corridor on either side of the ring that give the heading
-CORRIDOR_TURN = math.radians(50.0)  # the heading is within this of the bearing
-CLEARANCE_FULL = 5.0  # m, more clearance than this is no better
-SEPARATION = math.radians(25.0)  # between two branches
-BARE_STD = math.radians(8.0)
+HALF_WIDTH_M = 1.2  # m, of a beam
+STEP_M = 0.25  # m along a beam
+BEYOND_M = 6.0  # m that a beam must reach past the ring
+BLIND_RADIUS_M = 3.0  # m around the vehicle where obstacles are ignored: it stands there already
+CORRIDOR_M = 14.0  # m of corridor on either side of the ring that give the heading
+MAX_CORRIDOR_TURN_RAD = math.radians(50.0)  # the heading is within this of the bearing
+FULL_CLEARANCE_M = 5.0  # m, more clearance than this is no better
+SEPARATION_RAD = math.radians(25.0)  # between two branches
+STATED_STD_RAD = math.radians(8.0)
 
 
 def clearance(lidar_bev: np.ndarray, grid: Grid) -> np.ndarray:
     """(5, H, W) LiDAR BEV -> (H, W) float32, metres from each cell to the nearest obstacle."""
     channel = dict(zip(CHANNELS, lidar_bev, strict=True))
-    step, overhead = (float(compress_height(torch.tensor(h))) for h in (OBSTACLE, OVERHEAD))
+    step, overhead = (float(compress_height(torch.tensor(h))) for h in (OBSTACLE_M, OVERHEAD_M))
     obstacle = ((channel['span'] > step) | (channel['low'] > step)) & (channel['low'] < overhead)
     x, y = grid.centres()
-    obstacle &= np.hypot(x, y) > BLIND
+    obstacle &= np.hypot(x, y) > BLIND_RADIUS_M
     if not obstacle.any():
         return np.full(obstacle.shape, 2 * grid.extent, np.float32)
     return cv2.distanceTransform(1 - obstacle.astype(np.uint8), cv2.DIST_L2, 5) * np.float32(grid.resolution)
@@ -58,11 +58,11 @@ def free_space_branches(lidar_bev: np.ndarray, grid: Grid,
     """(5, H, W) LiDAR BEV -> branches, most probable first, and the one most nearly ahead."""
     room = clearance(lidar_bev, grid)
     bearings = -math.pi + (np.arange(BEAMS) + 0.5) * (2 * math.pi / BEAMS)
-    ranges = np.arange(BLIND, lookahead + BEYOND, STEP)
+    ranges = np.arange(BLIND_RADIUS_M, lookahead + BEYOND_M, STEP_M)
     along = _sample(room, np.cos(bearings)[:, None] * ranges, np.sin(bearings)[:, None] * ranges, grid)
     # A beam is as good as its tightest spot, and better the more room it has on the whole.
-    passes = along.min(axis=1) >= HALF_WIDTH
-    room_ahead = np.minimum(along, CLEARANCE_FULL).mean(axis=1) / CLEARANCE_FULL
+    passes = along.min(axis=1) >= HALF_WIDTH_M
+    room_ahead = np.minimum(along, FULL_CLEARANCE_M).mean(axis=1) / FULL_CLEARANCE_M
     # Smoothed over 9 deg, so that of a wide opening the middle wins.
     kernel = np.hanning(11)[1:-1]
     padded = np.pad(np.where(passes, room_ahead, 0.0), len(kernel) // 2, mode='wrap')
@@ -71,7 +71,7 @@ def free_space_branches(lidar_bev: np.ndarray, grid: Grid,
     for i in np.argsort(-quality, kind='stable'):
         if not passes[i] or quality[i] < np.roll(quality, 1)[i] or quality[i] < np.roll(quality, -1)[i]:
             continue
-        if all(angle_between(bearings[i], bearings[j]) >= SEPARATION for j in kept):
+        if all(angle_between(bearings[i], bearings[j]) >= SEPARATION_RAD for j in kept):
             kept.append(int(i))
     branches = tuple(_branch(room, grid, bearings[i], float(quality[i]), lookahead) for i in kept)
     ahead = min(branches, key=lambda b: abs(b.bearing), default=None)
@@ -80,10 +80,10 @@ def free_space_branches(lidar_bev: np.ndarray, grid: Grid,
 
 def _branch(room: np.ndarray, grid: Grid, bearing: float, quality: float, lookahead: float) -> Branch:
     x, y = lookahead * math.cos(bearing), lookahead * math.sin(bearing)
-    headings = bearing + np.linspace(-CORRIDOR_TURN, CORRIDOR_TURN, 101)
-    along = np.linspace(-CORRIDOR, CORRIDOR, 41)
+    headings = bearing + np.linspace(-MAX_CORRIDOR_TURN_RAD, MAX_CORRIDOR_TURN_RAD, 101)
+    along = np.linspace(-CORRIDOR_M, CORRIDOR_M, 41)
     score = np.minimum(_sample(room, x + np.cos(headings)[:, None] * along, y + np.sin(headings)[:, None] * along,
-                               grid), CLEARANCE_FULL).mean(axis=1)
+                               grid), FULL_CLEARANCE_M).mean(axis=1)
     # Among equally clear corridors the straightest one.
     heading = headings[int(np.argmax(score - 1e-3 * np.abs(headings - bearing)))]
-    return Branch(wrap(bearing), wrap(float(heading)), min(1.0, max(0.0, quality)), BARE_STD, BARE_STD)
+    return Branch(wrap(bearing), wrap(float(heading)), min(1.0, max(0.0, quality)), STATED_STD_RAD, STATED_STD_RAD)

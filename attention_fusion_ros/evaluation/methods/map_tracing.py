@@ -18,17 +18,17 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.geometry import angle_between, wrap
 
-CONTINUE = 10.0  # m by which lines that leave the picture are continued: thinning eats open ends
-FIT = 4.0  # m of line on either side of the ring that give the heading
-STRAIGHT = 0.15  # m, root mean square distance from a straight line: what thinning alone makes of one
-SAME_ROAD = math.radians(12.0)  # crossings nearer than this are lanes of one road, or one line thinned twice
-CLOSE_GAPS = 1.0  # m, gaps between the drawn lanes of one road
-FARTHEST_ROAD = 15.0  # m, a road drawn farther away than this is not the one the vehicle is on
-BARE_STD = math.radians(10.0)  # a map that is off by 2.5 m and 4 deg knows no better
+CONTINUE_M = 10.0  # m by which lines that leave the picture are continued: thinning eats open ends
+FIT_M = 4.0  # m of line on either side of the ring that give the heading
+STRAIGHT_M = 0.15  # m, root mean square distance from a straight line: what thinning alone makes of one
+SAME_ROAD_RAD = math.radians(12.0)  # crossings nearer than this are lanes of one road, or one line thinned twice
+CLOSE_GAPS_M = 1.0  # m, gaps between the drawn lanes of one road
+FARTHEST_ROAD_M = 15.0  # m, a road drawn farther away than this is not the one the vehicle is on
+STATED_STD_RAD = math.radians(10.0)  # what a map that is off by 2.5 m and 4 deg can promise
 DRAWN = 0.4  # of the brightest cell
 
 
-def thin(mask: np.ndarray) -> np.ndarray:
+def skeletonise(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool -> skeleton, bool, 8-connected and one cell wide (Zhang and Suen, 1984)."""
     image = np.pad(mask.astype(bool), 1)
     while True:
@@ -56,11 +56,11 @@ def trace_roads(road: np.ndarray, grid: Grid, lookahead: float) -> list[tuple[fl
     """
     if not road.max() > 0:
         return []
-    border = int(CONTINUE / grid.resolution)
+    border = int(CONTINUE_M / grid.resolution)
     drawn = np.pad((road > DRAWN * road.max()).astype(np.uint8), border, mode='edge')
-    size = 2 * int(round(CLOSE_GAPS / 2 / grid.resolution)) + 1
+    size = 2 * int(round(CLOSE_GAPS_M / 2 / grid.resolution)) + 1
     drawn = cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    rows, columns = np.nonzero(thin(drawn))
+    rows, columns = np.nonzero(skeletonise(drawn))
     if not len(rows):
         return []
     x, y = grid.cells_to_metres(rows - border, columns - border)
@@ -71,7 +71,7 @@ def _crossings(rows: np.ndarray, columns: np.ndarray, points: np.ndarray, size: 
                lookahead: float) -> list[tuple[float, float]]:
     distance = np.hypot(points[:, 0], points[:, 1])
     nearest = int(np.argmin(distance))
-    if distance[nearest] > min(FARTHEST_ROAD, lookahead):
+    if distance[nearest] > min(FARTHEST_ROAD_M, lookahead):
         return []
     inside = np.zeros((size, size), np.uint8)
     within = distance <= lookahead
@@ -98,18 +98,18 @@ def _fit(rows, columns, points, size: int, at: np.ndarray, lookahead: float) -> 
 
     Where the line bends at the ring (a junction just beyond it), the straighter of its inner and outer parts is taken.
     """
-    near = np.hypot(*(points - at).T) <= 2 * FIT
+    near = np.hypot(*(points - at).T) <= 2 * FIT_M
     piece = np.zeros((size, size), np.uint8)
     piece[rows[near], columns[near]] = 1
     _, labels = cv2.connectedComponents(piece, connectivity=8)
     label = labels[rows, columns]
     line = points[near & (label == label[np.argmin(np.hypot(*(points - at).T))])]
     outward = np.hypot(line[:, 0], line[:, 1]) - lookahead
-    both = line[np.hypot(*(line - at).T) <= FIT]
+    both = line[np.hypot(*(line - at).T) <= FIT_M]
     if len(both) < 4:
         return None
     middle, direction, residual = _straight(both)
-    if residual > STRAIGHT:
+    if residual > STRAIGHT_M:
         parts = [part for part in (line[outward <= 0], line[outward >= 0]) if len(part) >= 4]
         middle, direction, _ = min([(middle, direction, residual), *map(_straight, parts)], key=lambda f: f[2])
     if direction @ at < 0:
@@ -133,14 +133,14 @@ def _straight(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _merge(found: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Crossings of one road become one: the mean of neighbours that are nearer than SAME_ROAD to each other."""
+    """Crossings of one road become one: the mean of neighbours that are nearer than SAME_ROAD_RAD to each other."""
     groups: list[list[tuple[float, float]]] = []
     for crossing in sorted(found):
-        if groups and angle_between(crossing[0], groups[-1][-1][0]) < SAME_ROAD:
+        if groups and angle_between(crossing[0], groups[-1][-1][0]) < SAME_ROAD_RAD:
             groups[-1].append(crossing)
         else:
             groups.append([crossing])
-    if len(groups) > 1 and angle_between(groups[0][0][0], groups[-1][-1][0]) < SAME_ROAD:
+    if len(groups) > 1 and angle_between(groups[0][0][0], groups[-1][-1][0]) < SAME_ROAD_RAD:
         groups[0] = groups.pop() + groups[0]
     return [tuple(_circular_mean([c[k] for c in group]) for k in (0, 1)) for group in groups]
 
@@ -155,7 +155,7 @@ def map_branches(map_bev: np.ndarray, grid: Grid, lookahead: float) -> tuple[tup
     The one to take is where the route leaves the ring, if one is drawn, else the branch most nearly ahead.
     """
     road, route = map_bev[0], map_bev[1]
-    branches = tuple(Branch(wrap(b), wrap(h), 1.0, BARE_STD, BARE_STD)
+    branches = tuple(Branch(wrap(b), wrap(h), 1.0, STATED_STD_RAD, STATED_STD_RAD)
                      for b, h in trace_roads(np.maximum(road, route), grid, lookahead))
     if not branches:
         return (), None

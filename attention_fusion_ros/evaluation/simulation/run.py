@@ -1,13 +1,11 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Asks every method about every simulated scene, several processes at a time, networks in batches."""
+"""Runs every method on every held-out simulated scene, several processes at a time, networks in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +14,10 @@ import torch
 from attention_fusion_ros.bev.map_image import empty_map_bev
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, Mode
-from attention_fusion_ros.datasets.held_out import Scene, SceneInfo, folder_name, obtain
+from attention_fusion_ros.datasets.held_out import HeldOutInfo, HeldOutScene, cache_key, obtain
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.evaluation import result_cache as answer_store
+from attention_fusion_ros.evaluation import result_cache
 from attention_fusion_ros.evaluation.methods.baselines import (
     LIDAR,
     MAP,
@@ -29,192 +27,253 @@ from attention_fusion_ros.evaluation.methods.baselines import (
     straight_ahead,
 )
 from attention_fusion_ros.evaluation.result_cache import ResultCache
-from attention_fusion_ros.metrics.branches import Estimate, TrueRoads, attention_shares
+from attention_fusion_ros.metrics.attention_share import attention_shares
+from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
+from attention_fusion_ros.utils.processes import process_pool
 from attention_fusion_ros.visualization.panels import spatial_heatmap
 
 PUBLISHED = 'heatmap as published'
-NO_MAP, NO_LIDAR, BARE, BARE_NO_MAP = 'map withheld', 'LiDAR withheld', 'without vehicles', 'without vehicles or map'
-CHUNK = 8  # scenes a job
+AS_GIVEN, NO_MAP, NO_LIDAR = 'as given', 'map withheld', 'LiDAR withheld'
+NO_VEHICLES, NO_VEHICLES_NO_MAP = 'without vehicles', 'without vehicles or map'
+BOTH, LIDAR_ONLY, MAP_ONLY = 'both', 'lidar', 'map'  # what a network is given
+SCENES_PER_JOB = 8
+MAX_ROUNDS = 10  # of seeds in place of those whose world has no branch
+
+
+# () as given, (state,), or ('shift' or 'yaw', size of the map error in m or deg)
+Key = tuple[()] | tuple[str] | tuple[str, float]
 
 
 @dataclass(frozen=True)
 class Network:
-    """A checkpoint and what it is given: 'both', 'lidar' (the map is withheld) or 'map' (the LiDAR is)."""
+    """A checkpoint and what it is given: `BOTH`, `LIDAR_ONLY` (the map is withheld) or `MAP_ONLY` (the LiDAR is)."""
 
     name: str
     config: NodeConfig
-    sees: str = 'both'
+    sees: str = BOTH
 
 
 @dataclass(frozen=True)
 class SimSetup:
-    """What a worker needs. The first network is the one in question: it is asked in every state."""
+    """What a worker needs. The first network is the one in question: it is run in every state."""
 
     networks: tuple[Network, ...]
     cache: Path
-    lookahead: float = 20.0
+    lookahead: float = 20.0  # m
     batch: int = 16
     osm: Path | None = None  # an OpenStreetMap extract for some of the worlds
 
 
 @dataclass(frozen=True)
-class SceneAnswers:
+class ScenePredictions:
     """Everything measured on one scene."""
 
-    info: SceneInfo
-    with_route: TrueRoads  # truth as the map tells it: the direction follows the route if one is drawn
-    without_route: TrueRoads  # truth without a route: the direction is the continuation
-    estimates: dict[str, Estimate]  # method -> answer, given the scene's map (or none, where it has none)
-    states: dict[tuple[str, str], Estimate]  # (method, state) -> answer, states as named above
-    curve: dict[tuple[str, str, float], Estimate]  # (method, 'shift' or 'yaw', m or deg) -> answer
+    info: HeldOutInfo
+    truth_routed: TrueRoads  # truth as the map tells it: the direction follows the route if one is drawn
+    truth_unrouted: TrueRoads  # truth without a route: the direction is the continuation
+    predictions: dict[str, Prediction]  # method -> prediction, given the scene's map (or none, where it has none)
+    states: dict[tuple[str, str], Prediction]  # (method, state) -> prediction, states as named above
+    curve: dict[tuple[str, str, float], Prediction]  # (method, 'shift' or 'yaw', m or deg) -> prediction
     attention: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # weights -> mask -> shares
     lidar_share: dict[str, float] = field(default_factory=dict)  # state -> share of channel attention
 
-
-_worker: dict[str, object] = {}
-
-
-def _store_of(setup: SimSetup) -> ResultCache:
-    """Where answers of this setup are kept, below the cache."""
-    named = [n.config.checkpoint for n in setup.networks if n.config.checkpoint != 'untrained']
-    files = [Path(name or checkpoints.SHIPPED) for name in named]
-    settings = (folder_name(setup.lookahead, setup.osm), setup.networks)
-    return ResultCache(setup.cache / f'answers-{answer_store.digest(settings, files)}')
+    def store(self, method: str, key: Key, prediction: Prediction) -> None:
+        """Put a prediction where its key says."""
+        if len(key) == 0:
+            self.predictions[method] = prediction
+        elif len(key) == 1:
+            self.states[method, key[0]] = prediction
+        else:
+            self.curve[method, key[0], key[1]] = prediction
 
 
-def _start(setup: SimSetup, store: ResultCache) -> None:
-    _worker['setup'], _worker['store'] = setup, store
-    _worker['pipelines'] = [BatchedPipeline(n.config) for n in setup.networks]
-    torch.set_num_threads(1)  # after the pipelines, which take several: here every core has a process
+@dataclass(frozen=True)
+class Query:
+    """One sweep to run a network on: which scene, in which state, and its features."""
+
+    scene: int
+    key: Key
+    sample: Sample
 
 
-def _job(seeds: Sequence[int]) -> list[SceneAnswers]:
-    setup: SimSetup = _worker['setup']
-    kept = _worker['store'].read(seeds)
-    if kept is not None:
-        return kept
-    scenes = [obtain(seed, setup.cache, setup.lookahead, setup.osm) for seed in seeds]
-    answers = answer([s for s in scenes if s is not None], setup, _worker['pipelines'])
-    _worker['store'].write(seeds, answers)
-    return answers
-
-
-def answer(scenes: Sequence[Scene], setup: SimSetup, pipelines: Sequence[BatchedPipeline]) -> list[SceneAnswers]:
+def predict_scenes(scenes: Sequence[HeldOutScene], setup: SimSetup,
+                   pipelines: Sequence[BatchedPipeline]) -> list[ScenePredictions]:
     """All methods on these scenes; `pipelines` belong to `setup.networks`, in order."""
     found = [_baselines(scene, setup) for scene in scenes]
     for rank, (network, pipeline) in enumerate(zip(setup.networks, pipelines, strict=True)):
-        _ask_network(scenes, found, network, pipeline, setup, main=rank == 0)
+        _run_network(scenes, found, network, pipeline, setup, main=rank == 0)
     return found
 
 
-def _baselines(scene: Scene, setup: SimSetup) -> SceneAnswers:
+def _baselines(scene: HeldOutScene, setup: SimSetup) -> ScenePredictions:
     inputs, ring = scene.inputs(), setup.lookahead
-    answers = SceneAnswers(scene.info, scene.with_route, scene.without_route, {}, {}, {})
-    answers.estimates[STRAIGHT] = straight_ahead(inputs)
-    answers.estimates[MAP] = map_alone(inputs, lookahead=ring)
-    answers.estimates[LIDAR] = lidar_alone(inputs, lookahead=ring)
-    for (kind, size), at in scene.curve_inputs().items():
-        answers.curve[MAP, kind, size] = map_alone(at, lookahead=ring)
-    bare = scene.bare_inputs()
-    if bare is not None:
-        answers.states[LIDAR, BARE] = lidar_alone(bare, lookahead=ring)
-    return answers
+    found = ScenePredictions(scene.info, scene.truth_routed, scene.truth_unrouted, {}, {}, {})
+    found.predictions[STRAIGHT] = straight_ahead(inputs)
+    found.predictions[MAP] = map_alone(inputs, lookahead=ring)
+    found.predictions[LIDAR] = lidar_alone(inputs, lookahead=ring)
+    for (kind, size), spoiled in scene.curve_inputs().items():
+        found.curve[MAP, kind, size] = map_alone(spoiled, lookahead=ring)
+    without_vehicles = scene.inputs_without_vehicles()
+    if without_vehicles is not None:
+        found.states[LIDAR, NO_VEHICLES] = lidar_alone(without_vehicles, lookahead=ring)
+    return found
 
 
-def _ask_network(scenes: Sequence[Scene], found: list[SceneAnswers], network: Network, pipeline: BatchedPipeline,
-                 setup: SimSetup, main: bool) -> None:
-    """Fill in what this network answers. A sweep that it refuses counts as no branch found."""
-    wanted: list[tuple[int, tuple, Sample]] = []  # scene, key, features
-    nothing = MapFeatures(empty_map_bev(pipeline.grid, pipeline.device), Mode.LIDAR_ONLY, 'no_map')
+class QueryBuilder:
+    """Makes the features of everything that one network is run on, over a batch of scenes."""
 
-    def want(index: int, key: tuple, inputs: PlacedSweep, lidar: torch.Tensor | None,
-             of_map: MapFeatures | None) -> None:
-        """lidar, of_map: features already made; None makes them."""
-        try:
-            lidar = pipeline.lidar_features(inputs) if lidar is None else lidar
-        except InputError:
-            _store(found[index], network.name, key, Estimate(()))
-            return
-        of_map = pipeline.map_features(inputs, inputs.layout) if of_map is None else of_map
-        if network.sees == 'map':
-            lidar = torch.zeros_like(lidar)
-        if network.sees == 'lidar':
-            of_map = nothing
-        wanted.append((index, key, Sample(inputs.cloud.stamp_ns, lidar, of_map)))
+    def __init__(self, network: Network, pipeline: BatchedPipeline, found: Sequence[ScenePredictions]):
+        self.queries: list[Query] = []
+        self._network, self._pipeline, self._found = network, pipeline, found
+        self._no_map = MapFeatures(empty_map_bev(pipeline.grid, pipeline.device), Mode.LIDAR_ONLY, 'no_map')
 
-    for index, scene in enumerate(scenes):
+    def add_scene(self, index: int, scene: HeldOutScene, all_states: bool) -> None:
+        """The scene as it is, with its maps of known error, and without vehicles.
+
+        all_states: also with the map, the LiDAR, or map and vehicles withheld.
+        """
         inputs = scene.inputs()
         try:
-            lidar = pipeline.lidar_features(inputs)
+            lidar = self._pipeline.lidar_features(inputs)
         except InputError:
             lidar = None
-        want(index, (), inputs, lidar, None)
-        for key, at in scene.curve_inputs().items():
-            want(index, key, at, lidar, None)
-        bare = scene.bare_inputs()
-        if bare is not None:
-            want(index, (BARE,), bare, None, None)
-        if main:
-            want(index, (NO_MAP,), inputs, lidar, nothing)
-            if lidar is not None:
-                want(index, (NO_LIDAR,), inputs, torch.zeros_like(lidar), None)
-            if bare is not None:
-                want(index, (BARE_NO_MAP,), bare, None, nothing)
-    results = pipeline.answer([sample for _, _, sample in wanted], setup.batch)
-    for (index, key, _), result in zip(wanted, results, strict=True):
-        _store(found[index], network.name, key, Estimate(result.branches, result.direction))
-        if main and key in ((), (NO_MAP,)):
-            found[index].lidar_share[key[0] if key else 'as given'] = result.attention.lidar_share
-        if main and key == ():
-            found[index].attention.update(_shares(result, scenes[index]))
+        self._add(index, (), inputs, lidar)
+        for key, spoiled in scene.curve_inputs().items():
+            self._add(index, key, spoiled, lidar)
+        without_vehicles = scene.inputs_without_vehicles()
+        if without_vehicles is not None:
+            self._add(index, (NO_VEHICLES,), without_vehicles)
+        if not all_states:
+            return
+        self._add(index, (NO_MAP,), inputs, lidar, self._no_map)
+        if lidar is not None:
+            self._add(index, (NO_LIDAR,), inputs, torch.zeros_like(lidar))
+        if without_vehicles is not None:
+            self._add(index, (NO_VEHICLES_NO_MAP,), without_vehicles, None, self._no_map)
+
+    def _add(self, index: int, key: Key, inputs: PlacedSweep, lidar: torch.Tensor | None = None,
+             map_features: MapFeatures | None = None) -> None:
+        """lidar, map_features: features already made; None makes them. A refused sweep counts as no branch found."""
+        try:
+            lidar = self._pipeline.lidar_features(inputs) if lidar is None else lidar
+        except InputError:
+            self._found[index].store(self._network.name, key, Prediction(()))
+            return
+        if map_features is None:
+            map_features = self._pipeline.map_features(inputs, inputs.layout)
+        if self._network.sees == MAP_ONLY:
+            lidar = torch.zeros_like(lidar)
+        if self._network.sees == LIDAR_ONLY:
+            map_features = self._no_map
+        self.queries.append(Query(index, key, Sample(inputs.cloud.stamp_ns, lidar, map_features)))
 
 
-def _store(answers: SceneAnswers, name: str, key: tuple, estimate: Estimate) -> None:
-    if key == ():
-        answers.estimates[name] = estimate
-    elif len(key) == 1:
-        answers.states[name, key[0]] = estimate
-    else:
-        answers.curve[name, key[0], key[1]] = estimate
+def _run_network(scenes: Sequence[HeldOutScene], found: Sequence[ScenePredictions], network: Network,
+                 pipeline: BatchedPipeline, setup: SimSetup, main: bool) -> None:
+    """Fill in what this network predicts."""
+    builder = QueryBuilder(network, pipeline, found)
+    for index, scene in enumerate(scenes):
+        builder.add_scene(index, scene, all_states=main)
+    results = pipeline.answer([query.sample for query in builder.queries], setup.batch)
+    for query, result in zip(builder.queries, results, strict=True):
+        predictions = found[query.scene]
+        predictions.store(network.name, query.key, Prediction(result.branches, result.direction))
+        if main and query.key in ((), (NO_MAP,)):
+            predictions.lidar_share[query.key[0] if query.key else AS_GIVEN] = result.attention.lidar_share
+        if main and query.key == ():
+            predictions.attention.update(_shares(result, scenes[query.scene]))
 
 
-def _shares(result: FusionResult, scene: Scene) -> dict[str, dict[str, tuple[float, float]]]:
+def _shares(result: FusionResult, scene: HeldOutScene) -> dict[str, dict[str, tuple[float, float]]]:
     """Shares of attention and area, for the raw weights of every stage and for the heatmap as it is published."""
     masks, visible = scene.masks()
-    weights = {**result.attention.spatial, PUBLISHED: spatial_heatmap(result)}
-    return {name: {mask: attention_shares(w, cells, visible) for mask, cells in masks.items()}
-            for name, w in weights.items() if np.ptp(w) > 0}
+    shares = {}
+    for name, weights in {**result.attention.spatial, PUBLISHED: spatial_heatmap(result)}.items():
+        if np.ptp(weights) > 0:
+            shares[name] = {mask: attention_shares(weights, cells, visible) for mask, cells in masks.items()}
+    return shares
 
 
-def run(first_seed: int, count: int, setup: SimSetup, workers: int = 1,
-        progress: Callable[[int], None] = lambda scenes: None) -> list[SceneAnswers]:
+class SceneWorker:
+    """The pipelines of a setup and its cache of results, ready to run jobs.
+
+    Raises ConfigurationError when a checkpoint cannot be used.
+    """
+
+    def __init__(self, setup: SimSetup, cache: ResultCache[ScenePredictions]):
+        self._setup, self._cache = setup, cache
+        self._pipelines = [BatchedPipeline(network.config) for network in setup.networks]
+
+    def run(self, seeds: Sequence[int]) -> list[ScenePredictions]:
+        """Predictions for those of these seeds that make a scene, from the cache where they are."""
+        kept = self._cache.read(seeds)
+        if kept is not None:
+            return kept
+        scenes = [obtain(seed, self._setup.cache, self._setup.lookahead, self._setup.osm) for seed in seeds]
+        found = predict_scenes([s for s in scenes if s is not None], self._setup, self._pipelines)
+        self._cache.write(seeds, found)
+        return found
+
+    def close(self) -> None:
+        """Free the networks."""
+        for pipeline in self._pipelines:
+            pipeline.close()
+
+
+_process_worker: SceneWorker | None = None  # of this process, in a pool
+
+
+def _start_process(setup: SimSetup, cache: ResultCache[ScenePredictions]) -> None:
+    global _process_worker
+    _process_worker = SceneWorker(setup, cache)
+
+
+def _run_in_process(seeds: Sequence[int]) -> list[ScenePredictions]:
+    assert _process_worker is not None
+    return _process_worker.run(seeds)
+
+
+def cache_of(setup: SimSetup) -> ResultCache[ScenePredictions]:
+    """Where predictions of this setup are kept, below `setup.cache`."""
+    named = [n.config.checkpoint for n in setup.networks if n.config.checkpoint != 'untrained']
+    files = [Path(name or checkpoints.SHIPPED) for name in named]
+    settings = (cache_key(setup.lookahead, setup.osm), setup.networks)
+    return ResultCache(setup.cache / f'results-{result_cache.results_digest(settings, files)}', ScenePredictions)
+
+
+def evaluate_scenes(first_seed: int, count: int, setup: SimSetup, workers: int = 1,
+                    progress: Callable[[int], object] = lambda scenes: None) -> list[ScenePredictions]:
     """`count` scenes of the seeds from `first_seed` on, made first where they are not in the cache, in order.
 
     Seeds whose world gives the vehicle no branch at all are passed over. progress: called with the number of scenes
-    done. Answers are kept below the cache, chunk by chunk, and not asked for again. Raises ConfigurationError when a
-    checkpoint cannot be used.
+    done. Predictions are kept below the cache, job by job, and not made again. Raises ConfigurationError when a
+    checkpoint cannot be used, RuntimeError when too few seeds make a scene.
     """
-    store = _store_of(setup)  # here, so that workers started later cannot see other code
+    cache = cache_of(setup)  # here, so that workers started later cannot see other code
+    worker = SceneWorker(setup, cache)  # also with several processes: a bad checkpoint is reported here
     if workers <= 1:
-        _start(setup, store)
-        return _collect(first_seed, count, lambda jobs: map(_job, jobs), progress)
-    for network in setup.networks:  # a bad checkpoint is reported here, not as a broken pool
-        BatchedPipeline(network.config).close()
-    with ProcessPoolExecutor(workers, get_context('spawn'), _start, (setup, store)) as pool:
-        return _collect(first_seed, count, lambda jobs: pool.map(_job, jobs), progress)
+        return _collect(first_seed, count, lambda jobs: map(worker.run, jobs), progress)
+    worker.close()
+    with process_pool(workers, _start_process, (setup, cache)) as pool:
+        return _collect(first_seed, count, lambda jobs: pool.map(_run_in_process, jobs), progress)
 
 
-def _collect(seed: int, count: int, work: Callable, progress: Callable[[int], None]) -> list[SceneAnswers]:
-    found: list[SceneAnswers] = []
-    for _ in range(10):
+Jobs = list[tuple[int, ...]]
+
+
+def _collect(seed: int, count: int, work: Callable[[Jobs], Iterable[list[ScenePredictions]]],
+             progress: Callable[[int], object]) -> list[ScenePredictions]:
+    found: list[ScenePredictions] = []
+    for _ in range(MAX_ROUNDS):
         missing = count - len(found)
-        jobs = [tuple(range(s, min(s + CHUNK, seed + missing))) for s in range(seed, seed + missing, CHUNK)]
+        jobs = [tuple(range(s, min(s + SCENES_PER_JOB, seed + missing)))
+                for s in range(seed, seed + missing, SCENES_PER_JOB)]
         seed += missing
-        for answers in work(jobs):
-            found += answers
-            progress(len(answers))
+        for predictions in work(jobs):
+            found += predictions
+            progress(len(predictions))
         if len(found) == count:
             return found
     raise RuntimeError(f'the simulator gave only {len(found)} of {count} scenes with a branch')

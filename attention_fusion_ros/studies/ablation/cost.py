@@ -27,7 +27,7 @@ class Cost:
     latency_ms: float  # median
 
 
-def measure(configs: dict[str, NetworkConfig], runs: int,
+def network_costs(configs: dict[str, NetworkConfig], runs: int,
             progress: Callable[[int], object] = lambda n: None) -> dict[str, Cost]:
     """Costs of untrained networks, by name, on one thread. progress(n): n more networks are done.
 

@@ -30,7 +30,7 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.studies.ablation.cost import Cost
 from attention_fusion_ros.studies.ablation.rows import TIME_STEPS, Row
-from attention_fusion_ros.studies.ablation.score import evaluate
+from attention_fusion_ros.studies.ablation.score import evaluate_network
 from attention_fusion_ros.studies.ablation.table import Compared
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.trainer import Process, Trainer
@@ -158,7 +158,7 @@ def train_one(row: Row, seed: int, schedule: Schedule, pools: tuple[Path, Path],
         trainer.train(quiet=True)
     trained = time.perf_counter()
     _keep(trainer, drawn, out / 'checkpoints' / f'{row.key}-{seed}.safetensors')
-    figures = evaluate(trainer.average, Pool(pools[1], leave_out))
+    figures = evaluate_network(trainer.average, Pool(pools[1], leave_out))
     result = {'row': row.key, 'seed': seed, 'schedule': asdict(schedule),
               'figures': {name: value if value == value else None for name, value in figures.items()},
               'seconds': {'training': trained - start, 'figures': time.perf_counter() - trained}}

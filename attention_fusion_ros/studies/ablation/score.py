@@ -16,13 +16,14 @@ from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.pool import Pool
 from attention_fusion_ros.datasets.simulated import Batch, collate
-from attention_fusion_ros.metrics.bootstrap import once
-from attention_fusion_ros.metrics.branches import Estimate, TrueRoads, flips, invariance, score, summarise
+from attention_fusion_ros.metrics.branches import Prediction, TrueRoads, flips, invariance, score
+from attention_fusion_ros.metrics.registry import ABLATION, METRICS, columns
+from attention_fusion_ros.metrics.summary import point_values
 from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
 from attention_fusion_ros.pipeline.postprocess import decode_head
 from attention_fusion_ros.training.validate import Predictions, calibrate, true_roads
 
-STATISTICS = ('f1_10', 'bearing_median', 'heading_median')
+SCORED = tuple(name for name in columns(ABLATION) if METRICS[name].statistic is not None)
 FOLDS = 2
 MASKS = {'roadside': 1, 'vehicles': 2}  # channel in Target.masks
 
@@ -39,25 +40,26 @@ class _Seen:
     map_error: np.ndarray  # (S, 2, 3) correction that was needed and correction that was made; nan without STN
 
 
-def evaluate(network: FusionNetwork, pool: Pool, batch: int = 32) -> dict[str, float]:
+def evaluate_network(network: FusionNetwork, pool: Pool, batch: int = 32) -> dict[str, float]:
     """Figures of the network on a pool of held-out scenes, by name; nan where a network has no such thing.
 
     'map/...' are scenes with their map, 'nomap/...' all scenes without one. Probabilities are calibrated on one half of
     the scenes and used on the other. Angles in degrees, lengths in metres.
     """
     fold = pool.seed % FOLDS
-    full, bare = np.flatnonzero(pool.with_vehicles), np.flatnonzero(~pool.with_vehicles)
+    full, without_vehicles = np.flatnonzero(pool.with_vehicles), np.flatnonzero(~pool.with_vehicles)
     seen = {'map': _look(network, pool, full, batch), 'nomap': _look(network, pool, full, batch, withhold_map=True),
-            'bare': _look(network, pool, bare, batch)}
+            'no vehicles': _look(network, pool, without_vehicles, batch)}
     calibrations = [_calibration([seen['map'], seen['nomap']], fold[full] != k) for k in range(FOLDS)]
     answers = {name: _answers(s, fold[rows], calibrations)
-               for (name, s), rows in zip(seen.items(), (full, full, bare), strict=True)}
+               for (name, s), rows in zip(seen.items(), (full, full, without_vehicles), strict=True)}
     found: dict[str, float] = {}
     for name, kept in (('map', seen['map'].with_map), ('nomap', np.ones(len(full), bool))):
         rows = np.flatnonzero(kept)
         scores = score([answers[name][i] for i in rows], [seen[name].truths[i] for i in rows])
-        found |= {f'{name}/{k}': f.value for k, f in summarise(scores, once(len(rows)), STATISTICS).items()}
-    found |= _vehicle_invariance(answers['map'], answers['bare'], pool.seed[full], pool.seed[bare])
+        found |= {f'{name}/{metric}': value for metric, value in point_values(scores, SCORED).items()}
+    found |= _vehicle_invariance(answers['map'], answers['no vehicles'], pool.seed[full],
+                                 pool.seed[without_vehicles])
     found |= _ratios(seen['map'].shares)
     found |= _alignment(seen['map'])
     return found
@@ -112,20 +114,20 @@ def _calibration(seen: list[_Seen], rows: np.ndarray) -> Calibration:
                                  [t for s in seen for t, there in zip(s.truths, rows, strict=True) if there]))
 
 
-def _answers(seen: _Seen, fold: np.ndarray, calibrations: list[Calibration]) -> list[Estimate]:
+def _answers(seen: _Seen, fold: np.ndarray, calibrations: list[Calibration]) -> list[Prediction]:
     made = []
     for head, none, with_map, k in zip(seen.head, seen.no_direction, seen.with_map, fold, strict=True):
         answer = decode_head(head, float(none), bool(with_map), calibrations[k], BranchesConfig())
-        made.append(Estimate(answer.branches, answer.direction))
+        made.append(Prediction(answer.branches, answer.direction))
     return made
 
 
-def _vehicle_invariance(full: list[Estimate], bare: list[Estimate], seeds: np.ndarray,
-                        bare_seeds: np.ndarray) -> dict[str, float]:
+def _vehicle_invariance(full: list[Prediction], without_vehicles: list[Prediction], seeds: np.ndarray,
+                        seeds_without_vehicles: np.ndarray) -> dict[str, float]:
     """Mean change of the direction when the vehicles are taken away, and how often they decide whether there is one."""
     where = {seed: i for i, seed in enumerate(seeds.tolist())}
-    pairs = [(where[seed], k) for k, seed in enumerate(bare_seeds.tolist()) if seed in where]
-    there, gone = [full[i] for i, _ in pairs], [bare[k] for _, k in pairs]
+    pairs = [(where[seed], k) for k, seed in enumerate(seeds_without_vehicles.tolist()) if seed in where]
+    there, gone = [full[i] for i, _ in pairs], [without_vehicles[k] for _, k in pairs]
     changes = invariance(there, gone) if pairs else np.zeros(0)
     known = np.isfinite(changes)
     return {'vehicle_invariance': float(changes[known].mean()) if known.any() else math.nan,

@@ -12,30 +12,35 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.metrics.branches import Estimate
+from attention_fusion_ros.metrics.branches import Prediction
 
 
-class Estimator(Protocol):
-    """A method with a name. `reset` is called before a new sequence of sweeps."""
+class Method(Protocol):
+    """A method with a name."""
 
     name: str
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget earlier sweeps: called before a new sequence."""
 
-    def __call__(self, inputs: PlacedSweep) -> Estimate: ...
+    def __call__(self, inputs: PlacedSweep) -> Prediction:
+        """What the method publishes for this sweep."""
 
 
 class Pipeline(Protocol):
     """The part of `pipeline.FusionPipeline` that evaluation needs."""
 
-    def run(self, sweep: SyncedSweep) -> FusionResult: ...
+    def run(self, sweep: SyncedSweep) -> FusionResult:
+        """The result of one sweep; raises InputError."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget earlier sweeps."""
 
-    def update(self, config: NodeConfig) -> None: ...
+    def update(self, config: NodeConfig) -> None:
+        """Take another configuration."""
 
 
-class PipelineEstimator:
+class PipelineMethod:
     """The node's own pipeline, one sweep at a time. A sweep it refuses (InputError) counts as no branch found."""
 
     def __init__(self, pipeline: Pipeline, config: NodeConfig, name: str = 'network', use_map: bool = True):
@@ -44,6 +49,7 @@ class PipelineEstimator:
         self._pipeline, self._config, self._use_map = pipeline, config, use_map
 
     def reset(self) -> None:
+        """Forget earlier sweeps."""
         self._pipeline.reset()
 
     def result(self, inputs: PlacedSweep) -> FusionResult:
@@ -53,31 +59,33 @@ class PipelineEstimator:
             self._pipeline.update(self._config)
         return self._pipeline.run(inputs if self._use_map else SyncedSweep(inputs.cloud, inputs.motion))
 
-    def __call__(self, inputs: PlacedSweep) -> Estimate:
+    def __call__(self, inputs: PlacedSweep) -> Prediction:
+        """The branches and the direction of `result`."""
         try:
             result = self.result(inputs)
         except InputError as error:
             self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
-            return Estimate(())
-        return Estimate(result.branches, result.direction)
+            return Prediction(())
+        return Prediction(result.branches, result.direction)
 
 
-class FunctionEstimator:
+class FunctionMethod:
     """A stateless baseline."""
 
-    def __init__(self, name: str, function: Callable[[PlacedSweep], Estimate]):
+    def __init__(self, name: str, function: Callable[[PlacedSweep], Prediction]):
         self.name, self._function = name, function
 
     def reset(self) -> None:
-        """Nothing is kept from sweep to sweep."""
+        """Do nothing: no sweep influences the next."""
 
-    def __call__(self, inputs: PlacedSweep) -> Estimate:
+    def __call__(self, inputs: PlacedSweep) -> Prediction:
+        """What the function returns."""
         return self._function(inputs)
 
 
-def unique_names(estimators: Sequence[Estimator]) -> None:
-    """Raises ValueError when two estimators share a name: their rows could not be told apart."""
-    names = [e.name for e in estimators]
+def unique_names(methods: Sequence[Method]) -> None:
+    """Raises ValueError when two methods share a name: their rows would be mixed up."""
+    names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two methods are called '{name}'")
