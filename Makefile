@@ -43,5 +43,10 @@ quick: export OMP_NUM_THREADS ?= 1
 quick: lint
 	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile -m 'not slow' $(TESTS)
 
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: setup
+	PYTHONPATH=$(CURDIR) $(VENV_PYTHON) -m mkdocs build
+	@echo 'the site is in out/site/index.html'
+
 clean:
 	rm -rf build install log out .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -120,7 +120,7 @@ if [[ $where == .venv ]]; then
         torch_cpu
     fi
     say 'torch, numpy, OpenCV and the tools of development'
-    pip -r requirements.txt -r requirements-dev.txt
+    pip -r requirements.txt -r requirements-dev.txt -r requirements-docs.txt
     say 'ROS 2 from wheels'
     pip -r requirements-ros.txt ||
         say 'no ROS 2 wheels for this machine: the core works, the node and the demo need a ROS 2 environment'
@@ -129,7 +129,7 @@ else
     constraints=$where/constraints.txt
     python3 -c 'import numpy; print(f"numpy=={numpy.__version__}")' 2>/dev/null >"$constraints" || : >"$constraints"
     wanted=$where/requirements.txt
-    cat requirements.txt requirements-dev.txt >"$wanted"
+    cat requirements.txt requirements-dev.txt requirements-docs.txt >"$wanted"
     ! has cv2 || sed -i '/^opencv/d' "$wanted"
     ! command -v colcon >/dev/null || sed -i '/^colcon/d' "$wanted"
     if [[ $kind == cpu ]] && ! has torch; then
