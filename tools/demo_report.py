@@ -14,23 +14,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics.matching import match, nearest
 from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, counted
 from attention_fusion_ros.report.run_report import Picture, write_report
-from attention_fusion_ros.utils.tables import Table
-from attention_fusion_ros.visualization.panels import TITLE_HEIGHT, TRUTH
+from attention_fusion_ros.utils.tables import RIGHT, Table
+from attention_fusion_ros.visualization.panels import TRUTH, TRUTH_LENGTH, draw_arrow, squares
 
-TOLERANCE = math.radians(10.0)  # that of F1@10
-CLOSE = math.radians(5.0)
+TOLERANCE_RAD = math.radians(10.0)  # that of F1@10
+CLOSE_RAD = math.radians(5.0)
 PICTURES = 12
-LOOKAHEAD = 20.0  # m, of the shipped network and of the truth
-LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, walls on top. Right: spatial '
-          'attention. Green arrows: estimated branches (thick: the direction to take). Blue arrows: true branches '
-          '(thick: the true direction). The circle is the lookahead ring; up is straight ahead.')
+LOOKAHEAD_M = 20.0  # of the shipped network and of the truth
+LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, LiDAR structure on top. Right: '
+          'spatial attention on a logarithmic scale that is the same in every picture. Green arrows: estimated branches '
+          '(thick: the direction to take). Blue arrows: true branches, longer (thick: the true direction). The circle '
+          'is the lookahead ring; up is straight ahead.')
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class DemoSweep:
 
     def pairs(self) -> list[tuple[int, int]]:
         """(index of branch, index of true branch) of those found."""
-        return match([b.bearing for b in self.branches or ()], [b[0] for b in self.truth.branches], TOLERANCE)
+        return match([b.bearing for b in self.branches or ()], [b[0] for b in self.truth.branches], TOLERANCE_RAD)
 
 
 def table(sweeps: Sequence[DemoSweep]) -> list[dict[str, str]]:
@@ -86,19 +86,13 @@ def _degrees(pair: tuple[float, float] | None, which: int) -> str:
 
 
 def as_text(rows: Sequence[dict[str, str]]) -> str:
-    """The table for a terminal, headers on two lines."""
-    heads = [name.rpartition(' [')[0::2] if ' [' in name else _halves(name) for name in rows[0]]
-    heads = [(a, f'[{b}' if b.endswith(']') else b) for a, b in heads]
-    widths = [max(len(a), len(b), *(len(row[name]) for row in rows)) for (a, b), name in zip(heads, rows[0])]
-    lines = ['  '.join(h[k].rjust(w) for h, w in zip(heads, widths)) for k in (0, 1)]
-    lines.append('  '.join('-' * w for w in widths))
-    lines += ['  '.join(value.rjust(w) for value, w in zip(row.values(), widths)) for row in rows]
-    return '\n'.join(lines)
+    """The table for a terminal."""
+    return sweep_table(rows).text()
 
 
-def _halves(name: str) -> tuple[str, str]:
-    first, _, second = name.partition(' ')
-    return first, second
+def sweep_table(rows: Sequence[dict[str, str]]) -> Table:
+    """The rows as a table; raises IndexError when there are none."""
+    return Table('Sweeps', tuple(rows[0]), [tuple(row.values()) for row in rows], alignment=RIGHT * len(rows[0]))
 
 
 def summary_lines(sweeps: Sequence[DemoSweep]) -> list[str]:
@@ -116,7 +110,7 @@ def summary_lines(sweeps: Sequence[DemoSweep]) -> list[str]:
         heading = np.degrees([angle_between(a[1], b[1]) for a, b in both])
         lines.append(f'direction   bearing error: median {np.median(bearing):.1f} deg, 90th percentile '
                      f'{np.percentile(bearing, 90):.1f} deg; heading error: median {np.median(heading):.1f} deg; '
-                     f'bearing within 5 deg in {np.mean(bearing <= math.degrees(CLOSE)):.0%} of {len(both)} sweeps')
+                     f'bearing within 5 deg in {np.mean(bearing <= math.degrees(CLOSE_RAD)):.0%} of {len(both)} sweeps')
     if answered:
         lines.append(f"mode        {counted(Counter(s.mode or 'not told' for s in answered))}")
     latencies = [s.latency_ms for s in answered if s.latency_ms is not None]
@@ -137,20 +131,15 @@ def one_line(answers: Iterable, found: dict[int, DemoSweep]) -> str:
 
 
 def with_truth(picture: np.ndarray, sweep: DemoSweep, extent: float) -> np.ndarray:
-    """A picture of `heatmap.compose_picture` with the true branches on every panel. extent: m, of the BEV grid."""
+    """A picture of `visualization.panels.compose_picture` with the true branches on every panel.
+
+    extent: m, of the BEV grid.
+    """
     picture = picture.copy()
-    size = picture.shape[0] - TITLE_HEIGHT
-    grid = Grid(extent, size)
-    for panel in range(picture.shape[1] // size):
+    for square in squares(picture):
         for branch in sweep.truth.branches:
-            bearing, heading = branch
-            x, y = LOOKAHEAD * math.cos(bearing), LOOKAHEAD * math.sin(bearing)
-            length = 0.5 * LOOKAHEAD  # longer and thinner than the estimates, so that both are seen
-            ends = [grid.metres_to_cells(x, y),
-                    grid.metres_to_cells(x + length * math.cos(heading), y + length * math.sin(heading))]
-            start, end = [(round(c) + panel * size, round(r) + TITLE_HEIGHT) for r, c in ends]
-            cv2.arrowedLine(picture, start, end, TRUTH, 2 if branch == sweep.truth.direction else 1, cv2.LINE_AA,
-                            tipLength=0.15)
+            draw_arrow(square, extent, LOOKAHEAD_M, branch, TRUTH, 2 if branch == sweep.truth.direction else 1,
+                       TRUTH_LENGTH)
     return picture
 
 
@@ -160,7 +149,7 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
     for s in sweeps:
         direction = None
         if s.direction is not None:  # the same branch, whose probability only the list of branches tells
-            k = nearest(s.direction[0], [b.bearing for b in s.branches or ()], CLOSE)
+            k = nearest(s.direction[0], [b.bearing for b in s.branches or ()], CLOSE_RAD)
             probability = s.branches[k].probability if k is not None else math.nan
             direction = Branch(*s.direction, probability, math.nan, math.nan)
         rows.append(SweepRecord(
@@ -174,9 +163,9 @@ def write(folder: Path, lead: str, sweeps: Sequence[DemoSweep], rows: Sequence[d
           summary: Sequence[str], warnings: Sequence[str], extent: float | None) -> list[Path]:
     """report.html, report.png and, where pictures came, picture.png; returns their paths."""
     seen = [s for s in sweeps if s.picture is not None and extent is not None]
-    pictures = [Picture(with_truth(seen[i].picture, seen[i], extent), caption(seen[i]))
+    pictures = [Picture(with_truth(seen[i].picture, seen[i], extent), caption(seen[i]), alts(seen[i]))
                 for i in sorted(spread(len(seen), PICTURES))]
-    tables = [Table('Sweeps', tuple(rows[0]), [tuple(r.values()) for r in rows])]
+    tables = [sweep_table(rows)]
     paths = write_report(folder, 'Demo: a simulated drive', lead, records(sweeps), pictures, tables, warnings, LEGEND,
                          summary)
     if seen:
@@ -192,6 +181,16 @@ def caption(sweep: DemoSweep) -> str:
     """A line below a picture."""
     return (f't = {sweep.time_ns / 1e9:.1f} s, direction {_said(sweep.direction)} (true '
             f'{_said(sweep.truth.direction)}), branches {len(sweep.pairs())} of {len(sweep.truth.branches)} found')
+
+
+def alts(sweep: DemoSweep) -> tuple[str, str, str]:
+    """What the three panels of a picture show, in words."""
+    true = ', '.join(f'{math.degrees(bearing):+.0f}' for bearing, _ in sweep.truth.branches) or 'none'
+    found = ', '.join(f'{math.degrees(b.bearing):+.0f}' for b in sweep.branches or ()) or 'none'
+    at = f'{sweep.time_ns / 1e9:.1f} s: '
+    return (f'{at}LiDAR from above; bearings in degrees of true branches: {true}; of estimated branches: {found}',
+            f"{at}map image{'' if sweep.mode == 'fused' else ', not used'}",
+            f'{at}spatial attention on a logarithmic scale from 0.001 to 1')
 
 
 def _said(pair: tuple[float, float] | None) -> str:

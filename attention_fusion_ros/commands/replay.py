@@ -15,8 +15,8 @@ from attention_fusion_ros.stream.inputs import SWEEPS
 
 if TYPE_CHECKING:
     from attention_fusion_ros.evaluation.replay import Replay
+    from attention_fusion_ros.report.explained_sweep import ExplainedSweep
     from attention_fusion_ros.report.records import SweepRecord
-    from attention_fusion_ros.report.replay_report import ExplainedSweep
     from attention_fusion_ros.stream.recording import InputTopics, Recording
 
 EXAMPLES = """\
@@ -92,8 +92,7 @@ def replay(options: argparse.Namespace) -> int:
 def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace
              ) -> tuple[list[SweepRecord], list[ExplainedSweep], InputError | None]:
     from attention_fusion_ros.report.contact_sheet import spread
-    from attention_fusion_ros.report.replay_report import ExplainedSweep
-    from attention_fusion_ros.report.run_report import describe
+    from attention_fusion_ros.report.explained_sweep import ExplainedSweep
 
     total = recording.topics[topics[SWEEPS]].count
     total = min(total, options.limit) if options.limit else total
@@ -105,7 +104,7 @@ def _collect(run: Replay, recording: Recording, topics: InputTopics, options: ar
             due = due or len(records) in wanted  # a dropped sweep leaves its place to the next one
             records.append(record)
             if due and result is not None:
-                shown.append(ExplainedSweep.of(result, run.explain(result), describe(record, records[0].stamp_ns)))
+                shown.append(ExplainedSweep(result, run.explain(result), record, records[0].stamp_ns))
                 due = False
     except InputError as error:  # the file breaks off: what was read is still worth having
         return records, shown, error

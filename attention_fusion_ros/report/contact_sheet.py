@@ -9,31 +9,40 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-MARGIN = 10  # pixels around each picture
-CAPTION = 26  # pixels of height for the caption
+from attention_fusion_ros.visualization.lettering import LINE, draw_text, wrapped
+
+MARGIN_PX = 10  # around each picture
+LETTER_SHARE = 0.013  # height of a capital letter of the captions, in widths of the sheet
 BACKGROUND = (255, 255, 255)
-INK = (41, 37, 33)  # bgr
+INK = (41, 37, 33)  # BGR
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 2,
-                  picture_width: int = 900) -> np.ndarray:
-    """Pictures (H, W, 3) uint8 bgr of any size -> one (H, W, 3) uint8 bgr sheet, row by row.
+def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 1,
+                  picture_width: int = 980) -> np.ndarray:
+    """Pictures (H, W, 3) uint8, BGR, of any size -> one (H, W, 3) uint8 sheet, row by row, captions above.
 
-    picture_width: pixels each picture is scaled to. Raises ValueError when there is no picture, or not a caption each.
+    picture_width: pixels each picture is scaled to. Captions are wrapped to it. Raises ValueError when there is no
+    picture, or not a caption each.
     """
     if not pictures or len(pictures) != len(captions):
         raise ValueError(f'{len(pictures)} pictures and {len(captions)} captions')
     scaled = [_scale(p, picture_width) for p in pictures]
     columns = min(columns, len(scaled))
-    cell_height = max(p.shape[0] for p in scaled) + CAPTION + MARGIN
-    cell_width = picture_width + MARGIN
+    letter = LETTER_SHARE * columns * picture_width
+    lines = [wrapped(caption, letter, picture_width) for caption in captions]
+    line_height = round(LINE * letter)
+    head = max(map(len, lines)) * line_height + MARGIN_PX
+    cell_height = max(p.shape[0] for p in scaled) + head + MARGIN_PX
+    cell_width = picture_width + MARGIN_PX
     rows = -(-len(scaled) // columns)
-    sheet = np.full((rows * cell_height + MARGIN, columns * cell_width + MARGIN, 3), BACKGROUND, np.uint8)
-    for i, (picture, caption) in enumerate(zip(scaled, captions)):
-        top = (i // columns) * cell_height + MARGIN
-        left = (i % columns) * cell_width + MARGIN
-        cv2.putText(sheet, caption, (left + 2, top + CAPTION - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-        sheet[top + CAPTION:top + CAPTION + picture.shape[0], left:left + picture_width] = picture
+    sheet = np.full((rows * cell_height + MARGIN_PX, columns * cell_width + MARGIN_PX, 3), BACKGROUND, np.uint8)
+    for i, (picture, text) in enumerate(zip(scaled, lines)):
+        top = (i // columns) * cell_height + MARGIN_PX
+        left = (i % columns) * cell_width + MARGIN_PX
+        for k, line in enumerate(text):
+            baseline = top + head - MARGIN_PX / 2 - (len(text) - 1 - k) * line_height - 0.3 * letter
+            draw_text(sheet, line, left, baseline, letter, INK)
+        sheet[top + head:top + head + picture.shape[0], left:left + picture_width] = picture
     return sheet
 
 
@@ -43,7 +52,7 @@ def spread(total: int, wanted: int) -> set[int]:
 
 
 def stack(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Images (H, W, 3) under each other, scaled to the width of the first."""
+    """Images (H, W, 3) uint8 below each other, scaled to the width of the first -> (H, W, 3) uint8."""
     return np.concatenate([_scale(i, images[0].shape[1]) for i in images])
 
 

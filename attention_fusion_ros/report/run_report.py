@@ -15,20 +15,25 @@ import numpy as np
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.report import style
 from attention_fusion_ros.report.contact_sheet import contact_sheet, stack
+from attention_fusion_ros.report.glossary import GLOSSARY
 from attention_fusion_ros.report.page import Page
-from attention_fusion_ros.report.records import SweepRecord, summarise
+from attention_fusion_ros.report.records import SweepRecord, counted, summarise
 from attention_fusion_ros.report.timeline import timeline
 from attention_fusion_ros.utils.tables import Table
 
 PICTURES_IN_PNG = 6
+TIMELINE_CAPTION = ('Bearings are measured from straight ahead, left positive; 180 degrees is behind. The axis runs from '
+                    '-135 to 225 degrees, so that roads behind the vehicle stay in one piece. Select a picture to '
+                    'open it larger.')
 
 
 @dataclass(frozen=True)
 class Picture:
     """One sweep as a picture."""
 
-    image: np.ndarray  # (H, W, 3) uint8 bgr
+    image: np.ndarray  # (H, W, 3) uint8, BGR
     caption: str
+    alts: tuple[str, ...] = ()  # what each of its panels, of equal width, shows; (): one panel, which the caption tells
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,20 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
     for text in warnings:
         page.warning(text)
     page.preformatted('\n'.join(summary or summarise(records).lines()))
-    page.plot(style.png(figure, dpi=100), 'Bearings are measured from straight ahead, left positive; 180 is behind.')
+    page.plot(style.png(figure, dpi=style.PORTRAIT_DPI), TIMELINE_CAPTION, _timeline_alt(records))
     for section in ([Section('Pictures', legend, pictures)] if pictures else []) + list(sections):
         page.heading(section.title)
         page.paragraph(section.legend)
         for picture in section.pictures:
-            page.picture(picture.image, picture.caption)
+            page.picture(picture.image, picture.caption, picture.alts)
     for table in tables:
         page.heading(table.title)
         page.table(table)
+    page.heading('What the words mean')
+    page.terms(GLOSSARY)
     html_path, png_path = folder / 'report.html', folder / 'report.png'
     html_path.write_text(page.render(), encoding='utf-8')
-    images = [style.pixels(figure, dpi=140)]
+    images = [style.pixels(figure, dpi=style.PORTRAIT_DPI)]
     if pictures:
         shown = pictures[::-(-len(pictures) // PICTURES_IN_PNG)]
         images.append(contact_sheet([p.image for p in shown], [p.caption for p in shown]))
@@ -75,12 +82,35 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
     return [html_path, png_path]
 
 
+def _timeline_alt(records: Sequence[SweepRecord]) -> str:
+    """What the figure shows, in words."""
+    summary = summarise(records)
+    return (f'Plots over {summary.sweeps} sweeps: bearing of the branches and of the direction, probability and map '
+            f'share, mode ({counted(summary.modes)}), latency by stage; bearing against heading of {summary.directions} '
+            'directions, a histogram of the latency, and the reasons of dropped sweeps. The numbers are in the summary '
+            'above.')
+
+
+def panel_alts(record: SweepRecord, first_stamp_ns: int) -> tuple[str, str, str]:
+    """What the three panels of a sweep's picture show, in words."""
+    bearings = ', '.join(f'{math.degrees(b.bearing):+.0f}' for b in record.branches) or 'none'
+    used = 'as it was fused' if record.mode == 'fused' else f'not used: {record.mode_reason}'
+    share = '' if record.map_share is None else f'; share of the map {record.map_share:.0%}'
+    at = f'{_seconds(record, first_stamp_ns)} s: '
+    return (f'{at}LiDAR from above with branches at bearings in degrees: {bearings}', f'{at}map image, {used}',
+            f'{at}spatial attention on a logarithmic scale from 0.001 to 1{share}')
+
+
 def describe(record: SweepRecord, first_stamp_ns: int) -> str:
     """A caption: time, mode, direction and how many branches."""
-    text = f't = {(record.stamp_ns - first_stamp_ns) / 1e9:.1f} s, {record.mode}'
+    text = f't = {_seconds(record, first_stamp_ns)} s, {record.mode}'
     if record.mode_reason:
         text += f' ({record.mode_reason})'
     return f'{text}, {_direction(record.direction, record.direction_reason)}, {len(record.branches)} branches'
+
+
+def _seconds(record: SweepRecord, first_stamp_ns: int) -> str:
+    return f'{(record.stamp_ns - first_stamp_ns) / 1e9:.1f}'
 
 
 def _direction(direction: Branch | None, reason: str) -> str:

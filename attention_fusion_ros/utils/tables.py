@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEFT, RIGHT = 'l', 'r'
+CLASS_NUMBER = ' class="number"'
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,17 @@ class Table:
     def html(self) -> str:
         """A `<table>` element, everything in it escaped; cells set to the right have the class `number`.
 
-        Without an alignment, cells that look like numbers are set to the right.
+        The first cell of a row is its header. Without an alignment, cells that look like numbers are set to the right.
         """
-        head = ''.join(f'<th>{html.escape(text)}</th>' for text in self.header)
+        head = ''.join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header)
         body = ''.join(f'<tr>{self._html_row(row)}</tr>' for row in self.cells())
-        return f'<table><tr>{head}</tr>{body}</table>'
+        return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
     def _html_row(self, row: Sequence[str]) -> str:
         right = [a == RIGHT for a in self.alignment] or [_is_number(text) for text in row]
-        return ''.join(f'<td class="number">{html.escape(text)}</td>' if to_the_right else
-                       f'<td>{html.escape(text)}</td>' for text, to_the_right in zip(row, right, strict=True))
+        tags = [('th', ' scope="row"'), *[('td', '')] * (len(row) - 1)]
+        return ''.join(f'<{tag}{scope}{CLASS_NUMBER if to_the_right else ""}>{html.escape(text)}</{tag}>'
+                       for text, to_the_right, (tag, scope) in zip(row, right, tags, strict=True))
 
 
 def _padded(line: Sequence[str], widths: Sequence[int], alignment: str) -> str:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Attention weights -> pictures and values on the ground, as in figure 4 of CBAM (Woo et al. 2018)."""
+"""Attention weights -> pictures and values on the ground, as in figure 4 of CBAM (Woo et al. 2018).
+
+A picture is three squares of equal size side by side, each with a title above and the scale of its colours below.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,24 @@ import math
 
 import cv2
 import numpy as np
+import torch
 
+from attention_fusion_ros.bev import lidar, map_image
+from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import Branch, FusionResult, Mode
+from attention_fusion_ros.visualization.colour import ATTENTION_SCALE, COLOUR_MAP, ColourScale, tick_label
+from attention_fusion_ros.visualization.lettering import Colour, draw_fitted, draw_text, text_width
 
-ESTIMATE, TRUTH, RING, VEHICLE = (80, 220, 60), (255, 170, 40), (150, 150, 150), (255, 255, 255)  # BGR
-TITLE_HEIGHT = 28
+# BGR
+ESTIMATE, TRUTH, RING, VEHICLE = (80, 220, 60), (255, 170, 40), (150, 150, 150), (255, 255, 255)
+ROAD, ROUTE, STRUCTURE, UNKNOWN = (210, 210, 210), (42, 42, 230), (110, 110, 110), (40, 40, 40)
+OUTLINE, BAR, INK, ALERT = (0, 0, 0), (28, 28, 28), (255, 255, 255), (80, 200, 255)
+TITLE_SHARE, LEGEND_SHARE = 0.17, 0.17  # heights of title and legend, in edges of the square between them
+LETTER_SHARE = 0.044  # height of a capital letter likewise: legible where the whole picture is 400 pixels wide
+PANELS = ('LiDAR', 'map', 'attention')
+HEIGHT_TICKS_M = (0.1, 0.5, 2.0, 6.0)
+TRUTH_LENGTH = 0.5  # of the arrows of the truth, in lookaheads: longer and thinner, so that both are seen
+FAINTEST = 0.25  # grey level of a cell with a return on the ground
 
 
 def spatial_heatmap(result: FusionResult) -> np.ndarray:
@@ -55,11 +71,10 @@ def stretched(values: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
 def point_attention(result: FusionResult, xyz_base: np.ndarray) -> np.ndarray:
     """Points (N, 3) in base_link -> (N,) float32 attention of the cell each lies in, 0 outside the grid."""
     heat = spatial_heatmap(result)
-    n = heat.shape[0]
-    scale = n / (2 * result.extent)
-    row = np.floor((result.extent - xyz_base[:, 0]) * scale).astype(np.int64)
-    column = np.floor((result.extent - xyz_base[:, 1]) * scale).astype(np.int64)
-    inside = (row >= 0) & (row < n) & (column >= 0) & (column < n)
+    cells = heat.shape[0]
+    row, column = Grid(result.extent, cells).metres_to_cells(xyz_base[:, 0], xyz_base[:, 1])
+    row, column = np.floor(row + 0.5).astype(np.int64), np.floor(column + 0.5).astype(np.int64)
+    inside = (row >= 0) & (row < cells) & (column >= 0) & (column < cells)
     values = np.zeros(len(xyz_base), np.float32)
     values[inside] = heat[row[inside], column[inside]]
     return values
@@ -67,87 +82,188 @@ def point_attention(result: FusionResult, xyz_base: np.ndarray) -> np.ndarray:
 
 def compose_picture(result: FusionResult, size: int = 512,
                     truth: list[tuple[float, float]] | None = None) -> np.ndarray:
-    """LiDAR BEV, map image and attention heatmap side by side, with arrows -> (size + 28, 3 * size, 3) uint8, BGR.
+    """LiDAR, map image and spatial attention side by side, with arrows -> (about 1.34 size, 3 size, 3) uint8, BGR.
 
-    truth: (bearing, heading) of the true branches in radians, drawn in blue beside the estimates in green.
+    size: edge of a square in pixels. truth: (bearing, heading) of the true branches in radians, drawn in blue beside
+    the estimates in green. `squares` gives the three squares of the picture back.
     """
-    panels = [lidar_panel(result, size), map_panel(result, size), heat_panel(result, spatial_heatmap(result), size)]
-    titles = ['LiDAR height', f'map ({result.mode.value})', f'attention: LiDAR {result.attention.lidar_share:.0%}, '
-              f'map {result.attention.map_share:.0%}']
-    if result.mode is not Mode.FUSED:
-        titles[1] = f'map: {result.reason}'
-    if not result.trained:
-        titles[0] = 'UNTRAINED WEIGHTS'
-    for panel in panels:
-        draw_answer(panel, result, truth)
-    return np.hstack([np.vstack([_title(text, size), panel]) for text, panel in zip(titles, panels)])
+    squares_ = [lidar_panel(result, size), map_panel(result, size), heat_panel(finest(result.attention.spatial), size)]
+    titles = [('LiDAR', 'height; black: no return'), _map_title(result), _attention_title(result)]
+    legends = [height_legend(size), map_legend(size), colour_legend(ATTENTION_SCALE, size)]
+    columns = []
+    for square, title, legend in zip(squares_, titles, legends):
+        draw_answer(square, result, truth)
+        columns.append(np.vstack([_title(title, size, result.trained), square, legend]))
+    for column in columns[1:]:
+        column[:, 0] = RING  # where one panel ends and the next begins
+    return np.hstack(columns)
+
+
+def squares(picture: np.ndarray) -> list[np.ndarray]:
+    """The three squares (size, size, 3) of a `compose_picture`, without title and legend; views to draw on."""
+    size = picture.shape[1] // len(PANELS)
+    top = round(TITLE_SHARE * size)
+    return [picture[top:top + size, k * size:(k + 1) * size] for k in range(len(PANELS))]
+
+
+def _map_title(result: FusionResult) -> tuple[str, str]:
+    return 'Map', 'fused' if result.mode is Mode.FUSED else f'not used: {result.reason}'
+
+
+def _attention_title(result: FusionResult) -> tuple[str, str]:
+    attention = result.attention
+    if finest(attention.spatial) is None:
+        return 'Attention', 'no spatial attention'
+    return 'Attention', f'LiDAR {attention.lidar_share:.0%}, map {attention.map_share:.0%}'
 
 
 def draw_answer(panel: np.ndarray, result: FusionResult, truth: list[tuple[float, float]] | None = None) -> None:
     """The ring, the vehicle and an arrow for every branch onto a panel (size, size, 3)."""
-    _draw_ring(panel, result)
+    draw_ring(panel, result.extent, result.lookahead)
     for bearing, heading in truth or []:
-        _draw_arrow(panel, result, bearing, heading, TRUTH, 2)
+        draw_arrow(panel, result.extent, result.lookahead, (bearing, heading), TRUTH, _stroke(panel, 2), TRUTH_LENGTH)
     for branch in result.branches:
         _draw_branch(panel, result, branch)
 
 
-def _title(text: str, size: int) -> np.ndarray:
-    bar = np.zeros((TITLE_HEIGHT, size, 3), np.uint8)
-    cv2.putText(bar, text, (8, TITLE_HEIGHT - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+def _title(lines: tuple[str, str], size: int, trained: bool) -> np.ndarray:
+    """(TITLE_SHARE size, size, 3) uint8: a title, and under it one line that says more."""
+    bar = _bar(TITLE_SHARE, size)
+    height, margin = LETTER_SHARE * size, 0.02 * size
+    first = lines[0] if trained else 'UNTRAINED WEIGHTS'
+    draw_fitted(bar, first, margin, 0.068 * size, height, INK if trained else ALERT, size - 2 * margin)
+    draw_fitted(bar, lines[1], margin, 0.144 * size, 0.9 * height, (200, 200, 200), size - 2 * margin)
+    return bar
+
+
+def _bar(share: float, size: int) -> np.ndarray:
+    return np.full((round(share * size), size, 3), BAR, np.uint8)
+
+
+def height_legend(size: int) -> np.ndarray:
+    """(LEGEND_SHARE size, size, 3) uint8: the greys of `lidar_panel` in metres above the ground; black is no return."""
+    ramp = FAINTEST + (1 - FAINTEST) * np.linspace(0.0, 1.0, size)
+    ticks = {f'{h:g}': float(lidar.compress_height(torch.tensor(h))) for h in HEIGHT_TICKS_M}
+    return _scale_legend(np.rint(255 * ramp)[:, None].repeat(3, axis=1).astype(np.uint8), ticks, 'm', size)
+
+
+def colour_legend(scale: ColourScale, size: int) -> np.ndarray:
+    """(LEGEND_SHARE size, size, 3) uint8: the colour bar of a scale, with its values."""
+    ramp = cv2.applyColorMap(np.rint(np.linspace(0, 255, size)).astype(np.uint8)[None], COLOUR_MAP)[0]
+    ticks = {tick_label(value): float(scale.share(np.array(value))) for value in scale.ticks()}
+    return _scale_legend(ramp, ticks, scale.label if len(ticks) < 3 else '', size)
+
+
+def _scale_legend(ramp: np.ndarray, ticks: dict[str, float], unit: str, size: int) -> np.ndarray:
+    """ramp: (size, 3) uint8 from the low to the high end. ticks: label -> place on it, 0..1."""
+    bar = _bar(LEGEND_SHARE, size)
+    margin, height = round(0.05 * size), 0.9 * LETTER_SHARE * size
+    top, bottom = round(0.025 * size), round(0.075 * size)
+    inner = size - 2 * margin
+    columns = np.minimum(np.arange(inner) * size // inner, size - 1)
+    bar[top:bottom, margin:margin + inner] = ramp[columns]
+    cv2.rectangle(bar, (margin - 1, top - 1), (margin + inner, bottom), RING, 1)
+    for k, (label, place) in enumerate(ticks.items()):
+        text = f'{label} {unit}'.strip() if k == len(ticks) - 1 else label
+        x, width = margin + place * (inner - 1), text_width(text, height)
+        cv2.line(bar, (round(x), bottom), (round(x), bottom + round(0.02 * size)), INK, 1)
+        draw_text(bar, text, min(max(x - width / 2, 2), size - width - 2), 0.145 * size, height, INK)
+    return bar
+
+
+def map_legend(size: int) -> np.ndarray:
+    """(LEGEND_SHARE size, size, 3) uint8: what the colours of `map_panel` stand for."""
+    bar = _bar(LEGEND_SHARE, size)
+    height, box = 0.9 * LETTER_SHARE * size, round(0.05 * size)
+    left, middle = 0.03 * size, round(0.085 * size)
+    for colour, text in ((ROAD, 'road'), (ROUTE, 'route'), (STRUCTURE, 'LiDAR')):
+        corner = (round(left), middle - box // 2)
+        cv2.rectangle(bar, corner, (corner[0] + box, corner[1] + box), colour, -1)
+        cv2.rectangle(bar, corner, (corner[0] + box, corner[1] + box), RING, 1)
+        draw_text(bar, text, left + 1.4 * box, middle + height / 2, height, INK)
+        left += 2.0 * box + text_width(text, height)
     return bar
 
 
 def lidar_panel(result: FusionResult, size: int) -> np.ndarray:
-    """Height of what the LiDAR sees, in grey -> (size, size, 3) uint8, BGR."""
-    top, density = result.lidar_bev[0], result.lidar_bev[3]
-    value = np.where(density > 0, 0.25 + 0.75 * np.clip(top, 0.0, 1.0), 0.0)
+    """Height of the highest return in each cell, from dark to bright -> (size, size, 3) uint8, BGR; black: none."""
+    top = result.lidar_bev[lidar.CHANNELS.index('top')]
+    density = result.lidar_bev[lidar.CHANNELS.index('density')]
+    value = np.where(density > 0, FAINTEST + (1 - FAINTEST) * np.clip(top, 0.0, 1.0), 0.0)
     grey = cv2.resize((255 * value).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
 
 
 def map_panel(result: FusionResult, size: int) -> np.ndarray:
-    """The map as it lies on the grid, the route in red, walls on top -> (size, size, 3) uint8, BGR."""
-    road, route, valid = result.map_bev
-    picture = np.zeros((*road.shape, 3), np.float32)
-    picture[...] = (40 * valid + 170 * road)[..., None]
-    picture[..., :2] *= 1 - 0.8 * route[..., None]
-    picture[..., 2] = np.maximum(picture[..., 2], 230 * route)
-    picture = np.maximum(picture, (110 * np.clip(result.lidar_bev[2], 0, 1))[..., None])  # walls, to see the fit
+    """The map as it lies on the grid, the route in red, LiDAR structure on top -> (size, size, 3) uint8, BGR."""
+    channels = {name: result.map_bev[k][..., None] for k, name in enumerate(map_image.CHANNELS)}
+    span = np.clip(result.lidar_bev[lidar.CHANNELS.index('span')], 0, 1)[..., None]
+    road, route = np.array(ROAD, np.float32), np.array(ROUTE, np.float32)
+    picture = np.array(UNKNOWN, np.float32) * channels['valid'] * (1 - channels['road']) + road * channels['road']
+    picture = picture * (1 - channels['route']) + route * channels['route']
+    picture = np.maximum(picture, np.array(STRUCTURE, np.float32) * span)  # to see the fit
     return cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
 
 
-def heat_panel(result: FusionResult, heatmap: np.ndarray, size: int) -> np.ndarray:
-    """A heatmap (h, w) in 0..1 from blue to red over the LiDAR BEV -> (size, size, 3) uint8, BGR."""
-    heat = cv2.resize(heatmap, (size, size), interpolation=cv2.INTER_LINEAR)
-    coloured = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_JET)
-    return cv2.addWeighted(coloured, 0.55, lidar_panel(result, size), 0.45, 0)
+def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENTION_SCALE) -> np.ndarray:
+    """Weights or Grad-CAM (h, w) on the BEV grid -> (size, size, 3) uint8, BGR, in the colours of the scale.
+
+    None: a grey panel that says that there is nothing to show.
+    """
+    if values is None:
+        panel = np.full((size, size, 3), UNKNOWN, np.uint8)
+        draw_text(panel, 'none', (size - text_width('none', LETTER_SHARE * size)) / 2, 0.25 * size,
+                  LETTER_SHARE * size, INK)
+        return panel
+    heat = cv2.resize(np.asarray(values, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    return scale.colours(heat)
 
 
-def _pixel(result: FusionResult, size: int, x: float, y: float) -> tuple[int, int]:
-    scale = size / (2 * result.extent)
-    return round((result.extent - y) * scale), round((result.extent - x) * scale)
+def _pixel(extent: float, size: int, x: float, y: float) -> tuple[int, int]:
+    """Metres in base_link -> (column, row) of a panel."""
+    row, column = Grid(extent, size).metres_to_cells(x, y)
+    return round(float(column)), round(float(row))
 
 
-def _draw_ring(panel: np.ndarray, result: FusionResult) -> None:
+def _stroke(panel: np.ndarray, thickness: int) -> int:
+    """A line that is `thickness` pixels wide on a panel of 512 pixels."""
+    return max(1, round(thickness * panel.shape[0] / 512))
+
+
+def draw_ring(panel: np.ndarray, extent: float, lookahead: float) -> None:
+    """The lookahead ring and the vehicle in its middle onto a panel (size, size, 3); extent, lookahead in metres."""
     size = panel.shape[0]
-    centre = _pixel(result, size, 0.0, 0.0)
-    cv2.circle(panel, centre, round(result.lookahead * size / (2 * result.extent)), RING, 1, cv2.LINE_AA)
-    nose = [_pixel(result, size, *corner) for corner in ((2.4, 0.0), (-1.6, 1.1), (-1.6, -1.1))]
-    cv2.fillPoly(panel, [np.array(nose, np.int32)], VEHICLE, cv2.LINE_AA)
+    centre = _pixel(extent, size, 0.0, 0.0)
+    radius = round(lookahead / Grid(extent, size).resolution)
+    cv2.circle(panel, centre, radius, OUTLINE, _stroke(panel, 3), cv2.LINE_AA)
+    cv2.circle(panel, centre, radius, RING, _stroke(panel, 1), cv2.LINE_AA)
+    nose = np.array([_pixel(extent, size, *corner) for corner in ((2.4, 0.0), (-1.6, 1.1), (-1.6, -1.1))], np.int32)
+    cv2.polylines(panel, [nose], True, OUTLINE, _stroke(panel, 3), cv2.LINE_AA)
+    cv2.fillPoly(panel, [nose], VEHICLE, cv2.LINE_AA)
 
 
 def _draw_branch(panel: np.ndarray, result: FusionResult, branch: Branch) -> None:
     taken = branch is result.direction or branch == result.direction
-    faded = tuple(int(c * (0.35 + 0.65 * branch.probability)) for c in ESTIMATE)
-    _draw_arrow(panel, result, branch.bearing, branch.heading, faded, 4 if taken else 2)
+    share = 0.35 + 0.65 * branch.probability
+    faded = (int(ESTIMATE[0] * share), int(ESTIMATE[1] * share), int(ESTIMATE[2] * share))
+    draw_arrow(panel, result.extent, result.lookahead, (branch.bearing, branch.heading), faded,
+               _stroke(panel, 5 if taken else 2))
 
 
-def _draw_arrow(panel: np.ndarray, result: FusionResult, bearing: float, heading: float, colour,
-                thickness: int) -> None:
-    """An arrow on the ring at `bearing`, pointing along `heading`."""
-    x, y = result.lookahead * math.cos(bearing), result.lookahead * math.sin(bearing)
-    length = 0.3 * result.lookahead
-    start = _pixel(result, panel.shape[0], x, y)
-    end = _pixel(result, panel.shape[0], x + length * math.cos(heading), y + length * math.sin(heading))
-    cv2.arrowedLine(panel, start, end, colour, thickness, cv2.LINE_AA, tipLength=0.3)
+def draw_arrow(panel: np.ndarray, extent: float, lookahead: float, branch: tuple[float, float], colour: Colour,
+               thickness: int, length: float = 0.3) -> None:
+    """An arrow on the ring at the bearing of a branch, along its heading, with a dark outline.
+
+    extent, lookahead: metres. branch: (bearing, heading) in radians. length: in lookaheads. Where the arrow would leave
+    the panel it ends on the ring instead of beginning there.
+    """
+    size = panel.shape[0]
+    bearing, heading = branch
+    step = length * lookahead * np.array([math.cos(heading), math.sin(heading)])
+    start = lookahead * np.array([math.cos(bearing), math.sin(bearing)])
+    if np.abs(start + step).max() > extent - 2 * Grid(extent, size).resolution:
+        start = start - step
+    ends = _pixel(extent, size, *start), _pixel(extent, size, *(start + step))
+    tip = 0.3 * 0.3 / length
+    cv2.arrowedLine(panel, *ends, OUTLINE, thickness + 2 * max(1, _stroke(panel, 1)), cv2.LINE_AA, tipLength=tip)
+    cv2.arrowedLine(panel, *ends, colour, thickness, cv2.LINE_AA, tipLength=tip)

@@ -85,7 +85,7 @@ def test_a_row_a_sweep_with_the_numbers_of_the_pipeline(run, checkpoint, tmp_pat
 def test_the_report_can_be_looked_at(run, tmp_path):
     run(bag.write(tmp_path / 'drive', bag.drive(2)))
     text = (tmp_path / 'out/report.html').read_text()
-    assert text.count('data:image/') == 3 and 'checkpoint' in text  # timeline, picture, attention beside Grad-CAM
+    assert text.count('data:image/') == 5 and 'checkpoint' in text  # timeline, three panels, attention beside Grad-CAM
     assert cv2.imread(str(tmp_path / 'out/report.png')).std() > 10
 
 

@@ -151,7 +151,8 @@ def test_picture_shows_three_panels_and_the_truth(pipeline):
     result = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), road_map()))
     plain = heatmap.compose_picture(result, 256)
     marked = heatmap.compose_picture(result, 256, truth=[(0.5, 0.5)])
-    assert plain.shape == (256 + heatmap.TITLE_HEIGHT, 768, 3) and plain.dtype == np.uint8
+    assert plain.shape[1:] == (768, 3) and plain.dtype == np.uint8
+    assert [square.shape for square in heatmap.squares(plain)] == [(256, 256, 3)] * 3
     assert (plain != marked).any()
 
 

@@ -17,7 +17,9 @@ from attention_fusion_ros.contracts import Attention, Branch, FusionResult, Mode
 from attention_fusion_ros.metrics.agreement import agreement
 from attention_fusion_ros.report import explanation
 from attention_fusion_ros.report.attention_figure import attention_figure
+from attention_fusion_ros.report.explained_sweep import ExplainedSweep, draw_figures
 from attention_fusion_ros.report.explanation import Explanation
+from attention_fusion_ros.report.records import SweepRecord
 
 AHEAD = Branch(0.0, 0.0, 0.9, 0.03, 0.05)
 RNG = np.random.default_rng(0)
@@ -66,19 +68,33 @@ def test_table_and_file_hold_every_sweep_and_the_means(tmp_path):
     assert data['sweeps'][0]['channels'] == pytest.approx(dict(zip(LABELS, np.linspace(0, 1, 6))))
 
 
+def brightest(picture):
+    """(N, 2) rows and columns of the pixels in the upper end of the colour map."""
+    bgr = picture.astype(int)
+    return np.argwhere((bgr[..., 2] > 235) & (bgr[..., 1] > 235) & (bgr[..., 0] < 200))
+
+
 def test_figure_shows_the_maps_it_is_given():
-    """The Grad-CAM has a single hot corner: red there, and nowhere else in that picture."""
+    """The Grad-CAM has a single hot corner: bright there and in the colour bars, and nowhere else."""
     hot = np.zeros((64, 64), np.float32)
     hot[:16, :16] = 1.0
     cam = {'stage1': hot, 'stage2': np.zeros((32, 32), np.float32)}
     bare = result(spatial={})
-    picture = attention_figure(bare, cam, Explanation.of(bare, cam))
-    assert picture.shape == (900, 975, 3)
-    upper = picture[:680].astype(int)  # above the bars, which have colours of their own
-    red = np.argwhere(upper[..., 2] - upper[..., :2].max(axis=2) > 40)
-    assert len(red) > 1000 and red[:, 0].min() > 350 and np.ptp(red, axis=0).max() < 120
-    full = attention_figure(result(), {}, Explanation.of(result(), {}))  # attention, but nothing to explain
+    picture = attention_figure(bare, cam, Explanation.of(bare, cam), dpi=100)
+    height, width, _ = picture.shape
+    bright = brightest(picture[:int(0.55 * height)])  # stage 1 and above it
+    assert len(bright) > 1000 and bright[:, 1].min() > width / 2 - 10 and np.ptp(bright, axis=0).max() < 100
+    full = attention_figure(result(), {}, Explanation.of(result(), {}), dpi=100)  # attention, but nothing to explain
     assert full.shape == picture.shape and (full != picture).any()
+
+
+def test_equal_colours_mean_equal_values_in_the_figures_of_a_report():
+    """A Grad-CAM ten times weaker than that of another sweep of the report is drawn darker, not stretched to it."""
+    strong, weak = ({'stage1': np.full((64, 64), value, np.float32)} for value in (0.86, 0.09))
+    sweeps = [ExplainedSweep(result(spatial={}), maps, SweepRecord(0, mode='fused'), 0) for maps in (strong, weak)]
+    a, b = (picture.image.astype(int).sum(axis=2) for picture in draw_figures(sweeps))
+    right = (slice(a.shape[0] // 2, a.shape[0] // 2 + 100), slice(int(0.6 * a.shape[1]), int(0.9 * a.shape[1])))
+    assert a[right].mean() > b[right].mean() + 100
 
 
 @pytest.mark.slow
@@ -95,5 +111,5 @@ def test_replay_writes_them(tmp_path):
     assert all(-1 <= s['agreement']['stage1']['spearman'] <= 1 for s in data['sweeps'])
     text = (out / 'report.html').read_text()
     assert 'Attention and Grad-CAM' in text and 'How attention and Grad-CAM agree' in text
-    assert text.count('<img') == 1 + 2 + 2
+    assert text.count('<img') == 1 + 3 * 2 + 2
     assert min(cv2.imread(str(out / 'attention.png')).shape[:2]) > 500

@@ -11,6 +11,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.report import style
@@ -91,9 +92,47 @@ def test_timeline_shows_every_direction_and_branch_in_degrees():
     np.testing.assert_allclose(chosen, [[0.0, math.degrees(0.1)], [0.1, math.degrees(0.1)]], atol=1e-9)
     assert len(series(bearings, 'branch (size: probability)').get_offsets()) == 6
     assert len(series(bearings, 'true branch').get_offsets()) == 4
-    assert bearings.get_ylim() == (-180, 180)
+    assert bearings.get_ylim() == (-135, 225)
+    assert [t.get_text().split()[0] for t in bearings.get_yticklabels()][1::2] == ['right', 'ahead', 'left', 'behind']
     shown = [t.get_text() for axes in figure.axes for t in axes.texts]
     assert any('dropped: truncated_data' in t for t in shown) and any('not fused: map_too_old' in t for t in shown)
+
+
+def test_roads_behind_stay_in_one_piece():
+    """Bearings that waver about 180 degrees lie beside each other, and the distribution is turned with them."""
+    peaks = []
+    for k, bearing in enumerate((3.1, -3.1, 3.1, -3.1)):
+        distribution = np.full(36, 1e-3, np.float32)
+        distribution[int((bearing + math.pi) / (2 * math.pi) * 36)] = 1.0
+        behind = Branch(bearing, bearing, 0.9, 0.05, 0.06)
+        peaks.append(good(k, branches=(behind,), direction=behind, distribution=distribution))
+    figure = timeline(peaks, 'behind')
+    drawn = series(figure.axes[0], 'branch (size: probability)').get_offsets()[:, 1]
+    assert np.ptp(drawn) < 6.0 and drawn.min() > 170
+    shade = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
+    edges = shade.get_coordinates()[:, 0, 1]
+    assert (edges[0], edges[-1]) == (-135, 225) and (np.diff(edges) > 0).all()
+    rows = shade.get_array().reshape(len(edges) - 1, -1).argmax(axis=0)
+    assert all(edges[r] <= b <= edges[r + 1] for r, b in zip(rows, drawn))
+    headings = next(a for a in figure.axes if a.get_title(loc='left') == 'Bearing and heading')
+    assert np.ptp(headings.collections[0].get_offsets(), axis=0).max() < 6.0
+
+
+def test_legends_cover_no_data_and_nothing_is_cut_off():
+    figure = timeline([good(i, latency_ms=10.0 + 200 * (i == 5)) for i in range(40)], 'A title that is much longer '
+                      'than the figure is wide and has to be broken into lines')
+    figure.canvas.draw()
+    page = figure.bbox
+    for axes in figure.axes:
+        legend, box = axes.get_legend(), axes.get_window_extent()
+        if legend is not None:
+            assert legend.get_window_extent().y0 >= box.y1 - 4
+            assert legend.get_window_extent().x1 <= page.x1
+        tight = axes.get_tightbbox()
+        assert tight.x0 >= -1 and tight.x1 <= page.x1 + 1 and tight.y0 >= -1 and tight.y1 <= page.y1 + 1
+    assert all(text.get_window_extent().x1 <= page.x1 for text in figure.texts)
+    assert any('up to 210 ms' in text.get_text() for axes in figure.axes if axes.get_legend()
+               for text in axes.get_legend().get_texts())
 
 
 def test_timeline_copes_with_loops_with_one_sweep_and_with_no_result_at_all():
@@ -111,6 +150,8 @@ def test_contact_sheet_places_every_picture():
     sheet = contact_sheet(pictures, ['a', 'b', 'c'], columns=2, picture_width=160)
     counts = [int((sheet == value).all(axis=2).sum()) for value in (50, 100, 150)]
     assert counts == [160 * 80] * 3
+    long = contact_sheet(pictures[:1], ['a caption that does not fit into one line ' * 3], picture_width=160)
+    assert (long.shape[1], long.shape[0]) > (sheet.shape[1] // 2, 100) and not (long[:, :4] != 255).any()
     assert stack([sheet, pictures[0]]).shape[1] == sheet.shape[1]
     with pytest.raises(ValueError, match='captions'):
         contact_sheet(pictures, ['a'])

@@ -27,8 +27,9 @@ def test_markdown_escapes_pipes_and_ends_with_notes_and_remarks():
 
 def test_html_is_escaped_and_numbers_are_set_to_the_right():
     text = TABLE.html()
-    assert '<td>&lt;fig&gt;</td><td class="number">12</td>' in text and text.count('<tr>') == 3
-    assert '<td class="number">x</td>' in Table('', ('a',), [('x',)], alignment='r').html()
+    assert '<th scope="row">&lt;fig&gt;</th><td class="number">12</td>' in text and text.count('<tr>') == 3
+    assert '<thead><tr><th scope="col">name</th>' in text
+    assert '<td class="number">x</td>' in Table('', ('a', 'b'), [('y', 'x')], alignment='lr').html()
 
 
 @pytest.mark.parametrize('rows, alignment', [([('only one',)], ''), ([], 'l'), ([], 'lx')])
