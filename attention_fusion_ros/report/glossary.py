@@ -6,12 +6,13 @@ from __future__ import annotations
 
 GLOSSARY = {
     'sweep': 'One full turn of the LiDAR: the points measured in about a tenth of a second.',
-    'lookahead ring': 'A circle around the vehicle, 20 m in radius with the shipped network. What is estimated is where '
-                      'roads cross it.',
+    'lookahead ring': 'A circle around the vehicle, 20 m in radius with the shipped network. What is estimated is '
+                      'where roads cross it.',
     'branch': "A place where a road that is connected to the vehicle's own road crosses the ring.",
     'direction': 'The branch to take: along the route where the map image shows one, else straight on. Without a route '
                  'and a road that clearly goes on there is none.',
-    'bearing': 'Where a branch lies, seen from the vehicle: 0 degrees is straight ahead, 90 left, -90 right, 180 behind.',
+    'bearing': 'Where a branch lies, seen from the vehicle: 0 degrees is straight ahead, 90 left, -90 right, 180 '
+               'behind.',
     'heading': 'Which way the road points at a branch, outwards, in the same degrees. On a straight road bearing and '
                'heading agree; in a bend they differ.',
     'probability': 'How sure the network is, 0 to 1, calibrated: of branches with 0.8, about 80 in 100 exist.',

@@ -21,8 +21,8 @@ from attention_fusion_ros.utils.tables import Table
 LINK, WARNING_PAPER, CODE_PAPER = '#0b5394', '#fff3bf', '#f1f3f5'
 STYLE = f"""
 *{{box-sizing:border-box}}
-body{{font:16px/1.5 system-ui,sans-serif;color:{INK};background:{PAPER};max-width:1240px;margin:2rem auto;padding:0 1rem;
-overflow-wrap:break-word}}
+body{{font:16px/1.5 system-ui,sans-serif;color:{INK};background:{PAPER};max-width:1240px;margin:2rem auto;
+padding:0 1rem;overflow-wrap:break-word}}
 h1{{font-size:1.6rem;line-height:1.25;margin:0 0 .2rem}}h2{{font-size:1.2rem;margin:2rem 0 .5rem}}
 a{{color:{LINK}}}a:focus-visible,.scroll:focus-visible{{outline:3px solid {LINK};outline-offset:2px}}
 p.lead{{color:{FAINT};margin:0 0 1rem}}
@@ -109,8 +109,9 @@ class Page:
         links = []
         for (image_type, data, width, height), alt in zip(panels, alts):
             source = f'data:image/{image_type};base64,{base64.b64encode(data).decode()}'
-            links.append(f'<a href="#figure-{number}" title="open larger"><img alt="{html.escape(alt)}" width="{width}" '
-                         f'height="{height}" src="{source}"></a>')
+            size = f'width="{width}" height="{height}"'
+            links.append(f'<a href="#figure-{number}" title="open larger"><img alt="{html.escape(alt)}" {size} '
+                         f'src="{source}"></a>')
         css = f' class="{kind}"' if kind else ''
         self._parts.append(
             f'<div id="place-{number}"><figure id="figure-{number}"{css}>'

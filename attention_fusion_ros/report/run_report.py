@@ -22,8 +22,8 @@ from attention_fusion_ros.report.timeline import timeline
 from attention_fusion_ros.utils.tables import Table
 
 PICTURES_IN_PNG = 6
-TIMELINE_CAPTION = ('Bearings are measured from straight ahead, left positive; 180 degrees is behind. The axis runs from '
-                    '-135 to 225 degrees, so that roads behind the vehicle stay in one piece. Select a picture to '
+TIMELINE_CAPTION = ('Bearings are measured from straight ahead, left positive; 180 degrees is behind. The axis runs '
+                    'from -135 to 225 degrees, so that roads behind the vehicle stay in one piece. Select a picture to '
                     'open it larger.')
 
 
@@ -86,8 +86,8 @@ def _timeline_alt(records: Sequence[SweepRecord]) -> str:
     """What the figure shows, in words."""
     summary = summarise(records)
     return (f'Plots over {summary.sweeps} sweeps: bearing of the branches and of the direction, probability and map '
-            f'share, mode ({counted(summary.modes)}), latency by stage; bearing against heading of {summary.directions} '
-            'directions, a histogram of the latency, and the reasons of dropped sweeps. The numbers are in the summary '
+            f'share, mode ({counted(summary.modes)}), latency by stage; bearing against heading of '
+            f'{summary.directions} directions, a histogram of the latency, and the reasons of dropped sweeps. The numbers are in the summary '
             'above.')
 
 

@@ -82,8 +82,8 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
         _waterfall(axes, records, seconds, known)
     points = np.array([(t, b.bearing, b.probability) for t, r in zip(seconds, records) for b in r.branches])
     if len(points):
-        axes.scatter(points[:, 0], drawn_bearing(points[:, 1]), s=10 + 22 * points[:, 2], clip_on=False, facecolors='none',
-                     edgecolors=style.BRANCH, linewidths=1.0, label='branch (size: probability)')
+        axes.scatter(points[:, 0], drawn_bearing(points[:, 1]), s=10 + 22 * points[:, 2], clip_on=False,
+                     facecolors='none', edgecolors=style.BRANCH, linewidths=1.0, label='branch (size: probability)')
     if any(r.true_branches for r in records):
         truth = np.array([(t, b[0]) for t, r in zip(seconds, records) for b in r.true_branches or ()])
         axes.scatter(truth[:, 0], drawn_bearing(truth[:, 1]), s=30, marker='_', color=style.TRUTH, clip_on=False,
@@ -96,7 +96,8 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
     ticks = range(-135, 226, 45)
     axes.set_yticks(ticks, [f'{COMPASS[t]}  {t}' if t in COMPASS else f'{t if t <= 180 else t - 360}' for t in ticks])
     span = max(seconds[-1], 2 * ALONE_S)
-    axes.set_xlim(-max(0.02 * span, ALONE_S if len(seconds) == 1 else 0.0), 1.02 * span if len(seconds) > 1 else ALONE_S)
+    alone = len(seconds) == 1
+    axes.set_xlim(-max(0.02 * span, ALONE_S if alone else 0.0), ALONE_S if alone else 1.02 * span)
     shade = [Patch(color='#adb5bd', label='distribution')] if known else []
     handles = [*shade, *axes.get_legend_handles_labels()[0]]
     _legend_above(axes, handles)

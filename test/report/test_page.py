@@ -94,7 +94,8 @@ def test_words_are_explained(report):
 
 
 def test_colours_are_told_apart_from_their_ground():
-    assert style.contrast('#000000') == pytest.approx(21.0) and style.contrast('#777777') == pytest.approx(4.48, abs=0.01)
+    assert style.contrast('#000000') == pytest.approx(21.0)
+    assert style.contrast('#777777') == pytest.approx(4.48, abs=0.01)
     assert all(style.contrast(colour) >= 4.5 for colour in style.TEXT)
     assert all(style.contrast(colour) >= 3.0 for colour in style.GRAPHIC)
     for ground in (page_module.WARNING_PAPER, page_module.CODE_PAPER):
