@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.utils.interrupt import Interrupted
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
 ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
@@ -158,12 +159,18 @@ def progress(*iterable: Any, **settings: Any) -> tqdm:
 
 
 def run(body: Callable[[], int]) -> int:
-    """Run a command; returns its exit status: 2 for a user's mistake, told in one line on stderr; 130 for Ctrl-C."""
+    """Run a command; returns its exit status: 2 for a user's mistake, told in one line on stderr; 130 for Ctrl-C.
+
+    A command that handles signals (`Interrupted`) says more, and ends with 143 for SIGTERM.
+    """
     try:
         return body()
     except (InputError, ConfigurationError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130

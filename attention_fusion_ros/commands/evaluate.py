@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point."""
     parser = _parser()
     options = parser.parse_args(argv)
-    arguments = ['evaluate', *(sys.argv[2:] if argv is None else argv)]
+    arguments = ['evaluate', *(sys.argv[1:] if argv is None else argv)]
     return cli.run(lambda: evaluate(options, arguments))
 
 

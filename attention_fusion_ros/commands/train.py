@@ -12,6 +12,7 @@ from pathlib import Path
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.utils.interrupt import SignalGuard, explaining
 
 EXAMPLES = """  train --config config/train.yaml --out runs/first
   train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
@@ -23,8 +24,8 @@ EXAMPLES = """  train --config config/train.yaml --out runs/first
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
     options = options_parser().parse_args(argv)
-    arguments = sys.argv[2:] if argv is None else argv
-    return cli.run(lambda: train(options, arguments))
+    arguments = sys.argv[1:] if argv is None else argv
+    return cli.run(lambda: train(options, list(arguments)))
 
 
 def options_parser() -> argparse.ArgumentParser:
@@ -53,8 +54,19 @@ def options_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def train(options, arguments: list[str]) -> int:
-    """Make the scenes, train, calibrate, write `checkpoint.safetensors`. Raises ConfigurationError."""
+def train(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Make the scenes, train, calibrate, write `checkpoint.safetensors`.
+
+    arguments: as typed, for the record of the run.
+
+    Raises ConfigurationError; Interrupted after SIGINT or SIGTERM, when all that was done is written down.
+    """
+    with SignalGuard(), explaining('interrupted: what was done so far is written down, the same command continues from '
+                                   'there'):
+        return _train(options, arguments)
+
+
+def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     import torch.distributed as dist
 
     from attention_fusion_ros.datasets.simulated import Mixed
@@ -70,14 +82,14 @@ def train(options, arguments: list[str]) -> int:
     if options.start_from:
         given = checkpoints.SHIPPED if options.start_from == 'shipped' else Path(options.start_from)
         start = checkpoints.load(given)
-    config = configs.load(options.config, overrides,
-                          start.network.config if start else None)
+    config = configs.load(options.config, overrides, start.network.config if start else None)
     process = Process.from_environment(options.device or 'auto')
-    sources, held_back = _simulated(config, options, process)
+    # Recordings first: where there are none, the user should hear it before scenes are made.
+    recorded = [_recorded(config, options)] if options.bags and not options.scenes_only else []
+    simulated, held_back = _simulated(config, options, process)
     if options.scenes_only:
         return 0
-    if options.bags:
-        sources.append(_recorded(config, options))
+    sources = [*simulated, *recorded]
     if sum(map(len, sources)) < process.world:
         raise ConfigurationError("nothing to train on: raise the setting 'scenes', or give --scenes or --bags")
     dataset = sources[0] if len(sources) == 1 else Mixed(sources)
@@ -101,7 +113,7 @@ def train(options, arguments: list[str]) -> int:
             result = figures(predictions, calibration)
         trainer.export(options.out / 'checkpoint.safetensors', calibration,
                        {'samples': len(dataset), 'validation': result})
-        record.end(options.out, trainer.step, trainer.spent / 60, result, trainer.history)
+        record.end(options.out, trainer.step, trainer.elapsed_s / 60, result, trainer.history)
         print(f'wrote {options.out / "checkpoint.safetensors"}')
         print(', '.join(f'{k} {v:.3f}' for k, v in result.items()))
     if process.world > 1:

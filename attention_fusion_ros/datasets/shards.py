@@ -104,13 +104,14 @@ def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:
         if not files[-1].exists():
             some = range(start, min(start + PART, seeds.stop))
             scenes = [scene for seed in some for scene in make_scene(seed, options)]
-            atomic.save_arrays(files[-1], {**_packed(scenes, options), 'index': _bytes([_plain(s.info) for s in scenes]),
-                                           'points': _points([s.info for s in scenes])})
+            infos = [scene.info for scene in scenes]
+            atomic.save_arrays(files[-1], {**_packed(scenes, options), 'points': _points(infos),
+                                           'index': _bytes([_plain(info) for info in infos])})
     parts = [dict(np.load(file)) for file in files]
     for name in _packed([], options):
         atomic.save_array(folder / f'{name}.npy', np.concatenate([part[name] for part in parts]))
-    scenes = [scene for part in parts for scene in json.loads(part['index'].tobytes())]
-    atomic.save_arrays(folder / INDEX, {'meta': _bytes({'version': VERSION, 'scenes': scenes}),
+    index = [scene for part in parts for scene in json.loads(part['index'].tobytes())]
+    atomic.save_arrays(folder / INDEX, {'meta': _bytes({'version': VERSION, 'scenes': index}),
                                         'points': np.concatenate([part['points'] for part in parts])})
     for file in [*files, *folder.glob('.*.partial')]:
         file.unlink()
@@ -237,6 +238,7 @@ class SceneStore:
         self._shards: list[tuple[np.ndarray, np.ndarray, list[SceneInfo]]] = []
         self._past: list[tuple[np.ndarray, np.ndarray] | None] = []
         self.index: list[tuple[int, int]] = []  # of each scene: its shard and its row there
+        self._folders = list(folders)
         for folder in folders:
             infos = read_infos(folder)
             self.index += [(len(self._shards), i) for i in range(len(infos))]
@@ -245,6 +247,9 @@ class SceneStore:
             stored = (folder / 'past.npy').exists()
             self._past.append((np.load(folder / 'past.npy', mmap_mode='r'), np.load(folder / 'moves.npy'))
                               if stored else None)
+
+    def __reduce__(self) -> tuple[type[SceneStore], tuple[list[Path]]]:
+        return type(self), (self._folders,)  # other processes open the files, they are not sent their content
 
     def __len__(self) -> int:
         return len(self.index)

@@ -39,7 +39,8 @@ def predict(network: FusionNetwork, dataset, device='cpu', batch: int = 32) -> P
     """Run the network over a data set."""
     network.eval()
     heads, nones, maps, routes, truths = [], [], [], [], []
-    for item in DataLoader(dataset, batch_size=batch, collate_fn=collate):
+    # A generator of its own: figures must not change the random numbers that training goes on with.
+    for item in DataLoader(dataset, batch_size=batch, collate_fn=collate, generator=torch.Generator()):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
                          item.map_image.to(device, memory_format=torch.channels_last),
                          None if item.past is None else item.past.to(device))

@@ -15,6 +15,8 @@ from support.training_kit import make_scenes, settings_file
 
 from attention_fusion_ros.network import checkpoint as checkpoints
 
+pytestmark = pytest.mark.slow
+
 # What each process runs: the command itself; afterwards it tells its weights and which scenes it was fed.
 PROCESS = """
 import sys
@@ -24,8 +26,6 @@ torch.set_num_threads(1)
 from attention_fusion_ros.commands import train
 from attention_fusion_ros.datasets import simulated as dataset
 from attention_fusion_ros.training import trainer
-
-pytestmark = pytest.mark.slow
 made, fed = [], []
 built, item = trainer.Trainer.__init__, dataset.SimulatedDataset.__getitem__
 def keep(self, *given):

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+import copy
+import shlex
+import shutil
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -16,14 +21,15 @@ from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.datasets.scenes import SceneOptions
 from attention_fusion_ros.datasets.shards import SceneStore, cache_name, find_shards, make_shards
-from attention_fusion_ros.datasets.simulated import SimulatedDataset
+from attention_fusion_ros.datasets.simulated import SimulatedDataset, collate
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training import record
-from attention_fusion_ros.training.trainer import Process, Trainer
+from attention_fusion_ros.training.optimiser import SkippingAdamW
+from attention_fusion_ros.training.trainer import MAX_NONFINITE_STEPS, Process, Trainer
 from attention_fusion_ros.training.transfer import load_matching_weights
 
 CPU = Process(0, 1, torch.device('cpu'))
@@ -107,12 +113,11 @@ def test_a_run_cut_off_and_resumed_ends_with_the_weights_of_one_that_was_not(sce
     assert not same(whole.network.state_dict(), FusionNetwork(config.network).state_dict())
 
 
-def test_a_step_without_finite_gradients_is_left_out_and_twenty_in_a_row_end_the_run(scenes, tmp_path):
-    from attention_fusion_ros.training import trainer as module
+def test_a_step_without_finite_gradients_is_skipped_and_twenty_in_a_row_end_the_run(scenes, tmp_path):
     config = configs.load(settings_file(tmp_path / 'settings.yaml', steps=100))
     dataset = SimulatedDataset(SceneStore(find_shards([scenes / 'town'], Grid(cells=CELLS))), Grid(cells=CELLS),
                                config.network.bins, 1)
-    trainer = Trainer(config, dataset, tmp_path / 'run', Process(0, 1, torch.device('cpu')))
+    trainer = Trainer(config, dataset, tmp_path / 'run', CPU)
     bad = {2}
 
     def spoil(_, inputs):  # as from broken arithmetic: activations, and so batch statistics, are not numbers any more
@@ -120,20 +125,43 @@ def test_a_step_without_finite_gradients_is_left_out_and_twenty_in_a_row_end_the
             return inputs[0] * float('nan'), *inputs[1:]
         return None
     trainer.network.register_forward_pre_hook(spoil)
-    steps = iter(torch.utils.data.DataLoader(dataset, batch_size=2, collate_fn=module.collate))
-    batch = next(steps)
-    trainer._one_step(batch)
-    before = {k: v.clone() for k, v in trainer.network.named_parameters()}
-    trainer._one_step(batch)
-    assert all(torch.equal(before[k], v) for k, v in trainer.network.named_parameters())
-    trainer._one_step(batch)
-    assert any(not torch.equal(before[k], v) for k, v in trainer.network.named_parameters())
-    states = [trainer.network.state_dict(), trainer.average.state_dict()]
-    assert all(v.float().isfinite().all() for state in states for v in state.values())
+    batch = collate([dataset[i] for i in range(2)])
+    trainer.train_step(batch)
+    states = trainer.network, trainer.average
+    before = [copy.deepcopy(network.state_dict()) for network in states]
+    optimiser = copy.deepcopy(trainer.optimiser.state_dict())
+    trainer.train_step(batch)
+    # Nothing has changed, batch statistics and the optimiser's memory included.
+    assert all(same(old, network.state_dict()) for old, network in zip(before, states, strict=True))
+    now = trainer.optimiser.state_dict()
+    assert all(same(old, now['state'][k]) for k, old in optimiser['state'].items()) and trainer.step == 2
+    trainer.train_step(batch)
+    assert not same(before[0], trainer.network.state_dict())
+    assert all(v.float().isfinite().all() for network in states for v in network.state_dict().values())
     bad.add(-1)
     with pytest.raises(ConfigurationError, match='learning_rate'):
-        for _ in range(module.MAX_BAD_STEPS + 1):
-            trainer._one_step(batch)
+        for _ in range(MAX_NONFINITE_STEPS + 1):
+            trainer.train_step(batch)
+
+
+def test_the_fused_optimiser_takes_the_same_steps_and_skips_the_same():
+    results = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(4, 3)
+        optimiser = SkippingAdamW(layer, 0.1, 0.02, fused)
+        for sound in (True, False, True):
+            optimiser.zero_grad()
+            layer(torch.ones(2, 4)).square().sum().backward()
+            if not sound:
+                layer.weight.grad.fill_(float('nan'))
+            before = copy.deepcopy(layer.state_dict()), copy.deepcopy(optimiser.state_dict()['state'])
+            optimiser.step_if(torch.tensor(sound), learning_rate=0.1)
+            assert same(before[0], layer.state_dict()) != sound
+            if not sound:
+                assert all(same(before[1][k], v) for k, v in optimiser.state_dict()['state'].items())
+        results.append(layer.weight.detach())
+    assert torch.allclose(*results, atol=1e-6)
 
 
 def test_given_weights_are_where_a_run_starts_and_its_schedule_is_new(finished, scenes, tmp_path):
@@ -196,7 +224,11 @@ def test_a_run_that_asks_for_more_scenes_is_not_given_those_made_for_fewer(tmp_p
     (['--scenes', 'nowhere'], "no simulated scenes below 'nowhere'"),
     ([], 'nothing to train on'),
     (['--start-from', 'nowhere.safetensors'], "'nowhere.safetensors' does not exist"),
-    (['-s', 'step=1'], "'step'")])
+    (['-s', 'step=1'], "'step'"),
+    (['-s', 'steps'], "'-s steps' is not NAME=VALUE"),
+    (['--device', 'nonsense'], "got 'nonsense'"),
+    (['--device', 'cuda:17'], "device 'cuda:17' is not there"),
+    (['--bags', '.', '--cache', '/nowhere', '-s', 'scenes=100'], 'no rosbag2 recording')])
 def test_mistakes_end_in_one_line(options, message, tmp_path, capsys):
     command = ['--config', str(settings_file(tmp_path / 'settings.yaml')), '--cache', str(tmp_path), '--out',
                str(tmp_path / 'out'), '--device', 'cpu', *options]
@@ -210,3 +242,46 @@ def test_scenes_of_another_grid_are_refused(scenes, tmp_path, capsys):
     assert train.main(['--config', str(settings), '--scenes', str(scenes / 'town'), '--out', str(tmp_path / 'out'),
                        '--device', 'cpu']) == 2
     assert '64 x 64 cells, the network 128 x 128' in capsys.readouterr().err
+
+
+def test_a_console_script_records_the_command_as_it_was_typed(scenes, tmp_path, monkeypatch):
+    words = ['--config', str(settings_file(tmp_path / 'settings.yaml', steps=1)), '--scenes', str(scenes / 'country'),
+             '--device', 'cpu', '--out', str(tmp_path / 'out')]
+    monkeypatch.setattr(sys, 'argv', ['/opt/ros/lib/attention_fusion_ros/train', *words])
+    assert train.main() == 0
+    assert record.read(tmp_path / 'out')['commands'] == [
+        shlex.join(['python', '-m', 'attention_fusion_ros', 'train', *words])]
+
+
+@pytest.mark.parametrize('world, asked, local, expected', [
+    (1, 'cuda:1', 0, 'cuda:1'), (1, 'auto', 0, 'cuda:0'), (1, 'cpu', 0, 'cpu'), (2, 'cuda', 1, 'cuda:1'),
+    (2, 'auto', 0, 'cuda:0'), (2, 'cuda:1', 0, 'names one GPU for 2 processes'),
+    (4, 'cuda', 3, "'cuda:3' is not there"), (1, 'gpu', 0, "got 'gpu'")])
+def test_the_device_that_was_asked_for_is_the_one_that_trains(world, asked, local, expected, monkeypatch):
+    """On a machine that seems to have two GPUs."""
+    used, groups = [], []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'set_device', used.append)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda backend, **_: groups.append(backend))
+    for name, value in (('WORLD_SIZE', world), ('RANK', local), ('LOCAL_RANK', local)):
+        monkeypatch.setenv(name, str(value))
+    if not expected.startswith(('cuda', 'cpu')):
+        with pytest.raises(ConfigurationError, match=expected):
+            Process.from_environment(asked)
+        return
+    process = Process.from_environment(asked)
+    assert process.device == torch.device(expected) and (process.rank, process.world) == (local, world)
+    assert used == ([process.device] if process.device.type == 'cuda' else [])
+    assert groups == (['nccl'] if world > 1 else [])
+
+
+def test_a_state_of_another_network_or_a_damaged_one_is_refused(finished, scenes, tmp_path, capsys):
+    command = ['--scenes', str(scenes / 'town'), '--device', 'cpu', '--out', str(tmp_path)]
+    shutil.copy(finished / 'last.pt', tmp_path)
+    other = settings_file(tmp_path / 'settings.yaml', network={'cells': CELLS, 'bins': 24})
+    assert train.main(['--config', str(other), *command]) == 2
+    assert 'is the state of another network' in capsys.readouterr().err
+    (tmp_path / 'last.pt').write_bytes(b'cut off')
+    assert train.main(['--config', str(other), *command]) == 2
+    assert 'cannot be read' in capsys.readouterr().err

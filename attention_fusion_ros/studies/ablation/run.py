@@ -107,8 +107,9 @@ def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, i
 
 def _recipe() -> str:
     """A name for the code that makes the samples: changes when it does."""
-    return digest(source_files(('simulation', 'bev', 'geometry.py', 'datasets/augment.py', 'datasets/pool.py',
-                                'datasets/scenes.py', 'datasets/shards.py', 'datasets/simulated.py'), ('gallery.py', '__init__.py')))
+    modules = ('augment', 'pool', 'scenes', 'shards', 'simulated')
+    return digest(source_files(('simulation', 'bev', 'geometry.py', *(f'datasets/{name}.py' for name in modules)),
+                               ('gallery.py', '__init__.py')))
 
 
 def run(rows: Sequence[Row], seeds: int, schedule: Schedule, pools: tuple[Path, Path], out: Path, workers: int,
