@@ -17,6 +17,7 @@ __version__ = '0.1.0'
 _MODULES = {  # public name -> the module that defines it
     'Branch': 'contracts',
     'ConfigurationError': 'errors',
+    'DroppedSweep': 'stream.sweeps',
     'FusionPipeline': 'pipeline.fusion',
     'FusionResult': 'contracts',
     'InputError': 'errors',
@@ -27,6 +28,7 @@ _MODULES = {  # public name -> the module that defines it
     'PointCloud': 'contracts',
     'Recording': 'stream.recording',
     'SyncedSweep': 'contracts',
+    'synced_sweeps': 'stream.sweeps',
 }
 __all__ = ['__version__', *_MODULES]  # noqa: PLE0604 - names, all of them text
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from attention_fusion_ros.errors import InputError as InputError
     from attention_fusion_ros.pipeline.fusion import FusionPipeline as FusionPipeline
     from attention_fusion_ros.stream.recording import Recording as Recording
+    from attention_fusion_ros.stream.sweeps import DroppedSweep as DroppedSweep
+    from attention_fusion_ros.stream.sweeps import synced_sweeps as synced_sweeps
 
 
 def __getattr__(name: str) -> Any:
