@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import ConfigurationError
 
-NETWORK = 'network'
+if TYPE_CHECKING:
+    from attention_fusion_ros.evaluation.checkpoints import Networks
+    from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
+
 UNTRAINED = 'untrained'
 EXAMPLES = """  evaluate --sim 2000 --out results
   evaluate --drives ../shared/data --out results
@@ -21,11 +29,10 @@ EXAMPLES = """  evaluate --sim 2000 --out results
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point."""
-    parser = _parser()
-    options = parser.parse_args(argv)
-    arguments = ['evaluate', *(sys.argv[1:] if argv is None else argv)]
-    return cli.run(lambda: evaluate(options, arguments))
+    """Run the command; returns the exit status, 2 for mistakes. argv: None takes the process's own arguments."""
+    arguments = sys.argv[1:] if argv is None else argv
+    options = _parser().parse_args(arguments)
+    return cli.run(lambda: evaluate(options, ['evaluate', *arguments]))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--device', default='auto', help='where the networks run: auto, cpu or cuda (default: '
                         '%(default)s)')
     ablation = parser.add_argument_group('comparison of attention mechanisms')
-    ablation.add_argument('--ablation', action='store_true', help='train and test all of them alike; goes on in --out')
+    ablation.add_argument('--ablation', action='store_true', help='train and test all of them alike; resumes from '
+                          '--out')
     ablation.add_argument('--ablation-rows', nargs='+', default=[], metavar='ROW', help='only these, for example '
                           'none se cam sam7')
     ablation.add_argument('--ablation-seeds', type=int, default=3, metavar='N', help='trainings each (default: '
@@ -67,199 +75,69 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Run what was asked for. Raises ConfigurationError."""
+    """Run what was asked for and print it; returns the exit status. Raises ConfigurationError."""
     if max(options.sim, options.map_share, options.gradcam) <= 0 and options.drives is None and not options.ablation:
         raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, --gradcam N, or '
                                  '--ablation')
     if options.every < 1 or options.workers < 1:
         raise ConfigurationError('--every and --workers must be at least 1')
-    networks = _networks(options)
-    written = _ablation(options, arguments) if options.ablation else []
-    if options.sim > 0:
-        written += _simulated(options, networks, arguments)
-    if options.map_share > 0:
-        written += _map_share(options, networks, arguments)
-    if options.gradcam > 0:
-        written += _gradcam(options, networks, arguments)
-    if options.drives is not None:
-        written += _drives(options, networks, arguments)
+    from attention_fusion_ros.evaluation.run_settings import RunSettings
+    settings = RunSettings(options.out, options.cache.expanduser(), options.first_seed, options.workers, arguments,
+                           _new_bar)
+    written = []
+    for run in list(_chosen(options)):  # all options are checked before the first of them runs
+        output = run(settings)
+        print(output.text)
+        written += output.written
     print('\n'.join(f'wrote {path}' for path in written))
     return 0
 
 
-def _networks(options: argparse.Namespace) -> dict[str, str]:
-    """Name -> checkpoint, the one in question first. Raises ConfigurationError."""
+def _new_bar(title: str, total: int, unit: str) -> tqdm:
+    return cli.progress(total=total, desc=title, unit=unit)
+
+
+def _chosen(options: argparse.Namespace) -> Iterator[Callable[[RunSettings], RunOutput]]:
+    """What was asked for, in order, ready to run. Raises ConfigurationError when a network cannot be used."""
+    if options.ablation:
+        from attention_fusion_ros.studies.ablation.report import write_ablation
+        schedule = cli.assignments(options.ablation_set, '--ablation-set')
+        if options.ablation_steps is not None:
+            schedule['steps'] = str(options.ablation_steps)
+        yield partial(write_ablation, options.ablation_rows, options.ablation_seeds, schedule)
+    if options.sim > 0:
+        from attention_fusion_ros.evaluation.simulation.evaluate import write_simulation
+        yield partial(write_simulation, _networks(options), options.sim, osm=options.osm)
+    if options.map_share > 0:
+        from attention_fusion_ros.studies.map_share import write_map_share
+        yield partial(write_map_share, _one_network(options, '--map-share'), options.map_share)
+    if options.gradcam > 0:
+        from attention_fusion_ros.studies.gradcam_agreement import write_gradcam
+        yield partial(write_gradcam, _one_network(options, '--gradcam'), options.gradcam)
+    if options.drives is not None:
+        from attention_fusion_ros.evaluation.drives.evaluate import write_drives
+        yield partial(write_drives, _networks(options, whole_only=True), options.drives, every=options.every,
+                      route=options.route)
+
+
+def _networks(options: argparse.Namespace, whole_only: bool = False) -> Networks:
+    """The networks of the options. whole_only: without those from which an input is withheld."""
+    from attention_fusion_ros.evaluation.checkpoints import BOTH, load_networks, parse_checkpoints
     if options.baselines_only:
         if options.checkpoint or options.compare:
             raise ConfigurationError('--baselines-only leaves no place for --checkpoint and --compare')
-        return {}
-    networks = {NETWORK: options.checkpoint}
-    for text in options.compare:
-        (name, path), = cli.assignments([text], '--compare').items()
-        if name in networks:
-            raise ConfigurationError(f"--compare: the name '{name}' is taken")
-        networks[name] = path
-    return networks
+        return load_networks([], options.device)
+    named = parse_checkpoints(options.checkpoint, _compared(options))
+    return load_networks([c for c in named if c.sees == BOTH or not whole_only], options.device)
 
 
-def _configs(options: argparse.Namespace, networks: dict[str, str]) -> tuple[tuple, float, dict[str, Path], list[str]]:
-    """Node configurations, the ring they share, checkpoint files, and remarks for the tables."""
-    from attention_fusion_ros.config import from_flat
-    from attention_fusion_ros.network import checkpoint as checkpoints
-    made, rings, files, notes = [], {}, {}, []
-    for name, path in networks.items():
-        untrained = path == UNTRAINED
-        loaded = checkpoints.resolve(path, untrained)
-        rings[name] = loaded.network.config.lookahead
-        if untrained:
-            notes.append(f"'{name}' has random weights: its figures mean nothing")
-        else:
-            files[name] = Path(path or checkpoints.SHIPPED)
-        made.append((name, from_flat({'checkpoint': path, 'allow_untrained': untrained, 'device': options.device,
-                                      'threads': 1, 'lookahead': rings[name]})))
-    if len(set(rings.values())) > 1:
-        raise ConfigurationError('the checkpoints are for rings of different radius: '
-                                 + ', '.join(f'{n} {r:g} m' for n, r in rings.items()))
-    return tuple(made), next(iter(rings.values()), 20.0), files, notes
-
-
-def _drives(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import plots
-    from attention_fusion_ros.evaluation.drives import report as drive_report
-    from attention_fusion_ros.evaluation.drives import run as run_drives
-    from attention_fusion_ros.utils import provenance
-    whole = {name: path for name, path in networks.items() if _sees(name, path) == 'both'}
-    configs, lookahead, files, notes = _configs(options, whole)
-    setup = run_drives.DriveSetup(configs, lookahead, options.every, options.route)
-    if options.every > 1:
-        notes.append(f'Only every {options.every}. sweep was used.')
-    if options.route:
-        notes.append('The driven route is drawn into the map.')
-    with cli.progress(total=run_drives.total_steps(options.drives, setup), desc='drives', unit='run') as bar:
-        scores = run_drives.evaluate_drives(options.drives, setup, options.workers, progress=bar.update)
-    ours = NETWORK if configs else None
-    report = drive_report.build(scores, ours, provenance.collect(arguments, files), notes)
-    written = report.write(options.out, 'drives')
-    print(report.markdown())
-    panels = {drive: {method: a.heading_error.ravel() for (condition, method), a in found.items()
-                      if condition == 'standard'} for drive, found in scores.items()}
-    written.append(plots.error_distribution(panels, options.out / 'drives_heading_error.png', ours,
-                                            'heading error [deg], standard map error'))
-    return written
-
-
-def _simulated(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation import plots
-    from attention_fusion_ros.evaluation.simulation import report as sim_report
-    from attention_fusion_ros.evaluation.simulation import run as sim_run
-    from attention_fusion_ros.utils import provenance
-    _check_held_out(options)
-    configs, lookahead, files, notes = _configs(options, {n: path.partition('@')[0] for n, path in networks.items()})
-    asked = tuple(sim_run.Network(name, config, _sees(name, networks[name])) for name, config in configs)
-    if options.osm is not None and not options.osm.is_file():
-        raise ConfigurationError(f"--osm: '{options.osm}' does not exist")
-    setup = sim_run.SimSetup(asked, options.cache.expanduser(), lookahead, osm=options.osm)
-    with cli.progress(total=options.sim, desc='scenes', unit='scene') as bar:
-        scenes = sim_run.evaluate_scenes(options.first_seed, options.sim, setup, options.workers, bar.update)
-    ours = NETWORK if configs else None
-    built = sim_report.SimulationReport(scenes, ours, provenance.collect(arguments, files), notes)
-    report = built.build()
-    written = report.write(options.out, 'simulation')
-    print('\n'.join(table.markdown(report.provenance.lines()) for table in report.tables[:3]))
-    written.append(plots.error_distribution(built.errors(), options.out / 'simulation_bearing_error.png', ours))
-    if ours:
-        written.append(plots.reliability(built.reliability(ours), options.out / 'simulation_reliability.png'))
-        if built.curved:
-            written.append(plots.map_error_curve(*built.curves(ours), options.out / 'simulation_map_error.png', ours))
-        if built.ratios():
-            written.append(plots.attention_ratios(built.ratios(), options.out / 'simulation_attention.png',
-                                                  {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}))
-    return written
-
-
-def _ablation(options: argparse.Namespace, arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation.tables import Report
-    from attention_fusion_ros.studies.ablation import (
-        cost as ablation_cost,
-    )
-    from attention_fusion_ros.studies.ablation import (
-        plot as ablation_plot,
-    )
-    from attention_fusion_ros.studies.ablation import run as ablation
-    from attention_fusion_ros.studies.ablation import (
-        table as ablation_table,
-    )
-    from attention_fusion_ros.studies.ablation.rows import CLAIMS, chosen
-    from attention_fusion_ros.utils import provenance
-    settings = cli.assignments(options.ablation_set, '--ablation-set')
-    if options.ablation_steps is not None:
-        settings['steps'] = str(options.ablation_steps)
-    schedule, rows = ablation.schedule_with(settings), chosen(options.ablation_rows)
-    if options.ablation_seeds < 1:
-        raise ConfigurationError('--ablation-seeds must be at least 1')
-    pools = ablation.prepare(schedule, options.cache.expanduser(), options.workers,
-                             lambda title, total: cli.progress(total=total, desc=title, unit='sample'))
-    with cli.progress(total=len(rows) * options.ablation_seeds, desc='trainings', unit='run') as bar:
-        results = ablation.run(rows, options.ablation_seeds, schedule, pools, options.out, options.workers, bar.update)
-    with cli.progress(total=len(rows), desc='costs', unit='network') as bar:
-        costs = ablation_cost.network_costs({row.key: ablation.full_size(row) for row in rows}, 20, bar.update)
-    found = ablation.compared(rows, results, costs)
-    notes = ablation_table.notes(found, schedule.words(), options.ablation_seeds)
-    report = Report(provenance.collect(arguments), [ablation_table.main_table(found, notes),
-                                                    ablation_table.change_table(found),
-                                                    ablation_table.claim_table(found, CLAIMS)],
-                    {'schedule': schedule, 'results': results, 'costs': costs})
-    written = report.write(options.out, 'ablation')
-    print(report.markdown())
-    return [*written, ablation_plot.dots(found, options.out / 'ablation.png')]
-
-
-def _check_held_out(options: argparse.Namespace) -> None:
-    from attention_fusion_ros.datasets.held_out import FIRST_SEED
-    if options.first_seed < FIRST_SEED:
-        raise ConfigurationError(f'--first-seed {options.first_seed} is not held out: seeds below {FIRST_SEED} belong '
-                                 'to training and validation')
-
-
-def _map_share(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation.tables import Report
-    from attention_fusion_ros.studies import map_share
-    from attention_fusion_ros.utils import provenance
-    configs, lookahead, files = _held_out(options, networks, '--map-share')
-    with cli.progress(total=options.map_share, desc='maps', unit='scene') as bar:
-        shares = map_share.map_shares(configs[0][1], options.first_seed, options.map_share, options.cache.expanduser(),
-                                   lookahead, bar.update)
-    report = Report(provenance.collect(arguments, files), [map_share.table(shares)], {'map_share': shares})
-    print(report.markdown())
-    return report.write(options.out, 'map_share')
-
-
-def _gradcam(options: argparse.Namespace, networks: dict[str, str], arguments: list[str]) -> list[Path]:
-    from attention_fusion_ros.evaluation.tables import Report
-    from attention_fusion_ros.studies import gradcam_agreement
-    from attention_fusion_ros.utils import provenance
-    configs, lookahead, files = _held_out(options, networks, '--gradcam')
-    with cli.progress(total=options.gradcam, desc='explanations', unit='scene') as bar:
-        found = gradcam_agreement.stage_agreements(configs[0][1], options.first_seed, options.gradcam,
-                                          options.cache.expanduser(), lookahead, bar.update)
-    report = Report(provenance.collect(arguments, files), [gradcam_agreement.table(found)], {'agreement': found})
-    print(report.markdown())
-    written = report.write(options.out, 'gradcam')
-    return [*written, gradcam_agreement.example(configs[0][1], options.first_seed, options.cache.expanduser(),
-                                                options.out / 'gradcam.png', lookahead)]
-
-
-def _held_out(options: argparse.Namespace, networks: dict[str, str], option: str) -> tuple[tuple, float, dict]:
-    """As `_configs`, of the network in question, for what is measured on held-out scenes."""
-    _check_held_out(options)
-    if NETWORK not in networks:
+def _one_network(options: argparse.Namespace, option: str) -> Networks:
+    from attention_fusion_ros.evaluation.checkpoints import load_networks, parse_checkpoints
+    if options.baselines_only:
         raise ConfigurationError(f'{option} needs a network: leave --baselines-only out')
-    return _configs(options, {NETWORK: networks[NETWORK]})[:3]
+    return load_networks(parse_checkpoints(options.checkpoint, _compared(options))[:1], options.device)
 
 
-def _sees(name: str, path: str) -> str:
-    """What the network is given, from the suffix of NAME=PATH@WHAT. Raises ConfigurationError."""
-    _, separator, what = path.partition('@')
-    if separator and what not in ('lidar', 'map'):
-        raise ConfigurationError(f"--compare {name}: after '@' stands lidar or map, not '{what}'")
-    return what or 'both'
+def _compared(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """(name, path) of --compare, in order; a name may be there twice."""
+    return [pair for text in options.compare for pair in cli.assignments([text], '--compare').items()]

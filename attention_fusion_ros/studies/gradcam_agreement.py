@@ -12,7 +12,9 @@ import cv2
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.evaluation.tables import cell
+from attention_fusion_ros.evaluation.checkpoints import Networks
+from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
+from attention_fusion_ros.evaluation.tables import Report, cell
 from attention_fusion_ros.metrics.agreement import Agreement
 from attention_fusion_ros.metrics.bootstrap import mean_estimate
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, Sample
@@ -85,3 +87,15 @@ def table(found: Sequence[dict[str, Agreement]]) -> Table:
                  (f'Means over {len(found)} held-out simulated scenes with a map, over the cells that the LiDAR has '
                   'seen. Brackets: 95 % interval, scenes resampled.',
                   'Two unrelated maps have correlations of 0 and an IoU of 0.05.'))
+
+
+def write_gradcam(networks: Networks, scenes: int, settings: RunSettings) -> RunOutput:
+    """Measure on `scenes` held-out scenes; writes `gradcam.md`, `.json` and `.png`. Raises ConfigurationError."""
+    settings.check_held_out()
+    config = networks.configs[0][1]
+    with settings.new_bar('explanations', scenes, 'scene') as bar:
+        found = stage_agreements(config, settings.first_seed, scenes, settings.cache, networks.lookahead, bar.update)
+    report = Report(settings.provenance(networks.files), [table(found)], {'agreement': found})
+    written = report.write(settings.out, 'gradcam')
+    picture = example(config, settings.first_seed, settings.cache, settings.out / 'gradcam.png', networks.lookahead)
+    return RunOutput(report.markdown(), [*written, picture])

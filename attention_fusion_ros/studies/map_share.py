@@ -19,7 +19,9 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode
 from attention_fusion_ros.datasets.held_out import HeldOutScene, obtain
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.evaluation.tables import cell
+from attention_fusion_ros.evaluation.checkpoints import Networks
+from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
+from attention_fusion_ros.evaluation.tables import Report, cell
 from attention_fusion_ros.metrics.bootstrap import mean_estimate
 from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
 from attention_fusion_ros.utils.tables import Table
@@ -95,3 +97,13 @@ def table(shares: dict[str, np.ndarray]) -> Table:
                  (f'Means over {len(given)} held-out simulated scenes with a map. Brackets: 95 % interval, scenes '
                   'resampled; the change is paired.',
                   'Rotated about the vehicle; noise only where the map image reaches.'))
+
+
+def write_map_share(networks: Networks, scenes: int, settings: RunSettings) -> RunOutput:
+    """Measure on `scenes` held-out scenes; writes `map_share.md` and `.json`. Raises ConfigurationError."""
+    settings.check_held_out()
+    with settings.new_bar('maps', scenes, 'scene') as bar:
+        shares = map_shares(networks.configs[0][1], settings.first_seed, scenes, settings.cache, networks.lookahead,
+                            bar.update)
+    report = Report(settings.provenance(networks.files), [table(shares)], {'map_share': shares})
+    return RunOutput(report.markdown(), report.write(settings.out, 'map_share'))

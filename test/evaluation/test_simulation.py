@@ -202,7 +202,7 @@ def test_an_evaluation_that_was_cut_off_goes_on_where_it_stopped(scenes, cache, 
 
 
 @pytest.mark.parametrize('options, message', [
-    (['--first-seed', '5'], 'is not held out'), (['--compare', 'a=untrained@camera'], 'stands lidar or map')])
+    (['--first-seed', '5'], 'is not held out'), (['--compare', 'a=untrained@camera'], 'comes lidar or map')])
 def test_mistakes_end_in_one_line(options, message, capsys, tmp_path):
     assert evaluate.main(['--sim', '3', '--checkpoint', 'untrained', '--cache', str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err

@@ -18,8 +18,8 @@ from attention_fusion_ros.studies.ablation import run as ablation
 from attention_fusion_ros.studies.ablation import table as ablation_table
 from attention_fusion_ros.studies.ablation.cost import Cost, network_costs
 from attention_fusion_ros.studies.ablation.plot import dots
-from attention_fusion_ros.studies.ablation.rows import CLAIMS, ROWS, chosen
-from attention_fusion_ros.studies.ablation.table import Claim, Compared, verdict
+from attention_fusion_ros.studies.ablation.rows import HYPOTHESES, ROWS, chosen
+from attention_fusion_ros.studies.ablation.table import INCONCLUSIVE, Compared, Hypothesis, verdict
 
 TINY = ('scenes=6', 'held_out=6', 'variants=2', 'batch=4', 'cells=64', 'lidar_width=16', 'map_width=16',
         'widths=16,16,16', 'polar_widths=8,8,8', 'head_width=16')
@@ -144,7 +144,7 @@ def test_all_rows_of_the_comparison_can_be_built_and_differ_by_one_change():
         if row.against:
             other = ROWS[row.against].network
             assert sum(row.network.get(k) != other.get(k) for k in {*row.network, *other} - {'time_steps'}) == 1
-    assert {key for claim in CLAIMS for key in (claim.better, claim.worse)} <= set(ROWS)
+    assert {key for h in HYPOTHESES for key in (h.better, h.worse)} <= set(ROWS)
 
 
 def test_costs_are_those_of_the_mechanism():
@@ -162,12 +162,20 @@ def _row(key, f1, against=None, gmacs=1.0, **figures):
 
 
 @pytest.mark.parametrize('differences, expected', [
-    ([0.02, 0.03, 0.025], 'better'), ([-0.02, -0.03, -0.025], 'worse'), ([0.02, 0.03, -0.01], 'not told apart'),
+    ([0.02, 0.03, 0.025], 'better'), ([-0.02, -0.03, -0.025], 'worse'), ([0.02, 0.03, -0.01], INCONCLUSIVE),
     # 95 % of 3 seeds: 2.48 standard deviations
-    ([0.0, 0.01, 0.02], 'not told apart'), ([0.015, 0.025, 0.035], 'better'), ([0.014, 0.024, 0.034], 'not told apart'),
-    ([0.1], 'not told apart'), ([math.nan, 0.1, 0.1], 'better')])
+    ([0.0, 0.01, 0.02], INCONCLUSIVE), ([0.015, 0.025, 0.035], 'better'), ([0.014, 0.024, 0.034], INCONCLUSIVE),
+    ([0.1], INCONCLUSIVE), ([math.nan, 0.1, 0.1], 'better')])
 def test_a_verdict_needs_more_than_the_spread_of_the_seeds(differences, expected):
     assert verdict(np.array(differences)) == expected
+
+
+@pytest.mark.parametrize('seeds, quantile', [(10, 2.262), (13, 2.179), (31, 2.042)])  # of tables of Student's t
+def test_a_verdict_knows_the_number_of_seeds(seeds, quantile):
+    spread = np.arange(seeds) - (seeds - 1) / 2
+    error = spread.std(ddof=1) / math.sqrt(seeds)
+    assert verdict(spread + (quantile + 0.002) * error) == 'better'
+    assert verdict(spread + (quantile - 0.002) * error) == INCONCLUSIVE
 
 
 def test_tables_pair_seeds_and_state_what_holds(tmp_path):
@@ -178,12 +186,12 @@ def test_tables_pair_seeds_and_state_what_holds(tmp_path):
     assert main_rows[0][6] == '-'  # not measured
     change = ablation_table.change_table(rows).rows
     assert change[0][:3] == ('SE', 'NONE', '0.020 ± 0.000') and change[0][-1] == 'F1@10, map: better'
-    assert change[1][-1] == 'not told apart'
-    claims = (Claim('a', 'p', 'se', 'none'), Claim('b', 'p', 'none', 'se'), Claim('c', 'p', 'eca', 'se'),
-              Claim('d', 'p', 'bam', 'se'))
-    held = ablation_table.claim_table(rows, claims).rows
-    assert [row[-1] for row in held] == ['holds', '**the opposite**', 'not told apart']
+    assert change[1][-1] == INCONCLUSIVE
+    hypotheses = [Hypothesis(text, 'p', better, worse) for text, better, worse in
+                  (('a', 'se', 'none'), ('b', 'none', 'se'), ('c', 'eca', 'se'), ('d', 'bam', 'se'))]
+    held = ablation_table.hypothesis_table(rows, hypotheses).rows
+    assert [row[-1] for row in held] == ['holds', '**the opposite**', INCONCLUSIVE]
     assert [row[-2] for row in held] == ['3 of 3', '0 of 3', '1 of 3']
-    best, cheapest, _ = ablation_table.in_words(rows)
+    best, cheapest, _ = ablation_table.summary_sentences(rows)
     assert best.startswith('Best F1@10, map: SE (0.720') and 'ECA' in cheapest
     assert dots(rows, tmp_path / 'plot.png').read_bytes().startswith(b'\x89PNG')

@@ -18,6 +18,7 @@ from attention_fusion_ros.datasets.held_out import HeldOutInfo, HeldOutScene, ca
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation import result_cache
+from attention_fusion_ros.evaluation.checkpoints import BOTH, LIDAR_ONLY, MAP_ONLY
 from attention_fusion_ros.evaluation.methods.baselines import (
     LIDAR,
     MAP,
@@ -37,7 +38,6 @@ from attention_fusion_ros.visualization.panels import spatial_heatmap
 PUBLISHED = 'heatmap as published'
 AS_GIVEN, NO_MAP, NO_LIDAR = 'as given', 'map withheld', 'LiDAR withheld'
 NO_VEHICLES, NO_VEHICLES_NO_MAP = 'without vehicles', 'without vehicles or map'
-BOTH, LIDAR_ONLY, MAP_ONLY = 'both', 'lidar', 'map'  # what a network is given
 SCENES_PER_JOB = 8
 MAX_ROUNDS = 10  # of seeds in place of those whose world has no branch
 

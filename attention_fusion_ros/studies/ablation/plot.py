@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from attention_fusion_ros.report.style import FAINT, INK, new_figure, png, styled
-from attention_fusion_ros.studies.ablation.table import FIGURES, Compared
+from attention_fusion_ros.studies.ablation.table import COLUMNS, TASK, Compared
 
-PANELS = ('map/f1_10', 'nomap/f1_10', 'map/bearing_median', 'map/heading_median')
+PANELS = TASK
 COLOURS = {'map/f1_10': '#0b7285', 'nomap/f1_10': '#3b5bdb'}
 
 
 def dots(rows: Sequence[Compared], path: Path, baseline: str = 'none') -> Path:
-    """A line a row, a panel a figure: seeds as dots, their mean as a bar, the mean of the row `baseline` dashed."""
+    """A line a row, a panel a metric: seeds as dots, their mean as a bar, the mean of the row `baseline` dashed."""
     with styled():
         figure = new_figure(13.0, 0.32 * len(rows) + 1.3)
         axes = figure.subplots(1, len(PANELS) + 1, sharey=True, width_ratios=[1.3] * len(PANELS) + [1])
@@ -31,8 +31,8 @@ def dots(rows: Sequence[Compared], path: Path, baseline: str = 'none') -> Path:
                     axis.plot(np.nanmean(values), y, '|', ms=13, mew=2.2, color=colour)
                 if row.key == baseline and np.isfinite(values).any():
                     axis.axvline(np.nanmean(values), color=FAINT, lw=1, ls='--')
-            heading, _, more = FIGURES[name]
-            axis.set(title=heading, xlabel='more is better' if more else 'less is better')
+            better = 'higher' if COLUMNS[name].metric.higher_is_better else 'lower'
+            axis.set(title=COLUMNS[name].title, xlabel=f'{better} is better')
         axes[-1].barh(at, [row.cost.gmacs for row in rows], height=0.55, color='#dee2e6')
         for y, row in zip(at, rows, strict=True):
             axes[-1].text(row.cost.gmacs, y, f' {row.cost.gmacs:.2f} GMAC, {row.cost.latency_ms:.0f} ms', va='center',

@@ -9,7 +9,7 @@ from typing import Any
 
 from attention_fusion_ros.config import unknown_name
 from attention_fusion_ros.network.config import mechanism
-from attention_fusion_ros.studies.ablation.table import Claim
+from attention_fusion_ros.studies.ablation.table import Hypothesis
 
 NONE = mechanism('none')
 CAM = mechanism('cbam_channel', reduction=16)
@@ -65,21 +65,21 @@ def chosen(keys: list[str]) -> list[Row]:
             raise unknown_name(key, ROWS)
     return [row for key, row in ROWS.items() if not keys or key in keys]
 
-CLAIMS = (
-    Claim('weighing channels helps', 'SE', 'se', 'none'),
-    Claim('a convolution over channels does better than the layers of SE', 'ECA', 'eca', 'se'),
-    Claim('maxima beside means help', 'CBAM, table 1', 'cam', 'cam_avg'),
-    Claim('means and maxima do better than SE', 'CBAM, table 1', 'cam', 'se'),
-    Claim('spatial attention after channel attention helps', 'CBAM, table 2', 'sam7', 'cam'),
-    Claim('7x7 does better than 3x3', 'CBAM, table 2', 'sam7', 'sam3'),
-    Claim('channel first does better than spatial first', 'CBAM, table 3', 'channel_first', 'spatial_first'),
-    Claim('channel first does better than parallel', 'CBAM, table 3', 'channel_first', 'parallel'),
-    Claim('attention between stages helps', 'BAM', 'bam', 'cam'),
-    Claim('CBAM does better than BAM', '-', 'channel_first', 'bam'),
-    Claim('a choice of receptive fields helps', 'SKNet', 'sk', 'sam7'),
-    Claim('coordinate attention does better than CBAM', 'coordinate attention', 'coordinate', 'channel_first'),
-    Claim('attention that another input asks for helps', 'SCA-CNN', 'sca', 'cam'),
-    Claim('registration by a transformer helps', 'STN', 'stn', 'sam7'),
-    Claim('past time steps help', '-', 'time4', 'sam7'),
-    Claim('spatial attention leaves vehicles alone', '-', 'sam7', 'cam', 'vehicle_invariance'),
+HYPOTHESES = (
+    Hypothesis('weighing channels helps', 'SE', 'se', 'none'),
+    Hypothesis('a convolution over channels does better than the layers of SE', 'ECA', 'eca', 'se'),
+    Hypothesis('maxima beside means help', 'CBAM, table 1', 'cam', 'cam_avg'),
+    Hypothesis('means and maxima do better than SE', 'CBAM, table 1', 'cam', 'se'),
+    Hypothesis('spatial attention after channel attention helps', 'CBAM, table 2', 'sam7', 'cam'),
+    Hypothesis('7x7 does better than 3x3', 'CBAM, table 2', 'sam7', 'sam3'),
+    Hypothesis('channel first does better than spatial first', 'CBAM, table 3', 'channel_first', 'spatial_first'),
+    Hypothesis('channel first does better than parallel', 'CBAM, table 3', 'channel_first', 'parallel'),
+    Hypothesis('attention between stages helps', 'BAM', 'bam', 'cam'),
+    Hypothesis('CBAM does better than BAM', '-', 'channel_first', 'bam'),
+    Hypothesis('a choice of receptive fields helps', 'SKNet', 'sk', 'sam7'),
+    Hypothesis('coordinate attention does better than CBAM', 'coordinate attention', 'coordinate', 'channel_first'),
+    Hypothesis('attention that another input asks for helps', 'SCA-CNN', 'sca', 'cam'),
+    Hypothesis('registration by a transformer helps', 'STN', 'stn', 'sam7'),
+    Hypothesis('past time steps help', '-', 'time4', 'sam7'),
+    Hypothesis('spatial attention leaves vehicles alone', '-', 'sam7', 'cam', 'vehicle_invariance'),
 )
