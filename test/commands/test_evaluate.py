@@ -31,7 +31,8 @@ def test_checkpoints_by_name_and_what_they_are_given():
 
 
 @pytest.mark.parametrize('pairs, message', [
-    ([('network', 'y')], 'is taken'), ([('x', 'y'), ('x', 'z')], 'is taken'), ([('x', 'y@camera')], 'comes lidar or map')])
+    ([('network', 'y')], 'is taken'), ([('x', 'y'), ('x', 'z')], 'is taken'),
+    ([('x', 'y@camera')], 'comes lidar or map')])
 def test_mistakes_in_compare(pairs, message):
     with pytest.raises(ConfigurationError, match=message):
         parse_checkpoints('', pairs)
