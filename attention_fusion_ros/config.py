@@ -16,6 +16,7 @@ from typing import Any
 
 from attention_fusion_ros.errors import ConfigurationError
 
+BACKENDS = ('torch', 'onnxruntime', 'openvino', 'tensorrt')
 IDENTITY_4X4 = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
 
@@ -97,6 +98,8 @@ class NodeConfig:
     """All parameters. Read-only ones are fixed once the node is configured."""
 
     device: str = parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.', read_only=True)
+    backend: str = parameter('torch', 'What runs the network. onnxruntime and openvino run exported .onnx files; see '
+                             'docs/export.md.', choices=BACKENDS, read_only=True)
     threads: int = parameter(0, 'CPU threads for the network; 0: one less than there are cores, at most 4 (or '
                              'OMP_NUM_THREADS, where that is set).', '', 0, 256, read_only=True)
     checkpoint: str = parameter('', 'Path of a .safetensors checkpoint; empty for the one shipped with the package, '

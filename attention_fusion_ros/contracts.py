@@ -9,12 +9,50 @@ Stamps are integer nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import numpy as np
+
+
+class Deferred:
+    """A value that stays on its device until somebody asks for it."""
+
+    def __init__(self, fetch: Callable[[], Any]):
+        self._fetch = fetch
+
+    def get(self) -> Any:
+        """Fetch the value."""
+        return self._fetch()
+
+
+class _FetchedWhenRead:
+    """A dataclass field that may be given a `Deferred`, whose value it fetches when it is read for the first time."""
+
+    def __init__(self, *default: Any):
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:  # dataclasses ask for the default
+            if not self._default:
+                raise AttributeError(self._name)
+            return self._default[0]
+        value = instance.__dict__[self._name]
+        if isinstance(value, Deferred):
+            value = instance.__dict__[self._name] = value.get()
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = value
+
+
+def _fetched_when_read(*default: Any) -> Any:
+    return _FetchedWhenRead(*default)
 
 
 class Mode(str, Enum):
@@ -93,17 +131,19 @@ class MapAlignment:
 class Attention:
     """The weights the network used for this sweep (CBAM, Woo et al. 2018)."""
 
-    spatial: dict[str, np.ndarray]  # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead)
-    channel: np.ndarray  # (C,) float32, weight of each fused channel
+    # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead)
+    spatial: dict[str, np.ndarray] = _fetched_when_read()
+    channel: np.ndarray = _fetched_when_read()  # (C,) float32, weight of each fused channel
     channel_labels: tuple[str, ...]  # (C,) for example `lidar/03`, `map/11`
     lidar_share: float  # share of the weighted activation that LiDAR features have, 0..1
     map_share: float  # 1 - lidar_share
-    time: np.ndarray | None = None  # (T,) share of each sweep, oldest first, the last is now; None: one sweep only
+    # (T,) share of each sweep, oldest first, the last is now; None: one sweep only
+    time: np.ndarray | None = _fetched_when_read(None)
 
 
 @dataclass(frozen=True)
 class FusionResult:
-    """The answer for one sweep."""
+    """The result for one sweep. Grids and attention maps stay on the network's device until they are read."""
 
     stamp_ns: int
     mode: Mode
@@ -114,12 +154,13 @@ class FusionResult:
     direction_reason: str  # why there is no direction, '' when there is one
     distribution: np.ndarray  # (K,) float32, sums to 1; bin k covers bearings around -pi + (k + 0.5) * 2 pi / K
     attention: Attention
-    lidar_bev: np.ndarray  # (C_l, H, W) float32, channels named by bev.lidar.CHANNELS
-    map_bev: np.ndarray  # (C_m, H, W) float32, channels named by bev.map_image.CHANNELS
+    lidar_bev: np.ndarray = _fetched_when_read()  # (C_l, H, W) float32, channels named by bev.lidar.CHANNELS
+    map_bev: np.ndarray = _fetched_when_read()  # (C_m, H, W) float32, channels named by bev.map_image.CHANNELS
     extent: float  # m, the BEV grid reaches from -extent to +extent
     trained: bool  # False: random weights, the numbers mean nothing
     stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess
     alignment: MapAlignment | None = None  # None: mode is not fused, or the network does not register the map
+    context: Any = field(default=None, repr=False, compare=False)  # what `FusionPipeline.explain` needs; opaque
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,10 @@ def check_slot(slot: str, entry: dict[str, Any]) -> None:
         raise ConfigurationError(f'network setting {slot} must be a mapping with a name, for example {{name: none}}, '
                                  f'got {entry!r}')
     cls = known(entry['name'])
-    if slot not in cls.SLOTS:
-        fitting = ', '.join(name for name, other in MECHANISMS.items() if slot in other.SLOTS)
+    if slot not in cls.slots:
+        fitting = ', '.join(name for name, other in MECHANISMS.items() if slot in other.slots)
         raise ConfigurationError(f"attention mechanism '{entry['name']}' cannot be used for {slot}. It fits: "
-                                 f"{', '.join(cls.SLOTS)}. For {slot} there are: {fitting}.")
+                                 f"{', '.join(cls.slots)}. For {slot} there are: {fitting}.")
 
 
 def known(name: str) -> type[Mechanism]:

@@ -24,7 +24,7 @@ class BottleneckAttention(Mechanism):
     channels; each in 0..1 (the factor applied is 1 + M).
     """
 
-    PLACE = 'after'  # between the stages of a network, as in figure 1 of the paper
+    placement = 'after'  # between the stages of a network, as in figure 1 of the paper
 
     def __init__(self, channels: int, reduction: int = 16, dilation: int = 4, hidden: int | None = None,
                  combine: str = 'sum', norm: str = 'output'):

@@ -13,9 +13,16 @@ from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, bottleneck, construct, odd, one_of
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.kernels import operation
 
 POOLS = ('avg', 'max')
 ORDERS = ('channel_first', 'spatial_first', 'parallel')
+
+
+@operation('mean_and_max')
+def mean_and_max(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, H, W) -> mean and maximum over the channels, (B, 1, H, W) each."""
+    return x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
 
 
 class ChannelAttention(Mechanism):
@@ -64,7 +71,7 @@ class SpatialAttention(Mechanism):
         self.norm = nn.BatchNorm2d(1) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
-        mean, maximum = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
+        mean, maximum = mean_and_max(x)
         descriptor = torch.cat([mean, maximum] if self.order == ('mean', 'max') else [maximum, mean], dim=1)
         spatial = self.norm(self.conv(descriptor)).sigmoid()
         return x * spatial, {'spatial': spatial}

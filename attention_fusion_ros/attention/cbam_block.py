@@ -19,8 +19,8 @@ class CBAMResBlock(Mechanism):
     """
 
     # Its convolutions mix the channels: at the fusion nothing would tell any more which are whose.
-    SLOTS = ('encoder_attention', 'stage_attention')
-    PLACE = 'block'
+    slots = ('encoder_attention', 'stage_attention')
+    placement = 'block'
 
     def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1, cbam: dict | None = None):
         super().__init__(channels)

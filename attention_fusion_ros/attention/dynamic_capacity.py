@@ -65,7 +65,7 @@ class DynamicCapacity(Mechanism):
     """
 
     # Its layers mix the channels: at the fusion nothing would tell any more which are whose.
-    SLOTS = ('encoder_attention', 'stage_attention')
+    slots = ('encoder_attention', 'stage_attention')
 
     def __init__(self, channels: int, k: int = 8, patch: int = 8, coarse_width: int | None = None,
                  fine_width: int | None = None, classes: int = 36, top_hidden: int = 16):

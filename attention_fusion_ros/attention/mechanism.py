@@ -24,9 +24,9 @@ class Mechanism(nn.Module):
     channels: C of the features. Options are keyword arguments; a value that cannot work raises ConfigurationError.
     """
 
-    NEEDS: tuple[str, ...] = ()  # names of the arguments that forward() takes after x; described by the mechanism
-    SLOTS: tuple[str, ...] = FEATURE_SLOTS  # the settings of the network that may name it
-    PLACE = 'residual'  # in a residual block: on its 'residual', 'after' it, or as the whole 'block'
+    extra_inputs: tuple[str, ...] = ()  # names of the arguments that forward() takes after x
+    slots: tuple[str, ...] = FEATURE_SLOTS  # the settings of the network that may name it
+    placement = 'residual'  # in a residual block: on its 'residual', 'after' it, or as the whole 'block'
 
     def __init__(self, channels: int):
         super().__init__()

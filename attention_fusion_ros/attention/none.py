@@ -12,7 +12,7 @@ from attention_fusion_ros.attention.mechanism import SLOTS, Mechanism
 class NoAttention(Mechanism):
     """Features pass unchanged; there are no weights, hence an empty dictionary and not one full of ones."""
 
-    SLOTS = SLOTS
+    slots = SLOTS
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
         return x, {}

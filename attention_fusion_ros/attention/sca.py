@@ -25,7 +25,7 @@ class SCA(Mechanism):
     Weights: 'channel' (B, C) and 'spatial' (B, 1, H, W), as the softmax gives them: each in 0..1, sum 1.
     """
 
-    NEEDS = ('query',)
+    extra_inputs = ('query',)
 
     def __init__(self, channels: int, query_channels: int | None = None, hidden: int = 64,
                  order: str = 'channel_spatial', rescale: bool = True):

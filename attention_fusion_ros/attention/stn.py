@@ -31,8 +31,8 @@ class SpatialTransformer(Mechanism):
     'correction_std' (B, 3) in the same units, meaningful once trained with `alignment_loss`.
     """
 
-    NEEDS = ('lidar',)
-    SLOTS = ('map_registration',)
+    extra_inputs = ('lidar',)
+    slots = ('map_registration',)
 
     def __init__(self, channels: int, lidar_channels: int | None = None, width: int = 16, max_shift: float = 10.0,
                  max_yaw: float = 0.35, extent: float = 40.0):

@@ -44,8 +44,8 @@ class TemporalAttention(Mechanism):
     Weights: 'time' (B, P + 1, H, W), each in 0..1, sum 1 over time; the last is now.
     """
 
-    NEEDS = ('history', 'moves', 'present')
-    SLOTS = ('temporal',)
+    extra_inputs = ('history', 'moves', 'present')
+    slots = ('temporal',)
 
     def __init__(self, channels: int, keys: int = 16, carry: bool = True, kernel: int = 3, extent: float = 40.0):
         super().__init__(channels)

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attention_fusion_ros.bev.grid import unit_centres
+from attention_fusion_ros.kernels import operation
 
 
+@operation('warp')
 def move(x: Tensor, transform: Tensor, extent: float) -> Tensor:
     """Moves the content of BEV maps: what was at p is then at `transform @ p`; what was not seen is zero.
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.kernels import operation
 
 COARSE_CELLS = 32  # coarse cells along an edge
 LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of its sub-cells, so that a stray low
@@ -56,12 +57,18 @@ def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     return Ground(height, extent)
 
 
+@operation('lowest_in_cells')
+def lowest_in_cells(cell: Tensor, height: Tensor, cells: int) -> Tensor:
+    """(N,) int64 cells in 0..cells-1 and (N,) heights -> (cells,) lowest height of each, infinite where empty."""
+    minima = torch.full((cells,), torch.inf, device=height.device, dtype=height.dtype)
+    return minima.scatter_reduce(0, cell, height, 'amin')
+
+
 def _minima(xyz: Tensor, extent: float) -> Tensor:
     """(fine, fine) lowest point of each sub-cell in metres, infinite where empty."""
     fine = COARSE_CELLS * SUB_CELLS
     row, column = Grid(extent, fine).containing_cells(xyz[:, 0], xyz[:, 1])
-    minima = torch.full((fine * fine,), torch.inf, device=xyz.device, dtype=xyz.dtype)
-    return minima.scatter_reduce(0, row * fine + column, xyz[:, 2], 'amin').view(fine, fine)
+    return lowest_in_cells(row * fine + column, xyz[:, 2], fine * fine).view(fine, fine)
 
 
 def _coarse_low(minima: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import estimate_ground
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.kernels import operation
 
 CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
 HEIGHT_UNIT = 0.1  # m, heights well below this are in the linear part of the compression
@@ -33,6 +34,21 @@ def normalise_intensity(intensity: Tensor) -> Tensor:
     sample = intensity[:: max(1, len(intensity) // 8192)].float()
     low, middle, high = torch.quantile(sample, torch.tensor([0.1, 0.5, 0.9], device=sample.device))
     return ((intensity - middle) / (high - low).clamp(min=1e-6)).clamp(-1.0, 1.0)
+
+
+@operation('scatter_cells')
+def scatter_cells(cell: Tensor, height: Tensor, value: Tensor | None,
+                  cells: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Statistics of the points in each cell: number, highest, lowest, and sum of the values.
+
+    cell: (N,) int64 in 0..cells-1. height: (N,) m. value: (N,) or None, whose sums are zero.
+    Returns four (cells,) tensors of the heights' dtype, zero where a cell is empty.
+    """
+    zeros = torch.zeros(cells, device=height.device, dtype=height.dtype)
+    count = zeros.scatter_add(0, cell, torch.ones_like(height))
+    top = zeros.scatter_reduce(0, cell, height, 'amax', include_self=False)
+    low = zeros.scatter_reduce(0, cell, height, 'amin', include_self=False)
+    return count, top, low, zeros if value is None else zeros.scatter_add(0, cell, value)
 
 
 def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: float = 1.8,
@@ -55,15 +71,8 @@ def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: floa
     row, column = grid.metres_to_cells(xyz[:, 0], xyz[:, 1])
     cell = (row.round().long().clamp_(0, grid.cells - 1) * grid.cells
             + column.round().long().clamp_(0, grid.cells - 1))
-    zeros = torch.zeros(grid.cells * grid.cells, device=xyz.device, dtype=torch.float32)
-    count = zeros.scatter_add(0, cell, torch.ones_like(h))
-    top = zeros.scatter_reduce(0, cell, h, 'amax', include_self=False)
-    low = zeros.scatter_reduce(0, cell, h, 'amin', include_self=False)
-    if intensity is None:
-        brightness = zeros
-    else:
-        values = normalise_intensity(intensity.float())[inside][useful]
-        brightness = zeros.scatter_add(0, cell, values) / count.clamp(min=1)
-    features = torch.stack([compress_height(top), compress_height(low), compress_height(top - low),
-                            torch.log1p(count) / math.log1p(DENSITY_FULL), brightness])
-    return features.view(len(CHANNELS), grid.cells, grid.cells)
+    values = None if intensity is None else normalise_intensity(intensity.float())[inside][useful]
+    count, top, low, total = scatter_cells(cell, h, values, grid.cells * grid.cells)
+    features = {'top': compress_height(top), 'low': compress_height(low), 'span': compress_height(top - low),
+                'density': torch.log1p(count) / math.log1p(DENSITY_FULL), 'intensity': total / count.clamp(min=1)}
+    return torch.stack([features[name] for name in CHANNELS]).view(len(CHANNELS), grid.cells, grid.cells)

@@ -27,7 +27,8 @@ from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, SceneInfo
 from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.geometry import rotation_2d
-from attention_fusion_ros.network.model import ROAD, Past
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.simulation.sensors.map_image import MapError, draw_road_layers, random_error
 
 MAX_BRANCHES = 8
@@ -42,7 +43,7 @@ class Batch:
     target: Target
     with_map: Tensor  # (B,) bool
     route: Tensor  # (B,) bool
-    past: Past | None = None  # earlier sweeps; None when the data have none
+    past: History | None = None  # earlier sweeps; None when the data have none
 
 
 class SimulatedDataset(Dataset):
@@ -165,7 +166,7 @@ def collate(items: list[dict[str, np.ndarray]]) -> Batch:
     return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'], _collate_past(items))
 
 
-def _collate_past(items: list[dict[str, np.ndarray]]) -> Past | None:
+def _collate_past(items: list[dict[str, np.ndarray]]) -> History | None:
     """Sweeps that an item lacks are absent ones before its oldest."""
     count = max(len(item['past']) if 'past' in item else 0 for item in items)
     if count == 0:
@@ -176,7 +177,7 @@ def _collate_past(items: list[dict[str, np.ndarray]]) -> Past | None:
         if 'past' in item and len(item['past']):
             first = count - len(item['past'])
             lidar[row, first:], moves[row, first:], present[row, first:] = item['past'], item['moves'], True
-    return Past(torch.from_numpy(lidar), se2_matrix(torch.from_numpy(moves).flatten(0, 1)).unflatten(0, present.shape),
-                torch.from_numpy(present))
+    T_now_then = se2_matrix(torch.from_numpy(moves).flatten(0, 1)).unflatten(0, present.shape)
+    return History(torch.from_numpy(lidar), T_now_then, torch.from_numpy(present))
 
 

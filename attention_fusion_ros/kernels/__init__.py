@@ -1,3 +1,45 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Operations with a plain torch version and, where registered, faster ones."""
+"""Operations that may have fast versions, behind one dispatcher.
+
+An *operation* is a function in plain torch, decorated where it belongs (for example in `bev.lidar`):
+
+    @operation('scatter_cells')
+    def scatter_cells(cell: Tensor, height: Tensor, value: Tensor, cells: int) -> tuple[Tensor, ...]: ...
+
+A *fast version* has the same signature and gives the same numbers. It is one file in `kernels/fast/`:
+
+    @fast_version('scatter_cells', 'triton', devices=('cuda',), differentiable=False,
+                  available=lambda: importlib.util.find_spec('triton') is not None)
+    def scatter_cells(cell, height, value, cells): ...
+
+Every module in `kernels/fast/` is imported when the first operation is called; nothing else has to be edited. Callers
+call the operation and never notice. Which version runs:
+
+- by default (`auto`) the first fast version, in order of registration, that is available, is made for the tensors'
+  device and, where gradients are wanted, is differentiable; else the plain one;
+- `with use('plain'):` or `with use('triton', 'scatter_cells'):` chooses for a block of code, in this thread;
+- the environment variable ATTENTION_FUSION_KERNELS does for the process: `plain`, `triton`, or
+  `scatter_cells=triton,warp=plain`.
+
+A version that was asked for by name and cannot run is replaced by the plain one, with one warning.
+
+`test/kernels/test_parity.py` compares every registered version with the plain one, outputs and gradients, over the
+cases of `test/support/kernel_cases.py`. A new operation needs an entry there, and the test says so; a new fast version
+needs nothing.
+"""
+
+from attention_fusion_ros.kernels.registry import (
+    AUTO,
+    ENVIRONMENT_VARIABLE,
+    PLAIN,
+    Operation,
+    fast_version,
+    operation,
+    operations,
+    remove_version,
+    use,
+)
+
+__all__ = ['AUTO', 'ENVIRONMENT_VARIABLE', 'PLAIN', 'Operation', 'fast_version', 'operation', 'operations',
+           'remove_version', 'use']

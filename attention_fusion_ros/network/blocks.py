@@ -7,10 +7,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention import MECHANISMS, Mechanism, build
+from attention_fusion_ros.kernels import operation
 
 
 def build_attention(slot: dict[str, Any], channels: int, **known: Any) -> Mechanism:
@@ -23,9 +25,9 @@ def build_attention(slot: dict[str, Any], channels: int, **known: Any) -> Mechan
     return build(slot['name'], channels, **{**{k: v for k, v in known.items() if k in taken}, **options})
 
 
-def attend(mechanism: Mechanism, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+def apply_attention(mechanism: Mechanism, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
     """Runs a mechanism that weighs features; query (B, query_channels) is given to those that ask for it."""
-    return mechanism(x, query) if 'query' in mechanism.NEEDS else mechanism(x)
+    return mechanism(x, query) if 'query' in mechanism.extra_inputs else mechanism(x)
 
 
 class ConvNorm(nn.Sequential):
@@ -52,11 +54,11 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
         residual, weights = self.conv2(self.conv1(x)), {}
-        if self.attention.PLACE == 'residual':
-            residual, weights = attend(self.attention, residual, query)
+        if self.attention.placement == 'residual':
+            residual, weights = apply_attention(self.attention, residual, query)
         out = F.relu(self.shortcut(x) + residual)
-        if self.attention.PLACE == 'after':
-            out, weights = attend(self.attention, out, query)
+        if self.attention.placement == 'after':
+            out, weights = apply_attention(self.attention, out, query)
         return out, weights
 
 
@@ -68,14 +70,23 @@ class WholeBlock(nn.Module):
         self.attention = build_attention(attention, inputs, out_channels=outputs, stride=stride)
 
     def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
-        return attend(self.attention, x, query)
+        return apply_attention(self.attention, x, query)
 
 
 def residual_block(inputs: int, outputs: int, stride: int, attention: dict[str, Any], query_channels: int) -> nn.Module:
     """The block for one entry of a configuration: forward(x, query) -> (features, weights)."""
-    if MECHANISMS[attention['name']].PLACE == 'block':
+    if MECHANISMS[attention['name']].placement == 'block':
         return WholeBlock(inputs, outputs, stride, attention)
     return ResBlock(inputs, outputs, stride, attention, query_channels)
+
+
+@operation('circular_pad')
+def circular_pad(x: Tensor, reach: int) -> Tensor:
+    """Pad the last axis by `reach` cells of its other end: (..., K) -> (..., K + 2 * reach), reach <= K.
+
+    Written as slices because not every runtime reads a wrapping Pad.
+    """
+    return torch.cat([x[..., x.shape[-1] - reach:], x, x[..., :reach]], dim=-1)
 
 
 class PolarConv(nn.Module):
@@ -87,7 +98,7 @@ class PolarConv(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, R, K) -> (B, C', R / 2, K)
-        return F.relu(self.norm(self.conv(F.pad(x, (1, 1, 0, 0), mode='circular'))), inplace=True)
+        return F.relu(self.norm(self.conv(circular_pad(x, 1))), inplace=True)
 
 
 class CircularConv(nn.Module):
@@ -100,4 +111,4 @@ class CircularConv(nn.Module):
         self.norm = nn.BatchNorm1d(channels)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, K) -> (B, C, K)
-        return x + F.relu(self.norm(self.conv(F.pad(x, (self.reach, self.reach), mode='circular'))))
+        return x + F.relu(self.norm(self.conv(circular_pad(x, self.reach))))

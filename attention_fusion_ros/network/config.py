@@ -83,3 +83,8 @@ class NetworkConfig:
         if self.time_steps > 1 and self.temporal['name'] == 'none':
             raise ConfigurationError(f'network setting time_steps is {self.time_steps}, but nothing looks at earlier '
                                      'sweeps: set temporal to {name: temporal}, or time_steps to 1')
+
+
+def channel_labels(config: NetworkConfig) -> tuple[str, ...]:
+    """Name of each fused channel, LiDAR first: `lidar/00`, ..., `map/00`, ..."""
+    return (*(f'lidar/{i:02d}' for i in range(config.lidar_width)), *(f'map/{i:02d}' for i in range(config.map_width)))

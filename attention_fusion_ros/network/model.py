@@ -10,66 +10,51 @@ registration of the map to the LiDAR, and attention over past sweeps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attention_fusion_ros.bev import lidar as lidar_features
-from attention_fusion_ros.bev import map_image as map_features
+from attention_fusion_ros.bev import lidar as lidar_layers
+from attention_fusion_ros.bev import map_image as map_layers
 from attention_fusion_ros.network.blocks import (
     CircularConv,
     ConvNorm,
     PolarConv,
-    attend,
+    apply_attention,
     build_attention,
     residual_block,
 )
-from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.network.config import NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import head_layer
+from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.polar import PolarSampler
 
-SHOWN = ('channel', 'spatial', 'correction', 'correction_std', 'time')  # weights with a field of their own
+NAMED_OUTPUTS = ('channel', 'spatial', 'correction', 'correction_std', 'time')  # weights with a field of their own
 SPATIAL_NAMES = {'encoder': 'encoder/spatial'}
+ROAD_LAYER = map_layers.CHANNELS.index('road')
 ROAD = 0.2  # a map is drawn on where its road layer is brighter than this
 
 
 @dataclass(frozen=True)
-class Past:
-    """P earlier sweeps of each of B sweeps, oldest first. Networks without `temporal` take no notice of them."""
-
-    lidar: Tensor  # (B, P, 5, H, W) BEV features; encoded: (B, P, C, H / 4, W / 4), NetworkOutput.encoded of then
-    moves: Tensor  # (B, P, 3, 3) T_now_then, planar, metres in base_link
-    present: Tensor  # (B, P) bool, False where there is no such sweep
-    encoded: bool = False
-
-    def last(self, count: int) -> Past:
-        """The newest `count` of them."""
-        first = max(self.lidar.shape[1] - count, 0)
-        return Past(self.lidar[:, first:], self.moves[:, first:], self.present[:, first:], self.encoded)
-
-    def to(self, device) -> Past:
-        """The same on another device."""
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True)
-                                for name in ('lidar', 'moves', 'present')})
-
-
-@dataclass(frozen=True)
 class NetworkOutput:
-    """B sweeps, K bearing bins. Logits where it says so; the decoding is in `direction.py`."""
+    """B sweeps, K bearing bins. Logits where it says so; `head.py` reads them."""
 
     head: Tensor  # (B, 7, K), channels as in HEAD_CHANNELS
     no_direction: Tensor  # (B,) logit that there is no branch to take, beside the K direction logits
     road: Tensor  # (B, 1, H / 4, W / 4) logit of the road surface, an auxiliary task of the training
     channel: Tensor  # (B, C) weights of the fused channels, LiDAR first, then map
     spatial: dict[str, Tensor]  # stage name -> (B, 1, h, w) weights; mean over channels where each has its own (BAM)
-    # (B, C) what each fused channel tells: its weight times its mean absolute deviation over the map before it was
-    # weighed. What is alike everywhere, as the features of a missing map are, tells nothing.
+    # (B, C) contribution of each fused channel: its weight times its mean absolute deviation over the map before
+    # weighting. Spatially constant features (e.g. of a missing map) contribute zero.
     contribution: Tensor | None = None
     alignment: Tensor | None = None  # (B, 3) dx, dy [m], dyaw [rad]: p_true = R(dyaw) p_map + (dx, dy); None: no 'stn'
     alignment_std: Tensor | None = None  # (B, 3) its standard deviations
-    time: Tensor | None = None  # (B, T, h, w) weight of each sweep, sum 1 over T, the last is now; None: no 'temporal'
+    # (B, T, h, w) weight of each sweep, sum 1 over T, the last is now; None: no 'temporal'
+    temporal_weights: Tensor | None = None
     encoded: Tensor | None = None  # (B, C, h, w) LiDAR features to be kept for later sweeps; None: no 'temporal'
     extra: dict[str, Tensor] = field(default_factory=dict)  # 'stage/weight' -> what else the mechanisms return
 
@@ -77,7 +62,7 @@ class NetworkOutput:
         """Sweep k of the batch, as a batch of one."""
         one = slice(k, k + 1)
 
-        def cut(value):
+        def cut(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: cut(inner) for name, inner in value.items()}
             return None if value is None else value[one]
@@ -85,7 +70,7 @@ class NetworkOutput:
 
 
 class FusionNetwork(nn.Module):
-    """forward(lidar (B, 5, H, W), map (B, 3, H, W), past) -> NetworkOutput.
+    """forward(lidar (B, 5, H, W), map (B, 3, H, W), history) -> NetworkOutput.
 
     Mechanisms that ask for a query (SCA) are given the pooled features of the map: the map asks, the LiDAR features,
     and what both have become in later stages, are searched.
@@ -97,10 +82,10 @@ class FusionNetwork(nn.Module):
         self.config = config
         c = config
         half = max(8, c.lidar_width // 2)
-        self.lidar_stem = nn.Sequential(ConvNorm(len(lidar_features.CHANNELS), half, stride=2),
+        self.lidar_stem = nn.Sequential(ConvNorm(len(lidar_layers.CHANNELS), half, stride=2),
                                         ConvNorm(half, c.lidar_width, stride=2))
         self.lidar_block = residual_block(c.lidar_width, c.lidar_width, 1, c.encoder_attention, c.map_width)
-        self.map_encoder = nn.Sequential(ConvNorm(len(map_features.CHANNELS), 8, stride=2),
+        self.map_encoder = nn.Sequential(ConvNorm(len(map_layers.CHANNELS), 8, stride=2),
                                          ConvNorm(8, c.map_width, stride=2), ConvNorm(c.map_width, c.map_width))
         fused = c.lidar_width + c.map_width
         self.temporal = build_attention(c.temporal, c.lidar_width, extent=c.extent)
@@ -127,71 +112,92 @@ class FusionNetwork(nn.Module):
 
     def channel_labels(self) -> tuple[str, ...]:
         """Name of each fused channel."""
-        return (*(f'lidar/{i:02d}' for i in range(self.config.lidar_width)),
-                *(f'map/{i:02d}' for i in range(self.config.map_width)))
+        return channel_labels(self.config)
 
-    def forward(self, lidar: Tensor, map_image: Tensor, past: Past | None = None) -> NetworkOutput:
-        of_map = self.map_encoder(map_image)
-        query = of_map.mean(dim=(2, 3))
+    def forward(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
+        """lidar (B, 5, H, W), map_image (B, 3, H, W), history of P earlier sweeps -> NetworkOutput of B sweeps."""
+        return self.forward_intermediates(lidar, map_image, history)[0]
+
+    def forward_intermediates(self, lidar: Tensor, map_image: Tensor,
+                              history: History | None = None) -> tuple[NetworkOutput, tuple[Tensor, ...]]:
+        """As `forward`, and the features of every residual stage, (B, C_i, h_i, w_i), that the head reads."""
+        map_features = self.map_encoder(map_image)
+        query = map_features.mean(dim=(2, 3))
         x, weights = self._encode(lidar, query)
-        seen = {'encoder': weights}
-        encoded = x if self.temporal.NEEDS else None
-        if self.temporal.NEEDS:
-            x, seen['temporal'] = self.temporal(x, *self._history(x, past, query))
-        if self.map_registration.NEEDS:
-            of_map, seen['map'] = self._register(of_map, x, map_image)
-        x = torch.cat([x, of_map], dim=1)
-        told = (x - x.mean(dim=(2, 3), keepdim=True)).abs().mean(dim=(2, 3))
-        x, seen['fusion'] = attend(self.fusion, x, query)
-        channel = seen['fusion'].get('channel')
+        weights_by_stage = {'encoder': weights}
+        encoded = x if self.temporal.extra_inputs else None
+        if self.temporal.extra_inputs:
+            x, weights_by_stage['temporal'] = self.temporal(x, *self._encoded_history(x, history, query))
+        if self.map_registration.extra_inputs:
+            map_features, weights_by_stage['map'] = self._register(map_features, x, map_image)
+        x = torch.cat([x, map_features], dim=1)
+        deviation = (x - x.mean(dim=(2, 3), keepdim=True)).abs().mean(dim=(2, 3))
+        x, weights_by_stage['fusion'] = apply_attention(self.fusion, x, query)
+        channel = weights_by_stage['fusion'].get('channel')
         if channel is None:  # plain concatenation weighs every channel alike
             channel = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
-        levels = []
+        stages = []
         for i, stage in enumerate(self.stages):
             for block in stage:
-                x, seen[f'stage{i + 1}'] = block(x, query)
-            levels.append(x)
-        head = self.circular(self.to_head(self._polar_features(levels).flatten(1, 2)))
-        return NetworkOutput(
-            head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(levels),
-            channel=channel, contribution=channel * told, encoded=encoded,
-            spatial={SPATIAL_NAMES.get(name, name): w['spatial'] for name, w in seen.items() if 'spatial' in w},
-            alignment=seen.get('map', {}).get('correction'), alignment_std=seen.get('map', {}).get('correction_std'),
-            time=seen.get('temporal', {}).get('time'),
-            extra={f'{name}/{key}': value for name, w in seen.items() for key, value in w.items() if key not in SHOWN})
+                x, weights_by_stage[f'stage{i + 1}'] = block(x, query)
+            stages.append(x)
+        head = self.circular(self.to_head(self._polar_features(stages).flatten(1, 2)))
+        registration = weights_by_stage.get('map', {})
+        output = NetworkOutput(
+            head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(stages),
+            channel=channel, contribution=channel * deviation, encoded=encoded, spatial=_spatial(weights_by_stage),
+            alignment=registration.get('correction'), alignment_std=registration.get('correction_std'),
+            temporal_weights=weights_by_stage.get('temporal', {}).get('time'), extra=_unnamed(weights_by_stage))
+        return output, tuple(stages)
 
     def _encode(self, lidar: Tensor, query: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.lidar_block(self.lidar_stem(lidar), query)
+        features, weights = self.lidar_block(self.lidar_stem(lidar), query)
+        return features, weights
 
-    def _history(self, now: Tensor, past: Past | None, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encoded features (B, P, C, h, w), moves (B, P, 3, 3) and presence (B, P) of the earlier sweeps."""
+    def _encoded_history(self, now: Tensor, history: History | None, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encoded features (B, P, C, h, w), T_now_then (B, P, 3, 3) and validity (B, P) of the earlier sweeps."""
         B = now.shape[0]
-        if past is None:
+        if history is None:
             return now.new_zeros(B, 0, *now.shape[1:]), now.new_zeros(B, 0, 3, 3), now.new_zeros(B, 0).bool()
-        past = past.last(self.config.time_steps - 1)
-        if past.encoded:
-            return past.lidar, past.moves, past.present
-        history = now.new_zeros(*past.present.shape, *now.shape[1:])
-        if bool(past.present.any()):
+        history = history.last(self.config.time_steps - 1)
+        if history.encoded:
+            return history.lidar, history.T_now_then, history.valid
+        features = now.new_zeros(*history.valid.shape, *now.shape[1:])
+        if bool(history.valid.any()):
             # As in the node, which keeps what it has encoded: what trains the encoder is the sweep of now.
             with torch.no_grad():
-                asked = query[:, None].expand(-1, past.present.shape[1], -1)[past.present]
-                history[past.present] = self._encode(past.lidar[past.present], asked)[0].to(history.dtype)
-        return history, past.moves, past.present
+                queries = query[:, None].expand(-1, history.valid.shape[1], -1)[history.valid]
+                encoded, _ = self._encode(history.lidar[history.valid], queries)
+                features[history.valid] = encoded.to(features.dtype)
+        return features, history.T_now_then, history.valid
 
-    def _register(self, of_map: Tensor, lidar: Tensor, map_image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Moves the map's features; where no road is drawn there is nothing to be moved."""
-        moved, weights = self.map_registration(of_map, lidar)
-        drawn = map_image[:, :1].amax(dim=(2, 3), keepdim=True) > ROAD
-        return torch.where(drawn, moved, of_map), weights
+    def _register(self, map_features: Tensor, lidar: Tensor, map_image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Move the map's features; where no road is drawn there is nothing to be moved."""
+        moved, weights = self.map_registration(map_features, lidar)
+        road = map_image[:, ROAD_LAYER:ROAD_LAYER + 1]
+        drawn = road.amax(dim=(2, 3), keepdim=True) > ROAD
+        return torch.where(drawn, moved, map_features), weights
 
-    def _polar_features(self, levels: list[Tensor]) -> Tensor:  # -> (B, C, R', K)
+    def _polar_features(self, stages: Sequence[Tensor]) -> Tensor:  # -> (B, C, R', K)
         # 1x1 convolution first: sampling is linear, so the order does not matter, and fewer channels are sampled.
-        polar = sum(self.polar(lateral(level)) for lateral, level in zip(self.polar_lateral, levels))
-        return self.polar_stages(F.relu(polar))
+        polar = sum(self.polar(lateral(stage)) for lateral, stage in zip(self.polar_lateral, stages))
+        features: Tensor = self.polar_stages(F.relu(polar))
+        return features
 
-    def _road(self, levels: list[Tensor]) -> Tensor:
-        size = levels[0].shape[-2:]
-        merged = sum(F.interpolate(lateral(level), size=size, mode='bilinear', align_corners=False)
-                     for lateral, level in zip(self.road_lateral, levels))
-        return self.road_head(F.relu(merged))
+    def _road(self, stages: Sequence[Tensor]) -> Tensor:
+        size = stages[0].shape[-2:]
+        merged = sum(F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
+                     for lateral, stage in zip(self.road_lateral, stages))
+        logit: Tensor = self.road_head(F.relu(merged))
+        return logit
+
+
+def _spatial(weights_by_stage: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {SPATIAL_NAMES.get(stage, stage): weights['spatial']
+            for stage, weights in weights_by_stage.items() if 'spatial' in weights}
+
+
+def _unnamed(weights_by_stage: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """'stage/weight' -> what mechanisms return besides the weights with a field of their own."""
+    return {f'{stage}/{name}': value for stage, weights in weights_by_stage.items()
+            for name, value in weights.items() if name not in NAMED_OUTPUTS}

@@ -1,76 +1,59 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's pipeline over many sweeps at once: same features, same network, same decoding, in batches."""
+"""The pipeline over many sweeps that do not follow each other: its three parts, with the network over batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from attention_fusion_ros.config import MapConfig
-from attention_fusion_ros.contracts import FusionResult, Mode, SyncedSweep
-from attention_fusion_ros.network.model import NetworkOutput
-from attention_fusion_ros.pipeline.fusion import FusionPipeline
-from attention_fusion_ros.pipeline.postprocess import decode_head
-
-
-@dataclass(frozen=True)
-class MapFeatures:
-    """A map on the grid, or none."""
-
-    grid: Tensor  # (3, H, W)
-    mode: Mode
-    reason: str
+from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.backends.create import create_backend
+from attention_fusion_ros.backends.threads import torch_threads
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.pipeline.fusion import check_lookahead
+from attention_fusion_ros.pipeline.gradcam import ExplanationContext, explain
+from attention_fusion_ros.pipeline.postprocess import fusion_result
+from attention_fusion_ros.pipeline.preprocess import Features, Preprocessor
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One sweep's features. Features may be shared between samples."""
+class BatchedPipeline:
+    """Features first, with `preprocess`, then `results` of many of them.
 
-    stamp_ns: int
-    lidar: Tensor  # (5, H, W)
-    map: MapFeatures
-
-
-class BatchedPipeline(FusionPipeline):
-    """`FusionPipeline` whose sweeps do not follow each other: features first, then the network over batches of them.
-
-    Equal to `run` on every single sweep (sweeps are not accumulated).
+    Equal to `FusionPipeline.run` on every single sweep without odometry (nothing is accumulated).
     """
 
-    @torch.inference_mode()
-    def lidar_features(self, sweep: SyncedSweep) -> Tensor:
-        """(5, H, W) as `run` makes them. Raises InputError as `run` does."""
-        return self._lidar_bev(sweep.cloud, sweep.motion, remember=False)
+    def __init__(self, config: NodeConfig, backend: Backend | None = None):
+        """Raises ConfigurationError when the backend, the checkpoint or the device cannot be used."""
+        self.config = config
+        self.backend = backend or create_backend(config)
+        check_lookahead(config, self.backend)
+        network = self.backend.model.network
+        self.grid = Grid(network.extent, network.cells)
+        self.preprocess = Preprocessor(self.grid, self.backend.device, config)
 
     @torch.inference_mode()
-    def map_features(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> MapFeatures:
-        """The map as `run` sees it. layout: how it lies, default as configured."""
-        if layout is not None and layout != self.config.map:
-            self.update(replace(self.config, map=layout))
-        return MapFeatures(*self._map_bev(sweep.map_image, sweep.motion, sweep.map_reason))
+    def results(self, features: Sequence[Features], batch: int = 16) -> list[FusionResult]:
+        """The result of every sweep, in order. batch: sweeps that the network is given at once."""
+        found = []
+        with torch_threads(self.backend.threads):
+            for start in range(0, len(features), batch):
+                part = features[start:start + batch]
+                output = self.backend.infer(torch.stack([f.lidar for f in part]),
+                                            torch.stack([f.map.grid for f in part]))
+                found += [fusion_result(f, output.only(k), self.backend.model, self.config,
+                                        context=ExplanationContext(f.lidar, f.map.grid)) for k, f in enumerate(part)]
+        return found
 
-    @torch.inference_mode()
-    def answer(self, samples: Sequence[Sample], batch: int = 16) -> list[FusionResult]:
-        """The result of every sample, in order."""
-        results = []
-        for start in range(0, len(samples), batch):
-            part = samples[start:start + batch]
-            lidar, maps = (torch.stack(grids).contiguous(memory_format=torch.channels_last)
-                           for grids in ([s.lidar for s in part], [s.map.grid for s in part]))
-            output = self._network(lidar, maps)
-            results += [self._result(s, output.only(k)) for k, s in enumerate(part)]
-        return results
+    def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """Grad-CAM of a result, see `gradcam.explain`."""
+        with torch_threads(self.backend.threads):
+            return explain(self.backend, result)
 
-    def _result(self, sample: Sample, output: NetworkOutput) -> FusionResult:
-        answer = decode_head(output.head[0].float().cpu().numpy(), float(output.no_direction[0]),
-                             sample.map.mode is Mode.FUSED, self._calibration, self.config.branches)
-        return FusionResult(
-            stamp_ns=sample.stamp_ns, mode=sample.map.mode, reason=sample.map.reason, lookahead=self.config.lookahead,
-            branches=answer.branches, direction=answer.direction, direction_reason=answer.direction_reason,
-            distribution=answer.distribution, attention=self._attention(output), lidar_bev=sample.lidar.cpu().numpy(),
-            map_bev=sample.map.grid.cpu().numpy(), extent=self.grid.extent, trained=self.trained,
-            alignment=self._alignment(output, sample.map.mode))
+    def close(self) -> None:
+        """Give the memory back."""
+        self.backend.close()

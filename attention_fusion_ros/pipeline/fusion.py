@@ -1,86 +1,151 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""decode -> bev -> network -> answer: the one path from points to directions, shared by node, replay and evaluation."""
+"""preprocess -> backend -> postprocess: the one path from points to directions, shared by node, replay and evaluation.
+
+    features = preprocess(sweep)                # points and map image on the BEV grid
+    output = backend.infer(features, history)   # the network
+    result = fusion_result(features, output)    # branches, direction, attention
+"""
 
 from __future__ import annotations
 
-import logging
 import math
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from attention_fusion_ros.backends.device import choose_device, default_threads
-from attention_fusion_ros.bev.accumulate import Points, SweepAccumulator, accumulated_bev
+from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.backends.create import create_backend
+from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import (
-    Attention,
-    FusionResult,
-    MapAlignment,
-    MapImage,
-    Mode,
-    Motion,
-    PointCloud,
-    SyncedSweep,
-)
-from attention_fusion_ros.errors import ConfigurationError, InputError
-from attention_fusion_ros.geometry import is_rigid, transform_points
-from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.network.memory import Memory
-from attention_fusion_ros.network.model import ROAD, NetworkOutput, Past
-from attention_fusion_ros.pipeline.gradcam import explain
-from attention_fusion_ros.pipeline.postprocess import decode_head
-from attention_fusion_ros.utils.tensors import upload
-
-logger = logging.getLogger(__name__)
+from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud, SyncedSweep
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.network.history import FeatureHistory
+from attention_fusion_ros.pipeline.gradcam import ExplanationContext, explain, explains
+from attention_fusion_ros.pipeline.postprocess import fusion_result
+from attention_fusion_ros.pipeline.preprocess import Preprocessor
 
 WARM_UPS, WARM_UP_POINTS = 3, 120_000  # runs, points of a sweep
 
 
-class FusionPipeline:
-    """Holds the network and the last sweeps. Not thread-safe: one caller at a time."""
+@dataclass(frozen=True)
+class PipelineInfo:
+    """What is reported about a pipeline."""
 
-    def __init__(self, config: NodeConfig):
-        """Raises ConfigurationError when the checkpoint or the device cannot be used."""
+    backend: str
+    device: str  # for example `cpu` or `cuda:0`
+    device_note: str  # why the network does not run on a CUDA device although `device` is auto
+    device_fell_back: bool  # there is a CUDA device that would be used if it worked
+    checkpoint_name: str
+    trained: bool  # False: random weights
+    registers_map: bool  # the network corrects where the map image lies
+
+
+class FusionPipeline:
+    """The three parts and the memory of earlier sweeps. Not thread-safe: one caller at a time."""
+
+    def __init__(self, config: NodeConfig, backend: Backend | None = None):
+        """backend: default the one that `config` asks for.
+
+        Raises ConfigurationError when the backend, the checkpoint or the device cannot be used.
+        """
         self.config = config
-        self._device, self.device_note, self.device_fell_back = choose_device(config.device)
-        torch.set_num_threads(config.threads or default_threads())
-        loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
-        network = loaded.network.config
-        if not math.isclose(network.lookahead, config.lookahead):
-            raise ConfigurationError(f"parameter 'lookahead' is {config.lookahead:g} m but checkpoint '{loaded.name}' "
-                                     f'was trained for {network.lookahead:g} m: set lookahead to {network.lookahead:g} '
-                                     'or use another checkpoint.')
-        self.checkpoint_name, self.trained = loaded.name, loaded.trained
+        self.backend = backend or create_backend(config)
+        check_lookahead(config, self.backend)
+        network = self.backend.model.network
         self.grid = Grid(network.extent, network.cells)
-        self._calibration = loaded.calibration
-        self._network = loaded.network.to(self._device, memory_format=torch.channels_last)
-        self.registers_map = network.map_registration['name'] != 'none'
-        self._memory = Memory(network.time_steps - 1)
-        self._labels = loaded.network.channel_labels()
-        self._history = SweepAccumulator(config.cloud)
+        self.preprocess = Preprocessor(self.grid, self.backend.device, config)
+        self._history = FeatureHistory(network.time_steps - 1)
         self._epoch = 0  # of the latest sweep
-        self._explicable: tuple[int, Past | None] = 0, None  # stamp of the latest sweep, what came before it
+
+    def run(self, sweep: SyncedSweep) -> FusionResult:
+        """One sweep -> its result. Without a map image: `lidar_only`, with the sweep's `map_reason` saying why.
+
+        Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`.
+        """
+        if sweep.epoch != self._epoch:  # time has jumped: earlier sweeps have lost their meaning
+            self.reset()
+            self._epoch = sweep.epoch
+        return self._run(sweep, remember=True)
+
+    def _run(self, sweep: SyncedSweep, remember: bool) -> FusionResult:
+        stage_ms: dict[str, float] = {}
+        T_odom_base = sweep.motion.T_odom_base
+        with torch_threads(self.backend.threads), torch.inference_mode():
+            with self._timed(stage_ms, 'bev'):
+                features = self.preprocess(sweep, remember)
+            with self._timed(stage_ms, 'network'):
+                history = self._history.before(T_odom_base)
+                output = self.backend.infer(features.lidar[None], features.map.grid[None], history)
+                if remember:
+                    self._history.add(T_odom_base, output.encoded)
+            with self._timed(stage_ms, 'postprocess'):
+                context = ExplanationContext(features.lidar, features.map.grid, history)
+                return fusion_result(features, output, self.backend.model, self.config, stage_ms, context)
+
+    def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """Grad-CAM of a result of `run`: stage name -> (h, w) float32, see `gradcam.explain`.
+
+        Raises InputError `no_gradients` where `explains` is False.
+        """
+        with torch_threads(self.backend.threads):
+            return explain(self.backend, result)
+
+    @property
+    def explains(self) -> bool:
+        """Whether the backend has the gradients that `explain` needs."""
+        return explains(self.backend)
+
+    @property
+    def info(self) -> PipelineInfo:
+        """What is reported about this pipeline."""
+        return PipelineInfo(self.backend.name, self.device, self.device_note, self.device_fell_back,
+                            self.checkpoint_name, self.trained, self.registers_map)
 
     @property
     def device(self) -> str:
         """Where the network runs, for example `cpu` or `cuda:0`."""
-        return str(self._device)
+        return str(self.backend.device)
+
+    @property
+    def device_note(self) -> str:
+        """Why the network does not run on a CUDA device although `device` is auto, '' where it does."""
+        return self.backend.device_note
+
+    @property
+    def device_fell_back(self) -> bool:
+        """Whether there is a CUDA device that would be used if it worked."""
+        return self.backend.device_fell_back
+
+    @property
+    def checkpoint_name(self) -> str:
+        """Name of the checkpoint."""
+        return self.backend.model.name
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights."""
+        return self.backend.model.trained
+
+    @property
+    def registers_map(self) -> bool:
+        """Whether the network corrects where the map image lies."""
+        return self.backend.model.registers_map
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running (everything not read-only)."""
-        self._history.update(config.cloud)
+        self.preprocess.update(config)
         self.config = config
 
     def reset(self) -> None:
         """Forget earlier sweeps: time has jumped back."""
+        self.preprocess.reset()
         self._history.clear()
-        self._memory.clear()
 
     def warm_up(self) -> None:
         """A few runs on a made-up sweep of full size with a map image: the first real one does not pay for them."""
@@ -95,104 +160,20 @@ class FusionPipeline:
     def close(self) -> None:
         """Give the memory back."""
         self.reset()
-        self._network = None
-        if self._device.type == 'cuda':
-            torch.cuda.empty_cache()
-
-    def run(self, sweep: SyncedSweep) -> FusionResult:
-        """One sweep -> its result. Without a map image: `lidar_only`, with the sweep's `map_reason` saying why.
-
-        Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`.
-        """
-        if sweep.epoch != self._epoch:  # time has jumped: earlier sweeps have lost their meaning
-            self.reset()
-            self._epoch = sweep.epoch
-        return self._run(sweep, remember=True)
-
-    def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
-        """Grad-CAM of the latest result of `run`, as `explain.explain` gives it: stage name -> (h, w) float32.
-
-        Of an earlier result as well, where the network has no attention over past sweeps: only the latest are kept.
-        """
-        stamp_ns, past = self._explicable
-        lidar, map_image = (self._upload(bev)[None].contiguous(memory_format=torch.channels_last)
-                            for bev in (result.lidar_bev, result.map_bev))
-        return explain(self._network, lidar, map_image, result, past if stamp_ns == result.stamp_ns else None)
-
-    @torch.inference_mode()
-    def _run(self, sweep: SyncedSweep, remember: bool) -> FusionResult:
-        cloud, motion = sweep.cloud, sweep.motion
-        stage_ms: dict[str, float] = {}
-        with self._timed(stage_ms, 'bev'):
-            lidar = self._lidar_bev(cloud, motion, remember)
-            map_tensor, mode, reason = self._map_bev(sweep.map_image, motion, sweep.map_reason)
-        with self._timed(stage_ms, 'network'):
-            past = self._memory.past(motion.T_odom_base)
-            output = self._network(lidar[None].contiguous(memory_format=torch.channels_last),
-                                   map_tensor[None].contiguous(memory_format=torch.channels_last), past)
-            self._explicable = cloud.stamp_ns, past
-            if remember:
-                self._memory.add(motion.T_odom_base, output.encoded)
-            head = output.head[0].float().cpu().numpy()
-            no_direction = float(output.no_direction[0])
-        with self._timed(stage_ms, 'postprocess'):
-            answer = decode_head(head, no_direction, mode is Mode.FUSED, self._calibration, self.config.branches)
-            attention = self._attention(output)
-        return FusionResult(
-            stamp_ns=cloud.stamp_ns, mode=mode, reason=reason, lookahead=self.config.lookahead,
-            branches=answer.branches, direction=answer.direction, direction_reason=answer.direction_reason,
-            distribution=answer.distribution, attention=attention, lidar_bev=lidar.cpu().numpy(),
-            map_bev=map_tensor.cpu().numpy(), extent=self.grid.extent, trained=self.trained, stage_ms=stage_ms,
-            alignment=self._alignment(output, mode))
-
-    def _lidar_bev(self, cloud: PointCloud, motion: Motion, remember: bool) -> Tensor:
-        if not is_rigid(motion.T_base_sensor):
-            raise InputError('bad_transform', 'the sensor -> base_link transform is not a rigid transform.',
-                             'check T_base_sensor or the tf that gives it.')
-        xyz = transform_points(self._upload(motion.T_base_sensor), self._upload(cloud.xyz))
-        points = Points(xyz, None if cloud.intensity is None else self._upload(cloud.intensity))
-        limits, T_odom_base = self.config.cloud, motion.T_odom_base
-        earlier = () if T_odom_base is None else self._history.earlier(cloud.stamp_ns, T_odom_base)
-        bev = accumulated_bev(points, earlier, self.grid, limits, limits.accumulate_points)
-        if remember and T_odom_base is not None:
-            self._history.add(cloud.stamp_ns, T_odom_base, points)
-        return bev
-
-    def _map_bev(self, image: MapImage | None, motion: Motion, map_reason: str) -> tuple[Tensor, Mode, str]:
-        if image is None:
-            return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, map_reason or 'no_map'
-        try:
-            tensor = map_bev(image, motion, self.config.map, self.grid, self._device)
-        except InputError as error:
-            return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, error.reason
-        if not bool((tensor[0] > ROAD).any()):  # an all-black image tells as much as none
-            return empty_map_bev(self.grid, self._device), Mode.LIDAR_ONLY, 'map_without_roads'
-        return tensor, Mode.FUSED, ''
-
-    def _attention(self, output: NetworkOutput) -> Attention:
-        channel, told = (t[0].float().cpu().numpy() for t in (output.channel, output.contribution))
-        width = self._network.config.lidar_width
-        lidar, of_map = float(told[:width].mean()), float(told[width:].mean())  # means: the widths differ
-        share = lidar / (lidar + of_map) if lidar + of_map > 0 else 0.5
-        spatial = {name: weights[0, 0].float().cpu().numpy() for name, weights in output.spatial.items()}
-        time = None if output.time is None else output.time[0].float().mean(dim=(1, 2)).cpu().numpy()
-        return Attention(spatial=spatial, channel=channel, channel_labels=self._labels, lidar_share=share,
-                         map_share=1.0 - share, time=time)
-
-    def _alignment(self, output: NetworkOutput, mode: Mode) -> MapAlignment | None:
-        """Only of a map that was used: without one the network's answer means nothing."""
-        if output.alignment is None or mode is not Mode.FUSED:
-            return None
-        (dx, dy, dyaw), std = output.alignment[0].float().tolist(), output.alignment_std[0].float().tolist()
-        return MapAlignment(dx, dy, dyaw, tuple(std))
-
-    def _upload(self, array: np.ndarray) -> Tensor:
-        return upload(array, self._device)
+        self.backend.close()
 
     @contextmanager
-    def _timed(self, stage_ms: dict[str, float], stage: str):
+    def _timed(self, stage_ms: dict[str, float], stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        if self._device.type == 'cuda':
-            torch.cuda.synchronize(self._device)
+        if self.backend.device.type == 'cuda':
+            torch.cuda.synchronize(self.backend.device)
         stage_ms[stage] = 1e3 * (time.perf_counter() - start)
+
+
+def check_lookahead(config: NodeConfig, backend: Backend) -> None:
+    """Raises ConfigurationError when the parameter `lookahead` is not that of the checkpoint."""
+    trained_for, name = backend.model.network.lookahead, backend.model.name
+    if not math.isclose(trained_for, config.lookahead):
+        raise ConfigurationError(f"parameter 'lookahead' is {config.lookahead:g} m but checkpoint '{name}' was trained "
+                                 f'for {trained_for:g} m: set lookahead to {trained_for:g} or use another checkpoint.')

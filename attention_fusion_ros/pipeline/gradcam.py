@@ -1,51 +1,73 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which places an answer rests on: Grad-CAM (Selvaraju et al., ICCV 2017) of the network's residual stages."""
+"""Which places a result rests on: Grad-CAM (Selvaraju et al., ICCV 2017) of the network's residual stages."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from attention_fusion_ros.attention.gradcam import grad_cams
+from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.backends.torch_backend import TorchBackend
 from attention_fusion_ros.contracts import Branch, FusionResult
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.network.head import decode_bearings, head_arrays, head_channel
-from attention_fusion_ros.network.model import FusionNetwork, Past
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.utils.tensors import upload
 
 
-def explain(network: FusionNetwork, lidar: Tensor, map_image: Tensor, result: FusionResult,
-            past: Past | None = None) -> dict[str, np.ndarray]:
-    """Grad-CAM of the answer that `network` gave to these inputs, at every residual stage.
+@dataclass(frozen=True)
+class ExplanationContext:
+    """What the network was given for a result: `FusionResult.context`."""
 
-    lidar (1, C_l, H, W), map_image (1, C_m, H, W), past: what the network was given for `result`. The network runs once
-    more, this time with gradients. What is explained is the logit of the published direction in the bin it was read
-    from; without a direction, the presence logit of the most probable branch.
+    lidar: Tensor  # (5, H, W)
+    map_image: Tensor  # (3, H, W)
+    history: History | None = None  # of a batch of one
+
+
+def explains(backend: Backend) -> bool:
+    """Whether the backend has the gradients that Grad-CAM needs."""
+    return isinstance(backend, TorchBackend)
+
+
+def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
+    """Grad-CAM of a result at every residual stage of the network that gave it.
+
+    The network runs once more on what it was given (`result.context`; without one: on the result's grids, without
+    earlier sweeps), this time with gradients. What is explained is the logit of the published direction in the bin it
+    was read from; without a direction, the presence logit of the most probable branch.
+
     Returns stage name -> (h, w) float32, not negative, not normalised, on the BEV grid; empty when there is no branch.
+    Raises InputError `no_gradients` for a backend that has none.
     """
+    if not isinstance(backend, TorchBackend):
+        raise InputError('no_gradients', f'Grad-CAM needs gradients, which backend {backend.name} does not have.',
+                         'use backend torch for Grad-CAM.')
     if not result.branches:
         return {}
-    features: list[Tensor] = []
-    with torch.inference_mode(False), torch.enable_grad(), ExitStack() as hooks:
-        for read in network.polar_lateral:  # each reads the features of one stage, whatever the stage is made of
-            hook = read.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-            hooks.callback(hook.remove)
+    given = result.context
+    if not isinstance(given, ExplanationContext):
+        given = ExplanationContext(*(upload(grid, backend.device) for grid in (result.lidar_bev, result.map_bev)))
+    with torch.inference_mode(False), torch.enable_grad():
         # A tensor made in inference mode has no place in a graph; a clone has.
-        if past is not None:
-            past = replace(past, lidar=past.lidar.clone(), moves=past.moves.clone(), present=past.present.clone())
-        head = network(lidar.clone(), map_image.clone(), past).head
-        channel = 'direction' if result.direction is not None else 'presence'
+        lidar, map_image = (grid[None].clone(memory_format=torch.channels_last)
+                            for grid in (given.lidar, given.map_image))
+        history = None if given.history is None else given.history.clone()
+        output, stages = backend.network.forward_intermediates(lidar, map_image, history)
+        head = output.head[0]
         branch = result.direction or result.branches[0]
-        scalar = head_channel(head[0], channel)[branch_bin(head[0].detach().float().cpu().numpy(), branch)]
-        maps = grad_cams(features, scalar)
+        channel = 'presence' if result.direction is None else 'direction'
+        scalar = head_channel(head, channel)[branch_bin(head.detach().float().cpu().numpy(), branch)]
+        maps = grad_cams(stages, scalar)
     return {f'stage{i + 1}': cam[0].float().cpu().numpy() for i, cam in enumerate(maps)}
 
 
 def branch_bin(head: np.ndarray, branch: Branch) -> int:
-    """The bin of head (7, K) whose decoded bearing is nearest to that of the branch: the one it was read from."""
+    """The bin of head (C, K) whose decoded bearing is nearest to that of the branch: the one it was read from."""
     bearings = decode_bearings(head_arrays(head)['offset'])
     return int(np.argmin(angle_between(bearings, branch.bearing)))

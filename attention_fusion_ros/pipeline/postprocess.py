@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The network's answer for every bearing bin -> branches, the one to take, and the circular distribution."""
+"""The network's outputs -> branches, the one to take, the circular distribution, attention and map alignment."""
 
 from __future__ import annotations
 
@@ -8,19 +8,77 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from attention_fusion_ros.config import BranchesConfig
-from attention_fusion_ros.contracts import Branch, Calibration
+from attention_fusion_ros.backends.base import Model
+from attention_fusion_ros.config import BranchesConfig, NodeConfig
+from attention_fusion_ros.contracts import Attention, Branch, Calibration, Deferred, FusionResult, MapAlignment, Mode
 from attention_fusion_ros.geometry import angle_between, wrap
+from attention_fusion_ros.network.config import channel_labels
 from attention_fusion_ros.network.head import decode_bearings, decode_headings, head_arrays
+from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.pipeline.preprocess import Features
 
-STD_LIMITS = (math.radians(0.3), math.radians(40.0))  # rad, what a reported standard deviation may be
-NO_CONTINUATION = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
+STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
+AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
 NO_BRANCH = 'no branch found'
 
 
+def fusion_result(features: Features, output: NetworkOutput, model: Model, config: NodeConfig,
+                  stage_ms: dict[str, float] | None = None, context: object = None) -> FusionResult:
+    """The result of one sweep from what the network was given and what it returned for it (a batch of one).
+
+    Grids and attention maps stay where they are until they are read. stage_ms, context: passed on.
+    """
+    numbers = _fetch(head=output.head[0], no_direction=output.no_direction[0], contribution=output.contribution[0],
+                     **({} if output.alignment is None else {'alignment': output.alignment[0],
+                                                             'alignment_std': output.alignment_std[0]}))
+    with_map = features.map.mode is Mode.FUSED
+    decoded = decode_head(numbers['head'], float(numbers['no_direction']), with_map, model.calibration, config.branches)
+    return FusionResult(
+        stamp_ns=features.stamp_ns, mode=features.map.mode, reason=features.map.reason, lookahead=config.lookahead,
+        branches=decoded.branches, direction=decoded.direction, direction_reason=decoded.direction_reason,
+        distribution=decoded.distribution, attention=_attention(output, numbers['contribution'], model),
+        lidar_bev=_array(features.lidar), map_bev=_array(features.map.grid), extent=model.network.extent,
+        trained=model.trained, stage_ms={} if stage_ms is None else stage_ms,
+        alignment=_alignment(numbers) if with_map else None, context=context)
+
+
+def _fetch(**tensors: Tensor) -> dict[str, np.ndarray]:
+    """Small tensors of any shape -> float32 arrays, with a single transfer from the device."""
+    packed = torch.cat([t.reshape(-1).float() for t in tensors.values()]).cpu().numpy()
+    ends = np.cumsum([t.numel() for t in tensors.values()])[:-1]
+    return {name: part.reshape(tuple(t.shape)) for (name, t), part in zip(tensors.items(), np.split(packed, ends))}
+
+
+def _array(tensor: Tensor) -> Deferred:
+    return Deferred(lambda: tensor.float().cpu().numpy())
+
+
+def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model) -> Attention:
+    """contribution: (C,) of the fused channels, LiDAR first."""
+    width = model.network.lidar_width
+    lidar, of_map = float(contribution[:width].mean()), float(contribution[width:].mean())  # means: the widths differ
+    share = lidar / (lidar + of_map) if lidar + of_map > 0 else 0.5
+    spatial = {stage: weights[0, 0] for stage, weights in output.spatial.items()}
+    time = None if output.temporal_weights is None else _array(output.temporal_weights[0].float().mean(dim=(1, 2)))
+    return Attention(
+        spatial=Deferred(lambda: {stage: weights.float().cpu().numpy() for stage, weights in spatial.items()}),
+        channel=_array(output.channel[0]), channel_labels=channel_labels(model.network), lidar_share=share,
+        map_share=1.0 - share, time=time)
+
+
+def _alignment(numbers: dict[str, np.ndarray]) -> MapAlignment | None:
+    """Only of a map that was used: without one the network's correction means nothing."""
+    if 'alignment' not in numbers:
+        return None
+    (dx, dy, dyaw), (std_x, std_y, std_yaw) = numbers['alignment'].tolist(), numbers['alignment_std'].tolist()
+    return MapAlignment(dx, dy, dyaw, (std_x, std_y, std_yaw))
+
+
 @dataclass(frozen=True)
-class Answer:
+class DecodedHead:
     """What `decode_head` makes of one sweep's head output."""
 
     branches: tuple[Branch, ...]  # most probable first
@@ -43,8 +101,8 @@ def circular_nms(scores: np.ndarray, bearings: np.ndarray, min_angle: float) -> 
 
 
 def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibration: Calibration,
-                config: BranchesConfig) -> Answer:
-    """head (7, K) float, channels as in HEAD_CHANNELS, and the no-direction logit -> Answer.
+                config: BranchesConfig) -> DecodedHead:
+    """head (7, K) float, channels as in HEAD_CHANNELS, and the no-direction logit -> DecodedHead.
 
     with_map: chooses the calibration. Sub-bin accuracy comes from the regressed offset of the peak's bin.
     """
@@ -53,7 +111,7 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
     bearings = decode_bearings(channel['offset'])
     headings = decode_headings(channel['heading_cos'], channel['heading_sin'])
     probability = calibration.probability(channel['presence'], with_map)
-    low, high = STD_LIMITS
+    low, high = STD_LIMITS_RAD
 
     def branch(i: int) -> Branch:
         return Branch(bearing=wrap(bearings[i]), heading=wrap(headings[i]), probability=float(probability[i]),
@@ -65,7 +123,7 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
     direction, reason = _direction(channel['direction'], no_direction, peaks, bearings, config)
     total = float(probability.sum())
     distribution = probability / total if total > 0 else np.full(bins, 1.0 / bins)
-    return Answer(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,
+    return DecodedHead(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,
                   distribution.astype(np.float32))
 
 
@@ -81,5 +139,5 @@ def _direction(logits: np.ndarray, no_direction: float, peaks: list[int], bearin
     share = np.bincount(nearest, weights=mass[:-1], minlength=len(peaks))
     best = int(share.argmax())
     if share[best] < config.min_direction_probability:
-        return None, NO_CONTINUATION
+        return None, AMBIGUOUS
     return peaks[best], ''

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline, kept alive: when the device fails, it is built anew, on the CPU where `device` is auto."""
+"""Keeps the pipeline alive: when the device fails, it is built anew, on the CPU where `device` is auto."""
 
 from __future__ import annotations
 
@@ -11,61 +11,86 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError, InputError
-from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.pipeline.fusion import FusionPipeline, PipelineInfo
 
-Answer = TypeVar('Answer')
-RETRY_AFTER = 1.0  # s between two attempts to build the pipeline anew
-CPU_REMEDY = 'free its memory or check its driver; device cpu works without it.'
+Value = TypeVar('Value')
+RETRY_PERIOD_S = 1.0  # between two attempts to build the pipeline anew
+DEVICE_REMEDY = 'free its memory or check its driver; device cpu works without it.'
+# Exceptions and words by which a CUDA device fails. Everything else is a mistake in the program, on any device.
+DEVICE_EXCEPTIONS: tuple[type[BaseException], ...] = (
+    torch.cuda.OutOfMemoryError, *((torch.AcceleratorError,) if hasattr(torch, 'AcceleratorError') else ()))
+DEVICE_WORDS = ('CUDA', 'cuDNN', 'CUBLAS')
 
 
-class Engine:
-    """A `FusionPipeline` with the same `run` and `reset`, whose failures cost sweeps and never the node.
+def is_device_failure(error: BaseException, device: str) -> bool:
+    """Whether an error means that the device failed: only a CUDA device can, and torch raises RuntimeError for all."""
+    if not device.startswith('cuda'):
+        return False
+    return isinstance(error, DEVICE_EXCEPTIONS) or any(word in str(error) for word in DEVICE_WORDS)
 
-    Not thread-safe, but for the attributes that describe it. Raises ConfigurationError like FusionPipeline.
+
+class PipelineSupervisor:
+    """A `FusionPipeline` with the same `run`, `explain` and `reset`, whose failures cost sweeps and never the node.
+
+    Not thread-safe, except for the attributes that describe it. Raises ConfigurationError like FusionPipeline.
     """
 
     def __init__(self, config: NodeConfig, create: Callable[[NodeConfig], FusionPipeline] = FusionPipeline):
         self._config, self._create = config, create
-        self._retry_at = 0.0
+        self._retry_at_s = 0.0
         self._failure = ''  # why the device was given up, '' while it was not
         self.restarts = 0
-        self.last_traceback = ''  # of an error that nobody foresaw
+        self.last_traceback = ''  # of the last unexpected error
         self._pipeline: FusionPipeline | None = None
+        self._info: PipelineInfo
         try:
-            self._build(config)
-        except RuntimeError as error:  # torch sees a CUDA device, but nothing runs there
-            if config.device != 'auto':
+            self._pipeline = self._build(config)
+        except Exception as error:  # torch sees a CUDA device, but nothing runs there
+            if config.device != 'auto' or not is_device_failure(error, 'cuda'):
                 raise
             self._failure = f'cuda failed: {_first_line(error)}'
             self._config = dataclasses.replace(config, device='cpu')
-            self._build(self._config)
+            self._pipeline = self._build(self._config)
+
+    @property
+    def device(self) -> str:
+        """Where the network runs, or ran when it failed, for example `cpu` or `cuda:0`."""
+        return self._info.device
 
     @property
     def device_note(self) -> str:
         """Why the network does not run on a CUDA device although `device` is auto, '' where it does."""
-        return self._failure or self._note
+        return self._failure or self._info.device_note
 
     @property
     def fell_back(self) -> bool:
         """Whether there is a CUDA device that would be used if it worked."""
-        return bool(self._failure) or self._fell_back
+        return bool(self._failure) or self._info.device_fell_back
 
-    def _build(self, config: NodeConfig) -> None:
-        pipeline = self._create(config)
-        try:
-            pipeline.warm_up()
-        except Exception:
-            pipeline.close()
-            raise
-        self._pipeline = pipeline
-        self.device, self._note = pipeline.device, pipeline.device_note
-        self._fell_back = pipeline.device_fell_back
-        self.checkpoint_name, self.trained = pipeline.checkpoint_name, pipeline.trained
-        self.registers_map = pipeline.registers_map
+    @property
+    def backend_name(self) -> str:
+        """What runs the network: value of the parameter `backend`."""
+        return self._info.backend
+
+    @property
+    def checkpoint_name(self) -> str:
+        """Name of the checkpoint."""
+        return self._info.checkpoint_name
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights."""
+        return self._info.trained
+
+    @property
+    def registers_map(self) -> bool:
+        """Whether the network corrects where the map image lies."""
+        return self._info.registers_map
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
@@ -88,56 +113,69 @@ class Engine:
         """As `FusionPipeline.run`.
 
         Raises InputError besides: `device_error` (the sweep is lost, the next one finds a new pipeline), and
-        `internal_error` for anything nobody foresaw.
+        `internal_error` for anything unexpected.
         """
-        return self._kept_alive(lambda pipeline: pipeline.run(sweep))
+        return self._guarded(lambda pipeline: pipeline.run(sweep))
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """As `FusionPipeline.explain`. Raises InputError as `run` does for `device_error` and `internal_error`."""
-        return self._kept_alive(lambda pipeline: pipeline.explain(result))
+        return self._guarded(lambda pipeline: pipeline.explain(result))
 
-    def _kept_alive(self, call: Callable[[FusionPipeline], Answer]) -> Answer:
-        if self._pipeline is None:
-            self._rebuild()
+    def _guarded(self, call: Callable[[FusionPipeline], Value]) -> Value:
+        pipeline = self._rebuilt() if self._pipeline is None else self._pipeline
         try:
-            return call(self._pipeline)
+            return call(pipeline)
         except InputError:
             raise
-        except RuntimeError as error:  # CUDA errors and memory exhaustion, torch's own as well
-            self._give_up(error)
-            raise self._device_error(error) from error
         except Exception as error:
             self.last_traceback = traceback.format_exc()
+            if is_device_failure(error, self.device):
+                self._discard(error)
+                raise self._device_error(error) from error
             self.reset()
             raise InputError('internal_error', f'the sweep could not be processed: {type(error).__name__}: {error}.',
                              'report it, with the traceback in the log.') from error
 
-    def _give_up(self, error: BaseException) -> None:
+    def _build(self, config: NodeConfig) -> FusionPipeline:
+        pipeline = self._create(config)
+        try:
+            pipeline.warm_up()
+        except Exception:
+            pipeline.close()
+            raise
+        self._info = pipeline.info
+        return pipeline
+
+    def _discard(self, error: BaseException) -> None:
         """Let go of the pipeline; the next sweep gets a new one."""
-        self.last_traceback = traceback.format_exc()
         try:
             self.close()
         except RuntimeError:
             self._pipeline = None  # a broken CUDA context fails at everything, at being freed as well
-        if self._config.device == 'auto' and self.device != 'cpu':
+        if self._config.device == 'auto':
             self._failure = f'{self.device} failed: {_first_line(error)}'
             self._config = dataclasses.replace(self._config, device='cpu')
-        self._retry_at = 0.0
+        self._retry_at_s = 0.0
 
-    def _rebuild(self) -> None:
-        if time.monotonic() < self._retry_at:
+    def _rebuilt(self) -> FusionPipeline:
+        """A new pipeline in the place of one whose device failed."""
+        if time.monotonic() < self._retry_at_s:
             raise InputError('device_error', f"device '{self._config.device}' failed and is tried again every "
-                             f'{RETRY_AFTER:g} s.', CPU_REMEDY)
+                             f'{RETRY_PERIOD_S:g} s.', DEVICE_REMEDY)
         try:
-            self._build(self._config)
+            self._pipeline = self._build(self._config)
         except (RuntimeError, ConfigurationError) as error:
-            self._retry_at = time.monotonic() + RETRY_AFTER
+            self._retry_at_s = time.monotonic() + RETRY_PERIOD_S
             raise self._device_error(error) from error
         self.restarts += 1
+        return self._pipeline
 
     def _device_error(self, error: BaseException) -> InputError:
-        return InputError('device_error', f'{self.device}: {_first_line(error)}.', CPU_REMEDY)
+        return InputError('device_error', f'{self.device}: {_first_line(error)}.', DEVICE_REMEDY)
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip('.')
+
+
+Engine = PipelineSupervisor  # its former name

@@ -10,14 +10,13 @@ from pathlib import Path
 import cv2
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.checkpoints import Networks
 from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
 from attention_fusion_ros.evaluation.tables import Report, cell
 from attention_fusion_ros.metrics.agreement import Agreement
 from attention_fusion_ros.metrics.bootstrap import mean_estimate
-from attention_fusion_ros.pipeline.batch import BatchedPipeline, Sample
+from attention_fusion_ros.pipeline.batch import BatchedPipeline
 from attention_fusion_ros.report.attention_figure import attention_figure
 from attention_fusion_ros.report.explanation import Explanation, agreements
 from attention_fusion_ros.studies.map_share import scenes_with_a_map
@@ -39,10 +38,10 @@ def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Pat
             break
         inputs = scene.inputs()
         try:
-            sample = _sample(pipeline, inputs)
+            sample = pipeline.preprocess.alone(inputs, inputs.layout)
         except InputError:
             continue
-        result = pipeline.answer([sample])[0]
+        result = pipeline.results([sample])[0]
         if result.branches:
             found.append(agreements(result, pipeline.explain(result)))
             progress(1)
@@ -50,10 +49,6 @@ def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Pat
     if len(found) < count:
         raise RuntimeError(f'only {len(found)} of {count} scenes gave an answer')
     return found
-
-
-def _sample(pipeline: BatchedPipeline, sweep: PlacedSweep) -> Sample:
-    return Sample(sweep.cloud.stamp_ns, pipeline.lidar_features(sweep), pipeline.map_features(sweep, sweep.layout))
 
 
 def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookahead: float = 20.0) -> Path:
@@ -65,8 +60,8 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
     for scene in scenes_with_a_map(first_seed, 100, cache, lookahead):
         if scene.info.route_drawn:
             inputs = scene.inputs()
-            sample = _sample(pipeline, inputs)
-            result = pipeline.answer([sample])[0]
+            sample = pipeline.preprocess.alone(inputs, inputs.layout)
+            result = pipeline.results([sample])[0]
             if result.direction is not None:
                 maps = pipeline.explain(result)
                 if not cv2.imwrite(str(path), attention_figure(result, maps, Explanation.of(result, maps))):

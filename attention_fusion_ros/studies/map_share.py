@@ -23,7 +23,8 @@ from attention_fusion_ros.evaluation.checkpoints import Networks
 from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
 from attention_fusion_ros.evaluation.tables import Report, cell
 from attention_fusion_ros.metrics.bootstrap import mean_estimate
-from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
+from attention_fusion_ros.pipeline.batch import BatchedPipeline
+from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures
 from attention_fusion_ros.utils.tables import Table
 
 AS_IT_IS, REMOVED, TURNED = 'as it is', 'removed', 'rotated by 90 deg'
@@ -58,15 +59,15 @@ def map_shares(config: NodeConfig, first_seed: int, count: int, cache: Path, loo
             break
         inputs = scene.inputs()
         try:
-            lidar, drawn = pipeline.lidar_features(inputs), pipeline.map_features(inputs, inputs.layout)
+            lidar, drawn = pipeline.preprocess.lidar(inputs), pipeline.preprocess.map(inputs, inputs.layout)
         except InputError:
             continue
         if drawn.mode is not Mode.FUSED:
             continue
         with torch.inference_mode():
             maps = spoiled(drawn, scene.info.seed)
-        samples = [Sample(inputs.cloud.stamp_ns, lidar, maps[state]) for state in STATES]
-        for state, result in zip(STATES, pipeline.answer(samples)):
+        samples = [Features(inputs.cloud.stamp_ns, lidar, maps[state]) for state in STATES]
+        for state, result in zip(STATES, pipeline.results(samples)):
             shares[state].append(result.attention.map_share)
         progress(1)
     pipeline.close()

@@ -49,7 +49,7 @@ def case(name: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     given = {'query': torch.randn(SHAPE[0], C), 'lidar': torch.randn(SHAPE[0], 3, *SHAPE[2:]),
              'history': torch.randn(SHAPE[0], 2, *SHAPE[1:]), 'moves': moves,
              'present': torch.tensor([[False, True], [True, True]])}
-    return module, (torch.randn(SHAPE), *(given[need] for need in module.NEEDS))
+    return module, (torch.randn(SHAPE), *(given[need] for need in module.extra_inputs))
 
 
 def assert_same(found, expected) -> None:

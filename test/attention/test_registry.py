@@ -22,7 +22,7 @@ def extra_inputs(mechanism: Mechanism, x: torch.Tensor) -> dict[str, torch.Tenso
     given = {'query': torch.randn(x.shape[0], x.shape[1]), 'lidar': torch.randn_like(x),
              'history': torch.randn(x.shape[0], P, *x.shape[1:]), 'moves': moves,
              'present': torch.tensor([[False, True, True], [True, True, True]])[:x.shape[0]]}
-    return {name: given[name] for name in mechanism.NEEDS}
+    return {name: given[name] for name in mechanism.extra_inputs}
 
 
 @pytest.mark.parametrize('shape', [(16, 16), (20, 12), (7, 33)])
@@ -127,9 +127,9 @@ def test_options_from_yaml_are_lists():
 def test_needs_are_the_arguments_of_forward():
     for name, cls in MECHANISMS.items():
         arguments = list(inspect.signature(cls.forward).parameters)[2:]
-        assert arguments[:len(cls.NEEDS)] == list(cls.NEEDS), name
+        assert arguments[:len(cls.extra_inputs)] == list(cls.extra_inputs), name
         required = [a for a in arguments if inspect.signature(cls.forward).parameters[a].default is inspect._empty]
-        assert set(required) <= set(cls.NEEDS), name
+        assert set(required) <= set(cls.extra_inputs), name
 
 
 def randomise(module: torch.nn.Module) -> None:

@@ -10,6 +10,8 @@ import json
 import pytest
 import torch
 
+from attention_fusion_ros.backends import export as exporting
+from attention_fusion_ros.backends.exported import Exportable
 from attention_fusion_ros.commands import export
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
@@ -19,7 +21,7 @@ from attention_fusion_ros.network.model import FusionNetwork
 
 SMALL = NetworkConfig(cells=32, bins=24, lidar_width=8, map_width=8, widths=(8,), blocks=(1,), polar_ranges=8,
                       polar_widths=(8,), head_width=8)
-NAMES = ['head', 'no_direction', 'road', 'channel', 'spatial_stage1']
+NAMES = ['head', 'no_direction', 'road', 'channel', 'contribution', 'spatial_stage1']
 needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnx', 'onnxscript', 'onnxruntime'))),
                                 reason='needs pip install onnx onnxscript onnxruntime')
 
@@ -50,11 +52,11 @@ def test_pt2(small, network, tmp_path, capsys):
     about = {'network.json': '', 'calibration.json': ''}
     program = torch.export.load(str(tmp_path / 'small.pt2'), extra_files=about)
     assert NetworkConfig.from_dict(json.loads(about['network.json'])) == SMALL
-    inputs = export.random_inputs(network, 3, seed=7)
+    inputs = exporting.random_inputs(network, 3, seed=7)
     with torch.no_grad():
         found, expected = program.module()(*inputs), network(*inputs)
     torch.testing.assert_close(found[0], expected.head)
-    torch.testing.assert_close(found[4], expected.spatial['stage1'])
+    torch.testing.assert_close(found[5], expected.spatial['stage1'])
 
 
 REGISTERED = NetworkConfig.from_dict({**SMALL.to_dict(), 'map_registration': {'name': 'stn', 'width': 4}})
@@ -67,17 +69,17 @@ def test_a_network_that_registers_the_map(kind, tmp_path):
     network = FusionNetwork(REGISTERED).eval()
     with torch.no_grad():
         network.map_registration.regression.bias.uniform_(-0.5, 0.5)
-    done, = export.export(checkpoints.Checkpoint(network, Calibration(), 'registered', True), tmp_path, (kind,))
+    done, = exporting.export(checkpoints.Checkpoint(network, Calibration(), 'registered', True), tmp_path, (kind,))
     assert list(done.differences)[-2:] == ['alignment', 'alignment_std']
-    assert max(done.differences.values()) <= export.TOLERANCE
-    assert network(*export.random_inputs(network, 1, 0)).alignment.abs().min() > 0.001, 'it was moved'
+    assert max(done.differences.values()) <= exporting.TOLERANCE
+    assert network(*exporting.random_inputs(network, 1, 0)).alignment.abs().min() > 0.001, 'it was moved'
 
 
 def test_a_network_with_a_memory_is_refused(tmp_path):
     network = FusionNetwork(NetworkConfig.from_dict({**SMALL.to_dict(), 'time_steps': 2,
                                                      'temporal': {'name': 'temporal', 'keys': 4}}))
     with pytest.raises(ConfigurationError, match='earlier sweeps'):
-        list(export.export(checkpoints.Checkpoint(network, Calibration(), 'remembers', True), tmp_path, ('pt2',)))
+        list(exporting.export(checkpoints.Checkpoint(network, Calibration(), 'remembers', True), tmp_path, ('pt2',)))
 
 
 @pytest.mark.slow
@@ -90,7 +92,7 @@ def test_onnx(small, network, tmp_path, capsys):
     assert [o.name for o in session.get_outputs()] == NAMES
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about['head_channels'])[0] == 'presence' and json.loads(about['trained']) is True
-    inputs = export.random_inputs(network, 3, seed=7)
+    inputs = exporting.random_inputs(network, 3, seed=7)
     with torch.no_grad():
         expected = network(*inputs)
     found = session.run(None, {'lidar': inputs[0].numpy(), 'map': inputs[1].numpy()})
@@ -101,19 +103,19 @@ def test_onnx(small, network, tmp_path, capsys):
     real = importlib.util.find_spec
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'onnxruntime' else real(name, *a))
-        done = list(export.export(checkpoints.load(small), tmp_path / 'again', ('onnx',)))
+        done = list(exporting.export(checkpoints.load(small), tmp_path / 'again', ('onnx',)))
     assert done[0].path.exists() and done[0].differences is None and 'pip install onnxruntime' in done[0].note
 
 
 def test_a_file_with_other_weights_is_found_out(small, network, tmp_path, capsys):
     def another(path, inputs):
-        out = export.Exportable(network)(*inputs)
+        out = Exportable(network)(*inputs)
         return [out[0] + 1e-3, *out[1:]]
     with torch.inference_mode():
-        different = export.differences(tmp_path, another, network, NAMES)
+        different = exporting.differences(tmp_path, another, network, NAMES)
     assert different['head'] == pytest.approx(1e-3, rel=0.01) and different['road'] == 0
     (tmp_path / 'file').touch()
-    assert not export.report(export.Exported(tmp_path / 'file', different))
+    assert not export.report(exporting.Exported(tmp_path / 'file', different))
     assert 'MORE THAN' in capsys.readouterr().out
 
 
@@ -127,5 +129,5 @@ def test_mistakes_are_one_line(arguments, words, tmp_path, capsys):
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *_: None)
-    with pytest.raises(export.ConfigurationError, match='pip install onnx onnxscript'):
-        export.write_onnx(None, tmp_path / 'x.onnx', {}, NAMES)
+    with pytest.raises(ConfigurationError, match='pip install onnx onnxscript'):
+        exporting.write_onnx(None, tmp_path / 'x.onnx', {}, NAMES)

@@ -98,11 +98,11 @@ def test_past_sweeps_lie_on_the_present_one_once_moved(store, clean):
     for epoch in range(8):
         data.epoch = epoch
         batch = collate([data[0], data[1]])
-        assert batch.past.lidar.shape == (2, 2, 5, CELLS, CELLS) and bool(batch.past.present.all())
-        shifts = batch.past.moves[0, :, :2, 2].norm(dim=1)
+        assert batch.past.lidar.shape == (2, 2, 5, CELLS, CELLS) and bool(batch.past.valid.all())
+        shifts = batch.past.T_now_then[0, :, :2, 2].norm(dim=1)
         assert shifts.tolist() == pytest.approx([6.0, math.hypot(3.0, 1.0)], abs=1e-4), 'oldest first'
         for k in range(2):
-            moved = move(batch.past.lidar[:, k], batch.past.moves[:, k], GRID.extent)
+            moved = move(batch.past.lidar[:, k], batch.past.T_now_then[:, k], GRID.extent)
             before = (batch.past.lidar[:, k] - batch.lidar).abs().max()
             assert float((moved - batch.lidar).abs().max()) < 0.15 < float(before)
 
@@ -111,7 +111,7 @@ def test_a_batch_copes_with_samples_that_have_fewer_earlier_sweeps(store, clean)
     long, short = SimulatedDataset(store, GRID, 24, seed=1)[0], SimulatedDataset(store, GRID, 24, 1, time_steps=2)[0]
     none = SimulatedDataset(store, GRID, 24, 1, time_steps=1)[0]
     batch = collate([long, short, none])
-    assert batch.past.present.tolist() == [[True, True], [False, True], [False, False]]
+    assert batch.past.valid.tolist() == [[True, True], [False, True], [False, False]]
     assert torch.equal(batch.past.lidar[1, 1], torch.from_numpy(short['past'][0]))
     assert np.array_equal(short['past'][0], long['past'][1]), 'the newest is kept'
     assert collate([none, none]).past is None

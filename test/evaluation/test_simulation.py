@@ -24,6 +24,7 @@ from attention_fusion_ros.evaluation.simulation import run as sim_run
 from attention_fusion_ros.evaluation.simulation.run import NO_LIDAR, NO_MAP, NO_VEHICLES, NO_VEHICLES_NO_MAP
 from attention_fusion_ros.metrics.branches import score
 from attention_fusion_ros.metrics.summary import estimates
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.utils import provenance
 
 FIRST = sim_scenes.FIRST_SEED
@@ -115,7 +116,7 @@ def test_every_state_is_asked_and_equals_the_pipeline(scenes, cache, tmp_path):
         assert set(given.states) == expected
         assert {m for m, _, _ in given.curve} == ({'network', 'blind', 'deaf', MAP} if scene.curve else set())
         inputs = scene.inputs()
-        pipeline = sim_run.BatchedPipeline(replace(config, map=inputs.layout))
+        pipeline = FusionPipeline(replace(config, map=inputs.layout))
         one = pipeline.run(inputs)
         assert bearings(given.predictions['network']) == pytest.approx(bearings(one), abs=1e-4)
         alone = pipeline.run(SyncedSweep(inputs.cloud, inputs.motion))

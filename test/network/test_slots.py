@@ -16,13 +16,14 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint
 from attention_fusion_ros.network.blocks import residual_block
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
-from attention_fusion_ros.network.model import FusionNetwork, Past
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.model import FusionNetwork
 
 SMALL = NetworkConfig(cells=64, lidar_width=8, map_width=8, widths=(8, 12), blocks=(1, 1), polar_ranges=8,
                       polar_widths=(8, 8), head_width=16, bins=24)
 OPTIONS = {'glimpse': dict(patch=4), 'dynamic_capacity': dict(patch=4, k=2), 'stn': dict(width=4),
            'temporal': dict(keys=4)}
-FITTING = [(slot, name) for slot in SLOTS for name, cls in MECHANISMS.items() if slot in cls.SLOTS and name != 'none']
+FITTING = [(slot, name) for slot in SLOTS for name, cls in MECHANISMS.items() if slot in cls.slots and name != 'none']
 VARIANTS = [('fusion', 'cbam', dict(order='spatial_first')), ('stage_attention', 'cbam', dict(order='parallel')),
             ('fusion', 'cbam_channel', dict(pools=['avg'])), ('stage_attention', 'bam', dict(combine='product')),
             ('fusion', 'sca', dict(order='spatial_channel')), ('temporal', 'temporal', dict(carry=False))]
@@ -43,10 +44,10 @@ def inputs(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(batch, 5, 64, 64, generator=generator), torch.rand(batch, 3, 64, 64, generator=generator)
 
 
-def past(steps: int = 2, batch: int = 2) -> Past:
+def past(steps: int = 2, batch: int = 2) -> History:
     moves = torch.eye(3).repeat(batch, steps, 1, 1)
     moves[:, :, 0, 2] = -torch.arange(steps, 0, -1.0)
-    return Past(torch.rand(batch, steps, 5, 64, 64, generator=torch.Generator().manual_seed(2)), moves,
+    return History(torch.rand(batch, steps, 5, 64, 64, generator=torch.Generator().manual_seed(2)), moves,
                 torch.ones(batch, steps, dtype=torch.bool))
 
 
@@ -92,11 +93,11 @@ def test_runs_learns_and_is_stored(slot, name, options, tmp_path):
 
 
 @pytest.mark.parametrize(('slot', 'name'), [(slot, name) for slot in SLOTS for name, cls in MECHANISMS.items()
-                                            if slot not in cls.SLOTS])
+                                            if slot not in cls.slots])
 def test_what_does_not_fit_is_refused_and_told_where_it_does(slot, name):
     with pytest.raises(ConfigurationError) as error:
         NetworkConfig.from_dict({**SMALL.to_dict(), slot: mechanism(name)})
-    assert slot in str(error.value) and all(s in str(error.value) for s in MECHANISMS[name].SLOTS)
+    assert slot in str(error.value) and all(s in str(error.value) for s in MECHANISMS[name].slots)
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
@@ -176,14 +177,15 @@ def test_encoded_features_stand_for_the_sweep(remembering):
         alone = remembering(lidar, map_image)
     assert torch.allclose(kept.head, raw.head, atol=1e-5)
     assert not torch.allclose(alone.head, raw.head, atol=1e-3)
-    assert raw.time.shape == (2, 3, 16, 16) and torch.allclose(raw.time.sum(dim=1), torch.ones(2, 16, 16))
-    assert torch.equal(alone.time, torch.ones(2, 1, 16, 16))
+    assert raw.temporal_weights.shape == (2, 3, 16, 16)
+    assert torch.allclose(raw.temporal_weights.sum(dim=1), torch.ones(2, 16, 16))
+    assert torch.equal(alone.temporal_weights, torch.ones(2, 1, 16, 16))
 
 
 def test_sweeps_that_are_missing_or_too_many_do_not_count(remembering):
     lidar, map_image = inputs()
     three, nothing = past(3), past(2)
-    nothing = dataclasses.replace(nothing, present=torch.zeros(2, 2, dtype=torch.bool))
+    nothing = dataclasses.replace(nothing, valid=torch.zeros(2, 2, dtype=torch.bool))
     with torch.no_grad():
         alone = remembering(lidar, map_image).head
         assert torch.allclose(remembering(lidar, map_image, nothing).head, alone, atol=1e-6)
@@ -211,7 +213,7 @@ def test_only_gives_one_sweep_of_a_batch(remembering):
         both, one = remembering(*inputs(), past()), None
         one = both.only(1)
     assert torch.equal(one.head, both.head[1:]) and torch.equal(one.spatial['stage1'], both.spatial['stage1'][1:])
-    assert torch.equal(one.time, both.time[1:]) and one.alignment is None
+    assert torch.equal(one.temporal_weights, both.temporal_weights[1:]) and one.alignment is None
 
 
 def test_a_map_that_is_alike_everywhere_tells_nothing():

@@ -47,7 +47,7 @@ def at(x: float) -> Motion:
     return Motion(np.eye(4), T)
 
 
-@pytest.mark.parametrize('name', [n for n, cls in MECHANISMS.items() if 'stage_attention' in cls.SLOTS])
+@pytest.mark.parametrize('name', [n for n, cls in MECHANISMS.items() if 'stage_attention' in cls.slots])
 def test_every_mechanism_of_the_stages_runs_in_the_pipeline(name, tmp_path):
     options = {'patch': 4} if name in ('glimpse', 'dynamic_capacity') else {}
     pipeline = pipeline_with(tmp_path, stage_attention=mechanism(name, **options))

@@ -16,7 +16,8 @@ from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.methods.method import PipelineMethod
 from attention_fusion_ros.geometry import se3_from_quaternion
-from attention_fusion_ros.pipeline.batch import BatchedPipeline, Sample
+from attention_fusion_ros.pipeline.batch import BatchedPipeline
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
 
 def inputs(seed: int) -> PlacedSweep:
@@ -35,9 +36,9 @@ def test_batched_answers_equal_run(tmp_path):
     config = lively_config(tmp_path)
     pipeline = BatchedPipeline(config)
     given = [inputs(k) for k in range(5)]
-    samples = [Sample(i.cloud.stamp_ns, pipeline.lidar_features(i), pipeline.map_features(i, i.layout)) for i in given]
-    batched = pipeline.answer(samples, batch=3)
-    single = PipelineMethod(BatchedPipeline(config), config)
+    samples = [pipeline.preprocess.alone(i, i.layout) for i in given]
+    batched = pipeline.results(samples, batch=3)
+    single = PipelineMethod(FusionPipeline(config), config)
     assert [r.mode.value for r in batched] == ['fused', 'fused', 'lidar_only', 'lidar_only', 'fused']
     for one, result in zip(given, batched, strict=True):
         expected = single.result(one)
@@ -59,6 +60,6 @@ def test_a_refused_sweep_is_counted_and_answers_nothing(tmp_path):
     config = lively_config(tmp_path)
     far = PlacedSweep(PointCloud(1, '', np.full((5, 3), 500, np.float32), None), Motion(np.eye(4)))
     with pytest.raises(InputError):
-        BatchedPipeline(config).lidar_features(far)
-    estimator = PipelineMethod(BatchedPipeline(config), config)
+        BatchedPipeline(config).preprocess.lidar(far)
+    estimator = PipelineMethod(FusionPipeline(config), config)
     assert estimator(far).branches == () and estimator.refused == {'no_points_in_range': 1}

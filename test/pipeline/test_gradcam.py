@@ -38,7 +38,7 @@ def result(pipeline):
 
 def by_hand(pipeline, result, channel, branch):
     """The same from the outputs of the stages themselves."""
-    network, outputs = pipeline._network, []
+    network, outputs = pipeline.backend.network, []
     hooks = [stage[-1].register_forward_hook(lambda _, __, out: outputs.append(out[0])) for stage in network.stages]
     head = network(torch.from_numpy(result.lidar_bev)[None], torch.from_numpy(result.map_bev)[None]).head[0]
     for hook in hooks:
@@ -69,7 +69,7 @@ def test_past_sweeps_are_part_of_what_is_explained(tmp_path):
     settings = NetworkConfig(temporal=mechanism('temporal', keys=4), time_steps=3)
     pipeline = FusionPipeline(lively_config(tmp_path, settings))
     with torch.no_grad():
-        for parameter in pipeline._network.temporal.parameters():  # they begin with taking no notice of the past
+        for parameter in pipeline.backend.network.temporal.parameters():  # they begin with taking no notice of the past
             parameter.normal_(0.0, 0.3, generator=torch.Generator().manual_seed(0))
     rng = np.random.default_rng(0)
     for k in range(3):
@@ -77,7 +77,7 @@ def test_past_sweeps_are_part_of_what_is_explained(tmp_path):
         found = pipeline.run(SyncedSweep(PointCloud(k + 1, 'base_link', xyz, None), Motion(np.eye(4), np.eye(4))))
     assert found.attention.time is not None and len(found.attention.time) == 3
     remembered = pipeline.explain(found)['stage1']
-    forgotten = pipeline.explain(replace(found, stamp_ns=0))['stage1']
+    forgotten = pipeline.explain(replace(found, context=None))['stage1']
     assert np.ptp(remembered) > 0 and not np.allclose(remembered, forgotten, atol=1e-3 * remembered.max())
 
 
@@ -88,7 +88,7 @@ def test_nothing_to_explain(pipeline, result):
 def test_the_answer_stays_what_it_was(pipeline, result):
     with torch.inference_mode():  # whoever calls: gradients are needed all the same
         assert pipeline.explain(result).keys() == {'stage1', 'stage2', 'stage3'}
-    network = pipeline._network
+    network = pipeline.backend.network
     assert all(p.grad is None for p in network.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.geometry import angle_between, bin_bearings, wrap
-from attention_fusion_ros.pipeline.postprocess import NO_BRANCH, NO_CONTINUATION, circular_nms, decode_head
+from attention_fusion_ros.pipeline.postprocess import AMBIGUOUS, NO_BRANCH, circular_nms, decode_head
 
 K = 120
 STEP = 2 * math.pi / K
@@ -66,7 +66,7 @@ def test_a_branch_across_the_seam_is_one_branch():
 
 def test_no_direction_gives_the_reason_and_keeps_the_branches():
     answer = read(head_for([(1.5, 1.5), (-1.5, -1.5)]), none=9.0)
-    assert answer.direction is None and answer.direction_reason == NO_CONTINUATION and len(answer.branches) == 2
+    assert answer.direction is None and answer.direction_reason == AMBIGUOUS and len(answer.branches) == 2
     assert read(head_for([])).direction_reason == NO_BRANCH
 
 

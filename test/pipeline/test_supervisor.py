@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
@@ -17,7 +18,7 @@ from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep  # no
 from attention_fusion_ros.errors import ConfigurationError, InputError  # noqa: E402
 from attention_fusion_ros.pipeline import supervisor as engine_module  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
-from attention_fusion_ros.pipeline.supervisor import Engine  # noqa: E402
+from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor  # noqa: E402
 
 CLOUD = PointCloud(10**18, 'lidar', street()[:, :3].copy(), None)
 MOTION = Motion(np.eye(4))
@@ -65,7 +66,7 @@ def config(**parameters):
 
 
 def test_auto_falls_back_to_the_cpu():
-    engine = Engine(config(device='auto'), Frail)
+    engine = PipelineSupervisor(config(device='auto'), Frail)
     assert engine.device == 'cuda:0' and not engine.fell_back
     Frail.failures = [RuntimeError(CUDA_ERROR)]
     with pytest.raises(InputError, match='illegal memory access') as caught:
@@ -88,17 +89,17 @@ class NoKernels(Frail):
 
 
 def test_auto_starts_on_the_cpu_where_nothing_runs_on_the_device():
-    engine = Engine(config(device='auto'), NoKernels)
+    engine = PipelineSupervisor(config(device='auto'), NoKernels)
     assert engine.device == 'cpu' and engine.fell_back and 'no kernel image' in engine.device_note
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     with pytest.raises(RuntimeError, match='no kernel image'):
-        Engine(config(device='cuda:0'), NoKernels)
+        PipelineSupervisor(config(device='cuda:0'), NoKernels)
 
 
 def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(engine_module.time, 'monotonic', lambda: now[0])
-    engine = Engine(config(device='cuda'), Frail)
+    engine = PipelineSupervisor(config(device='cuda'), Frail)
     Frail.failures = [RuntimeError('CUDA out of memory')]
     Frail.broken_devices = {'cuda'}
     for _ in range(3):
@@ -108,14 +109,14 @@ def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
     assert Frail.built == ['cuda']
     Frail.broken_devices = set()
     with pytest.raises(InputError):
-        engine.run(SyncedSweep(CLOUD, MOTION))  # not before RETRY_AFTER
-    now[0] += engine_module.RETRY_AFTER
+        engine.run(SyncedSweep(CLOUD, MOTION))  # not before RETRY_PERIOD_S
+    now[0] += engine_module.RETRY_PERIOD_S
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     assert engine.device == 'cuda' and engine.device_note == '' and Frail.built == ['cuda', 'cuda']
 
 
 def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
-    engine = Engine(config(), Frail)
+    engine = PipelineSupervisor(config(), Frail)
     Frail.failures = [KeyError('stage9')]
     with pytest.raises(InputError, match='stage9') as caught:
         engine.run(SyncedSweep(CLOUD, MOTION))
@@ -124,8 +125,29 @@ def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
     assert len(Frail.built) == 1
 
 
+@pytest.mark.parametrize('device, error, reason', [
+    ('cpu', RuntimeError('mat1 and mat2 shapes cannot be multiplied (1x3 and 4x1)'), 'internal_error'),
+    ('cpu', NotImplementedError('not for this dtype'), 'internal_error'),
+    ('cpu', RuntimeError(CUDA_ERROR), 'internal_error'),
+    ('cuda', RuntimeError('The size of tensor a (3) must match the size of tensor b (4)'), 'internal_error'),
+    ('cuda', RecursionError('maximum recursion depth exceeded'), 'internal_error'),
+    ('cuda', torch.linalg.LinAlgError('the input matrix is singular'), 'internal_error'),
+    ('cuda', torch.cuda.OutOfMemoryError('out of memory'), 'device_error'),
+    ('cuda', RuntimeError('cuDNN error: CUDNN_STATUS_EXECUTION_FAILED'), 'device_error'),
+    ('cuda', RuntimeError(CUDA_ERROR), 'device_error')])
+def test_only_a_failing_cuda_device_costs_the_pipeline(device, error, reason):
+    """torch raises RuntimeError for everything: a mistake in the program must not rebuild the network every sweep."""
+    engine = PipelineSupervisor(config(device=device), Frail)
+    Frail.failures = [error]
+    with pytest.raises(InputError) as caught:
+        engine.run(SyncedSweep(CLOUD, MOTION))
+    assert caught.value.reason == reason and type(error).__name__ in engine.last_traceback
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
+    assert engine.restarts == (reason == 'device_error') and len(Frail.built) == 1 + engine.restarts
+
+
 def test_a_device_that_fails_at_explaining_is_given_up_too():
-    engine = Engine(config(device='auto', **{'branches.min_probability': 0.01}), Frail)
+    engine = PipelineSupervisor(config(device='auto', **{'branches.min_probability': 0.01}), Frail)
     result = engine.run(SyncedSweep(CLOUD, MOTION))
     assert engine.explain(result).keys() == {'stage1', 'stage2', 'stage3'}
     Frail.at_explaining = [RuntimeError(CUDA_ERROR), KeyError('stage9')]
@@ -139,7 +161,7 @@ def test_a_device_that_fails_at_explaining_is_given_up_too():
 
 
 def test_closing_twice():
-    engine = Engine(config(), Frail)
+    engine = PipelineSupervisor(config(), Frail)
     engine.close()
     engine.close()
     engine.reset()

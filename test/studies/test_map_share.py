@@ -15,7 +15,7 @@ from support.network_kit import lively_config
 from attention_fusion_ros.commands import evaluate
 from attention_fusion_ros.contracts import Mode
 from attention_fusion_ros.datasets.held_out import FIRST_SEED
-from attention_fusion_ros.pipeline.batch import MapFeatures
+from attention_fusion_ros.pipeline.preprocess import MapFeatures
 from attention_fusion_ros.studies import map_share
 
 

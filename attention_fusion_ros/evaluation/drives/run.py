@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attention_fusion_ros.config import NodeConfig
@@ -59,7 +59,8 @@ _process_worker: DriveWorker | None = None  # of this process, in a pool
 
 def _start_process(setup: DriveSetup) -> None:
     global _process_worker
-    _process_worker = DriveWorker(setup)
+    networks = tuple((name, replace(config, threads=1)) for name, config in setup.networks)  # a process each core
+    _process_worker = DriveWorker(replace(setup, networks=networks))
 
 
 def _run_in_process(job: Job) -> dict[tuple[str, str], DriveScores]:

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from attention_fusion_ros.bev.map_image import empty_map_bev
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult, Mode
+from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.datasets.held_out import HeldOutInfo, HeldOutScene, cache_key, obtain
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
@@ -31,7 +30,8 @@ from attention_fusion_ros.evaluation.result_cache import ResultCache
 from attention_fusion_ros.metrics.attention_share import attention_shares
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.pipeline.batch import BatchedPipeline, MapFeatures, Sample
+from attention_fusion_ros.pipeline.batch import BatchedPipeline
+from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures
 from attention_fusion_ros.utils.processes import process_pool
 from attention_fusion_ros.visualization.panels import spatial_heatmap
 
@@ -95,7 +95,7 @@ class Query:
 
     scene: int
     key: Key
-    sample: Sample
+    sample: Features
 
 
 def predict_scenes(scenes: Sequence[HeldOutScene], setup: SimSetup,
@@ -127,7 +127,7 @@ class QueryBuilder:
     def __init__(self, network: Network, pipeline: BatchedPipeline, found: Sequence[ScenePredictions]):
         self.queries: list[Query] = []
         self._network, self._pipeline, self._found = network, pipeline, found
-        self._no_map = MapFeatures(empty_map_bev(pipeline.grid, pipeline.device), Mode.LIDAR_ONLY, 'no_map')
+        self._no_map = pipeline.preprocess.no_map()
 
     def add_scene(self, index: int, scene: HeldOutScene, all_states: bool) -> None:
         """The scene as it is, with its maps of known error, and without vehicles.
@@ -136,7 +136,7 @@ class QueryBuilder:
         """
         inputs = scene.inputs()
         try:
-            lidar = self._pipeline.lidar_features(inputs)
+            lidar = self._pipeline.preprocess.lidar(inputs)
         except InputError:
             lidar = None
         self._add(index, (), inputs, lidar)
@@ -157,17 +157,17 @@ class QueryBuilder:
              map_features: MapFeatures | None = None) -> None:
         """lidar, map_features: features already made; None makes them. A refused sweep counts as no branch found."""
         try:
-            lidar = self._pipeline.lidar_features(inputs) if lidar is None else lidar
+            lidar = self._pipeline.preprocess.lidar(inputs) if lidar is None else lidar
         except InputError:
             self._found[index].store(self._network.name, key, Prediction(()))
             return
         if map_features is None:
-            map_features = self._pipeline.map_features(inputs, inputs.layout)
+            map_features = self._pipeline.preprocess.map(inputs, inputs.layout)
         if self._network.sees == MAP_ONLY:
             lidar = torch.zeros_like(lidar)
         if self._network.sees == LIDAR_ONLY:
             map_features = self._no_map
-        self.queries.append(Query(index, key, Sample(inputs.cloud.stamp_ns, lidar, map_features)))
+        self.queries.append(Query(index, key, Features(inputs.cloud.stamp_ns, lidar, map_features)))
 
 
 def _run_network(scenes: Sequence[HeldOutScene], found: Sequence[ScenePredictions], network: Network,
@@ -176,7 +176,7 @@ def _run_network(scenes: Sequence[HeldOutScene], found: Sequence[ScenePrediction
     builder = QueryBuilder(network, pipeline, found)
     for index, scene in enumerate(scenes):
         builder.add_scene(index, scene, all_states=main)
-    results = pipeline.answer([query.sample for query in builder.queries], setup.batch)
+    results = pipeline.results([query.sample for query in builder.queries], setup.batch)
     for query, result in zip(builder.queries, results, strict=True):
         predictions = found[query.scene]
         predictions.store(network.name, query.key, Prediction(result.branches, result.direction))
@@ -204,7 +204,7 @@ class SceneWorker:
 
     def __init__(self, setup: SimSetup, cache: ResultCache[ScenePredictions]):
         self._setup, self._cache = setup, cache
-        self._pipelines = [BatchedPipeline(network.config) for network in setup.networks]
+        self._pipelines = [BatchedPipeline(replace(network.config, threads=1)) for network in setup.networks]
 
     def run(self, seeds: Sequence[int]) -> list[ScenePredictions]:
         """Predictions for those of these seeds that make a scene, from the cache where they are."""

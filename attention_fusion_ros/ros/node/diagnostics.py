@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import MapAlignment
-from attention_fusion_ros.pipeline.supervisor import Engine
+from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
 from attention_fusion_ros.ros.node.monitor import (
     ASPECTS,
     CLOUD,
@@ -50,7 +50,7 @@ class NodeSnapshot:
     state: str  # of the lifecycle
     config: NodeConfig | None = None
     error: str = ''  # why configuring failed
-    engine: Engine | None = None
+    engine: PipelineSupervisor | None = None
     inputs: dict[str, Topic] = field(default_factory=dict)  # by aspect
     outputs: tuple[Topic, ...] = ()
     map_age: float | None = None  # s, against the node's clock

@@ -32,7 +32,7 @@ from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
-from attention_fusion_ros.pipeline.supervisor import Engine
+from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
 from attention_fusion_ros.ros.node.diagnostics import NodeSnapshot, Report
 from attention_fusion_ros.ros.node.graph import output_topic
 from attention_fusion_ros.ros.node.monitor import CLOUD, MAP, NETWORK, ODOMETRY, Health
@@ -63,7 +63,7 @@ class AttentionFusionNode(LifecycleNode):
         self._transition = threading.RLock()  # transitions and the report do not overlap
         self._config: NodeConfig | None = None
         self._error = ''
-        self._engine: Engine | None = None
+        self._engine: PipelineSupervisor | None = None
         self._pairer: Synchronizer | None = None
         self._worker: Worker[tuple[PointCloud2, float]] | None = None
         self._companions: StampWaiter | None = None
@@ -156,7 +156,7 @@ class AttentionFusionNode(LifecycleNode):
         self._pairer = Synchronizer(config)
         self._worker = Worker(self._process, self._overrun)
         # In the thread that uses it: the first run in a thread is slow, however warm the network is in another one.
-        self._engine = self._worker.call(lambda: Engine(config, self._create_pipeline))
+        self._engine = self._worker.call(lambda: PipelineSupervisor(config, self._create_pipeline))
         self._config = config
         self.outputs = Outputs(self, config.frames.base)
         self._jumps = self.get_clock().create_jump_callback(

@@ -13,7 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention_fusion_ros.network.config import NetworkConfig
-from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput, Past
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
 
 WARM_UP = 3  # runs that are not counted
 
@@ -64,6 +65,6 @@ def _call(config: NetworkConfig) -> tuple[FusionNetwork, Callable[[], NetworkOut
     lidar, image = (torch.rand(1, c, config.cells, config.cells, generator=random).to(memory_format=torch.channels_last)
                     for c in (5, 3))
     earlier, small = config.time_steps - 1, config.cells // 4
-    past = Past(torch.rand(1, earlier, config.lidar_width, small, small, generator=random),
+    past = History(torch.rand(1, earlier, config.lidar_width, small, small, generator=random),
                 torch.eye(3).expand(1, earlier, 3, 3), torch.ones(1, earlier, dtype=torch.bool), encoded=True)
     return network, lambda: network(lidar, image, past if earlier else None)

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameter `backend` -> a backend. A new one is a module with a class, an entry here and a name in `config`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+
+from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class BackendEntry:
+    """Where a backend is, and what it needs."""
+
+    module: str  # in this package; '' while nobody has written it
+    cls: str
+    package: str  # that must be importable
+    pip: str  # what `pip install` installs it with
+
+
+BACKENDS = {
+    'torch': BackendEntry('torch_backend', 'TorchBackend', 'torch', 'torch'),
+    'onnxruntime': BackendEntry('onnxruntime_backend', 'OnnxRuntimeBackend', 'onnxruntime', 'onnxruntime'),
+    'openvino': BackendEntry('openvino_backend', 'OpenVinoBackend', 'openvino', 'openvino'),
+    'tensorrt': BackendEntry('', '', 'tensorrt', 'tensorrt'),
+}
+
+
+def create_backend(config: NodeConfig) -> Backend:
+    """The backend that the parameters ask for, with its network loaded.
+
+    Raises ConfigurationError when it is not installed, and when checkpoint or device cannot be used.
+    """
+    entry = BACKENDS[config.backend]
+    if importlib.util.find_spec(entry.package) is None:
+        raise ConfigurationError(f"backend '{config.backend}' needs the package {entry.package}, which is not "
+                                 f'installed: pip install {entry.pip}')
+    if not entry.module:
+        usable = ', '.join(name for name, other in BACKENDS.items() if other.module)
+        raise ConfigurationError(f"backend '{config.backend}' is not part of this version yet. Use one of {usable}.")
+    module = importlib.import_module(f'{__package__}.{entry.module}')
+    backend: Backend = getattr(module, entry.cls)(config)
+    return backend

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Writing the network for other runtimes, ONNX and torch.export, and checking that the outputs are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.backends.exported import INPUTS, Exportable, describe, named_outputs
+from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.kernels import PLAIN, use
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.checkpoint import Checkpoint
+from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.utils.digest import digest, source_files
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4  # the largest difference to eager execution that still counts as the same
+BATCHES = (1, 2)  # the exported batch size is free: more than one is tried
+Run = Callable[[Path, Sequence[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One file and how it compares."""
+
+    path: Path
+    differences: dict[str, float] | None  # output -> largest absolute difference to eager; None: could not be run
+    note: str = ''  # why it could not be run
+
+
+def random_inputs(network: FusionNetwork, batch: int, seed: int) -> tuple[Tensor, ...]:
+    """Values in 0..1, as in the BEV grids: lidar (B, 5, H, W), map (B, 3, H, W)."""
+    generator = torch.Generator().manual_seed(seed)
+    cells = network.config.cells
+    return tuple(torch.rand(batch, len(names), cells, cells, generator=generator)
+                 for names in (LIDAR_CHANNELS, MAP_CHANNELS))
+
+
+def output_names(network: FusionNetwork) -> list[str]:
+    """Names of the outputs, see `exported.named_outputs`."""
+    with torch.inference_mode():
+        return list(named_outputs(network(*random_inputs(network, 1, 0))))
+
+
+def write_pt2(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> None:
+    """The program as torch.export.load reads it; the description as extra files."""
+    torch.export.save(program, str(path), extra_files={f'{name}.json': text for name, text in about.items()})
+
+
+def run_pt2(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Load a .pt2 file and run it: lidar (B, 5, H, W), map (B, 3, H, W) -> the outputs."""
+    with torch.inference_mode():
+        return list(torch.export.load(str(path)).module()(*inputs))
+
+
+def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str], names: list[str]) -> None:
+    """One file, weights inside. Raises ConfigurationError when the packages for it are missing."""
+    missing = [m for m in ('onnx', 'onnxscript') if importlib.util.find_spec(m) is None]
+    if missing:
+        raise ConfigurationError(f"ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}, or use "
+                                 '--format pt2')
+    onnx_program = torch.onnx.export(program, input_names=list(INPUTS), output_names=names, dynamo=True, verbose=False)
+    assert onnx_program is not None
+    onnx_program.model.metadata_props.update(about)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    onnx_program.save(str(partial), external_data=False)
+    partial.replace(path)
+
+
+def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Run a .onnx file in onnxruntime on the CPU: lidar (B, 5, H, W), map (B, 3, H, W) -> the outputs."""
+    import onnxruntime
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    return [torch.from_numpy(a) for a in
+            session.run(None, {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs)})]
+
+
+def differences(path: Path, run: Run, network: FusionNetwork, names: list[str]) -> dict[str, float]:
+    """Run a file and eager on random inputs, for every size in BATCHES -> output name -> largest difference."""
+    largest = dict.fromkeys(names, 0.0)
+    for batch in BATCHES:
+        inputs = random_inputs(network, batch, seed=batch)
+        with torch.inference_mode():
+            expected = Exportable(network)(*inputs)
+        found = run(path, inputs)
+        if [tuple(f.shape) for f in found] != [tuple(e.shape) for e in expected]:
+            raise ConfigurationError(f'{path.name} gives other shapes than the network for batch size {batch}')
+        for name, ours, theirs in zip(names, expected, found):
+            difference = float((ours - theirs).abs().max())
+            largest[name] = max(largest[name], difference if difference == difference else float('inf'))
+    return largest
+
+
+def export(checkpoint: Checkpoint, folder: Path, formats: Sequence[str]) -> Iterator[Exported]:
+    """Write and check each of `formats` ('onnx', 'pt2'). Raises ConfigurationError when a package is missing."""
+    network = checkpoint.network.float().eval()
+    names, about = output_names(network), describe(checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
+    program = _traced(checkpoint)
+    for kind in formats:
+        path = folder / f'{checkpoint.name}.{kind}'
+        with quiet():
+            if kind == 'pt2':
+                write_pt2(program, path, about)
+                yield Exported(path, differences(path, run_pt2, network, names))
+                continue
+            write_onnx(program, path, about, names)
+        if importlib.util.find_spec('onnxruntime') is None:
+            yield Exported(path, None, 'onnxruntime is not installed (pip install onnxruntime)')
+        else:
+            yield Exported(path, differences(path, run_onnx, network, names))
+
+
+def _traced(checkpoint: Checkpoint) -> torch.export.ExportedProgram:
+    network = checkpoint.network.float().eval()
+    if network.config.temporal['name'] != 'none':
+        raise ConfigurationError(f"checkpoint '{checkpoint.name}' looks at earlier sweeps (network setting temporal), "
+                                 'which the exported files cannot keep for it. Export a network without, or use '
+                                 'backend torch.')
+    batch = {0: torch.export.Dim('batch', min=1, max=64)}
+    with quiet(), torch.no_grad(), use(PLAIN):
+        # Traced with two sweeps: a batch of one would be taken for a constant.
+        return torch.export.export(Exportable(network), random_inputs(network, 2, 0), dynamic_shapes=(batch, batch),
+                                   strict=False)
+
+
+def onnx_model(config: NodeConfig) -> Path:
+    """The .onnx file for the parameter `checkpoint`: that file itself, or one made of a .safetensors checkpoint.
+
+    What is made is kept in the user's cache (XDG_CACHE_HOME, default ~/.cache), under a name that changes with the
+    weights, the network's code and the version of torch. Raises ConfigurationError when the checkpoint cannot be used,
+    or has to be exported first and the packages for it are missing.
+    """
+    if config.checkpoint.endswith('.onnx'):
+        path = Path(config.checkpoint)
+        if not path.is_file():
+            raise ConfigurationError(f"checkpoint '{path}' does not exist.")
+        return path
+    loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
+    weights = hashlib.sha256()
+    for tensor in loaded.network.state_dict().values():
+        weights.update(tensor.numpy().tobytes())
+    code = source_files(('network', 'attention', 'bev', 'kernels', 'backends'))
+    key = digest(code, [torch.__version__, describe(loaded), weights.hexdigest()], 16)
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'attention_fusion_ros' / 'onnx'
+    path = cache / f'{loaded.name}-{key}.onnx'
+    if path.is_file():
+        return path
+    missing = [m for m in ('onnx', 'onnxscript') if importlib.util.find_spec(m) is None]
+    if missing:
+        given = f'--checkpoint {config.checkpoint} ' if config.checkpoint else ''
+        raise ConfigurationError(
+            f"backend {config.backend} runs .onnx files, and exporting '{loaded.name}' needs {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}, or run 'export {given}--format onnx --out DIR' where they are installed "
+            "and give the file in DIR as parameter 'checkpoint'.")
+    logger.warning("exporting checkpoint '%s' for backend %s once, to %s", loaded.name, config.backend, path)
+    cache.mkdir(parents=True, exist_ok=True)
+    program = _traced(loaded)
+    with quiet():
+        write_onnx(program, path, describe(loaded), output_names(loaded.network))
+    return path
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the exporters, whose warnings are about their own future and not about this network."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an exported file holds: names of inputs and outputs, and the description that makes them readable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from attention_fusion_ros.backends.base import Model
+from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
+from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.network.checkpoint import KIND, Checkpoint
+from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig, channel_labels
+from attention_fusion_ros.network.head import HEAD_CHANNELS
+from attention_fusion_ros.network.model import SPATIAL_NAMES, FusionNetwork, NetworkOutput
+
+INPUTS = ('lidar', 'map')
+SPATIAL_PREFIX = 'spatial_'
+
+
+def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
+    """The outputs of an exported file, by name: `head`, `no_direction`, `road`, `channel`, `contribution`, one
+    `spatial_<stage>` for each stage with spatial attention, and `alignment`, `alignment_std` of a network that
+    registers the map. Shapes as in `NetworkOutput`.
+    """
+    assert output.contribution is not None
+    named = {'head': output.head, 'no_direction': output.no_direction, 'road': output.road, 'channel': output.channel,
+             'contribution': output.contribution}
+    named |= {_spatial_output(stage): weights for stage, weights in output.spatial.items()}
+    if output.alignment is not None and output.alignment_std is not None:
+        named |= {'alignment': output.alignment, 'alignment_std': output.alignment_std}
+    return named
+
+
+def network_output(named: Mapping[str, Tensor], config: NetworkConfig) -> NetworkOutput:
+    """The inverse of `named_outputs`. Raises ConfigurationError when an output is missing."""
+    stages = (*SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
+    try:
+        return NetworkOutput(
+            head=named['head'], no_direction=named['no_direction'], road=named['road'], channel=named['channel'],
+            contribution=named['contribution'], alignment=named.get('alignment'),
+            alignment_std=named.get('alignment_std'),
+            spatial={stage: named[_spatial_output(stage)] for stage in stages if _spatial_output(stage) in named})
+    except KeyError as error:
+        raise ConfigurationError(f'the exported model has no output {error}: it was made by another version of this '
+                                 "package. Make it again with the 'export' command.") from error
+
+
+def _spatial_output(stage: str) -> str:
+    return SPATIAL_PREFIX + stage.replace('/', '_')
+
+
+class Exportable(nn.Module):
+    """The network with a plain tuple of tensors as its output, in the order of `named_outputs`."""
+
+    def __init__(self, network: FusionNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, lidar: Tensor, map: Tensor) -> tuple[Tensor, ...]:  # noqa: A002 - the name seen in the file
+        """lidar (B, 5, H, W), map (B, 3, H, W) -> the outputs."""
+        return tuple(named_outputs(self.network(lidar, map)).values())
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, str]:
+    """What a program needs to read the outputs; travels inside the files as JSON texts. See docs/export.md."""
+    config = checkpoint.network.config
+    return {'kind': json.dumps(KIND), 'version': json.dumps(FORMAT_VERSION),
+            'checkpoint': json.dumps(checkpoint.name), 'trained': json.dumps(checkpoint.trained),
+            'network': json.dumps(config.to_dict()),
+            'calibration': json.dumps(dataclasses.asdict(checkpoint.calibration)),
+            'lidar_channels': json.dumps(LIDAR_CHANNELS), 'map_channels': json.dumps(MAP_CHANNELS),
+            'head_channels': json.dumps(HEAD_CHANNELS), 'fused_channels': json.dumps(channel_labels(config))}
+
+
+def read_description(path: Path, texts: Mapping[str, str]) -> Model:
+    """The description inside the exported file `path` -> Model.
+
+    Raises ConfigurationError when the file was made by another program or for another version of this package.
+    """
+    try:
+        values = {name: json.loads(text) for name, text in texts.items() if name in
+                  ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')}
+    except ValueError as error:
+        raise ConfigurationError(f"model '{path}' has an unreadable description: {error}") from error
+    if values.get('kind') != KIND:
+        raise ConfigurationError(f"model '{path}' was not written by the 'export' command of this version of the "
+                                 'package. Export the .safetensors checkpoint again.')
+    if values.get('version') != FORMAT_VERSION or tuple(values.get('head_channels', ())) != HEAD_CHANNELS:
+        raise ConfigurationError(f"model '{path}' has format version {values.get('version')}, this package reads "
+                                 f'version {FORMAT_VERSION}. Export the .safetensors checkpoint again.')
+    try:
+        stored = values['calibration']
+        calibration = Calibration(fused=tuple(stored['fused']), lidar_only=tuple(stored['lidar_only']))
+        return Model(values['checkpoint'], bool(values['trained']), NetworkConfig.from_dict(values['network']),
+                     calibration)
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(f"model '{path}' lacks {error} in its description.") from error

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The exported network in ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.backends.device import choose_device, default_threads
+from attention_fusion_ros.backends.export import onnx_model
+from attention_fusion_ros.backends.exported import INPUTS, network_output, read_description
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.model import NetworkOutput
+
+CUDA_PROVIDER, CPU_PROVIDER = 'CUDAExecutionProvider', 'CPUExecutionProvider'
+
+
+class OnnxRuntimeBackend:
+    """Runs an .onnx file on the CPU, or on a CUDA device that was asked for by name.
+
+    Raises ConfigurationError when file or device cannot be used.
+    """
+
+    name = 'onnxruntime'
+
+    def __init__(self, config: NodeConfig):
+        on_cuda = config.device.startswith('cuda')
+        if on_cuda and CUDA_PROVIDER not in onnxruntime.get_available_providers():
+            raise ConfigurationError(f"device '{config.device}' with backend onnxruntime needs its CUDA build: pip "
+                                     'install onnxruntime-gpu in the place of onnxruntime, or use device cpu.')
+        self.device = choose_device(config.device).device if on_cuda else torch.device('cpu')
+        self.device_note = 'backend onnxruntime uses a CUDA device only when it is named' if not on_cuda else ''
+        self.device_fell_back = False
+        self.threads = config.threads or default_threads()
+        path = onnx_model(config)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        options.log_severity_level = 3  # errors: its warnings are about its own optimisations
+        providers = [(CUDA_PROVIDER, {'device_id': self.device.index or 0})] if on_cuda else []
+        try:
+            self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
+                str(path), options, providers=[*providers, CPU_PROVIDER])
+        except Exception as error:  # its exceptions have no common base of their own
+            raise ConfigurationError(f"checkpoint '{path}' cannot be read by onnxruntime: {error}") from error
+        self.model = read_description(path, self._session.get_modelmeta().custom_metadata_map)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
+        """See `Backend.infer`."""
+        if self._session is None:
+            raise RuntimeError('this backend has been closed')
+        feed = {name: np.ascontiguousarray(grid.cpu().numpy()) for name, grid in zip(INPUTS, (lidar, map_image))}
+        arrays = self._session.run(self._outputs, feed)
+        named = {name: torch.from_numpy(array).to(self.device) for name, array in zip(self._outputs, arrays)}
+        return network_output(named, self.model.network)
+
+    def close(self) -> None:
+        """Give memory and device back."""
+        self._session = None

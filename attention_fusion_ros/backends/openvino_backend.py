@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The exported network in OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.backends.device import default_threads
+from attention_fusion_ros.backends.export import onnx_model
+from attention_fusion_ros.backends.exported import INPUTS, network_output, read_description
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.model import NetworkOutput
+
+# Where its reader of .onnx files puts their metadata.
+DESCRIPTION = 'framework'
+DESCRIBED = ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')
+
+
+class OpenVinoBackend:
+    """Runs an .onnx file on the CPU. Raises ConfigurationError when the file or the device cannot be used."""
+
+    name = 'openvino'
+
+    def __init__(self, config: NodeConfig):
+        if config.device not in ('auto', 'cpu'):
+            raise ConfigurationError(f"backend openvino runs on the CPU, not on device '{config.device}': set device "
+                                     'to cpu, or use another backend.')
+        self.device = torch.device('cpu')
+        self.device_note, self.device_fell_back = 'backend openvino runs on the CPU', False
+        self.threads = config.threads or default_threads()
+        path = onnx_model(config)
+        core = openvino.Core()
+        try:
+            read = core.read_model(str(path))
+        except RuntimeError as error:
+            raise ConfigurationError(f"checkpoint '{path}' cannot be read by openvino: {error}") from error
+        described = {name: read.get_rt_info([DESCRIPTION, name]).value for name in DESCRIBED
+                     if read.has_rt_info([DESCRIPTION, name])}
+        self.model = read_description(path, described)
+        # Full precision, so that results do not depend on what the processor can do faster.
+        self._compiled: openvino.CompiledModel | None = core.compile_model(
+            read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': self.threads,
+                          'PERFORMANCE_HINT': 'LATENCY'})
+        self._outputs = [output.any_name for output in self._compiled.outputs]
+
+    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
+        """See `Backend.infer`."""
+        if self._compiled is None:
+            raise RuntimeError('this backend has been closed')
+        feed = {name: np.ascontiguousarray(grid.numpy()) for name, grid in zip(INPUTS, (lidar, map_image))}
+        arrays = self._compiled(feed)
+        named = {name: torch.from_numpy(arrays[name].copy()) for name in self._outputs}
+        return network_output(named, self.model.network)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._compiled = None

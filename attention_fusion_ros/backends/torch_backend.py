@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The network in torch, on the CPU or on a CUDA device: the backend that can explain its results, too."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.backends.base import Model
+from attention_fusion_ros.backends.device import choose_device, default_threads
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
+
+
+class TorchBackend:
+    """Runs a .safetensors checkpoint. Raises ConfigurationError when checkpoint or device cannot be used."""
+
+    name = 'torch'
+
+    def __init__(self, config: NodeConfig):
+        self.device, self.device_note, self.device_fell_back = choose_device(config.device)
+        self.threads = config.threads or default_threads()
+        loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
+        self.model = Model(loaded.name, loaded.trained, loaded.network.config, loaded.calibration)
+        self._network: FusionNetwork | None = loaded.network.to(self.device, memory_format=torch.channels_last)
+
+    @property
+    def network(self) -> FusionNetwork:
+        """The network itself, for what needs gradients. Raises RuntimeError after `close`."""
+        if self._network is None:
+            raise RuntimeError('this backend has been closed')
+        return self._network
+
+    @torch.inference_mode()
+    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
+        """See `Backend.infer`."""
+        output: NetworkOutput = self.network(lidar.contiguous(memory_format=torch.channels_last),
+                                             map_image.contiguous(memory_format=torch.channels_last), history)
+        return output
+
+    def close(self) -> None:
+        """Give memory and device back."""
+        self._network = None
+        if self.device.type == 'cuda':
+            torch.cuda.empty_cache()

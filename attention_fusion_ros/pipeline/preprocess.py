@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A synchronised sweep -> the BEV grids that the network is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attention_fusion_ros.bev.accumulate import EarlierSweep, Points, SweepAccumulator, accumulated_bev
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
+from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
+from attention_fusion_ros.config import MapConfig, NodeConfig
+from attention_fusion_ros.contracts import Mode, SyncedSweep
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.geometry import is_rigid, transform_points
+from attention_fusion_ros.network.model import ROAD
+from attention_fusion_ros.utils.tensors import upload
+
+ROAD_LAYER = MAP_CHANNELS.index('road')
+
+
+@dataclass(frozen=True)
+class MapFeatures:
+    """A map on the grid, or none."""
+
+    grid: Tensor  # (3, H, W), channels as in bev.map_image.CHANNELS
+    mode: Mode
+    reason: str  # why there is no map, '' when there is one
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the network is given for one sweep. Grids may be shared between sweeps."""
+
+    stamp_ns: int
+    lidar: Tensor  # (5, H, W), channels as in bev.lidar.CHANNELS
+    map: MapFeatures
+
+
+class Preprocessor:
+    """Makes BEV grids of sweeps, and remembers sweeps to accumulate. Not thread-safe."""
+
+    def __init__(self, grid: Grid, device: torch.device, config: NodeConfig):
+        self.grid, self.device = grid, device
+        self._config = config
+        self._accumulator = SweepAccumulator(config.cloud)
+
+    def update(self, config: NodeConfig) -> None:
+        """Take over parameters that may change while running."""
+        self._config = config
+        self._accumulator.update(config.cloud)
+
+    def reset(self) -> None:
+        """Forget earlier sweeps."""
+        self._accumulator.clear()
+
+    @torch.inference_mode()
+    def __call__(self, sweep: SyncedSweep, remember: bool = True) -> Features:
+        """The sweep, with earlier ones under it where odometry tells the motion, and its map image, on the grid.
+
+        remember: keep the sweep for later ones. Raises InputError `bad_transform`, `no_points_in_range`.
+        """
+        points, T_odom_base = self._points(sweep), sweep.motion.T_odom_base
+        stamp_ns = sweep.cloud.stamp_ns
+        if T_odom_base is None:
+            return Features(stamp_ns, self._bev(points), self.map(sweep))
+        lidar = self._bev(points, list(self._accumulator.earlier(stamp_ns, T_odom_base)))
+        if remember:
+            self._accumulator.add(stamp_ns, T_odom_base, points)
+        return Features(stamp_ns, lidar, self.map(sweep))
+
+    def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
+        """The sweep without earlier ones, and its map image; see `lidar` and `map`."""
+        return Features(sweep.cloud.stamp_ns, self.lidar(sweep), self.map(sweep, layout))
+
+    @torch.inference_mode()
+    def lidar(self, sweep: SyncedSweep) -> Tensor:
+        """(5, H, W) of this sweep alone. Raises InputError `bad_transform`, `no_points_in_range`."""
+        return self._bev(self._points(sweep))
+
+    @torch.inference_mode()
+    def map(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> MapFeatures:
+        """The sweep's map image. layout: how it lies on the ground, default as configured."""
+        if sweep.map_image is None:
+            return self.no_map(sweep.map_reason or 'no_map')
+        try:
+            grid = map_bev(sweep.map_image, sweep.motion, layout or self._config.map, self.grid, self.device)
+        except InputError as error:
+            return self.no_map(error.reason)
+        if not bool((grid[ROAD_LAYER] > ROAD).any()):  # an all-black image tells as much as none
+            return self.no_map('map_without_roads')
+        return MapFeatures(grid, Mode.FUSED, '')
+
+    def no_map(self, reason: str = 'no_map') -> MapFeatures:
+        """The grid of a map that is not there."""
+        return MapFeatures(empty_map_bev(self.grid, self.device), Mode.LIDAR_ONLY, reason)
+
+    def _points(self, sweep: SyncedSweep) -> Points:
+        """The sweep's points in base_link."""
+        if not is_rigid(sweep.motion.T_base_sensor):
+            raise InputError('bad_transform', 'the sensor -> base_link transform is not a rigid transform.',
+                             'check T_base_sensor or the tf that gives it.')
+        T, cloud = upload(sweep.motion.T_base_sensor, self.device), sweep.cloud
+        intensity = None if cloud.intensity is None else upload(cloud.intensity, self.device)
+        return Points(transform_points(T, upload(cloud.xyz, self.device)), intensity)
+
+    def _bev(self, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:
+        limits = self._config.cloud
+        return accumulated_bev(points, earlier, self.grid, limits, limits.accumulate_points)
