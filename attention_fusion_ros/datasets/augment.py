@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.geometry import wrap
 
 LEVEL_TOP, LEVEL_SPAN = 0.28, 0.17  # compressed heights: level ground is at most 0.22 m high and 0.1 m thick
@@ -53,12 +54,14 @@ def turn_poses(poses: np.ndarray, quarter: int, mirror: bool) -> np.ndarray:
 
 
 def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """features (5, H, W) float32 -> the same with faults real sensors have; changed in place."""
+    """features (C, H, W) float32 -> the same with faults real sensors have; changed in place."""
+    channel = dict(zip(CHANNELS, features, strict=True))  # views
+    intensity, density = channel['intensity'], channel['density']
     if rng.random() < 0.15:
-        features[4] = 0.0  # no intensity field
+        intensity[:] = 0.0  # the sensor sends none
     elif rng.random() < 0.5:
-        features[4] = np.clip(features[4] * rng.uniform(0.3, 1.5) + rng.normal(0, 0.1), -1, 1) * (features[3] > 0)
-    features[3] *= rng.uniform(0.8, 1.25)
+        intensity[:] = np.clip(intensity * rng.uniform(0.3, 1.5) + rng.normal(0, 0.1), -1, 1) * (density > 0)
+    density *= rng.uniform(0.8, 1.25)
     if rng.random() < 0.3:  # cells lost at random: fewer beams, dropouts
         features *= rng.random(features.shape[1:]) < rng.uniform(0.4, 1.0)
     if rng.random() < 0.15:  # a sector is blind
@@ -68,14 +71,17 @@ def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:  # dark or wet asphalt: level ground is seen near the vehicle only, what stands is seen
         features *= ~_unseen_ground(features, rng)
     if rng.random() < 0.3:  # heights a little off: the local ground is an estimate
-        features[:2] += rng.normal(0, 0.02) * (features[3] > 0)
+        error = rng.normal(0, 0.02) * (density > 0)
+        channel['top'] += error
+        channel['low'] += error
     return features
 
 
 def _unseen_ground(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(H, W) bool: level cells whose echo fades out with distance."""
     reach = rng.uniform(0.2, 0.75)  # of the grid's extent
-    level = (features[0] < LEVEL_TOP) & (features[2] < LEVEL_SPAN)
+    top, span = (features[CHANNELS.index(name)] for name in ('top', 'span'))
+    level = (top < LEVEL_TOP) & (span < LEVEL_SPAN)
     faded = 1.0 / (1.0 + np.exp((reach - _radius(features.shape[-1])) / (0.16 * reach)))
     return level & (rng.random(level.shape) < faded)
 

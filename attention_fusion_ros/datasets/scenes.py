@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from attention_fusion_ros.bev.accumulate import Points, SweepAccumulator, accumulated_bev
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
+from attention_fusion_ros.config import CloudConfig
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.geometry import yaw_of
+from attention_fusion_ros.geometry import transform_points, yaw_of
 from attention_fusion_ros.simulation.sensors.lidar import random_lidar
 from attention_fusion_ros.simulation.sensors.past import PastSweep, past_sweeps
 from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
@@ -32,9 +33,9 @@ MASK_STRIDE = 4  # masks are stored at a quarter of the grid's resolution, as sh
 EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
 MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only
 FULL_TURN = 4  # quarter turns, the rotations a grid allows without interpolation
-SPARSE = 70_000  # points: of sparser sensors earlier sweeps are laid on top in half of the scenes, as the node does
-OWN_BODY = 1.8  # m, nearer points go with the vehicle
-MAX_LAID = 4  # earlier sweeps laid on top at most
+ACCUMULATED_SHARE = 0.5  # of the scenes; the others are as in a vehicle without odometry
+LIMITS = CloudConfig()  # of the accumulation: those of the node
+MAX_ACCUMULATED = LIMITS.accumulate - 1  # earlier sweeps
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ class SceneOptions:
 class MadeScene(NamedTuple):
     """One scene, ready to be stored."""
 
-    lidar: np.ndarray  # (5, H, W) int8
+    lidar: np.ndarray  # (C, H, W) int8
     masks: np.ndarray  # (3, H/4, W/4) uint8
     info: SceneInfo
-    past: np.ndarray  # (P, 5, H, W) int8, the last sweep first
+    past: np.ndarray  # (P, C, H, W) int8, the last sweep first
     moves: np.ndarray  # (P, 3) float32: x, y [m], yaw [rad] of base_link then in base_link now
 
 
@@ -103,21 +104,21 @@ def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None)
     else:
         cloud, T_base_sensor = scan(world, world.pose, lidar, luck)
         kinds = [(cloud, True)]
-    points = len(kinds[0][0].xyz)
-    laid = 0
-    if 0 < points < SPARSE and rng.random() < 0.5:
-        laid = min(int(rng.integers(1, MAX_LAID + 1)), SPARSE // points)
+    # At the start of a drive there are fewer earlier sweeps than the node takes later.
+    accumulated = int(rng.integers(1, MAX_ACCUMULATED + 1)) if rng.random() < ACCUMULATED_SHARE else 0
+    if not can_gain(len(kinds[0][0].xyz)):
+        accumulated = 0
     info = SceneInfo(seed, world.scene_class, lidar.name, True, world.pose, _near_roads(world), world.route, truths)
     scenes = []
     for cloud, with_vehicles in kinds:
         seen = world if with_vehicles else world.without_vehicles()
-        earlier = past_sweeps(seen, lidar, np.random.default_rng([seed, 78]), max(laid, options.past))
-        T = torch.as_tensor(T_base_sensor, dtype=torch.float32)
-        xyz = torch.from_numpy(cloud.xyz) @ T[:3, :3].T + T[:3, 3]
+        earlier = past_sweeps(seen, lidar, np.random.default_rng([seed, 78]), max(accumulated, options.past))
+        now = Points(transform_points(torch.as_tensor(T_base_sensor, dtype=torch.float32), torch.from_numpy(cloud.xyz)),
+                     torch.from_numpy(cloud.intensity))
         try:
-            features = _laid_on_top(xyz, cloud.intensity, earlier[:laid], grid)
-            past = [quantise(lidar_bev(torch.from_numpy(p.xyz), torch.from_numpy(p.intensity), grid).numpy())
-                    for p in earlier[:options.past]]
+            features = accumulated_features(now, earlier[:accumulated], grid)
+            past = [quantise(lidar_bev(*_points(sweep), grid, LIMITS.min_range, LIMITS.max_height).numpy())
+                    for sweep in earlier[:options.past]]
         except InputError:
             continue
         scenes.append(MadeScene(
@@ -128,15 +129,25 @@ def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None)
     return scenes
 
 
-def _laid_on_top(xyz: Tensor, intensity: np.ndarray, earlier: list[PastSweep], grid: Grid) -> np.ndarray:
-    """(5, H, W) features of the sweep with earlier ones moved to where the vehicle is now."""
-    clouds, values = [xyz], [torch.from_numpy(intensity)]
-    for sweep in earlier:
-        T = torch.as_tensor(sweep.T_now_then, dtype=torch.float32)
-        other = np.hypot(sweep.xyz[:, 0], sweep.xyz[:, 1]) >= OWN_BODY
-        clouds.append(torch.from_numpy(sweep.xyz[other]) @ T[:3, :3].T + T[:3, 3])
-        values.append(torch.from_numpy(sweep.intensity[other]))
-    return lidar_bev(torch.cat(clouds), torch.cat(values), grid).numpy()
+def can_gain(points: int) -> bool:
+    """Whether a sweep of so many points leaves room for another one beside it, see CloudConfig.accumulate_points."""
+    return 0 < 2 * points <= LIMITS.accumulate_points
+
+
+def accumulated_features(now: Points, earlier: list[PastSweep], grid: Grid) -> np.ndarray:
+    """(C, H, W) float32 features of the sweep and of earlier ones, newest first, by the code and limits of the node.
+
+    Raises InputError `no_points_in_range`.
+    """
+    accumulator = SweepAccumulator(LIMITS)
+    for sweep in reversed(earlier):
+        accumulator.add(-round(1e9 * sweep.age_s), sweep.T_now_then, _points(sweep))
+    features = accumulated_bev(now, accumulator.earlier(0, np.eye(4)), grid, LIMITS, LIMITS.accumulate_points)
+    return features.numpy()
+
+
+def _points(sweep: PastSweep) -> Points:
+    return Points(torch.from_numpy(sweep.xyz), torch.from_numpy(sweep.intensity))
 
 
 def _near_roads(world: World, reach: float = 90.0) -> tuple[Road, ...]:

@@ -45,7 +45,7 @@ VERSION = 1  # of the format; raised when older code would read newer shards wro
 
 def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
     """A folder for scenes made with these options by this code: other code makes other scenes of the same seeds."""
-    code = digest(source_files(('simulation', 'bev', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py'),
+    code = digest(source_files(('simulation', 'bev', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py'),
                                ('gallery.py', '__init__.py')))
     extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
     earlier = f'-past{past}' if past else ''

@@ -15,6 +15,8 @@ from torch.utils.data import Dataset
 
 from attention_fusion_ros.attention.warp import se2_matrix
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_LAYERS
 from attention_fusion_ros.datasets.augment import (
     MapState,
     random_map_state,
@@ -32,14 +34,15 @@ from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.simulation.sensors.map_image import MapError, draw_road_layers, random_error
 
 MAX_BRANCHES = 8
+DENSITY = LIDAR_CHANNELS.index('density')
 
 
 @dataclass(frozen=True)
 class Batch:
     """B samples, ready for the network."""
 
-    lidar: Tensor  # (B, 5, H, W)
-    map_image: Tensor  # (B, 3, H, W)
+    lidar: Tensor  # (B, C, H, W), channels as in bev.lidar.CHANNELS
+    map_image: Tensor  # (B, M, H, W), channels as in bev.map_image.CHANNELS
     target: Target
     with_map: Tensor  # (B,) bool
     route: Tensor  # (B,) bool
@@ -74,12 +77,12 @@ class SimulatedDataset(Dataset):
         if self.augment:
             features = sensor_faults(features, rng)
         map_layers = turn_grid(map_layers, 0, mirror)
-        with_map = bool((map_layers[0] > ROAD).any())
+        with_map = bool((map_layers[MAP_LAYERS.index('road')] > ROAD).any())
         masks = turn_grid(masks, quarter, mirror).astype(np.float32) / 255
         truth = info.truths[quarter][int(state.route and state.present)]
         direction = turn_angles([truth.direction], mirror)[0] if truth.direction else (np.nan, np.nan)
         item = dict(lidar=features, map_image=map_layers, masks=masks,
-                    visible=_block_mean(features[3] > 0),
+                    visible=_block_mean(features[DENSITY] > 0),
                     branches=pad_branches(turn_angles(truth.branches, mirror)),
                     direction=np.array(direction, np.float32),
                     direction_known=np.array(True), known=np.ones(self.bins, bool),
@@ -88,7 +91,7 @@ class SimulatedDataset(Dataset):
         return item if past is None else item | past
 
     def _past(self, i: int, quarter: int, mirror: bool, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """Earlier sweeps, oldest first: past (P, 5, H, W) with the faults of the present one, moves (P, 3)."""
+        """Earlier sweeps, oldest first: past (P, C, H, W) with the faults of the present one, moves (P, 3)."""
         stored = None if self.time_steps == 1 else self.store.past(i)
         if stored is None:
             return None
@@ -101,17 +104,19 @@ class SimulatedDataset(Dataset):
 
     def _map(self, info: SceneInfo, quarter: int, state: MapState,
              rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(3, H, W) road, route, valid for the scene turned by `quarter`, and the map's correction (3,)."""
-        layers = np.zeros((3, self.grid.cells, self.grid.cells), np.float32)
+        """(M, H, W) map layers for the scene turned by `quarter`, and the map's correction (3,)."""
+        layers = np.zeros((len(MAP_LAYERS), self.grid.cells, self.grid.cells), np.float32)
+        layer = dict(zip(MAP_LAYERS, layers, strict=True))  # views
         if not state.present:
             if rng.random() < 0.3:
-                layers[2] = 1.0  # an image that shows no road
+                layer['valid'][:] = 1.0  # an image that shows no road
             return layers, np.full(3, np.nan, np.float32)
         x, y, yaw = info.pose
         pose = (x, y, yaw - quarter * math.pi / 2)
         error = draw_error(rng, state)
-        layers[0], layers[1] = draw_road_layers(info.world, pose, self.grid, error, rng, route=state.route)
-        layers[2] = 1.0
+        layer['road'][:], layer['route'][:] = draw_road_layers(info.world, pose, self.grid, error, rng,
+                                                               route=state.route)
+        layer['valid'][:] = 1.0
         return layers, map_correction(error)
 
 

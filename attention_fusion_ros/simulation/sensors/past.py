@@ -31,6 +31,7 @@ class PastSweep:
     xyz: np.ndarray  # (N, 3) float32, m, in base_link as it was then
     intensity: np.ndarray  # (N,)
     T_now_then: np.ndarray  # (4, 4) base_link then -> base_link now, as odometry tells it
+    age_s: float  # how long ago
 
 
 def past_sweeps(world: World, lidar: LidarModel, rng: np.random.Generator, count: int) -> list[PastSweep]:
@@ -51,7 +52,8 @@ def past_sweeps(world: World, lidar: LidarModel, rng: np.random.Generator, count
         xyz = (cloud.xyz @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
         if speed > 0:
             error = error @ _odometry_error(rng)
-        sweeps.append(PastSweep(xyz, cloud.intensity, error @ inverse(T_world_now) @ base_pose(raster, pose)))
+        sweeps.append(PastSweep(xyz, cloud.intensity, error @ inverse(T_world_now) @ base_pose(raster, pose),
+                                interval * k))
     return sweeps
 
 

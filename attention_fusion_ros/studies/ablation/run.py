@@ -108,7 +108,7 @@ def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, i
 def _recipe() -> str:
     """A name for the code that makes the samples: changes when it does."""
     modules = ('augment', 'pool', 'scenes', 'shards', 'simulated')
-    return digest(source_files(('simulation', 'bev', 'geometry.py', *(f'datasets/{name}.py' for name in modules)),
+    return digest(source_files(('simulation', 'bev', 'config.py', 'geometry.py', *(f'datasets/{name}.py' for name in modules)),
                                ('gallery.py', '__init__.py')))
 
 
