@@ -97,19 +97,37 @@ def is_rigid(T: np.ndarray, tolerance: float = 1e-3) -> bool:
 
 
 def interpolate_se3(T0: np.ndarray, T1: np.ndarray, fraction: float) -> np.ndarray:
-    """Pose between two (4, 4) poses: linear in translation, shortest arc in rotation (0 -> T0, 1 -> T1)."""
-    R = T0[:3, :3].T @ T1[:3, :3]
-    angle = math.acos(float(np.clip((np.trace(R) - 1) / 2, -1.0, 1.0)))
+    """Pose between two (4, 4) poses: linear in translation, spherical in rotation (0 -> T0, 1 -> T1).
+
+    The rotation takes the shorter way (of two equal ways, at 180 degrees, either); Shoemake, "Animating rotation with
+    quaternion curves", 1985. Fractions outside 0..1 extrapolate.
+    """
     T = np.eye(4)
     T[:3, 3] = (1 - fraction) * T0[:3, 3] + fraction * T1[:3, 3]
-    if angle < 1e-9:
+    x, y, z, w = quaternion_from_rotation(T0[:3, :3].T @ T1[:3, :3])
+    sine = math.sqrt(x * x + y * y + z * z)  # of half the angle between the two
+    if sine < 1e-12:
         T[:3, :3] = T0[:3, :3]
         return T
-    axis = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) / (2 * math.sin(angle))
-    K = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    part = fraction * angle
-    T[:3, :3] = T0[:3, :3] @ (np.eye(3) + math.sin(part) * K + (1 - math.cos(part)) * K @ K)
+    half = fraction * math.atan2(sine, w)
+    scale = math.sin(half) / sine
+    T[:3, :3] = T0[:3, :3] @ se3_from_quaternion((0, 0, 0), (x * scale, y * scale, z * scale, math.cos(half)))[:3, :3]
     return T
+
+
+def quaternion_from_rotation(R: np.ndarray) -> tuple[float, float, float, float]:
+    """Rotation matrix (3, 3) -> unit quaternion (qx, qy, qz, qw) with qw >= 0.
+
+    By the largest of the four components, so that no angle is ill-conditioned (Shepperd 1978).
+    """
+    (a, b, c), (d, e, f), (g, h, i) = R.tolist()
+    squares = (1 + a - e - i, 1 - a + e - i, 1 - a - e + i, 1 + a + e + i)  # 4 q^2 of x, y, z, w
+    largest = squares.index(max(squares))
+    rows = ((squares[0], b + d, c + g, h - f), (b + d, squares[1], f + h, c - g),
+            (c + g, f + h, squares[2], d - b), (h - f, c - g, d - b, squares[3]))
+    x, y, z, w = rows[largest]
+    norm = math.copysign(math.sqrt(x * x + y * y + z * z + w * w), w)
+    return x / norm, y / norm, z / norm, w / norm
 
 
 def bin_bearings(bins: int) -> np.ndarray:

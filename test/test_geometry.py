@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation, Slerp
 
 from attention_fusion_ros import geometry as g
 
@@ -55,3 +56,39 @@ def test_interpolation_between_two_poses():
     middle = g.interpolate_se3(T0, T1, 0.5)
     assert np.allclose(middle[:3, 3], (1, 0, 0)) and math.isclose(g.yaw_of(middle), 0.5)
     assert np.allclose(g.interpolate_se3(T0, T1, 0.0), T0) and np.allclose(g.interpolate_se3(T0, T1, 1.0), T1)
+
+
+@given(axis=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda a: np.linalg.norm(a) > 0.01),
+       angle=st.floats(0.0, math.pi) | st.floats(0.0, 1e-3).map(lambda a: math.pi - a) | st.floats(0.0, 1e-8),
+       start=st.tuples(*[st.floats(-3, 3)] * 3), fraction=st.floats(0.0, 1.0))
+def test_interpolation_is_scipys_slerp_up_to_half_a_turn(axis, angle, start, fraction):
+    axis = np.array(axis) / np.linalg.norm(axis)
+    R0 = Rotation.from_rotvec(start)
+    R1 = R0 * Rotation.from_rotvec(angle * axis)
+    T0, T1 = np.eye(4), np.eye(4)
+    T0[:3, :3], T1[:3, :3] = R0.as_matrix(), R1.as_matrix()
+    T = g.interpolate_se3(T0, T1, fraction)
+    assert g.is_rigid(T, 1e-12)
+    # At half a turn the two ways are equally short, and rounding chooses; both end where they should.
+    ways = [Slerp([0, 1], Rotation.concatenate([R0, R0 * Rotation.from_rotvec(a * axis)]))(fraction)
+            for a in (angle, angle - 2 * math.pi if math.pi - angle < 1e-6 else angle)]
+    assert min((way.inv() * Rotation.from_matrix(T[:3, :3])).magnitude() for way in ways) < 1e-6
+
+
+@pytest.mark.parametrize('short_of_half_a_turn', [0.0, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3])
+def test_interpolation_near_half_a_turn_is_a_rotation(short_of_half_a_turn):
+    yaw = math.pi - short_of_half_a_turn
+    T = g.interpolate_se3(np.eye(4), g.se3_from_quaternion((0, 0, 0), g.quaternion_from_yaw(yaw)), 0.5)
+    assert g.is_rigid(T, 1e-12) and abs(abs(g.yaw_of(T)) - yaw / 2) < 1e-9
+
+
+def test_interpolation_carries_on_beyond_the_second_pose():
+    T = g.interpolate_se3(np.eye(4), g.se3_from_quaternion((1, 0, 0), g.quaternion_from_yaw(0.4)), 2.5)
+    assert T[0, 3] == pytest.approx(2.5) and g.yaw_of(T) == pytest.approx(1.0)
+
+
+@given(st.tuples(*[st.floats(-4, 4)] * 3))
+def test_a_quaternion_gives_its_rotation_back(rotation_vector):
+    R = Rotation.from_rotvec(rotation_vector).as_matrix()
+    q = g.quaternion_from_rotation(R)
+    assert q[3] >= 0 and np.allclose(g.se3_from_quaternion((0, 0, 0), q)[:3, :3], R, atol=1e-12)
