@@ -2,97 +2,223 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training data from recordings: `train --bags DIR` adapts the network to a vehicle without labelling.
 
-Every rosbag2 in the folder goes through the same reading, decoding, pairing and BEV code as `replay`.
+Every rosbag2 in the folder goes through the stream that the node and `replay` use, and its sweeps are accumulated as
+the node does it. What is made is kept on disk and used again, see `recorded_shards`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from attention_fusion_ros.bev.accumulate import EarlierSweep, Points, SweepAccumulator, accumulated_bev
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.lidar import lidar_bev
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.bev.map_image import map_bev
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import MapImage, Motion, SyncedSweep
+from attention_fusion_ros.contracts import Motion, SyncedSweep
 from attention_fusion_ros.datasets.augment import random_map_state, sensor_faults, turn_angles, turn_grid
 from attention_fusion_ros.datasets.driven_path import DrivenTruth, driven_truth, with_pose_at
+from attention_fusion_ros.datasets.recorded_shards import RecordedScene, RecordedStore, is_complete, write_shard
 from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, quantise
 from attention_fusion_ros.datasets.simulated import pad_branches
-from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.geometry import bin_bearings, rotation_2d
-from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
+from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.geometry import bin_bearings, rotation_2d, transform_points
+from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording
+from attention_fusion_ros.stream.sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
+from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.digest import digest, source_files
+
+SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
+SUMMARY = 'recording.json'  # written when all shards of a recording are there
+SOURCES = ('bev', 'decode', 'stream', 'sync', 'geometry.py', 'datasets/driven_path.py', 'datasets/recorded.py',
+           'datasets/recorded_shards.py')
 
 
 @dataclass(frozen=True)
-class RecordedScene:
-    """One labelled sweep."""
+class LabelOptions:
+    """How recordings are made into labelled sweeps, besides the node's parameters."""
 
-    features: np.ndarray  # (5, H, W) int8
-    map_image: MapImage | None
-    motion: Motion
-    truth: DrivenTruth
+    grid: Grid
+    lookahead: float  # m, radius of the ring
+    every: int = 1  # only each n-th sweep is labelled; all of them are accumulated
+    shard_size: int = SHARD
 
 
-def read_recordings(folder: Path, config: NodeConfig, grid: Grid, lookahead: float, every: int = 1,
-                    ) -> list[RecordedScene]:
-    """Every labelled sweep of every recording below `folder`; `every`: only each n-th sweep.
+@dataclass(frozen=True)
+class RecordingSummary:
+    """What came of one recording."""
 
-    Raises ConfigurationError when there is no recording or no sweep could be labelled.
+    recording: str
+    sweeps: int  # that were read
+    labelled: int
+    shards: int
+    drops: dict[str, int] = field(default_factory=dict)  # reason -> messages and sweeps that could not be used
+
+    def __str__(self) -> str:
+        dropped = ', '.join(f'{count} x {reason}' for reason, count in sorted(self.drops.items()))
+        return f'{self.recording}: {self.labelled} of {self.sweeps} sweeps labelled' + (
+            f' (dropped: {dropped})' if dropped else '')
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """Every rosbag2 recording below a folder, or the folder or file itself; only their headers are read.
+
+    Raises ConfigurationError when there is none, or one that has no odometry: the driven path is the label. Raises
+    InputError when a recording cannot be opened or its topics leave a choice.
     """
-    bags = sorted({p.parent for p in folder.rglob('metadata.yaml')}) or sorted(folder.glob('*.mcap'))
-    if not bags:
+    bags = {path.parent for path in folder.rglob('metadata.yaml')}
+    files = [folder] if folder.is_file() else [f for f in folder.rglob('*') if f.suffix in STORAGE_SUFFIXES]
+    found = sorted(bags | {file for file in files if file.parent not in bags})
+    if not found:
         raise ConfigurationError(f"no rosbag2 recording below '{folder}': give a folder that holds recordings (each a "
-                                 'folder with metadata.yaml, or .mcap files)')
-    scenes = [scene for bag in bags for scene in _read_one(bag, config, grid, lookahead, every)]
-    if not scenes:
-        raise ConfigurationError(f"no sweep in '{folder}' could be labelled: the recordings need PointCloud2 and "
-                                 f'odometry, and the vehicle must move more than {lookahead:g} m')
-    return scenes
+                                 f'folder with metadata.yaml, or {" or ".join(STORAGE_SUFFIXES)} files)')
+    for bag in found:
+        with Recording(bag) as recording:
+            _topics(recording)
+    return found
 
 
-def _read_one(bag: Path, config: NodeConfig, grid: Grid, lookahead: float, every: int) -> list[RecordedScene]:
-    pending = []  # (sweep, features)
-    base_poses: dict[int, np.ndarray] = {}
+def label_recordings(recordings: Sequence[Path], cache: Path, config: NodeConfig,
+                     options: LabelOptions) -> tuple[RecordedStore, list[RecordingSummary]]:
+    """Every sweep of the recordings that the driven path labels, from `cache` where it has been made before.
+
+    An interrupted run goes on after its last complete shard.
+    Raises ConfigurationError when no sweep could be labelled, and InputError when a recording cannot be used.
+    """
+    folders: list[Path] = []
+    summaries = []
+    for bag in recordings:
+        folder = cache / _cache_name(bag, config, options)
+        if not (folder / SUMMARY).exists():
+            _label_one(bag, folder, config, options)
+        summary = RecordingSummary(**json.loads((folder / SUMMARY).read_text()))
+        folders += [_shard(folder, number) for number in range(summary.shards)]
+        summaries.append(summary)
+    if not folders:
+        raise ConfigurationError('no sweep of the recordings could be labelled: the vehicle must move more than '
+                                 f'{options.lookahead:g} m. ' + '; '.join(map(str, summaries)))
+    return RecordedStore(folders), summaries
+
+
+def _topics(recording: Recording) -> InputTopics:
+    topics = recording.input_topics()
+    if topics[ODOMETRY] is None:
+        raise ConfigurationError(f"recording '{recording.path}' has no odometry: the driven path is the label. Remedy: "
+                                 'record nav_msgs/Odometry, or move the recording to another folder.')
+    return topics
+
+
+def _cache_name(bag: Path, config: NodeConfig, options: LabelOptions) -> str:
+    """Other recordings, other code and other parameters that matter make another folder."""
+    files = [bag] if bag.is_file() else sorted(f for f in bag.iterdir() if f.is_file())
+    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    parameters = [getattr(config, name) for name in ('use_tf', 'T_base_sensor', 'frames', 'cloud', 'map', 'odometry')]
+    return f'{bag.stem}-{digest(source_files(SOURCES), [stats, parameters, options])}'
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f'{number:05d}'
+
+
+def _label_one(bag: Path, folder: Path, config: NodeConfig, options: LabelOptions) -> None:
+    """Write the shards of one recording that are missing, then its summary."""
+    shape = len(CHANNELS), options.grid.cells, options.grid.cells
     with Recording(bag) as recording:
-        topics = recording.input_topics()
-        if topics[ODOMETRY] is None:
-            raise ConfigurationError(f"recording '{bag}' has no odometry: the driven path is the label")
-        sweeps = synced_sweeps(recording, topics, config, on_base_pose=base_poses.__setitem__)
-        for number, sweep in enumerate(sweeps):
-            if isinstance(sweep, SyncedSweep) and number % every == 0:
-                pending.append((sweep, _features(sweep, config, grid)))
-    if len(base_poses) < 2:
-        return []
-    stamps = np.array(sorted(base_poses), np.int64)
-    poses = np.stack([base_poses[stamp] for stamp in stamps.tolist()])
-    scenes = []
-    for sweep, features in pending:
-        path = with_pose_at(stamps, poses, sweep.cloud.stamp_ns)
-        truth = None if path is None else driven_truth(*path, lookahead)
-        if truth is not None and truth.branches:
-            scenes.append(RecordedScene(features, sweep.map_image, sweep.motion, truth))
-    return scenes
+        labeller = _Labeller(recording, config, options)
+        sweeps = labeller.sweeps()
+        for number in count():
+            shard = _shard(folder, number)
+            some = islice(sweeps, options.shard_size)
+            if is_complete(shard):
+                if not sum(1 for _ in some):
+                    break
+                continue
+            labelled = [labeller.scene(*sweep) for sweep in some]
+            if not labelled:
+                break
+            write_shard(shard, [scene for scene in labelled if scene is not None], shape)
+        labelled_sweeps = len(RecordedStore([_shard(folder, n) for n in range(number)]))
+        atomic.write_json(folder / SUMMARY, asdict(labeller.summary(number, labelled_sweeps)))
 
 
-def _features(sweep: SyncedSweep, config: NodeConfig, grid: Grid) -> np.ndarray:
-    cloud = sweep.cloud
+class _Labeller:
+    """The sweeps of one recording that its driven path labels."""
+
+    def __init__(self, recording: Recording, config: NodeConfig, options: LabelOptions):
+        self._recording, self._config, self._options = recording, config, options
+        self._topics = _topics(recording)
+        self._stamps, self._poses = base_poses(recording, self._topics, config)
+        self._drops: Counter[str] = Counter()
+        self._read = self._labelled = 0
+
+    def sweeps(self) -> Iterator[tuple[SyncedSweep, DrivenTruth, Points, list[EarlierSweep]]]:
+        """Each labelled sweep with its points in base_link and the earlier sweeps, accumulated as in the node."""
+        history, epoch = SweepAccumulator(self._config.cloud), 0
+        for sweep in synced_sweeps(self._recording, self._topics, self._config, on_drop=self._on_drop):
+            self._read += 1
+            if isinstance(sweep, DroppedSweep):
+                self._drops[sweep.error.reason] += 1
+                continue
+            if sweep.epoch != epoch:
+                history.clear()
+                epoch = sweep.epoch
+            stamp_ns, T_odom_base = sweep.cloud.stamp_ns, sweep.motion.T_odom_base
+            points = _points(sweep)
+            truth = self._truth(stamp_ns) if (self._read - 1) % self._options.every == 0 else None
+            if truth is not None:
+                self._labelled += 1
+                yield sweep, truth, points, [] if T_odom_base is None else list(history.earlier(stamp_ns, T_odom_base))
+            if T_odom_base is not None:
+                history.add(stamp_ns, T_odom_base, points)
+
+    def scene(self, sweep: SyncedSweep, truth: DrivenTruth, points: Points,
+              earlier: list[EarlierSweep]) -> RecordedScene | None:
+        """What is stored of a labelled sweep; None where none of its points is on the grid."""
+        cloud = self._config.cloud
+        try:
+            features = accumulated_bev(points, earlier, self._options.grid, cloud, cloud.accumulate_points)
+        except InputError:
+            return None
+        return RecordedScene(quantise(features.numpy()), sweep.map_image, sweep.motion, truth)
+
+    def summary(self, shards: int, stored: int) -> RecordingSummary:
+        """What came of the recording; stored: sweeps in its shards."""
+        drops = dict(self._drops)
+        if self._labelled > stored:
+            drops['no_points_in_range'] = self._labelled - stored
+        return RecordingSummary(self._recording.path.name, self._read, stored, shards, drops)
+
+    def _truth(self, stamp_ns: int) -> DrivenTruth | None:
+        path = with_pose_at(self._stamps, self._poses, stamp_ns)
+        truth = None if path is None else driven_truth(*path, self._options.lookahead)
+        return truth if truth is not None and truth.branches else None
+
+    def _on_drop(self, topic: str, error: InputError) -> None:
+        self._drops[f'{topic}: {error.reason}'] += 1
+
+
+def _points(sweep: SyncedSweep) -> Points:
+    """The sweep's points in base_link."""
     T = torch.as_tensor(sweep.motion.T_base_sensor, dtype=torch.float32)
-    xyz = torch.from_numpy(np.ascontiguousarray(cloud.xyz)) @ T[:3, :3].T + T[:3, 3]
-    intensity = None if cloud.intensity is None else torch.from_numpy(np.ascontiguousarray(cloud.intensity))
-    return quantise(lidar_bev(xyz, intensity, grid, config.cloud.min_range, config.cloud.max_height).numpy())
+    xyz = transform_points(T, torch.from_numpy(np.ascontiguousarray(sweep.cloud.xyz)))
+    intensity = sweep.cloud.intensity
+    return Points(xyz, None if intensity is None else torch.from_numpy(np.ascontiguousarray(intensity)))
 
 
 class RecordedDataset(Dataset):
     """Items as `SimulatedDataset` gives them; maps are shifted and turned at random, the vehicle turned on the spot."""
 
-    def __init__(self, scenes: list[RecordedScene], config: NodeConfig, grid: Grid, bins: int, seed: int):
+    def __init__(self, scenes: Sequence[RecordedScene], config: NodeConfig, grid: Grid, bins: int, seed: int):
         self.scenes, self.config, self.grid, self.bins, self.seed = scenes, config, grid, bins, seed
         self.epoch = 0
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from attention_fusion_ros.stream.recording import (
     header_stamp_ns,
 )
 from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S, StampWaiter
-from attention_fusion_ros.sync.synchronizer import Synchronizer
+from attention_fusion_ros.sync.synchronizer import ODOMETRY, TRANSFORMS, Synchronizer
 from attention_fusion_ros.sync.transform_buffer import TRANSFORM_MISSING
 
 MAX_WAIT_NS = round(MAX_WAIT_S * 1e9)
@@ -203,6 +204,23 @@ def synced_sweeps(recording: Recording, topics: InputTopics, config: NodeConfig,
             yield puller.complete(waiting.popleft())
     while waiting:
         yield puller.complete(waiting.popleft())
+
+
+def base_poses(recording: Recording, topics: InputTopics, config: NodeConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Where the base frame was all along a recording: stamps (F,) int64 ns, ascending, and T_odom_base (F, 4, 4).
+
+    From odometry and transforms alone, converted as for the sweeps; what cannot be used is left out.
+    Raises InputError when the recording breaks off.
+    """
+    found: dict[int, np.ndarray] = {}
+    puller = _Puller(recording, topics, config, None, found.__setitem__)
+    used = [name for name in topics.names() if topics.topic(name).spec.name in (ODOMETRY, TRANSFORMS)]
+    static = [name for name in used if name == STATIC_TRANSFORMS_TOPIC]
+    for raw in chain(recording.raw_messages(static),
+                     recording.raw_messages([name for name in used if name not in static])):
+        puller.take(raw)
+    stamps = sorted(found)
+    return np.array(stamps, np.int64), np.array([found[stamp] for stamp in stamps]).reshape(-1, 4, 4)
 
 
 def _is_over(sweep_ns: int, now_ns: int) -> bool:
