@@ -189,14 +189,29 @@ def _simulated(config, options, process):
 
 
 def _recorded(config, options):
-    """Data set of the recordings below --bags."""
+    """Data set of the recordings below --bags; their labelled sweeps are kept beside the simulated scenes."""
+    import torch.distributed as dist
+
     from attention_fusion_ros.bev.grid import Grid
-    from attention_fusion_ros.datasets.recorded import RecordedDataset, read_recordings
+    from attention_fusion_ros.datasets.recorded import (
+        LabelOptions,
+        RecordedDataset,
+        find_recordings,
+        label_recordings,
+    )
 
     grid = Grid(config.network.extent, config.network.cells)
     node = cli.node_config(options)
-    scenes = read_recordings(options.bags, node, grid, config.network.lookahead, options.every)
+    recordings, cache = find_recordings(options.bags), options.cache.expanduser() / 'recorded'
+    how = LabelOptions(grid, config.network.lookahead, options.every)
+    if dist.is_initialized() and dist.get_rank() > 0:
+        dist.barrier()  # the first process makes what is missing
+    scenes, summaries = label_recordings(recordings, cache, node, how)
+    if dist.is_initialized() and dist.get_rank() == 0:
+        dist.barrier()
     print(f'recorded sweeps: {len(scenes)}, labelled by the driven path')
+    for summary in summaries:
+        print(f'  {summary}')
     return RecordedDataset(scenes, node, grid, config.network.bins, config.seed)
 
 

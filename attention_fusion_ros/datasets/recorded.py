@@ -39,6 +39,7 @@ from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
 
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
+DENSITY = CHANNELS.index('density')
 SUMMARY = 'recording.json'  # written when all shards of a recording are there
 SOURCES = ('bev', 'decode', 'stream', 'sync', 'geometry.py', 'datasets/driven_path.py', 'datasets/recorded.py',
            'datasets/recorded_shards.py')
@@ -240,7 +241,7 @@ class RecordedDataset(Dataset):
         ahead = turned(scene.truth.ahead) if scene.truth.ahead else (np.nan, np.nan)
         known = DrivenTruth(branches[0], branches[1] if len(branches) > 1 else None).known(bin_bearings(self.bins))
         small = self.grid.cells // MASK_STRIDE
-        visible = (features[3] > 0).reshape(small, MASK_STRIDE, small, MASK_STRIDE).mean((1, 3), dtype=np.float32)
+        visible = (features[DENSITY] > 0).reshape(small, MASK_STRIDE, small, MASK_STRIDE).mean((1, 3), dtype=np.float32)
         # Which way 'ahead' is, is known only while the vehicle is not turned on the spot.
         upright = quarter == 0
         return dict(lidar=sensor_faults(features, rng), map_image=layers,

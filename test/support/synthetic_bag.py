@@ -12,6 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.geometry import quaternion_from_rotation, se3_from_quaternion
 from attention_fusion_ros.network import checkpoint as checkpoints
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -57,19 +58,29 @@ def map_image(stamp: int, size: int = 240):
 
 
 def odometry(stamp: int, x: float):
-    P, Q = T['geometry_msgs/msg/Point'](x, 0.0, 0.0), T['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0)
+    return odometry_of(stamp, se3_from_quaternion((x, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)))
+
+
+def odometry_of(stamp: int, T_odom_child: np.ndarray, child: str = 'base_link'):
     V = T['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0)
-    pose = T['geometry_msgs/msg/PoseWithCovariance'](T['geometry_msgs/msg/Pose'](P, Q), np.zeros(36))
+    at = T['geometry_msgs/msg/Pose'](T['geometry_msgs/msg/Point'](*T_odom_child[:3, 3].tolist()),
+                                     T['geometry_msgs/msg/Quaternion'](*quaternion_from_rotation(T_odom_child[:3, :3])))
+    pose = T['geometry_msgs/msg/PoseWithCovariance'](at, np.zeros(36))
     twist = T['geometry_msgs/msg/TwistWithCovariance'](T['geometry_msgs/msg/Twist'](V, V), np.zeros(36))
-    return T['nav_msgs/msg/Odometry'](header(stamp, 'odom'), 'base_link', pose, twist)
+    return T['nav_msgs/msg/Odometry'](header(stamp, 'odom'), child, pose, twist)
+
+
+def transform_message(stamp: int, parent: str, child: str, T_parent_child: np.ndarray):
+    """One transform, for /tf and /tf_static."""
+    transform = T['geometry_msgs/msg/Transform'](
+        T['geometry_msgs/msg/Vector3'](*T_parent_child[:3, 3].tolist()),
+        T['geometry_msgs/msg/Quaternion'](*quaternion_from_rotation(T_parent_child[:3, :3])))
+    return T['tf2_msgs/msg/TFMessage']([T['geometry_msgs/msg/TransformStamped'](header(stamp, parent), child,
+                                                                              transform)])
 
 
 def static_transform(stamp: int):
-    half = np.sqrt(0.5)  # SENSOR turns by 90 degrees about z
-    transform = T['geometry_msgs/msg/Transform'](T['geometry_msgs/msg/Vector3'](*SENSOR[:3, 3].tolist()),
-                                                 T['geometry_msgs/msg/Quaternion'](0.0, 0.0, half, half))
-    return T['tf2_msgs/msg/TFMessage']([T['geometry_msgs/msg/TransformStamped'](header(stamp, 'base_link'), 'lidar',
-                                                                              transform)])
+    return transform_message(stamp, 'base_link', 'lidar', SENSOR)
 
 
 def drive(sweeps: int = 4, start: int = T0) -> list[tuple[int, str, object]]:
