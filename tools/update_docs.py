@@ -20,9 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES  # noqa: E402
+
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
 from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
-from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES  # noqa: E402
 from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
 
 README = ROOT / 'README.md'

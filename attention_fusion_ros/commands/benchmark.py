@@ -13,22 +13,23 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attention_fusion_ros.benchmarking import core, memory, sweeps
-from attention_fusion_ros.benchmarking.core import Times
+from attention_fusion_ros.benchmarking import sweeps
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.utils.provenance import Provenance, collect
 from attention_fusion_ros.utils.tables import Table
 
+if TYPE_CHECKING:
+    from attention_fusion_ros.benchmarking import live
+    from attention_fusion_ros.benchmarking.core import Times
+    from attention_fusion_ros.utils.provenance import Provenance
+
 EXAMPLES = """\
-  benchmark --runs 100 --device cpu                         stages of the pipeline, size of the network
-  benchmark --node 60 --rate 10 --out out/benchmark         the node over DDS for a minute
-  benchmark --soak 30 --bag recording/ --out out/soak       half an hour of a recording, again and again
-  benchmark --untrained -p threads:=1                       without a checkpoint: as fast, and meaningless
+benchmark --runs 100 --device cpu
+benchmark --node 60 --rate 10 --out out/benchmark
+benchmark --soak 30 --bag out/drive --out out/soak
+benchmark --untrained -p threads:=1
 """
 
 
@@ -67,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Measure as the options say."""
+    from attention_fusion_ros.utils.provenance import collect
+
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
     # File names without their folders: where files lie says nothing about speed.
     made = collect(['benchmark', *(re.sub(r'[^\s:=]*/(?=[^/])', '', a) for a in arguments)])
@@ -86,6 +89,9 @@ def _defaults(options: argparse.Namespace) -> dict[str, Any]:
 # -- the pipeline ------------------------------------------------------------------------------------------------------
 
 def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
+    from attention_fusion_ros.benchmarking import core
+    from attention_fusion_ros.network import checkpoint as checkpoints
+
     config = cli.node_config(options, _defaults(options))
     size = core.network_size(checkpoints.resolve(config.checkpoint, config.allow_untrained).network)
     times = core.measure(config, options.runs, options.points,
@@ -113,11 +119,10 @@ def _ms(times: Times | None) -> tuple[str, ...]:
 # -- the node ----------------------------------------------------------------------------------------------------------
 
 def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
-    try:
+    from attention_fusion_ros.benchmarking import memory
+    with cli.importing_ros('benchmark --node or --soak'):
         from attention_fusion_ros.benchmarking import live
         from attention_fusion_ros.ros.clients.node_process import NodeError
-    except ImportError as error:
-        raise ConfigurationError(f'--node and --soak need ROS 2 ({error}). Source its setup file first.') from error
     parameters = cli.flat_parameters(options, _defaults(options))
     from_flat(parameters)  # a mistake is reported here, not by a node that does not start
     seconds = options.node or options.soak * 60.0
@@ -155,7 +160,7 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
     return 0
 
 
-def live_lines(result, bag: Path | None, points: int, grown: float | None) -> list[str]:
+def live_lines(result: live.LiveResult, bag: Path | None, points: int, grown: float | None) -> list[str]:
     """What a run of the node gave, for people. result: live.LiveResult."""
     what = f'{bag.name}, again and again' if bag else f'{points:,} points a sweep'
     rows = [('sweeps sent', '-' if result.sent is None else result.sent),
@@ -186,12 +191,14 @@ def live_lines(result, bag: Path | None, points: int, grown: float | None) -> li
 
 
 def _latency(ms: Sequence[float]) -> tuple[str, ...]:
+    from attention_fusion_ros.benchmarking.core import Times
     times = Times.of(ms)
     return (*_ms(times), str(len(ms)))
 
 
-def _without_lists(result) -> dict[str, Any]:
+def _without_lists(result: live.LiveResult) -> dict[str, Any]:
     """The result with percentiles in the place of single latencies."""
+    from attention_fusion_ros.benchmarking.core import Times
     values = {**dataclasses.asdict(result), 'results_per_second': result.results_per_second}
     for name in ('direction_ms', 'answer_ms'):
         times = Times.of(values[name])

@@ -30,10 +30,11 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
     """An argument parser whose --help ends with examples.
 
     name: of the command.
-    examples: one command line a line, starting with the name of the command; each is shown with what must be typed
-        before it, so that it can be copied as it stands.
+    examples: one command line a line. One that starts with the name of the command is shown with what must be typed
+        before it, so that all can be copied as they stand.
     """
-    lines = [f'  {PROGRAM} {line.strip()}' for line in examples.strip().splitlines()]
+    lines = [line.strip() for line in examples.strip().splitlines()]
+    lines = [f'  {PROGRAM} {line}' if line.split()[0] == name else f'  {line}' for line in lines]
     return argparse.ArgumentParser(prog=f'{PROGRAM} {name}', description=description,
                                    epilog='\n'.join(['examples:', *lines]),
                                    formatter_class=argparse.RawDescriptionHelpFormatter)

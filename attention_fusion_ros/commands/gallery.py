@@ -4,75 +4,119 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
-
-import cv2
-import numpy as np
+from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.datasets import drives
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.simulation import gallery
-from attention_fusion_ros.simulation.sensors.lidar import PRESETS, random_lidar
-from attention_fusion_ros.simulation.truth.branches import Truth
-from attention_fusion_ros.simulation.world.generate import CLASS_SHARES, generate_world
+from attention_fusion_ros.simulation.sensors.lidar import PRESETS
 
-EXAMPLES = """  attention_fusion_ros gallery --out scenes.png
-  attention_fusion_ros gallery --classes t x roundabout --per-class 4 --lidar hdl_64e --real ../shared/data"""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from attention_fusion_ros.datasets.drives import Drive
+
+EXAMPLES = """\
+gallery --out out/scenes.png
+gallery --classes t x roundabout --per-class 4 --lidar hdl_64e --out out/junctions.png
+"""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Draw the sheet; exit status 0, or 2 when the arguments cannot be used."""
-    parser = cli.parser('gallery', __doc__.split(':', 1)[1].strip(), EXAMPLES)
+def options_parser() -> argparse.ArgumentParser:
+    """The options of `gallery`."""
+    parser = cli.parser('gallery', 'Draw a sheet of simulated scenes, with real sweeps below if there are any, to '
+                        'see what differs.', EXAMPLES)
     parser.add_argument('--out', type=Path, default=Path('gallery.png'), help='the picture (default: %(default)s)')
-    parser.add_argument('--classes', nargs='+', default=list(CLASS_SHARES), metavar='CLASS',
-                        help='scene classes; osm needs --osm (default: all others)')
-    parser.add_argument('--per-class', type=int, default=2, help='scenes a class (default: %(default)s)')
+    parser.add_argument('--classes', nargs='+', default=None, metavar='CLASS',
+                        help='scene classes, for example t x roundabout; osm needs --osm (default: all others)')
+    parser.add_argument('--per-class', type=int, default=2, help='scenes per class (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the first scene (default: %(default)s)')
     parser.add_argument('--lidar', choices=('random', *PRESETS), default='random', help='sensor (default: %(default)s)')
-    parser.add_argument('--osm', type=Path, help='OpenStreetMap extract (.osm, .osm.gz) for class osm')
-    parser.add_argument('--real', type=Path, help='folder of real drives: some of their sweeps are drawn below')
+    parser.add_argument('--osm', type=Path, metavar='FILE', help='OpenStreetMap extract for class osm')
+    parser.add_argument('--real', type=Path, metavar='DIR', help='folder of recorded drives, some of whose sweeps are '
+                        'drawn below the simulated ones')
     parser.add_argument('--columns', type=int, default=2, help='scenes side by side (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=320, help='edge of a tile in pixels (default: %(default)s)')
-    options = parser.parse_args(argv)
-
-    def body() -> int:
-        if min(options.per_class, options.columns, options.size) < 1:
-            raise ConfigurationError('--per-class, --columns and --size must be at least 1')
-        seeds = range(options.seed, options.seed + options.per_class)
-        jobs = [(scene_class, seed) for scene_class in options.classes for seed in seeds]
-        pictures = []
-        for scene_class, seed in cli.progress(jobs, desc='scenes', unit='scene'):
-            world = generate_world(seed, scene_class, osm=options.osm)
-            sensor = (random_lidar(np.random.default_rng([seed, 9])) if options.lidar == 'random'
-                      else PRESETS[options.lidar]())
-            pictures.append(gallery.scene_picture(world, sensor, options.size))
-        if options.real:
-            for folder in drives.find_drives(options.real):
-                pictures += real_pictures(drives.load_drive(folder), options.size)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(options.out), gallery.sheet(pictures, options.columns)):
-            raise ConfigurationError(f"'{options.out}' cannot be written as a picture")
-        print(f'{options.out}: {len(jobs)} simulated scenes, {len(pictures) - len(jobs)} real sweeps')
-        return 0
-    return cli.run(body)
+    parser.add_argument('--size', type=int, default=320, help='width of a tile in pixels (default: %(default)s)')
+    return parser
 
 
-def real_pictures(drive: drives.Drive, size: int, count: int = 2) -> list[np.ndarray]:
-    """Sweeps spread over a drive: the cloud twice as seen, then its map, with the branches where a map tells them."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = options_parser().parse_args(arguments)
+    return cli.run(lambda: draw(options))
+
+
+def draw(options: argparse.Namespace) -> int:
+    """Draw the sheet as the options say. Raises ConfigurationError."""
+    import cv2
+
+    from attention_fusion_ros.datasets import drives
+    from attention_fusion_ros.simulation import gallery
+    from attention_fusion_ros.simulation.world.generate import CLASS_SHARES
+
+    if min(options.per_class, options.columns, options.size) < 1:
+        raise ConfigurationError('--per-class, --columns and --size must be at least 1')
+    pictures = []
+    for scene_class in cli.progress(options.classes or list(CLASS_SHARES), desc='scenes', unit=' classes'):
+        pictures += [_scene(options, scene_class, options.seed + i) for i in range(options.per_class)]
+    simulated = len(pictures)
+    if options.real:
+        for folder in drives.find_drives(options.real):
+            pictures += real_pictures(drives.load_drive(folder), options.size)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(options.out), gallery.sheet(pictures, options.columns)):
+        raise ConfigurationError(f"'{options.out}' cannot be written as a picture")
+    print(f'{options.out}: {simulated} simulated scenes, {len(pictures) - simulated} real sweeps')
+    return 0
+
+
+def _scene(options: argparse.Namespace, scene_class: str, seed: int) -> np.ndarray:
+    import numpy as np
+
+    from attention_fusion_ros.simulation import gallery
+    from attention_fusion_ros.simulation.sensors.lidar import random_lidar
+    from attention_fusion_ros.simulation.world.generate import generate_world
+
+    world = generate_world(seed, scene_class, osm=options.osm)
+    if options.lidar == 'random':
+        sensor = random_lidar(np.random.default_rng([seed, 9]))
+    else:
+        sensor = PRESETS[options.lidar]()
+    return gallery.scene_picture(world, sensor, options.size)
+
+
+def real_pictures(drive: Drive, size: int, count: int = 2) -> list[np.ndarray]:
+    """Draw sweeps spread over a drive: the cloud twice, then its map image, with the branches where they are known.
+
+    size: edge of a tile in pixels.
+    count: number of sweeps.
+    """
+    import numpy as np
+
+    from attention_fusion_ros.datasets import drives
+    from attention_fusion_ros.geometry import transform_points
+    from attention_fusion_ros.simulation import gallery
+    from attention_fusion_ros.simulation.truth.branches import Truth
+
     pictures = []
     for index in np.unique(np.linspace(0, len(drive.sweeps) - 1, count + 2).astype(int)[1:-1]):
         with np.load(drive.sweeps[index]) as z:
             points, stamp = z['xyz_mm'].T / 1000.0, int(z['stamp_ns'])
-        xyz = points @ drive.T_base_sensor[:3, :3].T + drive.T_base_sensor[:3, 3]
+        xyz = transform_points(drive.T_base_sensor, points)
         image = drives.map_picture(drive, stamp, 0.0, drives.MapError())
         branches = drive.truth[index].get('branches', {}).get('20', ())
-        answer = Truth(tuple((float(b), float(h)) for b, h in branches), None, '')
+        truth = Truth(tuple((float(b), float(h)) for b, h in branches), None, '')
         tiles = [np.zeros((size, size, 3), np.uint8), gallery.sweep_tile(xyz, size),
                  gallery.map_tile(image, drives.PIXEL, (0.5, 0.5), size)]
         for tile in tiles[1:]:
-            gallery.draw_truth(tile, answer)
+            gallery.draw_truth(tile, truth)
         gallery.label(tiles[0], f'real: {drive.name}, sweep {index}')
         gallery.label(tiles[1], f'{drive.sensor}, {len(xyz)} points')
         pictures.append(np.hstack(tiles))
     return pictures
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -125,7 +125,7 @@ def test_without_ros(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, 'attention_fusion_ros.benchmarking.live', raising=False)
     monkeypatch.setitem(sys.modules, 'attention_fusion_ros.ros.clients.result_listener', None)
     assert benchmark.main(['--node', '1']) == 2
-    assert 'need ROS 2' in capsys.readouterr().err
+    assert 'needs ROS 2' in capsys.readouterr().err
 
 
 # -- with the node -----------------------------------------------------------------------------------------------------

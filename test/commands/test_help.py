@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`--help` of every command: at once, without ROS, and with examples that can be copied as they stand."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attention_fusion_ros.__main__ import COMMANDS, module_of
+from attention_fusion_ros.commands import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ('torch', 'matplotlib', 'scipy', 'onnxruntime', 'openvino', 'rosbags', 'rclpy', 'tensorboard')
+NO_ROS = """
+import sys
+class Wall:
+    def find_spec(self, name, *_):
+        top = name.split('.')[0]
+        if top == 'rclpy' or top.endswith('_msgs'):
+            raise ImportError(f"No module named '{name}'")
+sys.meta_path.insert(0, Wall())
+from attention_fusion_ros.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+# Those that end within seconds, in this order: the first one makes the recording of the others.
+QUICK = ('simulate --bag', 'replay out/drive --out out/replay', 'export --checkpoint untrained', 'gallery --out')
+
+
+def examples(command: str) -> list[str]:
+    """The command lines in the help of a command."""
+    text = importlib.import_module(module_of(command)).options_parser().format_help()
+    lines = text.split('examples:\n')[1].splitlines()
+    assert lines and all(line.strip() for line in lines)
+    return [line.strip() for line in lines]
+
+
+EXAMPLES = [(command, line) for command in COMMANDS for line in examples(command)]
+
+
+def without_ros(*arguments, cwd=ROOT):
+    return subprocess.run([sys.executable, '-c', NO_ROS, *arguments], cwd=cwd, text=True, capture_output=True,
+                          timeout=120, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_needs_no_ros_and_loads_nothing_heavy(command):
+    done = subprocess.run([sys.executable, '-X', 'importtime', '-c', NO_ROS, command, '--help'], cwd=ROOT, text=True,
+                          capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'examples:' in done.stdout
+    loaded = set(re.findall(r'\| +([\w.]+)$', done.stderr, re.MULTILINE))
+    assert 'argparse' in loaded and not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize('command, line', EXAMPLES)
+def test_examples_are_complete_command_lines(command, line):
+    words = shlex.split(line)
+    if words[0] == 'torchrun':
+        words = words[words.index('-m') - 1:]
+    assert words[1:4] == ['-m', 'attention_fusion_ros', command], line
+    importlib.import_module(module_of(command)).options_parser().parse_args(cli.without_ros_arguments(words[4:]))
+    assert '../shared' not in line and '~/' not in line  # a shell expands ~/ at the start of a word
+
+
+@pytest.mark.slow
+def test_examples_run_as_they_stand(tmp_path):
+    lines = [next(line for _, line in EXAMPLES if f'attention_fusion_ros {start}' in line) for start in QUICK]
+    for line in lines:
+        words = [sys.executable, *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, text=True, capture_output=True, timeout=280,
+                              env={**os.environ, 'PYTHONPATH': str(ROOT)})
+        assert done.returncode == 0, f'{line}\n{done.stderr[-3000:]}'
+    assert (tmp_path / 'out' / 'replay' / 'report.html').exists() and (tmp_path / 'out' / 'scenes.png').exists()
+
+
+@pytest.mark.parametrize('arguments', [['fusion_node', '--activate'], ['simulate'], ['play', 'out/drive'],
+                                       ['benchmark', '--untrained', '--node', '1']], ids=lambda a: a[0])
+def test_commands_that_need_ros_say_so_in_one_line(arguments):
+    done = without_ros(*arguments)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.count('\n') == 1 and 'needs ROS 2' in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize('texts', [['x'], ['=3'], ['x='], ['a=1', 'b']])
+def test_a_text_that_is_no_assignment_is_named(texts):
+    with pytest.raises(cli.ConfigurationError, match=f"'-s {texts[-1]}' is not NAME=VALUE"):
+        cli.assignments(texts, '-s')
+
+
+def test_assignments():
+    assert cli.assignments(['a=1', ' b = x=y ', 'a=2'], '-s') == {'a': '2', 'b': 'x=y'}
+    assert cli.assignments(['map.resolution:=0.5'], '-p', ':=') == {'map.resolution': '0.5'}
+    assert cli.yaml_values({'a': '[1, 2]', 'b': 'true'}, '-s') == {'a': [1, 2], 'b': True}
+
+
+def test_ros_arguments_are_told_from_those_of_the_command():
+    assert cli.without_ros_arguments(['a', '--ros-args', '-r', 'x:=y']) == ['a']
+    assert cli.without_ros_arguments(['--ros-args', '-p', 'x:=1', '--', 'a', '--b']) == ['a', '--b']
