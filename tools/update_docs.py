@@ -20,21 +20,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES  # noqa: E402
-
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
 from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
 from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
+from attention_fusion_ros.utils.tables import Table  # noqa: E402
+
+try:
+    from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES
+except ImportError:
+    OUTPUTS = ()
 
 README = ROOT / 'README.md'
 ATTENTION, IMAGES = ROOT / 'docs' / 'attention.md', ROOT / 'docs' / 'images'
 BEGIN, END = '<!-- {}: made by tools/update_docs.py{} -->', '<!-- end of {} -->'
 
 
-def markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table; `|` within a cell is escaped."""
-    lines = [head, ('---',) * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines)
+def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
+    return Table('', header, rows).markdown_grid()
 
 
 def inputs() -> str:
@@ -103,6 +106,8 @@ def between(text: str, name: str, content: str, option: str = '') -> str:
 def updated(text: str) -> str:
     """README text with every table put between its markers."""
     for name, make in SECTIONS.items():
+        if name == 'outputs' and not OUTPUTS:
+            continue
         text = between(text, name, make())
     return text
 

@@ -21,21 +21,23 @@ if TYPE_CHECKING:
     from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
 
 UNTRAINED = 'untrained'
-EXAMPLES = """  evaluate --sim 2000 --out results
-  evaluate --drives ../shared/data --out results
-  evaluate --sim 2000 --checkpoint runs/new/checkpoint.safetensors --compare concatenation=runs/cat.safetensors
-  evaluate --drives ../shared/data --baselines-only --every 5
-  evaluate --ablation --ablation-seeds 3 --out ablation"""
+EXAMPLES = """\
+evaluate --sim 200 --out out/evaluation
+evaluate --sim 2000 --checkpoint runs/new/checkpoint.safetensors --compare concatenation=runs/cat.safetensors
+evaluate --drives drives --baselines-only --every 5 --out out/drives
+evaluate --ablation --ablation-seeds 3 --out out/ablation
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status, 2 for mistakes. argv: None takes the process's own arguments."""
     arguments = sys.argv[1:] if argv is None else argv
-    options = _parser().parse_args(arguments)
+    options = options_parser().parse_args(arguments)
     return cli.run(lambda: evaluate(options, ['evaluate', *arguments]))
 
 
-def _parser() -> argparse.ArgumentParser:
+def options_parser() -> argparse.ArgumentParser:
+    """The options of `evaluate`."""
     parser = cli.parser('evaluate', __doc__, EXAMPLES)
     parser.add_argument('--sim', type=int, default=0, metavar='N', help='evaluate on N held-out simulated scenes')
     parser.add_argument('--drives', type=Path, metavar='DIR', help='evaluate on the real drives in this folder')

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from attention_fusion_ros.backends.export import Exported
 
 EXAMPLES = """\
-  export --out exported                                     the shipped network as .onnx and .pt2
-  export --checkpoint out/train/best.safetensors --format onnx --out exported
-  export --checkpoint untrained --allow-untrained --out exported --format pt2
+export --checkpoint untrained --allow-untrained --format pt2 --out out/untrained
+export --out out/exported
+export --checkpoint runs/mine/checkpoint.safetensors --format onnx --out out/exported
 """
 
 
