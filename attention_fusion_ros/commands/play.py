@@ -10,10 +10,10 @@ from attention_fusion_ros.commands import cli
 from attention_fusion_ros.stream.recording import Recording
 
 EXAMPLES = """\
-  play recording/                                            everything, once, at the recorded pace
-  play recording/ --loop --rate 2 --wait                     for ever, twice as fast, once somebody listens
-  play recording/ --topics /lidar/points /map_image --clock
-  play recording/ --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
+play recording/
+play recording/ --loop --rate 2 --wait
+play recording/ --topics /lidar/points /map_image --clock
+play recording/ --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
 """
 NO_LIMIT = 10.0**9  # s
 
