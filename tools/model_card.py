@@ -16,11 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import generated  # noqa: E402
 
 from attention_fusion_ros.benchmarking.core import network_size  # noqa: E402
 from attention_fusion_ros.datasets.scenes import MAX_RAYS  # noqa: E402
+from attention_fusion_ros.metrics.registry import Metric, logged  # noqa: E402
 from attention_fusion_ros.network import checkpoint as checkpoints  # noqa: E402
 from attention_fusion_ros.network.config import NetworkConfig  # noqa: E402
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS  # noqa: E402
@@ -29,9 +31,6 @@ from attention_fusion_ros.utils.provenance import fingerprint  # noqa: E402
 from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
 STATES = {'fused': 'with map', 'route': 'route drawn', 'nomap': 'no map'}
-FIGURES = {'f1': ('F1@10', '{:.3f}'), 'bearing': ('bearing error, median', '{:.2f} deg'),
-           'bearing90': ('90th percentile', '{:.2f} deg'), 'heading': ('heading error, median', '{:.2f} deg'),
-           'direction5': ('direction within 5 deg', '{:.3f}')}
 
 
 def shortened(command: str) -> str:
@@ -62,12 +61,14 @@ def scenes_text(data: dict[str, Any]) -> str:
 
 
 def figures_table(found: dict[str, float]) -> str:
-    """Figures on the held-back scenes, one row a state."""
-    def value(key: str, name: str) -> str:
-        text = FIGURES[name][1]
-        return text.format(found[f'{key}_{name}']) if f'{key}_{name}' in found else '-'
-    rows = [(state, *(value(key, name) for name in FIGURES)) for key, state in STATES.items()]
-    return Table('', ('', *(title for title, _ in FIGURES.values())), rows).markdown_grid()
+    """The logged metrics on the held-back scenes, one row a state."""
+    metrics = logged()
+
+    def value(state: str, metric: Metric) -> str:
+        key = f'{state}_{metric.log_name}'
+        return f'{found[key]:.{metric.decimals}f}' if key in found else '-'
+    rows = [(title, *(value(state, metric) for metric in metrics)) for state, title in STATES.items()]
+    return Table('', ('', *(metric.title for metric in metrics)), rows).markdown_grid()
 
 
 def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
@@ -77,7 +78,7 @@ def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
     before = next((h for h in run['history'] if h['step'] == 0), None)
     used = [f'{name}: {scenes_text(data[name])}' for name in ('simulated', 'recorded') if name in data]
     real = 'recordings of a vehicle are among them' if 'recorded' in data else 'no real sweep was used'
-    told = 'the schedule counts time' if settings['minutes'] else 'sums on another machine are rounded differently'
+    reason = 'the schedule counts time' if settings['minutes'] else 'sums on another machine are rounded differently'
     shipped = name == checkpoints.SHIPPED.name
     rows = {
         'what': network_text(loaded.network.config),
@@ -93,11 +94,11 @@ def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
         'when': f'{run["started"]} to {run["finished"]}',
         'commit': run['commit'],
         'command': '; '.join(f'`{c}`' for c in run['commands']),
-        'repeating it': f'gives other weights: {told}'}
+        'repeating it': f'gives other weights: {reason}'}
     if shipped:
         rows['figures'] = '[docs/results.md](../../docs/results.md)'
-    table = '\n'.join(f'| {title} | {text} |' for title, text in rows.items())
-    parts = [f'# Model card: {name}\n\n| | |\n|---|---|\n{table}',
+    table = Table('', ('', ''), list(rows.items())).markdown_grid()
+    parts = [f'# Model card: {name}\n\n{table}',
              'Figures on the held-back scenes at the end of the training, printed by `train`. The maps there are '
              'spoiled as\nin training: 65 % with the standard error (2.5 m, 4 deg), 15 % doubled, 10 % a fifth of it, '
              '10 % up to 8 m and 15 deg.\n\n' + figures_table(run['validation'])]
@@ -113,24 +114,24 @@ def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Write or check; returns the exit status, 2 for a run that has not ended."""
+    parser = generated.parser(__doc__)
     parser.add_argument('run', type=Path, metavar='RUN', help='folder given to `train --out`')
     parser.add_argument('--ship', action='store_true', help='make it the shipped weights')
     parser.add_argument('--weights', type=Path, default=checkpoints.SHIPPED.parent, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     run, checkpoint = record.read(options.run), options.run / 'checkpoint.safetensors'
     if run is None or 'finished' not in run:
-        print(f'error: {options.run / record.NAME} does not tell of a run that has ended', file=sys.stderr)
+        print(f'error: {options.run / record.NAME} is not the record of a run that has ended', file=sys.stderr)
         return 2
     run['commands'] = [shortened(command) for command in run['commands']]
     target = options.weights / 'README.md' if options.ship else options.run / 'model_card.md'
-    text = card(run, checkpoint, checkpoints.SHIPPED.name if options.ship else checkpoint.name)
+    files = {target: card(run, checkpoint, checkpoints.SHIPPED.name if options.ship else checkpoint.name)}
     if options.ship:
-        shutil.copyfile(checkpoint, options.weights / 'default.safetensors')
-        (options.weights / 'default.json').write_text(json.dumps(run, indent=1) + '\n')
-    target.write_text(text)
-    print(f'wrote {target}')
-    return 0
+        files[options.weights / 'default.json'] = json.dumps(run, indent=1) + '\n'
+        if not options.check:
+            shutil.copyfile(checkpoint, options.weights / 'default.safetensors')
+    return generated.write_or_check(files, options.check, f'python tools/model_card.py {options.run}')
 
 
 if __name__ == '__main__':

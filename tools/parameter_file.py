@@ -13,12 +13,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import generated  # noqa: E402
 
 from attention_fusion_ros.config import ParameterInfo, parameters  # noqa: E402
 
-PATH = ROOT / 'config' / 'attention_fusion.yaml'
+PATH = generated.ROOT / 'config' / 'attention_fusion.yaml'
 WIDTH = 110
 HEAD = """\
 # The parameters of attention_fusion with their defaults; made by tools/parameter_file.py, do not edit here.
@@ -67,16 +68,10 @@ def text() -> str:
     return HEAD + '\n'.join(lines) + '\n'
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Write or check; returns the exit status."""
-    if '--check' in sys.argv[1:]:
-        if PATH.read_text() == text():
-            return 0
-        print(f'{PATH.relative_to(ROOT)} is out of date: run python tools/parameter_file.py', file=sys.stderr)
-        return 1
-    PATH.write_text(text())
-    print(f'wrote {PATH.relative_to(ROOT)}')
-    return 0
+    options = generated.parser(__doc__).parse_args(argv)
+    return generated.write_or_check({PATH: text()}, options.check, 'python tools/parameter_file.py')
 
 
 if __name__ == '__main__':

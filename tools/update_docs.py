@@ -17,8 +17,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import generated  # noqa: E402
 
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
 from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
@@ -30,8 +31,6 @@ try:
 except ImportError:
     OUTPUTS = ()
 
-README = ROOT / 'README.md'
-ATTENTION, IMAGES = ROOT / 'docs' / 'attention.md', ROOT / 'docs' / 'images'
 BEGIN, END = '<!-- {}: made by tools/update_docs.py{} -->', '<!-- end of {} -->'
 
 
@@ -90,65 +89,61 @@ SECTIONS: dict[str, Callable[[], str]] = {
     'inputs': inputs, 'outputs': outputs, 'parameters': parameter_table, 'commands': commands}
 
 
-def between(text: str, name: str, content: str, option: str = '') -> str:
-    """The text with `content` between the markers of a section.
+def section(page: str, name: str, content: str, option: str = '') -> str:
+    """The page with `content` between the markers of a section.
 
     option: of this tool, named in the marker.
 
     Raises ValueError when the markers are not there once.
     """
-    begin, end = BEGIN.format(name, option), END.format(name)
-    before, rest = text.split(begin)
-    _, after = rest.split(end)
-    return f'{before}{begin}\n{content}\n{end}{after}'
+    return generated.block(page, BEGIN.format(name, option), END.format(name), content)
 
 
-def updated(text: str) -> str:
+def with_tables(page: str) -> str:
     """README text with every table put between its markers."""
     for name, make in SECTIONS.items():
         if name == 'outputs' and not OUTPUTS:
             continue
-        text = between(text, name, make())
-    return text
+        page = section(page, name, make())
+    return page
 
 
-def write_ablation(folder: Path) -> None:
-    """Tables and picture of an ablation into the docs."""
-    shutil.copyfile(folder / 'ablation.png', IMAGES / 'ablation.png')
+def with_ablation(page: str, folder: Path) -> str:
+    """The page with the tables of an ablation."""
     tables = (folder / 'ablation.md').read_text().strip()
     content = f'![Every network of the comparison](images/ablation.png)\n\n{tables}'
-    ATTENTION.write_text(between(ATTENTION.read_text(), 'ablation', content, ' --ablation'))
+    return section(page, 'ablation', content, ' --ablation')
 
 
-def write_map_share(folder: Path) -> None:
-    """The tables of spoiled maps and of Grad-CAM into the docs."""
-    shutil.copyfile(folder / 'gradcam.png', IMAGES / 'gradcam.png')
-    text = ATTENTION.read_text()
+def with_map_share(page: str, folder: Path) -> str:
+    """The page with the tables of spoiled maps and of Grad-CAM."""
     for file, name in (('map_share', 'map share'), ('gradcam', 'gradcam')):
-        text = between(text, name, (folder / f'{file}.md').read_text().strip(), ' --map-share')
-    ATTENTION.write_text(text)
+        page = section(page, name, (folder / f'{file}.md').read_text().strip(), ' --map-share')
+    return page
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write or check; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--check', action='store_true', help='write nothing, fail when README.md is out of date')
+    parser = generated.parser(__doc__)
     parser.add_argument('--ablation', type=Path, metavar='FOLDER', help='results of evaluate --ablation')
     parser.add_argument('--map-share', type=Path, metavar='FOLDER', help='results of evaluate --map-share --gradcam')
+    parser.add_argument('--root', type=Path, default=generated.ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    text = README.read_text()
-    new = updated(text)
-    if options.check:
-        if new != text:
-            print('README.md is out of date: run python tools/update_docs.py', file=sys.stderr)
-            return 1
-        return 0
+    readme, attention = options.root / 'README.md', options.root / 'docs' / 'attention.md'
+    files = {readme: with_tables(readme.read_text())}
+    page = attention.read_text()
+    pictures = {}
     if options.ablation is not None:
-        write_ablation(options.ablation)
+        page = with_ablation(page, options.ablation)
+        pictures['ablation.png'] = options.ablation
     if options.map_share is not None:
-        write_map_share(options.map_share)
-    README.write_text(new)
-    return 0
+        page = with_map_share(page, options.map_share)
+        pictures['gradcam.png'] = options.map_share
+    files[attention] = page
+    if not options.check:
+        for name, folder in pictures.items():
+            shutil.copyfile(folder / name, options.root / 'docs' / 'images' / name)
+    return generated.write_or_check(files, options.check, 'python tools/update_docs.py')
 
 
 if __name__ == '__main__':

@@ -20,8 +20,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import generated  # noqa: E402
 
 from attention_fusion_ros.evaluation.tables import cell  # noqa: E402
 from attention_fusion_ros.metrics.bootstrap import Estimate  # noqa: E402
@@ -59,14 +60,9 @@ WHY = {
 }
 
 
-def block(text: str, name: str, content: str) -> str:
-    """`text` with what stands between the markers of `name` replaced. Raises ValueError without the markers."""
-    begin, end = BEGIN.format(name), END.format(name)
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f'the page needs the lines {begin} and {end} once each')
-    before, rest = text.split(begin)
-    _, after = rest.split(end)
-    return f'{before}{begin}\n\n{content.strip()}\n\n{end}{after}'
+def measured(page: str, name: str, content: str) -> str:
+    """The page with what stands between the markers of `name` replaced. Raises ValueError without the markers."""
+    return generated.block(page, BEGIN.format(name), END.format(name), f'\n{content.strip()}\n')
 
 
 def tables(data: dict[str, Any], groups: bool) -> str:
@@ -78,8 +74,8 @@ def tables(data: dict[str, Any], groups: bool) -> str:
                      for t in data['tables'] if t['title'].startswith(GROUPS) == groups)
 
 
-def figure(value: dict[str, float | None], decimals: int) -> str:
-    """A figure of the JSON as a cell."""
+def estimate_cell(value: dict[str, float | None], decimals: int) -> str:
+    """An estimate of the JSON as a cell."""
     return cell(Estimate(*(float('nan') if value[k] is None else value[k] for k in ('value', 'low', 'high'))), decimals)
 
 
@@ -90,8 +86,8 @@ def verdicts(targets: Iterable[dict[str, Any]], without: str = '') -> list[str]:
     unknown = [t for t in targets if t['met'] is None]
     count = f'{sum(t["met"] is True for t in targets)} of {len(targets)} targets met'
     lines = [count + (f', {len(unknown)} not measured' if unknown else '') + '.']
-    lines += [f'  - missed: {t["what"].removeprefix(without)}: {figure(t["value"], t["decimals"])}, goal {t["goal"]}'
-              for t in missed]
+    lines += [f'  - missed: {t["what"].removeprefix(without)}: {estimate_cell(t["value"], t["decimals"])}, '
+              f'goal {t["goal"]}' for t in missed]
     lines += [f'  - not measured: {t["what"].removeprefix(without)}, goal {t["goal"]}' for t in unknown]
     return lines
 
@@ -103,7 +99,7 @@ def drives_summary(data: dict[str, Any]) -> str:
         if drive in ('provenance', 'targets', 'tables'):
             continue
         of = [t for t in data['targets'] if t['what'].startswith(f'{drive}, ')]
-        medians = {key: figure(found[key]['heading_median'], 2) for key in
+        medians = {key: estimate_cell(found[key]['heading_median'], 2) for key in
                    ('standard / network', 'standard / map alone', 'doubled / network', 'doubled / map alone',
                     'no map / network')}
         lines.append(f'- **`{drive}`**: median heading error {medians["standard / network"]} deg at the standard map '
@@ -133,7 +129,7 @@ def simulation_summary(data: dict[str, Any]) -> str:
                          key=lambda f: found[f]['f1_10']['value'])[:3]
         if len(found) > 1:
             lines.append(f'- Weakest by {group} ({unit}): '
-                         + ', '.join(f'{name} {figure(found[name]["f1_10"], 3)}' for name in weakest) + '.')
+                         + ', '.join(f'{name} {estimate_cell(found[name]["f1_10"], 3)}' for name in weakest) + '.')
             lines += [f'  - {name}: {WHY[name]}' for name in weakest if name in WHY]
     return '\n'.join(lines)
 
@@ -154,8 +150,8 @@ def pages(docs: Path) -> dict[Path, str]:
                                if (docs / 'images' / name).exists())
         groups = tables(data, groups=True)
         link = 'By scene class, sensor and map: [results_groups.md](results_groups.md).\n\n' if groups else ''
-        main = block(main, f'{kind}, in short', SUMMARIES[kind](data))
-        main = block(main, kind, f'{link}{pictures}\n\n{tables(data, groups=False)}')
+        main = measured(main, f'{kind}, in short', SUMMARIES[kind](data))
+        main = measured(main, kind, f'{link}{pictures}\n\n{tables(data, groups=False)}')
         if groups:
             written[docs / 'results_groups.md'] = ('# Results by scene class, sensor and map\n\nMade by '
                                                    'tools/write_results.py; what it means is in '
@@ -163,7 +159,7 @@ def pages(docs: Path) -> dict[Path, str]:
     return {docs / 'results.md': main, **written}
 
 
-def load_matching_weights(kind: str, folder: Path, docs: Path) -> str | None:
+def copy_results(kind: str, folder: Path, docs: Path) -> str | None:
     """Copy JSON and plots of one evaluation below docs. Returns a warning when it is not of the shipped weights."""
     data = json.loads((folder / f'{kind}.json').read_text())
     (docs / 'results').mkdir(exist_ok=True)
@@ -178,25 +174,18 @@ def load_matching_weights(kind: str, folder: Path, docs: Path) -> str | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Write or check; returns the exit status."""
+    parser = generated.parser(__doc__)
     for kind in KINDS:
-        parser.add_argument(f'--{kind}', type=Path, metavar='DIR')
-    parser.add_argument('--check', action='store_true')
-    parser.add_argument('--docs', type=Path, default=ROOT / 'docs', help=argparse.SUPPRESS)
+        parser.add_argument(f'--{kind}', type=Path, metavar='DIR', help=f'copy {kind}.json and the plots from here')
+    parser.add_argument('--docs', type=Path, default=generated.ROOT / 'docs', help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     for kind in KINDS:
         folder = getattr(options, kind)
-        warning = load_matching_weights(kind, folder, options.docs) if folder else None
+        warning = copy_results(kind, folder, options.docs) if folder else None
         if warning:
             print(f'warning: {warning}', file=sys.stderr)
-    for path, text in pages(options.docs).items():
-        if options.check and (not path.exists() or path.read_text() != text):
-            print(f'{path} is out of date; run python tools/write_results.py', file=sys.stderr)
-            return 1
-        if not options.check:
-            path.write_text(text)
-            print(f'wrote {path}')
-    return 0
+    return generated.write_or_check(pages(options.docs), options.check, 'python tools/write_results.py')
 
 
 if __name__ == '__main__':

@@ -129,7 +129,7 @@ def test_the_model_card_tells_of_its_run(ended):
     text = (weights / 'README.md').read_text()
     for told in ('1234 steps of 32 samples, 60 minutes', 'abc1234', 'train --scenes town --out runs/a', 'head_width=64',
                  '12 sweeps of 10 simulated scenes, seeds 5 to 14 (osm 3, x 9)', 'default.safetensors, sha256 123',
-                 '| with map | 0.912 | 1.23 deg | - | - | - |', '| no map | 0.800 | - | - | - | - |',
+                 '| with map | 0.912 | 1.23 | - | - | - |', '| no map | 0.800 | - | - | - | - |',
                  '| with map | 0.500 | - | - | - | - |', 'no real sweep was used'):
         assert told in text, told
     assert '/big' not in text + (weights / 'default.json').read_text()
@@ -147,4 +147,4 @@ def test_a_card_of_ones_own_leaves_the_shipped_one_alone(ended):
 def test_a_run_that_has_not_ended_has_no_card(tmp_path, capsys):
     (tmp_path / 'run.json').write_text(json.dumps({k: v for k, v in RUN.items() if k != 'finished'}))
     assert model_card.main([str(tmp_path), '--weights', str(tmp_path)]) == 2
-    assert 'has ended' in capsys.readouterr().err and not (tmp_path / 'README.md').exists()
+    assert 'that has ended' in capsys.readouterr().err and not (tmp_path / 'README.md').exists()

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import oracles
 
 from attention_fusion_ros.contracts import Branch
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics import attention_share, bootstrap, branches, registry, summary
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
@@ -43,20 +45,33 @@ def test_match_is_one_to_one_and_respects_the_tolerance_and_the_seam():
         match([math.nan], [0.0], 1.0)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(-3.1, 3.1), max_size=4), st.lists(st.floats(-3.1, 3.1), max_size=4), st.floats(0.05, 2.0))
-def test_match_equals_exhaustive_search(predicted, true, tolerance):
-    best = (0, 0.0)
-    for size in range(min(len(predicted), len(true)) + 1):
-        for rows in itertools.combinations(range(len(predicted)), size):
-            for columns in itertools.permutations(range(len(true)), size):
-                errors = [float(angle_between(predicted[i], true[j])) for i, j in zip(rows, columns, strict=True)]
-                if all(e <= tolerance for e in errors):
-                    best = max(best, (size, -sum(errors)))
-    pairs = match(predicted, true, tolerance)
-    assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs) == best[0]
-    cost = sum(float(angle_between(predicted[i], true[j])) for i, j in pairs)
-    assert cost == pytest.approx(-best[1], abs=1e-9)
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-25, 25), max_size=5), st.lists(st.integers(-25, 25), max_size=5), st.integers(1, 16))
+def test_match_is_as_good_as_dynamic_programming(predicted, true, tolerance):
+    """On multiples of 1/8 rad, where many matchings are equally good: as many pairs, and the least sum of errors."""
+    predicted, true = np.array(predicted) / 8, np.array(true) / 8
+    pairs, expected = (f(predicted, true, tolerance / 8) for f in (match, oracles.match))
+    assert len(pairs) == len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(expected)
+    assert pairs == sorted(pairs) and all(angle_between(predicted[i], true[j]) <= tolerance / 8 for i, j in pairs)
+
+    def cost(found):
+        return sum(float(angle_between(predicted[i], true[j])) for i, j in found)
+    assert cost(pairs) == pytest.approx(cost(expected), abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(-3.1, 3.1), max_size=5), st.integers(0, 1000))
+def test_branches_farther_apart_than_the_tolerance_are_matched_as_by_dynamic_programming(true, seed):
+    """As after non-maximum suppression: then there is one best matching only."""
+    true = [b for i, b in enumerate(true) if all(angle_between(b, other) > 0.5 for other in true[:i])]
+    predicted = np.random.default_rng(seed).permutation(true) + np.random.default_rng(seed).normal(0, 0.1, len(true))
+    assert match(predicted, true, 0.17) == sorted(oracles.match(predicted, np.array(true), 0.17))
+
+
+def test_without_scipy_the_line_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'scipy.optimize', None)  # what `import` takes for a module that is not there
+    with pytest.raises(ConfigurationError, match='matching branches needs scipy .* python -m pip install scipy'):
+        match([0.0], [0.0], 1.0)
 
 
 def test_nearest():
@@ -185,3 +200,28 @@ def test_paired_difference_is_narrower_than_unpaired_and_signed():
     assert own.high - own.low > 0.5
     with pytest.raises(ValueError, match='same scenes'):
         summary.paired_difference('f1_10', good, branches.score([], []))
+
+
+def test_every_metric_can_be_summarised_and_printed():
+    scores = branches.score([Prediction((branch(2),), branch(2))] * 3, [TrueRoads(((0.0, 0.0),), (0.0, 0.0))] * 3)
+    found, points = summary.estimates(scores), summary.point_values(scores)
+    assert set(found) == set(points) == set(registry.statistics())
+    for name, estimate in found.items():
+        assert math.isfinite(estimate.value) and estimate.value == points[name]
+    assert registry.METRICS['bearing_median'].title == 'bearing median [deg]'
+    assert registry.METRICS['f1_10'].title == 'F1@10'
+    tables = {table for metric in registry.METRICS.values() for table in metric.tables}
+    assert all(registry.columns(table) for table in tables) and registry.columns('no such table') == ()
+    assert len({metric.log_name for metric in registry.logged()}) == len(registry.logged())
+
+
+def test_a_metric_of_an_experiment_is_not_computed_from_scores():
+    scores = branches.score([Prediction(())], [TrueRoads(())])
+    with pytest.raises(ValueError, match="'vehicle_invariance' is not computed from scores"):
+        summary.estimates(scores, ['vehicle_invariance'])
+
+
+def test_a_single_scene_has_no_interval():
+    scores = branches.score([Prediction((branch(2),))], [TrueRoads(((0.0, 0.0),))])
+    estimate = summary.estimates(scores)['bearing_median']
+    assert estimate.value == pytest.approx(2) and math.isnan(estimate.low) and math.isnan(estimate.high)

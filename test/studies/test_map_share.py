@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from attention_fusion_ros.contracts import Mode
 from attention_fusion_ros.datasets.held_out import FIRST_SEED
 from attention_fusion_ros.pipeline.preprocess import MapFeatures
 from attention_fusion_ros.studies import map_share
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_becomes_of_a_map():
@@ -67,22 +70,26 @@ def test_the_command_measures_scenes_with_a_map(tmp_path):
     assert '| removed | ' in text and '--map-share 3' in text and '95 %' in text
 
 
-def test_the_table_gets_into_the_docs(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / 'tools'))
+def test_the_tables_get_into_the_docs(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     import update_docs
-    page = tmp_path / 'attention.md'
-    monkeypatch.setattr(update_docs, 'ATTENTION', page)
-    places = ((update_docs.GRADCAM_BEGIN, update_docs.GRADCAM_END), (update_docs.SHARE_BEGIN, update_docs.SHARE_END))
+    page = tmp_path / 'docs' / 'attention.md'
+    (page.parent / 'images').mkdir(parents=True)
+    places = [(update_docs.BEGIN.format(name, ' --map-share'), update_docs.END.format(name))
+              for name in ('gradcam', 'map share')]
     layout = 'before\n' + '\nbetween\n'.join(f'{begin}\n| %s |\n{end}' for begin, end in places) + '\nafter\n'
     page.write_text(layout % ('old', 'old'))
-    monkeypatch.setattr(update_docs, 'IMAGES', tmp_path / 'images')
-    (tmp_path / 'images').mkdir()
+    shutil.copyfile(ROOT / 'README.md', tmp_path / 'README.md')
     (tmp_path / 'gradcam.png').write_bytes(b'picture')
     for name in ('gradcam', 'map_share'):
         (tmp_path / f'{name}.md').write_text(f'| {name} |\n')
-    update_docs.write_map_share(tmp_path)
+    options = ['--map-share', str(tmp_path), '--root', str(tmp_path)]
+    assert update_docs.main([*options, '--check']) == 1 and 'attention.md is out of date' in capsys.readouterr().err
+    assert page.read_text() == layout % ('old', 'old') and not list((page.parent / 'images').iterdir())
+    assert update_docs.main(options) == 0 == update_docs.main([*options, '--check'])
     assert page.read_text() == layout % ('gradcam', 'map_share')
-    real = (update_docs.ROOT / 'docs' / 'attention.md').read_text()
+    assert (page.parent / 'images' / 'gradcam.png').read_bytes() == b'picture'
+    real = (ROOT / 'docs' / 'attention.md').read_text()
     assert all(real.count(begin) == real.count(end) == 1 for begin, end in places)
 
 
