@@ -13,6 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention_fusion_ros.benchmarking import sweeps
+from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode, Motion, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
@@ -76,7 +78,7 @@ class CoreTimes:
 def network_size(network: FusionNetwork) -> NetworkSize:
     """Count parameters, and operations for one sweep (torch.utils.flop_counter)."""
     cells = network.config.cells
-    lidar, image = torch.zeros(1, 5, cells, cells), torch.zeros(1, 3, cells, cells)
+    lidar, image = (torch.zeros(1, len(channels), cells, cells) for channels in (LIDAR_CHANNELS, MAP_CHANNELS))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.eval()(lidar, image)
     return NetworkSize(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 1e9)
@@ -111,6 +113,6 @@ def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
                 times[stage].append(ms)
         return CoreTimes({stage: Times.of(ms) for stage, ms in times.items()}, Times.of(processor_ms), points, runs,
                          fused, pipeline.device, pipeline.device_note, pipeline.checkpoint_name,
-                         torch.get_num_threads())
+                         pipeline.backend.threads)
     finally:
         pipeline.close()

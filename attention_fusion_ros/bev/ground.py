@@ -16,6 +16,7 @@ from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.utils.tensors import constant
 
 COARSE_CELLS = 32  # coarse cells along an edge
 LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of its sub-cells, so that a stray low
@@ -45,7 +46,8 @@ def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     x, y = Grid(extent, COARSE_CELLS).centre_tensors(xyz.device)
     low, known = _coarse_low(minima)
     design = torch.stack([torch.ones_like(x), x, y], dim=-1)  # (G, G, 3)
-    plane = _fit_plane(design[known], low[known], extent)
+    index = known.flatten().nonzero()[:, 0]
+    plane = _fit_plane(design.flatten(0, 1).index_select(0, index), low.flatten().index_select(0, index), extent)
     # Lows are taken again above the plane, then above the surface: within a sloping cell the lowest point is off.
     height = design @ plane
     above = minima - (plane[0] + plane[1] * fine_x + plane[2] * fine_y)
@@ -89,21 +91,22 @@ def _fit_plane(design: Tensor, z: Tensor, extent: float) -> Tensor:
     start = _weighted_quantile(z, near, 0.3)
     plane = torch.stack([start, torch.zeros_like(start), torch.zeros_like(start)])
     # Slopes are held near zero by a weak prior so that a handful of cells on one side cannot tip the plane.
-    prior = torch.diag(torch.tensor([1e-6, 2.0, 2.0], device=z.device, dtype=z.dtype))
+    prior = torch.diag(constant((1e-6, 2.0, 2.0), z.device).to(z.dtype))
     for scale in PLANE_SCALES:
         r = z - design @ plane
         r = torch.where(r > 0, 2 * r, r)  # what stands above is an object more often than what lies below is a pit
         weight = near / (1 + (r / scale) ** 2)
         A = (design * weight[:, None]).T @ design + prior
-        plane = torch.linalg.solve(A, (design * weight[:, None]).T @ z)
+        # Positive definite thanks to the prior: no check, for which the host would wait.
+        plane, _ = torch.linalg.solve_ex(A, (design * weight[:, None]).T @ z)
     return plane
 
 
 def _weighted_quantile(values: Tensor, weights: Tensor, q: float) -> Tensor:
     order = values.argsort()
     cumulated = weights[order].cumsum(0)
-    index = int(torch.searchsorted(cumulated, q * cumulated[-1]).clamp_(max=len(values) - 1))
-    return values[order[index]]
+    index = torch.searchsorted(cumulated, q * cumulated[-1:]).clamp_(max=len(values) - 1)
+    return values.gather(0, order.gather(0, index))[0]
 
 
 def _fill_smoothly(residual: Tensor, trusted: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import estimate_ground
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.utils.tensors import constant
 
 CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
 HEIGHT_UNIT = 0.1  # m, heights well below this are in the linear part of the compression
@@ -32,7 +33,7 @@ def compress_height(h: Tensor) -> Tensor:
 def normalise_intensity(intensity: Tensor) -> Tensor:
     """(N,) intensities in any unit -> about -1..1: centred on the sweep's median, scaled by its 10..90 % spread."""
     sample = intensity[:: max(1, len(intensity) // 8192)].float()
-    low, middle, high = torch.quantile(sample, torch.tensor([0.1, 0.5, 0.9], device=sample.device))
+    low, middle, high = torch.quantile(sample, constant((0.1, 0.5, 0.9), sample.device))
     return ((intensity - middle) / (high - low).clamp(min=1e-6)).clamp(-1.0, 1.0)
 
 
@@ -60,18 +61,21 @@ def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: floa
     """
     x, y = xyz[:, 0], xyz[:, 1]
     inside = grid.contains(x, y) & (x ** 2 + y ** 2 >= min_range ** 2)
-    xyz = xyz[inside]
+    # Indices are found once for each choice of points: on a CUDA device the host waits for them.
+    index = inside.nonzero()[:, 0]
+    xyz = xyz.index_select(0, index)
     if len(xyz) == 0:
         raise InputError('no_points_in_range', f'no point lies within {grid.extent:g} m of the vehicle and farther '
                          f'than {min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
                          'cloud.min_range.')
     h = xyz[:, 2] - estimate_ground(xyz, grid.extent).at(xyz[:, 0], xyz[:, 1])
     useful = (h > BELOW_GROUND) & (h < max_height)
-    xyz, h = xyz[useful], h[useful]
+    chosen = useful.nonzero()[:, 0]
+    xyz, h = xyz.index_select(0, chosen), h.index_select(0, chosen)
     row, column = grid.metres_to_cells(xyz[:, 0], xyz[:, 1])
     cell = (row.round().long().clamp_(0, grid.cells - 1) * grid.cells
             + column.round().long().clamp_(0, grid.cells - 1))
-    values = None if intensity is None else normalise_intensity(intensity.float())[inside][useful]
+    values = None if intensity is None else normalise_intensity(intensity.float())[index[chosen]]
     count, top, low, total = scatter_cells(cell, h, values, grid.cells * grid.cells)
     features = {'top': compress_height(top), 'low': compress_height(low), 'span': compress_height(top - low),
                 'density': torch.log1p(count) / math.log1p(DENSITY_FULL), 'intensity': total / count.clamp(min=1)}

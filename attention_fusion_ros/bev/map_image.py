@@ -14,6 +14,7 @@ from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import inverse, planar, rotation_2d, se2
+from attention_fusion_ros.utils.tensors import upload
 
 CHANNELS = ('road', 'route', 'valid')
 
@@ -39,14 +40,15 @@ def vehicle_to_map_frame(motion: Motion, orientation: str) -> np.ndarray:
     return inverse(planar(motion.T_odom_base_map)) @ planar(motion.T_odom_base)
 
 
-def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, device='cpu') -> Tensor:
+def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid,
+            device: torch.device | str = 'cpu') -> Tensor:
     """-> (3, H, W) float32: road 0..1, route 0..1, valid (1 where the image covers the cell).
 
     Raises InputError, see `vehicle_to_map_frame`.
     """
     T = vehicle_to_map_frame(motion, layout.orientation)
     layers = [image.road, image.route if image.route is not None else np.zeros_like(image.road)]
-    source = torch.from_numpy(np.stack([*layers, np.ones_like(image.road)]).astype(np.float32)).to(device)
+    source = upload(np.stack([*layers, np.ones_like(image.road)]), device)
     height, width = image.road.shape
     resolution = layout.resolution
     shrink = int(grid.resolution // resolution)
@@ -54,15 +56,15 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
         source = F.avg_pool2d(source[None], shrink, ceil_mode=True, count_include_pad=False)[0]
         resolution = resolution * shrink
     x, y = grid.centre_tensors(device)
-    T = torch.as_tensor(T, dtype=torch.float32, device=device)
-    up = T[0, 0] * x + T[0, 1] * y + T[0, 2]
-    left = T[1, 0] * x + T[1, 1] * y + T[1, 2]
+    T_map_base = upload(T, device)
+    up = T_map_base[0, 0] * x + T_map_base[0, 1] * y + T_map_base[0, 2]
+    left = T_map_base[1, 0] * x + T_map_base[1, 1] * y + T_map_base[1, 2]
     column = layout.anchor[0] * width * layout.resolution / resolution - left / resolution
     row = layout.anchor[1] * height * layout.resolution / resolution - up / resolution
     unit = pixels_to_unit(column, row, source.shape[2], source.shape[1])
     return F.grid_sample(source[None], unit[None], align_corners=False, padding_mode='zeros')[0]
 
 
-def empty_map_bev(grid: Grid, device='cpu') -> Tensor:
+def empty_map_bev(grid: Grid, device: torch.device | str = 'cpu') -> Tensor:
     """(3, H, W) zeros: there is no map, and nothing of it is valid."""
     return torch.zeros(len(CHANNELS), grid.cells, grid.cells, device=device)

@@ -4,9 +4,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], device: str) -> Tensor:
+    with torch.inference_mode(False):  # what is kept must be usable in training, too
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+
+def constant(values: tuple[float, ...], device: torch.device | str) -> Tensor:
+    """(N,) float32 tensor of these numbers on the device. Made once, and not to be written to."""
+    return _constant(values, str(device))
 
 
 def upload(array: np.ndarray, device: torch.device | str) -> Tensor:
