@@ -42,6 +42,7 @@ setup(
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
         'plots': ['matplotlib', 'tensorboard'],
         'export': ['onnx', 'onnxscript', 'onnxruntime'],
+        'openvino': ['onnx', 'onnxscript', 'openvino'],
     },
     zip_safe=False,
     entry_points={

@@ -18,6 +18,7 @@ from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode, Motion, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
+from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
@@ -73,6 +74,8 @@ class CoreTimes:
     device_note: str
     checkpoint: str
     threads: int
+    backend: str
+    network: NetworkConfig
 
 
 def network_size(network: FusionNetwork) -> NetworkSize:
@@ -113,6 +116,6 @@ def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
                 times[stage].append(ms)
         return CoreTimes({stage: Times.of(ms) for stage, ms in times.items()}, Times.of(processor_ms), points, runs,
                          fused, pipeline.device, pipeline.device_note, pipeline.checkpoint_name,
-                         pipeline.backend.threads)
+                         pipeline.backend.threads, pipeline.backend.name, pipeline.backend.model.network)
     finally:
         pipeline.close()

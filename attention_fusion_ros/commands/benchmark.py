@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from attention_fusion_ros.benchmarking.core import Times
     from attention_fusion_ros.utils.provenance import Provenance
 
+REPORTED = ('points', 'runs', 'fused', 'backend', 'device', 'checkpoint', 'threads')  # of CoreTimes, as they are
 EXAMPLES = """\
 benchmark --runs 100 --device cpu
 benchmark --node 60 --rate 10 --out out/benchmark
@@ -90,13 +91,13 @@ def _defaults(options: argparse.Namespace) -> dict[str, Any]:
 
 def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
     from attention_fusion_ros.benchmarking import core
-    from attention_fusion_ros.network import checkpoint as checkpoints
+    from attention_fusion_ros.network.model import FusionNetwork
 
     config = cli.node_config(options, _defaults(options))
-    size = core.network_size(checkpoints.resolve(config.checkpoint, config.allow_untrained).network)
     times = core.measure(config, options.runs, options.points,
                          lambda runs: cli.progress(runs, unit=' runs', desc='benchmark'))
-    print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}'
+    size = core.network_size(FusionNetwork(times.network))
+    print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}, backend {times.backend}'
           + (f' ({times.device_note})' if times.device_note else '')
           + f', {times.threads} CPU thread(s); {times.fused} fused')
     rows = [(s, *_ms(t)) for s, t in times.stages.items()] + [('(processor time)', *_ms(times.processor))]
@@ -108,7 +109,7 @@ def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list
                 {'stages_ms': {s: dataclasses.asdict(t) for s, t in times.stages.items()},
                  'processor_ms': dataclasses.asdict(times.processor),
                  'network': {**dataclasses.asdict(size), 'gmacs': size.gmacs},
-                 **{k: getattr(times, k) for k in ('points', 'runs', 'fused', 'device', 'checkpoint', 'threads')}})
+                 **{k: getattr(times, k) for k in REPORTED}})
     return 0
 
 

@@ -67,6 +67,9 @@ def replay(options: argparse.Namespace) -> int:
         print(f'  network     {pipeline.checkpoint_name} on {pipeline.device}'
               + (f' ({pipeline.device_note})' if pipeline.device_note else ''))
         warnings = [] if pipeline.trained else ['Untrained weights: the numbers mean nothing.']
+        if options.pictures and not pipeline.explains:
+            warnings.append(f'Grad-CAM is left out: it needs gradients, which backend {config.backend} does not have '
+                            '(use backend torch).')
         pipeline.warm_up()
         run = Replay(recording, topics, config, pipeline)
         records, shown, broken = _collect(run, recording, topics, options)

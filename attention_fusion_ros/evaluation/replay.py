@@ -38,7 +38,7 @@ class Replay:
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """Grad-CAM of the sweep that `run` has just given: {stage: (h, w) float32}."""
-        return self._pipeline.explain(result)
+        return self._pipeline.explain(result) if self._pipeline.explains else {}
 
     def _fuse(self, sweep: SyncedSweep | DroppedSweep) -> tuple[SweepRecord, FusionResult | None]:
         if isinstance(sweep, DroppedSweep):

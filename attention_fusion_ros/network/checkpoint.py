@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ def load(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise ConfigurationError(f"checkpoint '{path}' does not exist. Give the path of a .safetensors file, or leave "
                                  "the parameter 'checkpoint' empty for the shipped one.")
+    another = _another_kind(path)
+    if another:
+        raise ConfigurationError(f"checkpoint '{path}' {another}")
     try:
         with safe_open(str(path), framework='pt') as file:
             meta = file.metadata() or {}
@@ -79,6 +83,26 @@ def load(path: str | Path) -> Checkpoint:
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, strict=True)
     return Checkpoint(network.eval(), calibration, path.stem, True, training)
+
+
+def _another_kind(path: Path) -> str:
+    """What a file is that is no safetensors file, and what to do about it; '' when it may be one."""
+    with open(path, 'rb') as file:
+        start = file.read(64)
+    if path.suffix == '.onnx' or b'pytorch' in start[:32]:
+        return 'is an exported ONNX model: set the parameter backend to onnxruntime or openvino.'
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if path.suffix == '.pt2' or not any(name.endswith('data.pkl') for name in names):
+            return ('is a program of torch.export (.pt2), for other programs to run. Use the .safetensors file it was '
+                    'made from, or its .onnx twin with backend onnxruntime.')
+        return ('is a file of torch.save, as the state of a training (last.pt) is. Use the checkpoint.safetensors '
+                "beside it, which the 'train' command writes.")
+    if start[:1] == b'\x80' or path.suffix in ('.pkl', '.pickle'):
+        return ('is a pickle, which is never loaded: it could run any code. Use a .safetensors file made by the '
+                "'train' command.")
+    return ''
 
 
 def _check_tensors(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

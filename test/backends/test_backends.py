@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every backend gives what torch gives, on the same files, and says by name what it cannot do."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.network_kit import lively_config
+
+from attention_fusion_ros.backends.create import BACKENDS, create_backend
+from attention_fusion_ros.backends.device import default_threads
+from attention_fusion_ros.backends.export import export
+from attention_fusion_ros.backends.exported import named_outputs
+from attention_fusion_ros.config import BACKENDS as NAMES
+from attention_fusion_ros.config import NodeConfig, from_flat
+from attention_fusion_ros.contracts import MapImage, Motion, PointCloud, SyncedSweep
+from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.config import NetworkConfig, mechanism
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
+
+SMALL = NetworkConfig(cells=64, bins=24, lidar_width=8, map_width=8, widths=(8, 8), blocks=(1, 1), polar_ranges=8,
+                      polar_widths=(8,), head_width=8, encoder_attention=mechanism('cbam_spatial'),
+                      map_registration=mechanism('stn', width=4))
+TOLERANCE = 1e-4
+EXPORTED = [pytest.param(name, marks=pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, (name, 'onnx', 'onnxscript'))),
+    reason=f'needs pip install {name} onnx onnxscript')) for name in ('onnxruntime', 'openvino')]
+
+
+def street() -> SyncedSweep:
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(-35, 35, (6000, 3)).astype(np.float32) * np.float32([1, 0.4, 0.02])
+    road = np.zeros((320, 320), np.float32)
+    road[:, 150:170] = 1.0
+    return SyncedSweep(PointCloud(5, 'base_link', xyz, rng.random(6000).astype(np.float32)), Motion(np.eye(4)),
+                       MapImage(5, 'base_link', road, None))
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory) -> NodeConfig:
+    """A checkpoint with everything that is exported by name: attention in the encoder, and registration."""
+    torch.manual_seed(1)
+    return lively_config(tmp_path_factory.mktemp('small'), SMALL)
+
+
+@pytest.fixture(scope='module')
+def onnx_file(small, tmp_path_factory) -> str:
+    done, = export(checkpoints.load(small.checkpoint), tmp_path_factory.mktemp('exported'), ['onnx'])
+    return str(done.path)
+
+
+def test_the_parameter_names_every_backend():
+    assert tuple(BACKENDS) == NAMES
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_exported_files_give_the_same_outputs(name, small, onnx_file):
+    torch_backend = create_backend(small)
+    other = create_backend(replace(small, backend=name, checkpoint=onnx_file))
+    assert other.model == torch_backend.model and other.name == name and other.device.type == 'cpu'
+    random = torch.Generator().manual_seed(3)
+    for batch in (1, 3):
+        lidar, image = (torch.rand(batch, c, 64, 64, generator=random) for c in (5, 3))
+        expected, found = (named_outputs(b.infer(lidar, image)) for b in (torch_backend, other))
+        assert found.keys() == expected.keys() and {'spatial_encoder_spatial', 'alignment_std'} <= found.keys()
+        for output, values in expected.items():
+            torch.testing.assert_close(found[output], values, rtol=0, atol=TOLERANCE, msg=output)
+    assert expected['head'].std() > 0.01
+    for backend in (torch_backend, other):
+        backend.close()
+        with pytest.raises(RuntimeError, match='closed'):
+            backend.infer(lidar, image)
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_the_pipeline_gives_the_same_result_on_every_backend(name, small, onnx_file):
+    sweep = street()
+    expected = FusionPipeline(small).run(sweep)
+    pipeline = FusionPipeline(replace(small, backend=name, checkpoint=onnx_file))
+    result = pipeline.run(sweep)
+    assert pipeline.info.backend == name and len(result.branches) == len(expected.branches) > 0
+    for a, b in zip(result.branches, expected.branches, strict=True):
+        assert (a.bearing, a.heading, a.probability, a.bearing_std) == pytest.approx(
+            (b.bearing, b.heading, b.probability, b.bearing_std), abs=TOLERANCE)
+    assert result.distribution == pytest.approx(expected.distribution, abs=TOLERANCE)
+    assert result.attention.map_share == pytest.approx(expected.attention.map_share, abs=TOLERANCE)
+    assert result.attention.spatial.keys() == expected.attention.spatial.keys()
+    assert (result.alignment.dx, result.alignment.dyaw) == pytest.approx((expected.alignment.dx,
+                                                                          expected.alignment.dyaw), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_what_needs_gradients_says_which_backend_has_none(name, small, onnx_file):
+    pipeline = FusionPipeline(replace(small, backend=name, checkpoint=onnx_file))
+    assert not pipeline.explains
+    with pytest.raises(InputError, match=f'backend {name} .* use backend torch') as caught:
+        pipeline.explain(pipeline.run(street()))
+    assert caught.value.reason == 'no_gradients'
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_a_safetensors_checkpoint_is_exported_once(name, small, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        first, second = (create_backend(replace(small, backend=name)) for _ in range(2))
+    assert len([r for r in caplog.records if 'exporting checkpoint' in r.getMessage()]) == 1
+    assert len(list(tmp_path.rglob('*.onnx'))) == 1 and first.model == second.model == create_backend(small).model
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_without_the_exporter_the_command_is_named(name, small, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m.startswith('onnxs') else real(m, *a))
+    command = f'pip install onnxscript, or run .export --checkpoint {small.checkpoint}'
+    with pytest.raises(ConfigurationError, match=command):
+        create_backend(replace(small, backend=name))
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_files_of_other_programs_are_named(name, small, tmp_path):
+    (tmp_path / 'other.onnx').write_bytes(b'not a model')
+    with pytest.raises(ConfigurationError, match='other.onnx'):
+        create_backend(replace(small, backend=name, checkpoint=str(tmp_path / 'other.onnx')))
+    with pytest.raises(ConfigurationError, match='does not exist'):
+        create_backend(replace(small, backend=name, checkpoint='/nowhere/model.onnx'))
+
+
+def test_a_network_with_a_history_is_refused_by_other_backends(tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    settings = replace(SMALL, temporal=mechanism('temporal', keys=4), time_steps=2)
+    with pytest.raises(ConfigurationError, match='earlier sweeps'):
+        create_backend(replace(lively_config(tmp_path, settings), backend='onnxruntime'))
+
+
+@pytest.mark.parametrize('name', [n for n in BACKENDS if n != 'torch'])
+def test_a_backend_that_is_not_installed_is_one_error_with_the_pip_line(name, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m == name else real(m, *a))
+    with pytest.raises(ConfigurationError, match=f'not installed: pip install {name}'):
+        create_backend(from_flat({'backend': name}))
+
+
+def test_backends_that_run_on_the_cpu_only_refuse_another_device():
+    pytest.importorskip('openvino')
+    with pytest.raises(ConfigurationError, match='openvino runs on the CPU'):
+        create_backend(from_flat({'backend': 'openvino', 'device': 'cuda:0'}))
+
+
+def test_an_exported_file_given_to_torch_is_told_what_it_is(onnx_file):
+    with pytest.raises(ConfigurationError, match='set the parameter backend to onnxruntime'):
+        create_backend(from_flat({'checkpoint': onnx_file}))
+
+
+def test_constructing_and_running_a_pipeline_leaves_the_threads_of_the_process_alone(small):
+    before = torch.get_num_threads()
+    pipeline = FusionPipeline(replace(small, threads=before + 1))
+    seen = []
+    hook = pipeline.backend.network.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    try:
+        pipeline.run(street())
+    finally:
+        hook.remove()
+    assert seen == [before + 1] and torch.get_num_threads() == before
+    assert create_backend(replace(small, threads=0)).threads == default_threads()
