@@ -10,12 +10,12 @@ entropy of the coarse output are seen again by fine layers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention.mechanism import Mechanism, at_least
+from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
 from attention_fusion_ros.attention.patches import cut, mask, pad_to_patches, paste, to_patches
 
 
@@ -66,6 +66,8 @@ class DynamicCapacity(Mechanism):
 
     # Its layers mix the channels: at the fusion nothing would tell any more which are whose.
     slots = ('encoder_attention', 'stage_attention')
+    # The hint is a sum over channels and cells, hence its small weight.
+    loss_weights: Mapping[str, float] = {'hint': 2e-4, 'coarse': 0.2}
 
     def __init__(self, channels: int, k: int = 8, patch: int = 8, coarse_width: int | None = None,
                  fine_width: int | None = None, classes: int = 36, top_hidden: int = 16):
@@ -97,6 +99,11 @@ class DynamicCapacity(Mechanism):
         return refined, {'spatial': mask(chosen, rows, columns, self.patch, x)[:, :, :H, :W],
                          'saliency': saliency.view(-1, 1, rows, columns), 'hint': hint, 'coarse_logits': logits}
 
+    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+        """`hint`, and `coarse`: what the coarse output says about the sector of the direction."""
+        coarse = sector_loss(weights['coarse_logits'].float(), truth.direction[:, 0], truth.direction_known)
+        return {'hint': weights['hint'].float().mean(), 'coarse': coarse}
+
     def macs(self, height: int, width: int) -> int:
         """Multiply-accumulates of the convolutions and linear layers for one map: a + b k, b for each patch chosen."""
         patches = -(-height // self.patch) * -(-width // self.patch)
@@ -108,6 +115,18 @@ class DynamicCapacity(Mechanism):
         a_patch = ((self.patch + 2) ** 2 * first.weight.numel()
                    + cells * (second.weight.numel() + third.weight.numel()))
         return everywhere + g + min(self.k, patches) * a_patch
+
+
+def sector_loss(logits: Tensor, bearing: Tensor, known: Tensor) -> Tensor:
+    """Cross entropy of the sector that a bearing lies in, of C equal ones of which the first begins at -pi.
+
+    logits: (B, C); bearing: (B,) rad; known: (B,) bool. Samples without a known, finite bearing count nothing.
+    """
+    classes = logits.shape[1]
+    asked = bearing.isfinite() & known
+    sector = ((bearing.nan_to_num() + math.pi) / (2 * math.pi) * classes).long().clamp(0, classes - 1)
+    costs = nn.functional.cross_entropy(logits, sector, reduction='none')
+    return (costs * asked).sum() / asked.sum().clamp(min=1)
 
 
 def autograd_entropy_gradient(top: Callable[[Tensor], Tensor], c: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,13 @@ Gradient and baseline: REINFORCE, Williams, Machine Learning 8, 1992. https://do
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attention_fusion_ros.attention.mechanism import Mechanism, at_least
+from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
 from attention_fusion_ros.attention.patches import mask, pad_to_patches
 
 
@@ -26,6 +28,8 @@ class Glimpse(Mechanism):
     glimpse falls on each patch, sum 1; 'choice' (B, glimpses); 'log_prob' (B,), of these glimpses in this order;
     'baseline' (B,), the reward expected from what is seen before choosing. Train with `reinforce_loss`.
     """
+
+    loss_weights: Mapping[str, float] = {'reinforce': 0.2}
 
     def __init__(self, channels: int, glimpses: int = 4, patch: int = 8, hidden: int = 16):
         super().__init__(channels)
@@ -46,6 +50,11 @@ class Glimpse(Mechanism):
         return x * spatial, {'spatial': spatial, 'policy': logits.softmax(dim=1).view(-1, 1, rows, columns),
                              'choice': choice, 'log_prob': log_probability(logits, choice),
                              'baseline': self.baseline(x.detach().mean(dim=(2, 3)))[:, 0]}
+
+    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+        """`reinforce`: the reward of all samples is minus the loss of the batch."""
+        used = {name: weights[name].float() for name in ('log_prob', 'baseline')}
+        return {'reinforce': reinforce_loss(used, -task_loss.float().expand(len(used['log_prob'])))}
 
     def choose(self, logits: Tensor) -> Tensor:
         """(B, n) -> (B, glimpses). The largest logits + Gumbel noise are a sample without replacement, in its order."""

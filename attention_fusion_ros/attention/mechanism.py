@@ -5,14 +5,39 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from attention_fusion_ros.errors import ConfigurationError
 
 # The network's settings that name a mechanism: those that weigh features, and those with a purpose of their own.
 FEATURE_SLOTS = ('encoder_attention', 'fusion', 'stage_attention')
 SLOTS = (*FEATURE_SLOTS, 'map_registration', 'temporal')
+
+
+class Truth(Protocol):
+    """What is known about B samples, M branches, K bearing bins; see `datasets.target.Target`."""
+
+    @property
+    def branches(self) -> Tensor:
+        """(B, M, 2) bearing, heading [rad]; rows of NaN fill up."""
+
+    @property
+    def direction(self) -> Tensor:
+        """(B, 2) bearing, heading [rad]; NaN when there is none."""
+
+    @property
+    def direction_known(self) -> Tensor:
+        """(B,) bool: whether the data tell if there is a direction."""
+
+    @property
+    def map_error(self) -> Tensor | None:
+        """(B, 3) dx, dy [m], dyaw [rad] that the map needs; NaN where unknown. None: unknown for all samples."""
+
+    def mask(self, name: str) -> Tensor:
+        """(B, 1, h, w) share of each cell, 0..1, covered by 'road', 'roadside' or 'vehicle'; NaN where unknown."""
 
 
 class Mechanism(nn.Module):
@@ -26,11 +51,25 @@ class Mechanism(nn.Module):
 
     extra_inputs: tuple[str, ...] = ()  # names of the arguments that forward() takes after x
     slots: tuple[str, ...] = FEATURE_SLOTS  # the settings of the network that may name it
+    # Default weight in the training loss of everything that `losses` returns; settings may name others.
+    loss_weights: Mapping[str, float] = {}
     placement = 'residual'  # in a residual block: on its 'residual', 'after' it, or as the whole 'block'
 
     def __init__(self, channels: int):
         super().__init__()
         self.channels = at_least('channels', channels, 1)
+
+    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+        """Losses of the mechanism's own, () each, by the names in `loss_weights`; most have none.
+
+        Called in training after every forward pass, outside of autocast.
+
+        Args:
+            weights: what `forward` returned, with its gradient.
+            truth: of the batch. What is not known must not reach the gradient.
+            task_loss: () what the network's answer costs in this batch, without gradient: minus the reward of a policy.
+        """
+        return {}
 
 
 def construct(name: str, cls: type[Mechanism], channels: int, options: dict) -> Mechanism:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from attention_fusion_ros.attention.mechanism import Mechanism, at_least
+from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
 from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.errors import ConfigurationError
 
@@ -33,6 +33,7 @@ class SpatialTransformer(Mechanism):
 
     extra_inputs = ('lidar',)
     slots = ('map_registration',)
+    loss_weights: Mapping[str, float] = {'alignment': 0.2}
 
     def __init__(self, channels: int, lidar_channels: int | None = None, width: int = 16, max_shift: float = 10.0,
                  max_yaw: float = 0.35, extent: float = 40.0):
@@ -63,7 +64,19 @@ class SpatialTransformer(Mechanism):
         std = self.limits / math.sqrt(3) * log_std.clamp(-6.0, 2.0).exp()
         return move(x, se2_matrix(correction), self.extent), {'correction': correction, 'correction_std': std}
 
+    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+        """`alignment`, see `alignment_loss`; nothing where no map's error is known."""
+        return {} if truth.map_error is None else {'alignment': alignment_loss(weights, truth.map_error)}
+
 
 def alignment_loss(weights: dict[str, Tensor], truth: Tensor) -> Tensor:
-    """Negative log likelihood (up to a constant) of the true correction `truth` (B, 3) under the predicted Gaussian."""
-    return F.gaussian_nll_loss(weights['correction'], truth, weights['correction_std'].square())
+    """Negative log likelihood (up to a constant) of the true correction under the predicted Gaussian.
+
+    truth: (B, 3) dx, dy [m], dyaw [rad]; samples with NaN count nothing. Returns () the mean over the others, or 0.
+    """
+    known = truth.isfinite().all(dim=1)
+    # What is unknown must not reach the gradient, not even as 0 times infinity.
+    error = torch.where(known[:, None], weights['correction'].float() - truth.nan_to_num(), 0.0)
+    std = weights['correction_std'].float()
+    likelihood = (0.5 * (error / std).square() + std.log()).mean(dim=1)
+    return (likelihood * known).sum() / known.sum().clamp(min=1)

@@ -28,7 +28,6 @@ from attention_fusion_ros.simulation.world.generate import generate_world
 from attention_fusion_ros.simulation.world.world import Road, Terrain, World
 
 QUANTUM = 1.5 / 127  # features are stored in steps of this; 5 mm of height near the ground
-MASKS = ('road', 'roadside', 'vehicle')
 MASK_STRIDE = 4  # masks are stored at a quarter of the grid's resolution, as shares 0..255
 EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
 MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only

@@ -21,14 +21,8 @@ from tqdm import tqdm
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
-from attention_fusion_ros.datasets.scenes import (
-    MASK_STRIDE,
-    MASKS,
-    MadeScene,
-    SceneInfo,
-    SceneOptions,
-    make_scene,
-)
+from attention_fusion_ros.datasets.scenes import MASK_STRIDE, MadeScene, SceneInfo, SceneOptions, make_scene
+from attention_fusion_ros.datasets.target import MASKS
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.truth.branches import Truth
 from attention_fusion_ros.simulation.world.world import Road

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+MASKS = ('road', 'roadside', 'vehicle')  # channels of Target.masks
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,18 @@ class Target:
     direction: Tensor  # (B, 2) bearing, heading; NaN when there is none
     direction_known: Tensor  # (B,) bool: False when the data do not tell whether there is a direction
     known: Tensor  # (B, K) bool: bearings about which the data tell anything
-    masks: Tensor  # (B, 3, h, w) 0..1 road, roadside, vehicle; NaN where unknown
+    masks: Tensor  # (B, len(MASKS), h, w) share of each cell, 0..1; NaN where unknown
     visible: Tensor  # (B, 1, h, w) 0..1 share of cells with points
     # (B, 3) dx, dy [m], dyaw [rad] in base_link: the correction that moves the drawn map onto the truth,
     # p_true = R(dyaw) p_map + (dx, dy); NaN without a map or where its error is unknown. None: of the whole batch.
     map_error: Tensor | None = None
 
-    def to(self, device) -> Target:
+    def mask(self, name: str) -> Tensor:
+        """(B, 1, h, w) the mask called `name`, one of MASKS."""
+        channel = MASKS.index(name)
+        return self.masks[:, channel:channel + 1]
+
+    def to(self, device: torch.device | str) -> Target:
         """The same on another device."""
         moved = {}
         for name in self.__dataclass_fields__:

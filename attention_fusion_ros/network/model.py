@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attention_fusion_ros.attention import Mechanism
 from attention_fusion_ros.bev import lidar as lidar_layers
 from attention_fusion_ros.bev import map_image as map_layers
 from attention_fusion_ros.network.blocks import (
@@ -33,7 +34,6 @@ from attention_fusion_ros.network.head import head_layer
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.polar import PolarSampler
 
-NAMED_OUTPUTS = ('channel', 'spatial', 'correction', 'correction_std', 'time')  # weights with a field of their own
 SPATIAL_NAMES = {'encoder': 'encoder/spatial'}
 ROAD_LAYER = map_layers.CHANNELS.index('road')
 ROAD = 0.2  # a map is drawn on where its road layer is brighter than this
@@ -56,7 +56,7 @@ class NetworkOutput:
     # (B, T, h, w) weight of each sweep, sum 1 over T, the last is now; None: no 'temporal'
     temporal_weights: Tensor | None = None
     encoded: Tensor | None = None  # (B, C, h, w) LiDAR features to be kept for later sweeps; None: no 'temporal'
-    extra: dict[str, Tensor] = field(default_factory=dict)  # 'stage/weight' -> what else the mechanisms return
+    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # stage -> all that its mechanism returned
 
     def only(self, k: int) -> NetworkOutput:
         """Sweep k of the batch, as a batch of one."""
@@ -114,6 +114,14 @@ class FusionNetwork(nn.Module):
         """Name of each fused channel."""
         return channel_labels(self.config)
 
+    def mechanisms(self) -> dict[str, Mechanism]:
+        """Stage -> its mechanism, for the stages in `NetworkOutput.weights`; of several blocks in a stage the last."""
+        found = {'encoder': self.lidar_block.attention, 'temporal': self.temporal, 'map': self.map_registration,
+                 'fusion': self.fusion}
+        for i, stage in enumerate(self.stages):
+            found[f'stage{i + 1}'] = stage[-1].attention
+        return found
+
     def forward(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
         """lidar (B, 5, H, W), map_image (B, 3, H, W), history of P earlier sweeps -> NetworkOutput of B sweeps."""
         return self.forward_intermediates(lidar, map_image, history)[0]
@@ -147,7 +155,7 @@ class FusionNetwork(nn.Module):
             head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(stages),
             channel=channel, contribution=channel * deviation, encoded=encoded, spatial=_spatial(weights_by_stage),
             alignment=registration.get('correction'), alignment_std=registration.get('correction_std'),
-            temporal_weights=weights_by_stage.get('temporal', {}).get('time'), extra=_unnamed(weights_by_stage))
+            temporal_weights=weights_by_stage.get('temporal', {}).get('time'), weights=weights_by_stage)
         return output, tuple(stages)
 
     def _encode(self, lidar: Tensor, query: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -195,9 +203,3 @@ class FusionNetwork(nn.Module):
 def _spatial(weights_by_stage: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     return {SPATIAL_NAMES.get(stage, stage): weights['spatial']
             for stage, weights in weights_by_stage.items() if 'spatial' in weights}
-
-
-def _unnamed(weights_by_stage: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
-    """'stage/weight' -> what mechanisms return besides the weights with a field of their own."""
-    return {f'{stage}/{name}': value for stage, weights in weights_by_stage.items()
-            for name, value in weights.items() if name not in NAMED_OUTPUTS}

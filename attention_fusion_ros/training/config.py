@@ -11,12 +11,18 @@ from typing import Any
 
 import yaml
 
+from attention_fusion_ros.attention import MECHANISMS
 from attention_fusion_ros.config import unknown_name
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 
-LOSS_WEIGHTS = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1,
-                'alignment': 0.2, 'hard': 0.2}
+TASK_LOSSES = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1}
+
+
+def loss_weights() -> dict[str, float]:
+    """Default weight of every loss by name: those of the task, and those that mechanisms bring."""
+    own = {name: weight for cls in MECHANISMS.values() for name, weight in cls.loss_weights.items()}
+    return {**TASK_LOSSES, **own}
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class TrainingConfig:
     checkpoint_every: int = 250  # steps
     validate_every: int = 1000
     log_every: int = 20  # steps between entries in TensorBoard
-    loss: dict[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
+    loss: dict[str, float] = field(default_factory=loss_weights)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,10 +91,11 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
         arguments['network'] = NetworkConfig.from_dict({**base, **(arguments.get('network') or {})})
     if 'loss' in arguments:
         given = arguments['loss'] or {}
+        known = loss_weights()
         for name in given:
-            if name not in LOSS_WEIGHTS:
-                raise unknown_name(f'loss.{name}', [f'loss.{k}' for k in LOSS_WEIGHTS])
-        arguments['loss'] = {**LOSS_WEIGHTS, **{k: float(v) for k, v in given.items()}}
+            if name not in known:
+                raise unknown_name(f'loss.{name}', [f'loss.{k}' for k in known])
+        arguments['loss'] = {**known, **{k: float(v) for k, v in given.items()}}
     for name, value in arguments.items():
         default = fields[name].default
         if isinstance(default, float) and isinstance(value, str):

@@ -293,7 +293,7 @@ class Trainer:
         past = None if batch.past is None else batch.past.to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.amp):
             output = self.model(lidar, map_image, past)
-        total, parts = losses(output, batch.target.to(device), config.loss)
+        total, parts = losses(output, batch.target.to(device), config.loss, self.network.mechanisms())
         self.optimiser.zero_grad()
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)

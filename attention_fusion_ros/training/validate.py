@@ -9,18 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.simulated import collate
-from attention_fusion_ros.geometry import bin_bearings
+from attention_fusion_ros.errors import require
 from attention_fusion_ros.metrics.branches import NARROW_RAD, Prediction, TrueRoads, score
 from attention_fusion_ros.metrics.matching import match
 from attention_fusion_ros.metrics.registry import logged
 from attention_fusion_ros.metrics.summary import point_values
+from attention_fusion_ros.network.head import decode_bearings, head_arrays
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
+
+MIN_LOGIT = -6.0  # peaks below are no candidates
+MIN_PEAKS = 50  # to fit a curve to
+RIDGE = 1e-3  # pulls the curve to (0, 0) where the data leave it open
+PURPOSE = 'calibrating probabilities'
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,8 @@ class Predictions:
 
 
 @torch.inference_mode()
-def predict(network: FusionNetwork, dataset, device='cpu', batch: int = 32) -> Predictions:
-    """Run the network over a data set."""
+def predict(network: FusionNetwork, dataset: Dataset, device: torch.device | str = 'cpu', batch: int = 32) -> Predictions:
+    """Run the network over a data set, `batch` samples at a time."""
     network.eval()
     heads, nones, maps, routes, truths = [], [], [], [], []
     # A generator of its own: figures must not change the random numbers that training goes on with.
@@ -80,36 +86,40 @@ def figures(predictions: Predictions, calibration: Calibration) -> dict[str, flo
 def calibrate(predictions: Predictions) -> Calibration:
     """Platt scaling (1999) of the peak scores against hits within 10 degrees, with and without a map."""
     logits, hits, with_map = _peaks(predictions)
-    fitted = [_platt(logits[chosen], hits[chosen]) for chosen in (with_map, ~with_map)]
+    fitted = [platt_scaling(logits[chosen], hits[chosen]) for chosen in (with_map, ~with_map)]
     return Calibration(fused=fitted[0], lidar_only=fitted[1])
 
 
 def _peaks(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Raw logit of every peak, whether it hit a true branch, whether its sample had a map."""
-    step = 2 * math.pi / predictions.head.shape[2]
-    centres = bin_bearings(predictions.head.shape[2])
     rows = []
-    for head, with_map, truth in zip(predictions.head, predictions.with_map, predictions.truths):
-        bearings = centres + np.clip(head[1], -1.5, 1.5) * step
-        peaks = [i for i in circular_nms(head[0], bearings, BranchesConfig().nms_angle) if head[0, i] > -6.0]
+    for head, with_map, truth in zip(predictions.head, predictions.with_map, predictions.truths, strict=True):
+        channel = head_arrays(head)
+        presence, bearings = channel['presence'], decode_bearings(channel['offset'])
+        peaks = [i for i in circular_nms(presence, bearings, BranchesConfig().nms_angle) if presence[i] > MIN_LOGIT]
         hit = {p for p, _ in match(bearings[peaks], [b for b, _ in truth.branches], NARROW_RAD)}
-        rows += [(head[0, i], n in hit, with_map) for n, i in enumerate(peaks)]
+        rows += [(presence[i], n in hit, with_map) for n, i in enumerate(peaks)]
     table = np.array(rows, dtype=np.float64).reshape(-1, 3)
     return table[:, 0], table[:, 1] > 0, table[:, 2] > 0
 
 
-def _platt(logits: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
-    """(scale, shift) of the logistic curve through (logit, hit) by Newton's method; (1, 0) without enough data."""
-    if len(logits) < 50 or hits.all() or not hits.any():
+def platt_scaling(logits: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
+    """(scale, shift) of the logistic curve through logits (N,) and hits (N,) bool; (1, 0) without enough data."""
+    if len(logits) < MIN_PEAKS or hits.all() or not hits.any():
         return 1.0, 0.0
+    optimize, special = require('scipy.optimize', PURPOSE), require('scipy.special', PURPOSE)
     design = np.stack([logits, np.ones_like(logits)], axis=1)
-    theta = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
-        gradient = design.T @ (hits - p) - 1e-3 * theta
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-3 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        theta += step
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(theta[0]), float(theta[1])
+
+    def cost(theta: np.ndarray) -> float:
+        z = design @ theta
+        return float((np.logaddexp(0, z) - hits * z).sum() + 0.5 * RIDGE * theta @ theta)
+
+    def gradient(theta: np.ndarray) -> np.ndarray:
+        return design.T @ (special.expit(design @ theta) - hits) + RIDGE * theta
+
+    def hessian(theta: np.ndarray) -> np.ndarray:
+        p = special.expit(design @ theta)
+        return (design * (p * (1 - p))[:, None]).T @ design + RIDGE * np.eye(2)
+    found = optimize.minimize(cost, np.array([1.0, 0.0]), jac=gradient, hess=hessian, method='trust-exact',
+                              options={'gtol': 1e-6})
+    return float(found.x[0]), float(found.x[1])

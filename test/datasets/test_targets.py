@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.training_kit import CELLS, make_scenes, network_config
 
+from attention_fusion_ros.attention import build
 from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.datasets import simulated as datasets
@@ -18,9 +19,10 @@ from attention_fusion_ros.datasets.scenes import QUANTUM, quantise
 from attention_fusion_ros.datasets.shards import SceneStore, find_shards
 from attention_fusion_ros.datasets.simulated import SimulatedDataset, collate, map_correction
 from attention_fusion_ros.network.config import mechanism
+from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.model import NetworkOutput
 from attention_fusion_ros.simulation.sensors.map_image import MapError
-from attention_fusion_ros.training.config import LOSS_WEIGHTS, TrainingConfig
+from attention_fusion_ros.training.config import TrainingConfig, loss_weights
 from attention_fusion_ros.training.loss import losses
 from attention_fusion_ros.training.trainer import Process, Trainer
 
@@ -118,10 +120,11 @@ def test_a_batch_copes_with_samples_that_have_fewer_earlier_sweeps(store, clean)
     assert none['lidar'].max() <= 127 * QUANTUM
 
 
-def with_alignment(correction, std=1.0) -> NetworkOutput:
-    head = torch.zeros(2, 7, 24)
+def with_correction(correction, std=1.0) -> NetworkOutput:
+    head = torch.zeros(2, len(HEAD_CHANNELS), 24)
+    weights = {'correction': torch.tensor(correction, requires_grad=True), 'correction_std': torch.full((2, 3), std)}
     return NetworkOutput(head, torch.zeros(2), torch.zeros(2, 1, 16, 16), torch.ones(2, 4), {},
-                         alignment=torch.tensor(correction, requires_grad=True), alignment_std=torch.full((2, 3), std))
+                         weights={'map': weights})
 
 
 def test_the_loss_wants_the_true_correction_and_asks_nothing_where_none_is_known(store, clean):
@@ -129,16 +132,19 @@ def test_the_loss_wants_the_true_correction_and_asks_nothing_where_none_is_known
     target = collate([SimulatedDataset(store, GRID, 24, 0)[i] for i in (0, 1)]).target
     truth = target.map_error.clone()
     target.map_error[1] = math.nan
-    costs = []
+    costs, transformer = [], {'map': build('stn', 8)}
     for wrong in (0.0, 0.5, 5.0):
-        output = with_alignment((truth + wrong).tolist())
-        part = losses(output, target, LOSS_WEIGHTS)[1]['alignment']
-        gradient, = torch.autograd.grad(part, output.alignment)
+        output = with_correction((truth + wrong).tolist())
+        part = losses(output, target, loss_weights(), transformer)[1]['alignment']
+        gradient, = torch.autograd.grad(part, output.weights['map']['correction'])
         assert torch.isfinite(gradient).all() and torch.equal(gradient[1], torch.zeros(3))
         costs.append(float(part.detach()))
     assert costs[0] < costs[1] < costs[2]
-    plain = dataclasses.replace(output, alignment=None, alignment_std=None)
-    assert float(losses(plain, target, LOSS_WEIGHTS)[1]['alignment']) == 0.0
+    target.map_error[:] = math.nan
+    assert float(losses(output, target, loss_weights(), transformer)[1]['alignment'].detach()) == 0.0
+    unknown = dataclasses.replace(target, map_error=None)
+    assert 'alignment' not in losses(output, unknown, loss_weights(), transformer)[1]
+    assert 'alignment' not in losses(output, target, loss_weights())[1]
 
 
 @pytest.mark.parametrize('changes', [

@@ -69,10 +69,9 @@ def test_runs_learns_and_is_stored(slot, name, options, tmp_path):
     before = past() if slot == 'temporal' else None
     with torch.autocast('cpu', dtype=torch.bfloat16):
         trained = network.train()(*inputs(), before)
-    loss = trained.head.float().square().mean() + sum(v.float().square().mean() for v in trained.extra.values()
-                                                      if v.requires_grad)
-    if trained.alignment is not None:
-        loss = loss + trained.alignment.square().sum() + trained.alignment_std.square().sum()
+    loss = trained.head.float().square().mean()
+    for weights in trained.weights.values():
+        loss = loss + sum(value.float().square().mean() for value in weights.values() if value.requires_grad)
     loss.backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(g).all() for g in gradients)

@@ -14,6 +14,7 @@ from attention_fusion_ros.datasets.driven_path import driven_truth, with_pose_at
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import bin_bearings, quaternion_from_yaw, se3_from_quaternion, wrap
+from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.model import NetworkOutput
 from attention_fusion_ros.training import config as training_config
 from attention_fusion_ros.training.loss import losses
@@ -23,11 +24,10 @@ K = 120
 
 
 def _output(presence=-4.0, **channels):
-    head = torch.zeros(1, 7, K)
-    head[:, 0] = presence
-    head[:, 2] = 1.0
-    for index, values in channels.items():
-        head[:, int(index[1:])] = torch.as_tensor(values, dtype=torch.float32)
+    head = torch.zeros(1, len(HEAD_CHANNELS), K)
+    channels = {'presence': presence, 'heading_cos': 1.0, **channels}
+    for name, values in channels.items():
+        head[:, HEAD_CHANNELS.index(name)] = torch.as_tensor(values, dtype=torch.float32)
     return NetworkOutput(head, torch.zeros(1), torch.zeros(1, 1, 4, 4), torch.ones(1, 4),
                          {'stage1': torch.full((1, 1, 4, 4), 0.5)})
 
@@ -40,14 +40,15 @@ def _target(branches, direction=(math.nan, math.nan)):
                   torch.ones(1, K, dtype=torch.bool), torch.zeros(1, 3, 4, 4), torch.ones(1, 1, 4, 4))
 
 
-WEIGHTS = training_config.LOSS_WEIGHTS
+WEIGHTS = training_config.loss_weights()
 
 
 def _perfect(bearing, heading):
     centres = bin_bearings(K)
     distance = wrap(bearing - centres) / (2 * math.pi / K)
-    return _output(c0=np.where(np.abs(distance) <= 0.5, 8.0, -8.0), c1=distance, c2=np.cos(heading - centres),
-                   c3=np.sin(heading - centres), c6=np.where(np.abs(distance) <= 0.5, 8.0, -8.0))
+    here = np.where(np.abs(distance) <= 0.5, 8.0, -8.0)
+    return _output(presence=here, offset=distance, heading_cos=np.cos(heading - centres),
+                   heading_sin=np.sin(heading - centres), direction=here)
 
 
 @pytest.mark.parametrize('bearing, heading', [(0.0, 0.2), (3.13, -3.0), (-1.0, 0.4)])

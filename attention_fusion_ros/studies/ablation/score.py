@@ -25,7 +25,7 @@ from attention_fusion_ros.training.validate import Predictions, calibrate, true_
 
 SCORED = tuple(name for name in columns(ABLATION) if METRICS[name].statistic is not None)
 FOLDS = 2
-MASKS = {'roadside': 1, 'vehicles': 2}  # channel in Target.masks
+MASKS = {'roadside': 'roadside', 'vehicles': 'vehicle'}  # figure -> mask, see Target.mask
 
 
 @dataclass
@@ -95,8 +95,8 @@ def _attention_shares(output: NetworkOutput, item: Batch) -> np.ndarray:
     def total(x: Tensor) -> Tensor:
         return x.sum((1, 2, 3))
     columns = []
-    for channel in MASKS.values():
-        covered = visible * item.target.masks[:, channel:channel + 1]
+    for mask in MASKS.values():
+        covered = visible * item.target.mask(mask)
         columns += [total(weights * covered) / total(weights * visible), total(covered) / total(visible)]
     return torch.stack(columns, dim=1).numpy()
 
