@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import math
 import os
-import xml.etree.ElementTree as ElementTree
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.world.polyline import arc_length, clip_to_disc, distances, project, smoothed
 from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, thin
+from attention_fusion_ros.utils import atomic
 
 EARTH = 6378137.0  # m, WGS84 semi-major axis
 # Kinds of `highway` that cars use as roads, with lanes (both directions together) where no tag tells.
@@ -28,7 +29,10 @@ MAJOR = ('motorway', 'trunk', 'primary', 'secondary')
 WINDOW = 140.0  # m around the focus that are cut out
 MARGIN = 170.0  # m from the edge of the extract: beyond it roads are missing
 SMOOTH = 3.0  # m, standard deviation: drawn corners are rounded, as they are on the ground
-VERSION = 2  # of the cache
+VERSION = 3  # of the cache: change it with `parse` or `_unpack`
+OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
+HEAD_BYTES = 4096  # of a file, in which that stands
+Way = tuple[list[int], dict[str, str]]  # ids of its nodes, tags
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,18 @@ class Extract:
         """Numbers of the nodes where at least three stretches meet, well inside the extract."""
         numbers, counts = np.unique(self.ends, return_counts=True)
         places = {int(n): line[k] for line, ends in zip(self.lines, self.ends) for n, k in zip(ends, (0, -1))}
-        return np.array([n for n in numbers[counts >= 3] if self._inside(places[int(n)])])
+        return np.array([n for n in numbers[counts >= 3] if self.is_inside(places[int(n)])])
 
-    def _inside(self, place) -> bool:
+    def is_inside(self, place: np.ndarray) -> bool:
+        """Whether a place (2,) [m] is far enough from the edge that no road around it is missing."""
         return bool((np.abs(place) < np.array(self.half_size) - MARGIN).all())
 
 
 def load_extract(path: str | Path) -> Extract:
-    """The roads of an .osm or .osm.gz file. Raises ConfigurationError when it cannot be read or holds no roads."""
+    """The roads of an .osm, .osm.gz or .osm.pbf file.
+
+    Raises ConfigurationError when it cannot be read, holds no roads, or osmium is not installed.
+    """
     path = Path(path).expanduser().resolve()
     try:
         stat = path.stat()
@@ -77,52 +85,71 @@ def _load(path: str, size: int, mtime_ns: int) -> Extract:
     cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'attention_fusion_ros' / f'osm-{key}.npz'
     if cache.exists():
         with np.load(cache) as z:
-            return _unpack(dict(z))
-    packed = _parse(path)
+            return _unpack({name: z[name] for name in z.files})
+    packed = parse(path)
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_suffix(f'.{os.getpid()}.npz')
-        np.savez_compressed(part, **packed)
-        os.replace(part, cache)  # several processes may come here at a time
+        atomic.save_arrays(cache, packed)  # several processes may come here at a time
     except OSError:
         pass  # a read-only home only costs time
     return _unpack(packed)
 
 
-def _parse(path: str) -> dict[str, np.ndarray]:
-    """Stretches as flat arrays, see `_unpack`."""
-    nodes: dict[str, tuple[float, float]] = {}
-    ways: list[tuple[list[str], dict[str, str]]] = []
-    bounds = None
+def parse(path: str) -> dict[str, np.ndarray]:
+    """The roads of a file as flat arrays, see `_unpack`.
+
+    Read by osmium in two passes, first roads and then the nodes on them, so that it does not matter in which order
+    they stand, and an extract of a whole country needs memory for its roads only.
+    """
     try:
-        with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
-            for _, element in ElementTree.iterparse(stream):
-                if element.tag == 'node':
-                    nodes[element.get('id')] = (float(element.get('lat')), float(element.get('lon')))
-                elif element.tag in ('bound', 'bounds'):
-                    box = element.get('box')
-                    bounds = ([float(v) for v in box.split(',')] if box else
-                              [float(element.get(k)) for k in ('minlat', 'minlon', 'maxlat', 'maxlon')])
-                elif element.tag == 'way':
-                    tags = {t.get('k'): t.get('v') for t in element.iter('tag')}
-                    if tags.get('highway') in KINDS and tags.get('area') != 'yes':
-                        ways.append(([n.get('ref') for n in element.iter('nd')], tags))
-                if element.tag in ('node', 'way', 'relation'):
-                    element.clear()
-    except (OSError, EOFError, ElementTree.ParseError, ValueError, TypeError) as error:
+        import osmium
+    except ImportError as error:
+        raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium, which is not installed: "
+                                 'pip install osmium') from error
+    ways: list[Way] = []
+    nodes: dict[int, tuple[float, float]] = {}
+    try:
+        for way in osmium.FileProcessor(path, osmium.osm.WAY).with_filter(osmium.filter.KeyFilter('highway')):
+            tags = dict(way.tags)
+            if tags['highway'] in KINDS and tags.get('area') != 'yes':
+                ways.append(([node.ref for node in way.nodes], tags))
+        wanted = {ref for refs, _ in ways for ref in refs}
+        for node in osmium.FileProcessor(path, osmium.osm.NODE):
+            if node.id in wanted and node.location.valid():
+                nodes[node.id] = (node.lat, node.lon)
+        bounds = _bounds(path)
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
-    if not ways:
+    if not nodes:
         raise ConfigurationError(f"OpenStreetMap extract '{path}' holds no roads for cars")
     if bounds is None:
-        everywhere = np.array([nodes[r] for refs, _ in ways for r in refs if r in nodes])
+        everywhere = np.array([nodes[ref] for refs, _ in ways for ref in refs if ref in nodes])
         bounds = [*everywhere.min(axis=0), *everywhere.max(axis=0)]
     return _stretches(nodes, ways, bounds)
 
 
-def _stretches(nodes, ways, bounds) -> dict[str, np.ndarray]:
+def _bounds(path: str) -> list[float] | None:
+    """South, west, north and east edge in degrees, as the head of the file states them; None when it does not."""
+    import osmium
+    with osmium.io.Reader(path, osmium.osm.NOTHING) as reader:
+        box = reader.header().box()
+    if box.valid():
+        return [box.bottom_left.lat, box.bottom_left.lon, box.top_right.lat, box.top_right.lon]
+    if path.endswith(('.osm', '.osm.gz')):  # Osmosis up to 0.45 wrote <bound box="...">, which osmium does not know
+        with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
+            found = OSMOSIS_BOUND.search(stream.read(HEAD_BYTES))
+        if found:
+            return [float(value) for value in found[1].split(b',')]
+    return None
+
+
+def _stretches(nodes: dict[int, tuple[float, float]], ways: list[Way], bounds: list[float]) -> dict[str, np.ndarray]:
+    """Ways cut where they meet.
+
+    nodes: id -> (latitude, longitude) in degrees. bounds: south, west, north, east.
+    """
     lat0, lon0 = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
     scale = np.array([math.cos(math.radians(lat0)), 1.0]) * math.radians(1.0) * EARTH
-    used: dict[str, int] = {}
+    used: dict[int, int] = {}
     for refs, _ in ways:
         refs[:] = [r for r in refs if r in nodes]
         for r in refs:
@@ -181,7 +208,7 @@ def _try_plan(rng: np.random.Generator, extract: Extract) -> Plan | None:
         start = int(rng.choice(len(lengths), p=lengths / lengths.sum()))
         towards = bool(extract.oneway[start] or rng.random() < 0.5)
     centre = extract.lines[start][-1 if towards else 0]
-    if not extract._inside(centre):
+    if not extract.is_inside(centre):
         return None
     near = np.flatnonzero(np.hypot(*(extract.middles[:, :2] - centre).T) < WINDOW + extract.middles[:, 2])
     near = [int(i) for i in near if distances(extract.lines[i], centre).min() < WINDOW]
