@@ -11,19 +11,19 @@ import numpy as np
 
 from attention_fusion_ros.simulation.world.drawing import fill_buffer
 from attention_fusion_ros.simulation.world.polyline import arc_length, distances, normals, point_at, smoothed, tangents
-from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, thin
-from attention_fusion_ros.simulation.world.roadside import furnish, random_surroundings
+from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, simplify
+from attention_fusion_ros.simulation.world.roadside import populate_roadside, random_environment
 from attention_fusion_ros.simulation.world.site import Site
 from attention_fusion_ros.simulation.world.traffic import drive_around, park
 from attention_fusion_ros.simulation.world.world import World
 
 START_NS = 10**9  # stamps of a drive begin here: a stamp of 0 means 'not set'
 MAIN = Section(2, 3.3, (0.0, 2.0))
-SIDE_ROAD = 75.0  # m
-BEFORE, BEYOND = 30.0, 35.0  # m of route behind the first and ahead of the last pose
-CORNER = 5.0  # m, standard deviation of the smoothing that rounds the corners of the route
-SIDEWAYS = 1.8  # m/s^2, lateral acceleration that the driver accepts in bends
-CLEAR = 1.5  # m on both sides of the driven line that stay free
+SIDE_ROAD_M = 75.0
+BEFORE_M, BEYOND_M = 30.0, 35.0  # of route behind the first and ahead of the last pose
+CORNER_M = 5.0  # standard deviation of the smoothing that rounds the corners of the route
+SIDEWAYS_M_S2 = 1.8  # lateral acceleration that the driver accepts in bends
+CLEAR_M = 1.5  # on both sides of the driven line that stay free
 
 # What comes along the route: (length of the stretch, bend at most [rad], arms at its end, the way taken there).
 # Arms and ways are turns against the stretch: 1 is 90 degrees to the left, -1 to the right, 0 straight on.
@@ -43,19 +43,19 @@ def demo_world(seed: int = 0) -> World:
     rng = np.random.default_rng([seed, 2])
     plan = _town(rng)
     roads, route = plan.roads(), np.concatenate([plan.way[0].xy, *(p.xy[1:] for p in plan.way[1:])])
-    place = random_surroundings(rng, plan, str(rng.choice(['urban', 'suburb'])))
+    place = random_environment(rng, plan, str(rng.choice(['urban', 'suburb'])))
     place = replace(place, parking=0.5, traffic=0.4, people=8.0)
     aside = plan.sections[0].lane_offset(0)
     world = World('town', roads, place.terrain, route=route, seed=seed,
                   extra={'corner_radius': place.corner_radius, 'left_hand': False, 'lane_offset': aside})
     line, along = _driving_line(world)
-    world = replace(world, pose=_pose(line, along, BEFORE))
+    world = replace(world, pose=_pose(line, along, BEFORE_M))
     low, high = np.min([c.min(axis=0) for c in plan.centres], axis=0), np.max([c.max(axis=0) for c in plan.centres],
                                                                              axis=0)
     site = Site(roads, (low + high) / 2, float((high - low).max() / 2 + 40.0), place.corner_radius)
-    fill_buffer(site.taken, site.frame, line, CLEAR, 1)
+    fill_buffer(site.taken, site.frame, line, CLEAR_M, 1)
     vehicles = park(rng, site, plan, place)
-    walls, posts, bushes = furnish(rng, site, place)
+    walls, posts, bushes = populate_roadside(rng, site, place)
     vehicles += drive_around(rng, site, plan, place, world, left_hand=False)
     return replace(world, walls=tuple(walls), posts=tuple(posts), bushes=tuple(bushes), vehicles=tuple(vehicles))
 
@@ -69,12 +69,12 @@ def drive_poses(world: World, speed: float = 8.0, rate_hz: float = 10.0) -> tupl
     if speed <= 0 or rate_hz <= 0:
         raise ValueError(f'speed and rate must be positive, got {speed} m/s and {rate_hz} Hz')
     line, along = _driving_line(world)
-    if along[-1] < BEFORE + BEYOND + 5.0:
-        raise ValueError(f'the route is {along[-1]:.0f} m long; at least {BEFORE + BEYOND + 5:.0f} m are needed')
-    s = np.arange(BEFORE, along[-1] - BEYOND, 0.25)
+    if along[-1] < BEFORE_M + BEYOND_M + 5.0:
+        raise ValueError(f'the route is {along[-1]:.0f} m long; at least {BEFORE_M + BEYOND_M + 5:.0f} m are needed')
+    s = np.arange(BEFORE_M, along[-1] - BEYOND_M, 0.25)
     heading = np.unwrap(np.arctan2(*tangents(point_at(line, s, along)).T[::-1]))
     bend = np.abs(np.gradient(heading, s))
-    pace = np.minimum(speed, np.sqrt(SIDEWAYS / np.maximum(_smooth(bend, 8), 1e-6)))
+    pace = np.minimum(speed, np.sqrt(SIDEWAYS_M_S2 / np.maximum(_smooth(bend, 8), 1e-6)))
     seconds = np.concatenate([[0.0], np.cumsum(np.diff(s) / pace[:-1])])
     times = np.arange(0.0, seconds[-1], 1.0 / rate_hz)
     at = np.interp(times, seconds, s)
@@ -94,7 +94,7 @@ def _driving_line(world: World) -> tuple[np.ndarray, np.ndarray]:
     """The route with rounded corners, moved into the lane; and its arc length."""
     if world.route is None:
         raise ValueError('the world has no route to drive')
-    smooth = smoothed(world.route, CORNER)
+    smooth = smoothed(world.route, CORNER_M)
     line = smooth + normals(smooth) * float(world.extra.get('lane_offset', 0.0))
     return line, arc_length(line)
 
@@ -110,7 +110,7 @@ def _stretch(start: np.ndarray, heading: float, length: float, bend: float) -> t
     share = (np.arange(n) + 0.5) / n
     angle = heading + bend * share * share * (3 - 2 * share)
     step = length / n * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return thin(start + np.concatenate([np.zeros((1, 2)), np.cumsum(step, axis=0)])), heading + bend
+    return simplify(start + np.concatenate([np.zeros((1, 2)), np.cumsum(step, axis=0)])), heading + bend
 
 
 def _town(rng: np.random.Generator) -> Plan:
@@ -127,7 +127,7 @@ def _town(rng: np.random.Generator) -> Plan:
     plan = Plan()
     plan.way = [Piece(plan.add(line, MAIN), line, True) for line in route]
     for start, direction in arms:
-        line, _ = _stretch(start, direction, SIDE_ROAD, rng.normal(0, 0.25))
+        line, _ = _stretch(start, direction, SIDE_ROAD_M, rng.normal(0, 0.25))
         line = _cut(line, plan.centres)
         if line is not None:
             plan.add(line, Section(2, float(rng.uniform(2.6, 3.4))))

@@ -13,12 +13,12 @@ import numpy as np
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan
-from attention_fusion_ros.simulation.truth.branches import Truth, to_base, truth
+from attention_fusion_ros.simulation.truth.branches import Truth, truth
 from attention_fusion_ros.simulation.world.drawing import vehicle_corners
-from attention_fusion_ros.simulation.world.world import World
+from attention_fusion_ros.simulation.world.world import World, to_base
 
-EXTENT = 40.0  # m shown around the vehicle
-LOW, HIGH = -0.5, 3.5  # m above the vehicle's ground that the colours span
+EXTENT_M = 40.0  # shown around the vehicle
+LOW_M, HIGH_M = -0.5, 3.5  # above the vehicle's ground that the colours span
 GREY, WHITE, RED = (90, 90, 90), (255, 255, 255), (40, 40, 255)
 PAVEMENT, CENTRE_LINE, ROUTE = (60, 60, 60), (130, 130, 130), (60, 60, 220)
 WALLS = {'facade': (80, 160, 255), 'wall': (200, 200, 200), 'fence': (255, 200, 0), 'hedge': (0, 160, 0),
@@ -29,15 +29,15 @@ BUSH, PARKED, MOVING = (0, 120, 0), (200, 90, 90), (80, 80, 255)
 
 def pixels(xy: np.ndarray, size: int) -> np.ndarray:
     """(P, 2) metres in base_link -> (P, 2) int32 columns and rows of a tile: ahead is up."""
-    scale = size / (2 * EXTENT)
+    scale = size / (2 * EXTENT_M)
     xy = np.clip(np.atleast_2d(xy), -1e4, 1e4)
-    return np.rint(np.stack([EXTENT - xy[:, 1], EXTENT - xy[:, 0]], axis=1) * scale).astype(np.int32)
+    return np.rint(np.stack([EXTENT_M - xy[:, 1], EXTENT_M - xy[:, 0]], axis=1) * scale).astype(np.int32)
 
 
 def plan_tile(world: World, size: int) -> np.ndarray:
     """(size, size, 3) uint8 bgr: what the world is made of, around its vehicle."""
     tile = np.zeros((size, size, 3), np.uint8)
-    scale = size / (2 * EXTENT)
+    scale = size / (2 * EXTENT_M)
 
     def seen(xy) -> np.ndarray:
         return pixels(to_base(np.atleast_2d(xy), world.pose), size)
@@ -70,7 +70,7 @@ def sweep_tile(xyz: np.ndarray, size: int) -> np.ndarray:
     inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
     top = np.full((size, size), -np.inf, np.float32)
     np.maximum.at(top, (row[inside], column[inside]), xyz[inside, 2].astype(np.float32))
-    share = np.clip((top - LOW) / (HIGH - LOW), 0, 1)
+    share = np.clip((top - LOW_M) / (HIGH_M - LOW_M), 0, 1)
     tile = cv2.applyColorMap((55 + 200 * share).astype(np.uint8), cv2.COLORMAP_TURBO)
     tile[~np.isfinite(top)] = 0
     return tile
@@ -79,7 +79,7 @@ def sweep_tile(xyz: np.ndarray, size: int) -> np.ndarray:
 def draw_truth(tile: np.ndarray, answer: Truth, lookahead: float = 20.0) -> None:
     """Arrows at the branches, the direction in red, on a tile."""
     size = len(tile)
-    cv2.circle(tile, (size // 2, size // 2), int(lookahead * size / (2 * EXTENT)), GREY, 1)
+    cv2.circle(tile, (size // 2, size // 2), int(lookahead * size / (2 * EXTENT_M)), GREY, 1)
     for bearing, heading in answer.branches:
         start = lookahead * np.array([math.cos(bearing), math.sin(bearing)])
         end = start + 5.0 * np.array([math.cos(heading), math.sin(heading)])
@@ -91,7 +91,7 @@ def draw_truth(tile: np.ndarray, answer: Truth, lookahead: float = 20.0) -> None
 def map_tile(image: np.ndarray, resolution: float, anchor: tuple[float, float], size: int) -> np.ndarray:
     """(H, W, 3) uint8 bgr map image -> (size, size, 3), laid over the same ground as the other tiles."""
     rows, columns = image.shape[:2]
-    scale = resolution * size / (2 * EXTENT)
+    scale = resolution * size / (2 * EXTENT_M)
     to_tile = np.array([[scale, 0, size / 2 - anchor[0] * columns * scale],
                         [0, scale, size / 2 - anchor[1] * rows * scale]])
     return cv2.warpAffine(image, to_tile, (size, size), flags=cv2.INTER_LINEAR, borderValue=(40, 20, 20))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation.drive import demo_world, drive_poses
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS, LidarModel
-from attention_fusion_ros.simulation.sensors.map_image import MapError, MapLayout, MapStyle, draw_map
-from attention_fusion_ros.simulation.sensors.scan import scan
+from attention_fusion_ros.simulation.sensors.map_image import MapError, MapLayout, MapServer, MapStyle
+from attention_fusion_ros.simulation.sensors.scan import LidarSensor
+from attention_fusion_ros.simulation.sensors.sensor import Measurement_co, Sensor
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
+from attention_fusion_ros.simulation.world.world import Pose
 
 ODOMETRY_HZ = 20.0  # at least
 
@@ -31,7 +34,7 @@ class DriveOptions:
     route: bool = True  # drawn in the map image
     map_shift: tuple[float, float] = (1.5, -1.5)  # m in base_link: forward, left
     map_yaw: float = math.radians(3.0)
-    duration: float = 0.0  # s, 0 for the whole way
+    duration: float = 0.0  # s, 0 for the whole way; there is at least one sweep, however short
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class SimulatedSweep:
     time_ns: int
     cloud: PointCloud  # stamped time_ns
     map_image: np.ndarray | None  # (H, W, 3) uint8 rgb
-    pose: tuple[float, float, float]  # x, y, yaw of base_link in the world
+    pose: Pose  # of base_link in the world
     truth: Truth
 
 
@@ -52,7 +55,7 @@ class SimulatedDrive:
     def __init__(self, options: DriveOptions, lookahead: float = 20.0):
         if options.lidar not in PRESETS:
             raise ValueError(f"no sensor '{options.lidar}'; known are {', '.join(PRESETS)}")
-        if not (options.rate > 0 and options.speed > 0 and options.duration >= 0):
+        if not (0 < options.rate < math.inf and options.speed > 0 and options.duration >= 0):
             raise ValueError('rate and speed must be positive, duration must not be negative')
         self.options, self._lookahead = options, lookahead
         self.lidar: LidarModel = PRESETS[options.lidar]()
@@ -64,8 +67,8 @@ class SimulatedDrive:
             kept = times < options.duration * 1e9
             times, poses = times[kept], poses[kept]
         self._times, self._poses = times, poses
-        self._error = MapError(*options.map_shift, options.map_yaw)
-        self._style = MapStyle()
+        self._lidar_sensor = LidarSensor(self.lidar)
+        self._map_server = MapServer(MapStyle(), MapError(*options.map_shift, options.map_yaw), options.route)
 
     @property
     def T_base_sensor(self) -> np.ndarray:
@@ -75,29 +78,39 @@ class SimulatedDrive:
     @property
     def map_layout(self) -> MapLayout:
         """How the map images lie, in the words of the parameters `map.*`."""
-        return MapLayout(self._style.resolution, self._style.anchor)
+        return self._map_server.layout
 
     def __len__(self) -> int:
         """How many sweeps."""
         return -(-len(self._times) // self._between)
 
-    def odometry(self, index: int) -> list[tuple[int, tuple[float, float, float]]]:
-        """(time in ns, pose) from the sweep of this index to the next one, at least 20 a second."""
+    def odometry(self, index: int) -> list[tuple[int, Pose]]:
+        """(time in ns, pose) from the sweep of this index to the next one, at least 20 a second.
+
+        Raises IndexError when the drive has no such sweep.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f'sweep {index} of a drive with {len(self)} sweeps')
         some = slice(index * self._between, (index + 1) * self._between)
-        return [(int(t), tuple(map(float, p))) for t, p in zip(self._times[some], self._poses[some])]
+        return [(int(t), (float(p[0]), float(p[1]), float(p[2]))) for t, p in zip(self._times[some], self._poses[some])]
 
     def sweep(self, index: int) -> SimulatedSweep:
         """The sweep of this index; the same every time."""
         time_ns, pose = self.odometry(index)[0]
         rng = np.random.default_rng([self.options.seed, 7, index])
-        cloud, _ = scan(self.world, pose, self.lidar, rng, time_ns)
+        cloud = self._lidar_sensor.measure(self.world, pose, rng, time_ns)
         image = None
         if self.options.with_map:
             # One seed for the whole drive: what the map lacks, it lacks all the time.
-            image, _ = draw_map(self.world, pose, self._style, self._error, np.random.default_rng(self.options.seed),
-                                self.options.route)
+            image = self._map_server.measure(self.world, pose, np.random.default_rng(self.options.seed), time_ns)
         route = self.options.with_map and self.options.route
         return SimulatedSweep(index, time_ns, cloud, image, pose, truth(self.world, pose, self._lookahead, route))
+
+    def measure(self, sensor: Sensor[Measurement_co], index: int) -> Measurement_co:
+        """What a further sensor sends at the time of a sweep; the same every time if the sensor keeps no state."""
+        time_ns, pose = self.odometry(index)[0]
+        name = zlib.crc32(type(sensor).__name__.encode())
+        return sensor.measure(self.world, pose, np.random.default_rng([self.options.seed, 8, index, name]), time_ns)
 
     def rings(self, cloud: PointCloud) -> np.ndarray:
         """(N,) uint16: which beam each point came from, lowest first, as drivers number them."""

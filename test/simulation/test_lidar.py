@@ -20,7 +20,7 @@ from attention_fusion_ros.simulation.sensors.lidar import (
     solid_state,
     vlp_16,
 )
-from attention_fusion_ros.simulation.sensors.raster import NOTHING, Label, rasterise
+from attention_fusion_ros.simulation.sensors.raster import NOTHING_M, Label, rasterise
 from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
 from attention_fusion_ros.simulation.world.drawing import vehicle_corners
 from attention_fusion_ros.simulation.world.world import Bush, Post, Road, Terrain, Vehicle, Wall, World
@@ -148,15 +148,16 @@ def test_wall_is_hit_at_its_distance_by_every_beam_that_meets_it(angle):
 def test_first_hits_agree_with_marching_in_small_steps():
     world = street()
     raster = rasterise(world, (0.0, -1.75, 0.0))
-    raster = replace(raster, porosity=np.zeros_like(raster.porosity), porous=np.full_like(raster.porous, NOTHING),
-                     crown_top=np.full_like(raster.crown_top, NOTHING))
+    raster = replace(raster, porosity=np.zeros_like(raster.porosity), porous=np.full_like(raster.porous, NOTHING_M),
+                     crown_top=np.full_like(raster.crown_top, NOTHING_M))
     rng = np.random.default_rng(0)
     scene, shape = raycast.Scene(raster), (256, 16)
     azimuth = torch.arange(256)[:, None] * (2 * math.pi / 256) + torch.zeros(shape)
     slope = torch.as_tensor(np.tan(rng.uniform(-0.4, 0.05, shape)), dtype=torch.float32)
-    luck = raycast.RandomDraws(torch.zeros(256), torch.zeros(shape), torch.zeros(shape))
+    draws = raycast.RandomDraws(torch.zeros(256), torch.zeros(shape), torch.zeros(shape))
     x, y, z = 0.0, -1.75, 2.0 + float(raster.ground[300, 300])
-    hits = raycast.cast(scene, raycast.Rays.towards((x, y, z), torch.cos(azimuth), torch.sin(azimuth), slope), luck, 50)
+    rays = raycast.Rays.towards((x, y, z), torch.cos(azimuth), torch.sin(azimuth), slope)
+    hits = raycast.cast(scene, rays, draws, 50)
     height = np.maximum(raster.solid, raster.vehicle)
     for r in (np.arange(0.6, 50, 0.01),):
         px = x + np.cos(azimuth.numpy())[..., None] * r
@@ -351,7 +352,7 @@ def test_raster_layers_show_what_the_world_holds():
                              Label.POLE, Label.TREE, Label.BUSH)} <= present
     assert Label.PERSON in raster.vehicle_label
     assert np.all(raster.solid >= raster.ground) and np.all(np.abs(raster.porosity) < 1)
-    leaves = raster.crown_top > NOTHING
+    leaves = raster.crown_top > NOTHING_M
     assert leaves.any() and np.all(raster.crown_top[leaves] >= raster.crown_bottom[leaves])
     kerb = np.median(raster.ground[322:324, 100:240] - raster.ground[316:318, 100:240])
     assert kerb == pytest.approx(0.12, abs=0.03)  # the crown takes a little of it

@@ -20,8 +20,8 @@ from attention_fusion_ros.geometry import rotation_2d
 from attention_fusion_ros.simulation.sensors.map_image import (
     ENCODINGS,
     MISSING,
-    SHIFT_SIGMA,
-    YAW_SIGMA,
+    SHIFT_SIGMA_M,
+    YAW_SIGMA_RAD,
     MapError,
     MapStyle,
     draw_map,
@@ -143,10 +143,10 @@ def test_shares_of_missing_roads():
 def test_the_standard_error():
     errors = [random_error(_rng(s)) for s in range(2000)]
     x, y, yaw = (np.array([getattr(e, k) for e in errors]) for k in ('x', 'y', 'yaw'))
-    assert x.std() == pytest.approx(SHIFT_SIGMA, rel=0.06) and y.std() == pytest.approx(SHIFT_SIGMA, rel=0.06)
-    assert yaw.std() == pytest.approx(YAW_SIGMA, rel=0.06) and abs(yaw.mean()) < 0.01
+    assert x.std() == pytest.approx(SHIFT_SIGMA_M, rel=0.06) and y.std() == pytest.approx(SHIFT_SIGMA_M, rel=0.06)
+    assert yaw.std() == pytest.approx(YAW_SIGMA_RAD, rel=0.06) and abs(yaw.mean()) < 0.01
     double = np.array([random_error(_rng(s), scale=2.0).x for s in range(2000)])
-    assert double.std() == pytest.approx(2 * SHIFT_SIGMA, rel=0.06)
+    assert double.std() == pytest.approx(2 * SHIFT_SIGMA_M, rel=0.06)
     wide = [random_error(_rng(s), wide=True) for s in range(500)]
     assert max(math.hypot(e.x, e.y) for e in wide) <= 8.0 and max(abs(e.yaw) for e in wide) <= math.radians(15)
     assert max(math.hypot(e.x, e.y) for e in wide) > 7.0

@@ -74,7 +74,7 @@ def share_near(a: set, b: set) -> float:
 
 
 def test_what_moves_was_elsewhere():
-    before = past._before(street().vehicles[0], 0.5)
+    before = street().vehicles[0].before(0.5)
     assert (before.x, before.y) == pytest.approx((25.0, 1.6))  # it drives towards -x
 
 

@@ -17,21 +17,21 @@ from attention_fusion_ros.simulation.drive import demo_world, drive_poses
 from attention_fusion_ros.simulation.world.drawing import box_corners, vehicle_corners
 from attention_fusion_ros.simulation.world.generate import (
     CLASS_SHARES,
-    OWN_LENGTH,
-    OWN_WIDTH,
+    OWN_LENGTH_M,
+    OWN_WIDTH_M,
     SCENE_CLASSES,
     generate_world,
 )
 from attention_fusion_ros.simulation.world.polyline import (
     arc_length,
     clip_to_disc,
-    cut,
     distances,
+    offset_curve,
     project,
     resample,
-    shifted,
+    substring,
 )
-from attention_fusion_ros.simulation.world.roads import Section, bump, curved, random_section
+from attention_fusion_ros.simulation.world.roads import Section, clothoid_bump, curved, random_section
 
 CLASSES = list(CLASS_SHARES)
 JUNCTIONS = ('t', 'x', 'y', 'skewed', 'staggered', 'roundabout', 'fork')
@@ -74,7 +74,7 @@ def test_the_vehicle_stands_on_a_road_with_room_around_it(scene_class):
         assert _from_road(world, (x, y)) < -0.4
         reach = max(np.abs(r.centre - (x, y)).max() for r in world.roads)
         assert reach > 70
-        body = box_corners(x, y, yaw, OWN_LENGTH - 0.8, OWN_WIDTH - 0.4)  # less than the raster's cells
+        body = box_corners(x, y, yaw, OWN_LENGTH_M - 0.8, OWN_WIDTH_M - 0.4)  # less than the raster's cells
         inside = np.concatenate([_samples(body), _samples(body[::-1] * 0.5 + np.array([x, y]) * 0.5)])
         for vehicle in world.vehicles:
             c, s = math.cos(vehicle.yaw), math.sin(vehicle.yaw)
@@ -84,7 +84,7 @@ def test_the_vehicle_stands_on_a_road_with_room_around_it(scene_class):
         for wall in world.walls:
             local = (_samples(wall.line) - (x, y)) @ np.array([[math.cos(yaw), -math.sin(yaw)],
                                                                [math.sin(yaw), math.cos(yaw)]])
-            assert (np.abs(local) > (OWN_LENGTH / 2 - 0.4, OWN_WIDTH / 2 - 0.4)).any(axis=1).all(), (seed, wall)
+            assert (np.abs(local) > (OWN_LENGTH_M / 2 - 0.4, OWN_WIDTH_M / 2 - 0.4)).any(axis=1).all(), (seed, wall)
 
 
 def test_equal_seeds_give_equal_worlds():
@@ -173,7 +173,7 @@ def test_sections_are_roads(seed, minor):
 
 def test_a_curve_turns_by_the_integral_of_its_curvature():
     s = np.arange(0, 100, 0.25)
-    line = curved((1.0, 2.0), 0.3, s, bump(s, 30, 20, 1 / 25))
+    line = curved((1.0, 2.0), 0.3, s, clothoid_bump(s, 30, 20, 1 / 25))
     d = np.diff(line, axis=0)
     heading = np.unwrap(np.arctan2(d[:, 1], d[:, 0]))
     assert heading[0] == pytest.approx(0.3, abs=1e-9) and heading[-1] == pytest.approx(0.3 + 20 / 25, abs=1e-3)
@@ -184,8 +184,8 @@ def test_a_curve_turns_by_the_integral_of_its_curvature():
 def test_polylines():
     line = np.array([[0.0, 0], [10, 0], [10, 10]])
     assert project(line, (12.0, 5.0)) == pytest.approx((15.0, 2.0))
-    assert cut(line, 5, 15) == pytest.approx(np.array([[5, 0], [10, 0], [10, 5]]))
-    assert shifted(line, 1.0) == pytest.approx(np.array([[0, 1], [9, 1], [9, 10]]))
+    assert substring(line, 5, 15) == pytest.approx(np.array([[5, 0], [10, 0], [10, 5]]))
+    assert offset_curve(line, 1.0) == pytest.approx(np.array([[0, 1], [9, 1], [9, 10]]))
     assert [r.tolist() for r in clip_to_disc(np.array([[-9.0, 3], [9, 3]]), 5.0)] == [[[-4, 3], [4, 3]]]
     twice = clip_to_disc(np.array([[-9.0, 0], [9, 0], [9, 1], [-9, 1]]), 5.0)
     assert len(twice) == 2 and twice[1][0] == pytest.approx([math.sqrt(24), 1])
@@ -225,36 +225,3 @@ def test_scenes_from_openstreetmap(shared_folder):
         assert (_from_road(world, [(p.x, p.y) for p in world.posts]) > [p.radius for p in world.posts]).all()
     assert sum(n for branches, n in counts.items() if branches > 2) >= 3
     assert 'osm' in {generate_world(seed, osm=extract).scene_class for seed in range(16)}
-
-
-EXTRACT = """<?xml version='1.0'?><osm version="0.6"><bounds minlat="49.42" minlon="7.70" maxlat="49.44" maxlon="7.73"/>
-<node id="1" lat="49.430" lon="7.712"/><node id="2" lat="49.430" lon="7.715"/><node id="3" lat="49.430" lon="7.718"/>
-<node id="4" lat="49.432" lon="7.715"/>
-<way id="1"><nd ref="1"/><nd ref="2"/><nd ref="3"/><tag k="highway" v="residential"/></way>
-<way id="2"><nd ref="2"/><nd ref="4"/><tag k="highway" v="tertiary"/><tag k="lanes" v="4"/></way>
-<way id="3"><nd ref="1"/><nd ref="4"/><tag k="highway" v="footway"/></way></osm>"""
-
-
-def test_an_extract_becomes_stretches_between_joints(tmp_path, monkeypatch):
-    from attention_fusion_ros.simulation.world.osm import load_extract
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    (tmp_path / 'town.osm').write_text(EXTRACT)
-    extract = load_extract(tmp_path / 'town.osm')
-    assert len(extract.lines) == 3 and sorted(extract.lanes) == [0, 0, 4] and len(extract.joints) == 1
-    # 0.003 degrees of longitude at 49.43 degrees north, and 0.002 of latitude
-    lengths = sorted(arc_length(line)[-1] for line in extract.lines)
-    assert lengths == pytest.approx([217.2, 217.2, 222.6], abs=0.3)
-    assert list((tmp_path / 'cache').rglob('*.npz'))
-    worlds = [generate_world(seed, 'osm', osm=tmp_path / 'town.osm') for seed in range(4)]
-    assert max(len(w.roads) for w in worlds) == 3 and {r.lanes for w in worlds for r in w.roads} == {2, 4}
-
-
-@pytest.mark.parametrize('content', [None, b'', b'<osm>', b'<osm/>', b'\x1f\x8b broken'])
-def test_extracts_that_cannot_be_used(tmp_path, monkeypatch, content):
-    from attention_fusion_ros.simulation.world.osm import load_extract
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    path = tmp_path / 'bad.osm.gz'
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match='bad.osm.gz'):
-        load_extract(path)

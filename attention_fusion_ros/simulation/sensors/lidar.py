@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-# Elevations of the 32 beams of a VLP-32C, degrees (manual 63-9325, table 9-3), sorted.
-VLP_32C = (-25.0, -15.639, -11.31, -8.843, -7.254, -6.148, -5.333, -4.667, -4.0, -3.667, -3.333, -3.0, -2.667, -2.333,
-           -2.0, -1.667, -1.333, -1.0, -0.667, -0.333, 0.0, 0.333, 0.667, 1.0, 1.333, 1.667, 2.333, 3.333, 4.667, 7.0,
-           10.333, 15.0)
+# Elevations of the 32 beams of a VLP-32C (manual 63-9325, table 9-3), sorted.
+VLP_32C_DEG = (
+    -25.0, -15.639, -11.31, -8.843, -7.254, -6.148, -5.333, -4.667, -4.0, -3.667, -3.333, -3.0, -2.667, -2.333, -2.0,
+    -1.667, -1.333, -1.0, -0.667, -0.333, 0.0, 0.333, 0.667, 1.0, 1.333, 1.667, 2.333, 3.333, 4.667, 7.0, 10.333, 15.0)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def hdl_64e(**changes) -> LidarModel:
 
 def vlp_32c_pair(**changes) -> LidarModel:
     """Two VLP-32C stacked, one upside down, merged into a frame low on the vehicle."""
-    table = _degrees(VLP_32C) + _degrees(-v for v in VLP_32C)
+    table = _degrees(VLP_32C_DEG) + _degrees(-v for v in VLP_32C_DEG)
     return replace(LidarModel('vlp_32c_pair', table, steps=1800, height=1.95, frame_height=0.33, x=1.35, reach=60.0,
                               min_range=3.0), **changes)
 
@@ -108,19 +108,24 @@ def solid_state(**changes) -> LidarModel:
 
 
 PRESETS = {f.__name__: f for f in (vlp_16, hdl_32e, hdl_64e, vlp_32c_pair, os1_128, solid_state)}
+FAN = 'fan'  # not a product: beams spread evenly
+# How often `random_lidar` draws each. A preset that is not named here is never drawn, so that adding one changes no
+# scene of any seed; adding one here changes them all.
+SHARES = {'vlp_16': 0.09, 'hdl_32e': 0.21, 'hdl_64e': 0.2, 'vlp_32c_pair': 0.17, 'os1_128': 0.1, 'solid_state': 0.05,
+          FAN: 0.18}
 
 
 def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarModel:
-    """A sensor as somebody might have mounted it: any preset or an even fan of beams, varied in everything.
+    """A sensor with randomised mounting, noise and losses: a preset or an even fan of beams, drawn by SHARES.
 
     rays: upper bound for beams x azimuth steps, to bound the time of a scan; None leaves the sensor as it is.
     """
-    name = str(rng.choice([*PRESETS, 'fan'], p=[0.09, 0.21, 0.2, 0.17, 0.1, 0.05, 0.18]))
-    if name == 'fan':
+    name = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+    if name == FAN:
         low, high = rng.uniform(-32, -14), rng.uniform(1, 20)
         beams = int(rng.choice([24, 32, 40, 48, 64, 80, 96]))
         even = np.linspace(0, 1, beams) ** rng.uniform(0.7, 1.0)  # many have their beams dense near the horizon
-        model = LidarModel('fan', _degrees(low + (high - low) * even), steps=int(rng.choice([900, 1024, 1800, 2048])))
+        model = LidarModel(FAN, _degrees(low + (high - low) * even), steps=int(rng.choice([900, 1024, 1800, 2048])))
     else:
         model = PRESETS[name]()
     steps = model.steps

@@ -13,23 +13,22 @@ import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.geometry import rotation_2d
-from attention_fusion_ros.simulation.truth.branches import to_base
 from attention_fusion_ros.simulation.world.polyline import (
     arc_length,
-    cut,
     distances,
     normals,
+    offset_curve,
     point_at,
     project,
-    shifted,
     smoothed,
+    substring,
 )
-from attention_fusion_ros.simulation.world.world import Road, World
+from attention_fusion_ros.simulation.world.world import Pose, Road, Terrain, World, to_base
 
-SHIFT_SIGMA, YAW_SIGMA = 2.5, math.radians(4.0)  # the standard error: m per axis, rad
-WIDE_SHIFT, WIDE_YAW = 8.0, math.radians(15.0)
+SHIFT_SIGMA_M, YAW_SIGMA_RAD = 2.5, math.radians(4.0)  # the standard error: m per axis, rad
+WIDE_SHIFT_M, WIDE_YAW_RAD = 8.0, math.radians(15.0)
 MISSING, ADDED = 0.1, 0.1  # shares of the roads other than the vehicle's own
-CORNER = 3.0  # m, standard deviation of the smoothing that makes a driven path of a route
+CORNER_M = 3.0  # standard deviation of the smoothing that makes a driven path of a route
 SUBPIXEL = 4  # fractional bits of OpenCV coordinates
 ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'mono16', '32FC1')
 
@@ -77,11 +76,11 @@ class MapLayout:
 def random_error(rng: np.random.Generator, scale: float = 1.0, wide: bool = False) -> MapError:
     """The standard error times `scale`; wide: shift and yaw uniform up to 8 m and 15 deg instead."""
     if wide:
-        r, a = WIDE_SHIFT * math.sqrt(rng.random()), rng.uniform(-math.pi, math.pi)
-        x, y, yaw = r * math.cos(a), r * math.sin(a), rng.uniform(-WIDE_YAW, WIDE_YAW)
+        r, a = WIDE_SHIFT_M * math.sqrt(rng.random()), rng.uniform(-math.pi, math.pi)
+        x, y, yaw = r * math.cos(a), r * math.sin(a), rng.uniform(-WIDE_YAW_RAD, WIDE_YAW_RAD)
     else:
-        x, y = rng.normal(0, SHIFT_SIGMA * scale, 2)
-        yaw = rng.normal(0, YAW_SIGMA * scale)
+        x, y = rng.normal(0, SHIFT_SIGMA_M * scale, 2)
+        yaw = rng.normal(0, YAW_SIGMA_RAD * scale)
     return MapError(float(x), float(y), float(yaw), MISSING, ADDED, float(abs(rng.normal(0, 0.6))))
 
 
@@ -119,13 +118,13 @@ class _Strokes:
     route_width: float
 
 
-def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool,
+def _strokes(world: World, pose: Pose, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool,
              reach: float) -> _Strokes:
     """The lines of a map. The random numbers do not depend on `reach`, so nor does what is missing or added."""
     x, y, _ = pose
     missing, added = rng.random(len(world.roads)) < error.missing, rng.random(len(world.roads)) < error.added
     waves = rng.uniform((12.0, 0.0), (40.0, 2 * math.pi), (len(world.roads), 2))
-    luck = rng.random((len(world.roads), 4))
+    draws = rng.random((len(world.roads), 4))
     roads = []
     if style.driven_path and world.route is not None:
         roads.append((_driven(world.route, pose), style.width or 5.0))
@@ -137,14 +136,14 @@ def _strokes(world: World, pose, style: MapStyle, error: MapError, rng: np.rando
             centre = _warped(road.centre, error.warp, *waves[i])
             if style.lanes and road.lanes > 1:
                 lane = road.width / road.lanes
-                roads += [(shifted(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
+                roads += [(offset_curve(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
                           for k in range(road.lanes)]
             else:
                 roads.append((centre, style.width or road.width))
-            if style.lanes and road.lanes > 1 and luck[i, 0] < 0.7:
+            if style.lanes and road.lanes > 1 and draws[i, 0] < 0.7:
                 roads += [(line, style.width or lane) for line in _turning_lanes(world.roads, i)]
             if added[i]:
-                roads.append((_invented(road, pose, luck[i]), style.width or road.width))
+                roads.append((_invented(road, pose, draws[i]), style.width or road.width))
     line = None
     if route and world.route is not None:
         line = _driven(world.route, pose) if style.route_in_lane or style.driven_path else world.route
@@ -191,33 +190,51 @@ def _warped(line: np.ndarray, size: float, wavelength: float, phase: float) -> n
     return line + size * np.sin(arc_length(line) / wavelength + phase)[:, None] * normals(line)
 
 
-def _invented(road: Road, pose, luck: np.ndarray) -> np.ndarray:
+def _invented(road: Road, pose: Pose, draws: np.ndarray) -> np.ndarray:
     """A side road that is not there, off some place of a road near the vehicle; luck: four numbers in 0..1."""
     s, _ = project(road.centre, pose[:2])
     end = arc_length(road.centre)[-1]
-    start = point_at(road.centre, float(np.clip(s + 90 * (luck[0] - 0.5), 0.0, end)))
-    heading, bend = 2 * math.pi * luck[1], 1.0 * (luck[2] - 0.5)
+    start = point_at(road.centre, float(np.clip(s + 90 * (draws[0] - 0.5), 0.0, end)))
+    heading, bend = 2 * math.pi * draws[1], 1.0 * (draws[2] - 0.5)
     first = np.array([math.cos(heading), math.sin(heading)])
     second = first + (math.cos(heading + bend), math.sin(heading + bend))
-    return start + np.stack([np.zeros(2), first, second]) * (15 + 30 * luck[3])
+    return start + np.stack([np.zeros(2), first, second]) * (15 + 30 * draws[3])
 
 
-def _ahead(route: np.ndarray, pose, behind: float) -> np.ndarray:
+def _ahead(route: np.ndarray, pose: Pose, behind: float) -> np.ndarray:
     """The route from `behind` metres before its point nearest to the vehicle on."""
     here, _ = project(route, pose[:2])
     end = arc_length(route)[-1]
-    return cut(route, max(here - behind, 0.0), end) if here < end - 0.5 else route[-2:]
+    return substring(route, max(here - behind, 0.0), end) if here < end - 0.5 else route[-2:]
 
 
-def _driven(route: np.ndarray, pose) -> np.ndarray:
+def _driven(route: np.ndarray, pose: Pose) -> np.ndarray:
     """The route as it is driven: as far aside as the vehicle is now, and round the corners."""
-    line = smoothed(route, CORNER, 1.0)
+    line = smoothed(route, CORNER_M, 1.0)
     s, _ = project(line, pose[:2])
     here, left = point_at(line, s), point_at(normals(line), s, arc_length(line))
-    return shifted(line, float((pose[:2] - here) @ left))
+    return offset_curve(line, float((pose[:2] - here) @ left))
 
 
-def draw_map(world: World, pose, style: MapStyle, error: MapError, rng: np.random.Generator,
+@dataclass(frozen=True)
+class MapServer:
+    """Somebody who sends map images of one look with one error: `draw_map` as a `Sensor`."""
+
+    style: MapStyle
+    error: MapError
+    route: bool = False  # drawn in the image
+
+    @property
+    def layout(self) -> MapLayout:
+        """How every image lies, in the words of the parameters `map.*`."""
+        return MapLayout(self.style.resolution, self.style.anchor)
+
+    def measure(self, world: World, pose: Pose, rng: np.random.Generator, stamp_ns: int = 0) -> np.ndarray:
+        """The image, (H, W) or (H, W, C), heading up. Give equal generators and the map lacks the same roads."""
+        return draw_map(world, pose, self.style, self.error, rng, self.route)[0]
+
+
+def draw_map(world: World, pose: Pose, style: MapStyle, error: MapError, rng: np.random.Generator,
              route: bool = False) -> tuple[np.ndarray, MapLayout]:
     """A heading-up image of the roads around `pose` in the style's encoding, and how it lies.
 
@@ -256,7 +273,7 @@ def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
     return {'mono8': grey, 'mono16': grey.astype(np.uint16) * 257, '32FC1': grey.astype(np.float32) / 255}[encoding]
 
 
-def draw_road_layers(world: World | Sequence[np.ndarray], pose, grid: Grid, error: MapError,
+def draw_road_layers(world: World | Sequence[np.ndarray], pose: Pose, grid: Grid, error: MapError,
                      rng: np.random.Generator, style: MapStyle | None = None,
                      route: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(road, route), each (H, W) float32 in 0..1 on the BEV grid: what `bev.map_bev` makes of such an image, faster.
@@ -264,7 +281,7 @@ def draw_road_layers(world: World | Sequence[np.ndarray], pose, grid: Grid, erro
     world: a World, or just centre lines ((P, 2) world metres). style: drawn at random when None.
     """
     if not isinstance(world, World):
-        world = _bare(world, pose)
+        world = _world_of_lines(world, pose)
     style = random_style(rng) if style is None else style
     strokes = _strokes(world, pose, style, error, rng, route, grid.extent * 1.5)
     fine = Grid(grid.extent, 2 * grid.cells)  # lines can only be whole pixels wide
@@ -304,6 +321,5 @@ def _thickness(pixels: float) -> int:
     return max(2 * int(round((pixels - 1.4) / 2)), 1)
 
 
-def _bare(lines: Sequence[np.ndarray], pose) -> World:
-    from attention_fusion_ros.simulation.world.world import Terrain
+def _world_of_lines(lines: Sequence[np.ndarray], pose: Pose) -> World:
     return World('lines', tuple(Road(np.asarray(line), 5.0) for line in lines), Terrain(), pose=pose)

@@ -9,19 +9,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attention_fusion_ros.geometry import inverse, quaternion_from_yaw, se3_from_quaternion
+from attention_fusion_ros.geometry import inverse
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
+from attention_fusion_ros.simulation.sensors.odometry import WHEELS_EXTENT_M, odometry_error
 from attention_fusion_ros.simulation.sensors.raster import rasterise
 from attention_fusion_ros.simulation.sensors.scan import base_pose, scan_raster
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, project, smoothed
-from attention_fusion_ros.simulation.world.world import Vehicle, World
+from attention_fusion_ros.simulation.world.world import World
 
-CORNER = 3.0  # m, standard deviation of the smoothing that makes a driven path of centre lines
+CORNER_M = 3.0  # standard deviation of the smoothing that makes a driven path of centre lines
 STANDING = 0.15  # share of the scenes in which the vehicle stands
-FASTEST = 12.0  # m/s
-INTERVALS = (0.1, 0.2, 0.5)  # s between two sweeps
-# Odometry is not exact either: standard deviations for each sweep.
-ODOMETRY_SHIFT, ODOMETRY_YAW = 0.02, math.radians(0.15)
+FASTEST_M_S = 12.0
+INTERVALS_S = (0.1, 0.2, 0.5)  # between two sweeps
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class PastSweep:
     """A sweep taken before now."""
 
     xyz: np.ndarray  # (N, 3) float32, m, in base_link as it was then
-    intensity: np.ndarray  # (N,)
+    intensity: np.ndarray | None  # (N,)
     T_now_then: np.ndarray  # (4, 4) base_link then -> base_link now, as odometry tells it
     age_s: float  # how long ago
 
@@ -39,19 +38,20 @@ def past_sweeps(world: World, lidar: LidarModel, rng: np.random.Generator, count
 
     Without a route in the world, or where it begins too near, the vehicle has stood still.
     """
-    interval = float(rng.choice(INTERVALS))
-    speed = 0.0 if rng.random() < STANDING else float(rng.uniform(0.5, FASTEST))
-    T_world_now = base_pose(rasterise(world.without_vehicles(), world.pose, extent=6.0), world.pose)
-    error, sweeps = np.eye(4), []
+    interval = float(rng.choice(INTERVALS_S))
+    speed = 0.0 if rng.random() < STANDING else float(rng.uniform(0.5, FASTEST_M_S))
+    T_world_now = base_pose(rasterise(world.without_vehicles(), world.pose, extent=WHEELS_EXTENT_M), world.pose)
+    error = np.eye(4)
+    sweeps: list[PastSweep] = []
     for k in range(1, count + 1):
         pose = pose_before(world, speed * interval * k)
-        then = replace(world, vehicles=tuple(_before(v, interval * k) for v in world.vehicles))
+        then = replace(world, vehicles=tuple(v.before(interval * k) for v in world.vehicles))
         raster = rasterise(then, pose)
         cloud = scan_raster(raster, then, pose, lidar, rng)
         T = lidar.T_base_sensor
         xyz = (cloud.xyz @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
         if speed > 0:
-            error = error @ _odometry_error(rng)
+            error = error @ odometry_error(rng)
         sweeps.append(PastSweep(xyz, cloud.intensity, error @ inverse(T_world_now) @ base_pose(raster, pose),
                                 interval * k))
     return sweeps
@@ -62,7 +62,7 @@ def pose_before(world: World, distance: float) -> tuple[float, float, float]:
     x, y, yaw = world.pose
     if world.route is None or distance <= 0:
         return world.pose
-    line = smoothed(world.route, CORNER)
+    line = smoothed(world.route, CORNER_M)
     along = arc_length(line)
     s, _ = project(line, (x, y))
     before = s - distance
@@ -80,13 +80,3 @@ def _frame(line: np.ndarray, along: np.ndarray, s: float) -> np.ndarray:
     a, b = point_at(line, [max(s - 0.5, 0.0), min(s + 0.5, along[-1])], along)
     u = (b - a) / max(float(np.hypot(*(b - a))), 1e-9)
     return np.array([[u[0], -u[1], (a[0] + b[0]) / 2], [u[1], u[0], (a[1] + b[1]) / 2], [0.0, 0.0, 1.0]])
-
-
-def _before(vehicle: Vehicle, seconds: float) -> Vehicle:
-    way = vehicle.speed * seconds
-    return replace(vehicle, x=vehicle.x - way * math.cos(vehicle.yaw), y=vehicle.y - way * math.sin(vehicle.yaw))
-
-
-def _odometry_error(rng: np.random.Generator) -> np.ndarray:
-    yaw = rng.normal(0, ODOMETRY_YAW)
-    return se3_from_quaternion((*rng.normal(0, ODOMETRY_SHIFT, 2), 0.0), quaternion_from_yaw(yaw))

@@ -26,11 +26,10 @@ from attention_fusion_ros.simulation.world.drawing import (
     polygons_fixed,
     road_mask,
 )
-from attention_fusion_ros.simulation.world.world import Terrain, World
+from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, Terrain, World
 
-TILE = 512  # cells after which noise repeats
-CORNER_RADIUS = 6.0  # m, of kerbs at junctions, unless world.extra['corner_radius'] says otherwise
-NOTHING = np.float32(-1e4)  # height of what is not there
+TILE_CELLS = 512  # after which noise repeats
+NOTHING_M = np.float32(-1e4)  # height of what is not there
 
 
 class Label(IntEnum):
@@ -78,7 +77,7 @@ class Raster:
 def rasterise(world: World, pose: tuple[float, float, float], extent: float = 60.0, cell: float = 0.2) -> Raster:
     """Layers in a square of +-`extent` metres around `pose` (x, y, yaw), cells of `cell` metres."""
     frame = Frame.aligned(pose[0], pose[1], extent, cell)
-    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS))
+    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS_M))
     ground, label = ground_height(world, frame, road)
     walls = list(itertools.compress(world.walls, frame.visible_lines([w.line for w in world.walls], 1.0)))
     height = np.zeros(frame.shape, np.float32)  # metres above the ground
@@ -90,7 +89,7 @@ def rasterise(world: World, pose: tuple[float, float, float], extent: float = 60
     _draw_walls([w for w in walls if w.porosity > 0], frame, height, porosity, label)
     _ruffle(world, frame, height, porosity, label)
     _draw_poles(world, frame, height, porosity, label)
-    porous = np.where(height > 0, ground + height, NOTHING)
+    porous = np.where(height > 0, ground + height, NOTHING_M)
     crown_bottom, crown_top = _crowns(world, frame, ground)
     vehicle, loss, vehicle_label = _vehicles(world, frame, ground)
     return Raster(frame, ground, solid, porous, porosity, crown_bottom, crown_top, vehicle, loss, label, vehicle_label,
@@ -150,11 +149,11 @@ def _by_label(label: np.ndarray, road: float, sidewalk: float, verge: float) -> 
 def _tile(kind: str, variant: int, size: int) -> np.ndarray:
     """(TILE + size, TILE + size) float32 of zero mean and unit deviation that repeats after TILE, without a seam."""
     rng = np.random.default_rng([variant, KINDS.index(kind)])
-    field = rng.standard_normal((TILE, TILE)).astype(np.float32)
+    field = rng.standard_normal((TILE_CELLS, TILE_CELLS)).astype(np.float32)
     if kind != 'white':
-        pad = TILE // 4
+        pad = TILE_CELLS // 4
         wide = np.pad(field, pad, mode='wrap')
-        field = sum(_unit(cv2.GaussianBlur(wide, (0, 0), sigma)[pad:-pad, pad:-pad]) for sigma in SIGMAS[kind])
+        field = sum(_unit(cv2.GaussianBlur(wide, (0, 0), sigma)[pad:-pad, pad:-pad]) for sigma in SIGMAS_CELLS[kind])
     return np.pad(_unit(field), (0, size), mode='wrap')
 
 
@@ -164,7 +163,7 @@ def _position_noise(xy: np.ndarray, seed: int) -> np.ndarray:
 
 
 KINDS = ('white', 'lumps', 'patches')
-SIGMAS = {'lumps': (1.5, 4.0), 'patches': (12.0,)}  # cells
+SIGMAS_CELLS = {'lumps': (1.5, 4.0), 'patches': (12.0,)}
 
 
 def _unit(a: np.ndarray) -> np.ndarray:
@@ -176,7 +175,7 @@ def noise(seed: int, frame: Frame, kind: str) -> np.ndarray:
 
     kind: white, lumps (0.3-0.8 m), patches (2.4 m); the sizes hold at cells of 0.2 m.
     """
-    column, row = (np.array(frame.offset) + np.random.default_rng([seed, 77]).integers(0, TILE, 2)) % TILE
+    column, row = (np.array(frame.offset) + np.random.default_rng([seed, 77]).integers(0, TILE_CELLS, 2)) % TILE_CELLS
     height, width = frame.shape
     return _tile(kind, seed % 3, max(height, width))[row:row + height, column:column + width]
 
@@ -238,7 +237,7 @@ def _ruffle(world: World, frame: Frame, height, porosity, label) -> None:
 
 
 def _crowns(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    bottom, top = np.full_like(ground, -NOTHING), np.full_like(ground, NOTHING)
+    bottom, top = np.full_like(ground, -NOTHING_M), np.full_like(ground, NOTHING_M)
     trees = np.array([(p.x, p.y, p.crown_radius, p.crown_bottom, p.crown_top) for p in world.posts
                       if p.crown_radius > 0]).reshape(-1, 5)
     trees = trees[frame.visible(trees[:, :2], trees[:, 2])]
@@ -260,7 +259,7 @@ def _crowns(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarray,
 
 
 def _vehicles(world: World, frame: Frame, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    top = np.full_like(ground, NOTHING)
+    top = np.full_like(ground, NOTHING_M)
     loss = np.zeros_like(ground)
     label = np.full(frame.shape, int(Label.VEHICLE), np.uint8)
     if not world.vehicles:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.simulation.sensors.raster import NOTHING, Label, Raster
+from attention_fusion_ros.simulation.sensors.raster import NOTHING_M, Label, Raster
 
 REALISATIONS = 2
 CPU_CHUNK = 128  # azimuth columns that are worked on together, so that they stay in the cache
 CROWN_STRIDE = 3  # crowns are sampled at every third range
-CROWN_FREE_PATH = 0.9  # m a ray travels on average inside a crown
+CROWN_FREE_PATH_M = 0.9  # a ray travels on average inside a crown
 FACE_STEPS = 3  # halvings of the last range step on a vertical face
 TERRAIN, POROUS, VEHICLE, CROWN, NO_HIT = 0, 1, 2, 3, 4
 
@@ -84,7 +84,7 @@ class Scene:
         self.label, self.vehicle_label = flat(raster.label), flat(raster.vehicle_label)
         self.vehicle_loss = flat(raster.vehicle_loss)
         self.has_porous, self.has_crowns, self.has_vehicles = (
-            bool(layer.max() > NOTHING) for layer in (raster.porous, raster.crown_top, raster.vehicle))
+            bool(layer.max() > NOTHING_M) for layer in (raster.porous, raster.crown_top, raster.vehicle))
         self.traffic = torch.maximum(self.solid, self.vehicle) if self.has_vehicles else self.solid
         self.rows, self.columns = raster.frame.shape
         self.scale = 1 / raster.frame.resolution
@@ -106,18 +106,18 @@ class Scene:
         if self.has_porous:
             porosity = self.porosity.index_select(0, cells)
             passes = (porosity > chance) | (porosity < -column_chance)
-            top = torch.maximum(top, self.porous.index_select(0, cells) + passes * float(NOTHING))
+            top = torch.maximum(top, self.porous.index_select(0, cells) + passes * float(NOTHING_M))
         return top
 
 
-def cast(scene: Scene, rays: Rays, luck: RandomDraws, farthest: float, vehicles: bool = True) -> Hits:
+def cast(scene: Scene, rays: Rays, draws: RandomDraws, farthest: float, vehicles: bool = True) -> Hits:
     """First hit of every ray within `farthest` metres (horizontal).
 
     Work is done in C azimuth columns, C = len(luck.column), evenly spread over the circle; a ray uses the nearest
     one for its range and its own direction for its position.
     """
     z0, origin = rays.origin[2], scene.local(*rays.origin[:2])
-    count = luck.column.shape[0]
+    count = draws.column.shape[0]
     r = ranges(farthest, scene.device)
     angle = torch.arange(count, device=scene.device, dtype=torch.float32) * (2 * math.pi / count)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -125,16 +125,16 @@ def cast(scene: Scene, rays: Rays, luck: RandomDraws, farthest: float, vehicles:
     column = column.remainder_(count).view(-1)
     slope = rays.slope.reshape(-1)
 
-    chance = _chances(luck.column) if scene.has_porous else luck.column[None]
+    chance = _chances(draws.column) if scene.has_porous else draws.column[None]
     cells = torch.empty(count, len(r), dtype=torch.int32, device=scene.device)
     surfaces, profile = (torch.empty(len(chance), count, len(r), device=scene.device) for _ in range(2))
     chunk = CPU_CHUNK if scene.device.type == 'cpu' else count
     for part in (slice(i, i + chunk) for i in range(0, count, chunk)):
         cells[part] = scene.cells(origin, cos[part, None], sin[part, None], r)
-        _surfaces(scene, cells[part], chance[:, part], luck.column[part], vehicles, out=surfaces[:, part])
+        _surfaces(scene, cells[part], chance[:, part], draws.column[part], vehicles, out=surfaces[:, part])
         profile[:, part] = running_max((surfaces[:, part] - z0).mul_(1 / r))
     cells, profile = cells.view(-1), profile.view(-1)
-    pick = (luck.realisation.view(-1) * len(chance)).to(torch.int32).clamp_(max=len(chance) - 1)
+    pick = (draws.realisation.view(-1) * len(chance)).to(torch.int32).clamp_(max=len(chance) - 1)
     index = first_reaching(profile, (pick * count + column) * len(r), slope, len(r))
     missed = index == len(r)
     index.clamp_(1, len(r) - 1)
@@ -150,7 +150,7 @@ def cast(scene: Scene, rays: Rays, luck: RandomDraws, farthest: float, vehicles:
     if len(face):
         c, t, near, far = (v.index_select(0, face) for v in (column, slope, r0, r1))
         share = chance.view(-1).index_select(0, pick.index_select(0, face) * count + c)
-        cos, sin, column_share = cos.index_select(0, c), sin.index_select(0, c), luck.column.index_select(0, c)
+        cos, sin, column_share = cos.index_select(0, c), sin.index_select(0, c), draws.column.index_select(0, c)
         for _ in range(FACE_STEPS):
             middle = (near + far) * 0.5
             there = scene.surface(scene.cells(origin, cos, sin, middle), share, column_share, vehicles)
@@ -164,8 +164,8 @@ def cast(scene: Scene, rays: Rays, luck: RandomDraws, farthest: float, vehicles:
     distance.masked_fill_(missed, math.inf)
     kind.masked_fill_(missed, NO_HIT)
     if scene.has_crowns:
-        _crown_hits(scene, cells.view(count, -1), r, z0, slope, column, luck.depth.view(-1), distance, kind, hit_cell)
-    shape = luck.depth.shape
+        _crown_hits(scene, cells.view(count, -1), r, z0, slope, column, draws.depth.view(-1), distance, kind, hit_cell)
+    shape = draws.depth.shape
     return Hits(distance.view(shape), kind.view(shape), hit_cell.view(shape), (z0 + slope * distance).view(shape))
 
 
@@ -184,9 +184,9 @@ def _surfaces(scene: Scene, cells: Tensor, chance: Tensor, column_chance: Tensor
         return
     porous = scene.porous.index_select(0, flat).view(cells.shape)
     porosity = scene.porosity.index_select(0, flat).view(cells.shape)
-    porous += (porosity < -column_chance[:, None]) * float(NOTHING)
+    porous += (porosity < -column_chance[:, None]) * float(NOTHING_M)
     for c, surface in zip(chance, out):
-        torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING), out=surface)
+        torch.maximum(base, porous + (porosity > c[:, None]) * float(NOTHING_M), out=surface)
 
 
 def running_max(x: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ def _crown_hits(scene, cells, r, z0, slope, column, depth, distance, kind, hit_c
     top = scene.crown_top.index_select(0, coarse).view(-1, len(r))
     lowest, highest = ((bottom - z0) * (1 / r)).amin(1), ((top - z0) * (1 / r)).amax(1)
     rays = torch.nonzero((slope > lowest.index_select(0, column)) & (slope < highest.index_select(0, column)))[:, 0]
-    free = -CROWN_FREE_PATH * torch.log1p(-depth.clamp(max=0.9999))
+    free = -CROWN_FREE_PATH_M * torch.log1p(-depth.clamp(max=0.9999))
     stride = torch.diff(r, append=r[-1:] + (r[-1:] - r[-2:-1]))
     for part in rays.split(4096):
         c, t, f = column[part], slope[part], free[part]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,15 +16,29 @@ from attention_fusion_ros.simulation.sensors import raycast
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.raster import REFLECTIVITY, Label, Raster, rasterise
 from attention_fusion_ros.simulation.sensors.raycast import NO_HIT, VEHICLE, Hits, RandomDraws, Rays, Scene
-from attention_fusion_ros.simulation.world.world import World
+from attention_fusion_ros.simulation.world.world import Pose, World
 
 FRAME_ID = 'lidar'
-FARTHEST = 60.0  # m, rays end where the raster does
+Seed = np.random.Generator | int
+Device = torch.device | str
+FARTHEST_M = 60.0  # rays end where the raster does
 MAX_COLUMNS = 1024  # azimuth columns of the ray caster: 0.37 m at the farthest
 
 
-def scan(world: World, pose: tuple[float, float, float], lidar: LidarModel, rng, stamp_ns: int = 0,
-         device='cpu') -> tuple[PointCloud, np.ndarray]:
+@dataclass(frozen=True)
+class LidarSensor:
+    """A LiDAR on the vehicle: `scan` as a `Sensor`."""
+
+    model: LidarModel
+    device: Device = 'cpu'
+
+    def measure(self, world: World, pose: Pose, rng: np.random.Generator, stamp_ns: int = 0) -> PointCloud:
+        """One sweep, in the sensor frame."""
+        return scan(world, pose, self.model, rng, stamp_ns, self.device)[0]
+
+
+def scan(world: World, pose: Pose, lidar: LidarModel, rng: Seed, stamp_ns: int = 0,
+         device: Device = 'cpu') -> tuple[PointCloud, np.ndarray]:
     """One sweep from `pose` (x, y, yaw of base_link in the world).
 
     rng: numpy Generator or integer seed. Equal world, pose, sensor and seed give equal points.
@@ -33,31 +48,31 @@ def scan(world: World, pose: tuple[float, float, float], lidar: LidarModel, rng,
         lidar.T_base_sensor
 
 
-def scan_pair(world: World, pose: tuple[float, float, float], lidar: LidarModel, rng, stamp_ns: int = 0,
-              device='cpu') -> tuple[PointCloud, PointCloud, np.ndarray]:
+def scan_pair(world: World, pose: Pose, lidar: LidarModel, rng: Seed, stamp_ns: int = 0,
+              device: Device = 'cpu') -> tuple[PointCloud, PointCloud, np.ndarray]:
     """(sweep with vehicles, sweep without them, T_base_sensor). Rays that meet no vehicle return the same bits."""
     both = _scan(rasterise(world, pose), world, pose, lidar, _seed(rng), stamp_ns, device, (True, False))
     return both[0], both[1], lidar.T_base_sensor
 
 
-def scan_raster(raster: Raster, world: World, pose: tuple[float, float, float], lidar: LidarModel, rng,
-                stamp_ns: int = 0, device='cpu') -> PointCloud:
+def scan_raster(raster: Raster, world: World, pose: Pose, lidar: LidarModel, rng: Seed,
+                stamp_ns: int = 0, device: Device = 'cpu') -> PointCloud:
     """As `scan`, of a raster made before; the cloud in the sensor frame."""
     return _scan(raster, world, pose, lidar, _seed(rng), stamp_ns, device, (True,))[0]
 
 
-def _seed(rng) -> int:
+def _seed(rng: Seed) -> int:
     return int(rng.integers(1 << 62)) if isinstance(rng, np.random.Generator) else int(rng)
 
 
-def base_pose(raster: Raster, pose: tuple[float, float, float]) -> np.ndarray:
+def base_pose(raster: Raster, pose: Pose) -> np.ndarray:
     """(4, 4) T_world_base: the vehicle stands on the ground under its wheels and leans with it."""
     x, y, yaw = pose
     c, s = math.cos(yaw), math.sin(yaw)
 
     def height(ahead: float, left: float) -> float:
         """Bilinear mean over a patch as wide as a tyre's, so that the lean does not jump from cell to cell."""
-        column, row = raster.frame.pixels((x + c * ahead - s * left, y + s * ahead + c * left))
+        column, row = raster.frame.pixels(np.array([x + c * ahead - s * left, y + s * ahead + c * left]))
         j, i = math.floor(column), math.floor(row)
         patch = raster.ground[i - 1:i + 3, j - 1:j + 3]
         u, v = column - j, row - i
@@ -88,20 +103,21 @@ def _mounting(lidar: LidarModel) -> np.ndarray:
 class _Noise:
     """Every random number of a sweep, drawn in one order on the CPU: independent of the scene and of the device."""
 
-    def __init__(self, seed: int, shape: tuple[int, int], columns: int, jitter: bool, device):
+    def __init__(self, seed: int, shape: tuple[int, int], columns: int, jitter: bool, device: Device):
         generator = torch.Generator().manual_seed(seed % (1 << 63))
 
-        def uniform(*size):
+        def uniform(*size: int) -> Tensor:
             return torch.rand(*size, generator=generator).to(device)
-        self.luck = RandomDraws(uniform(columns), uniform(shape), uniform(shape))
-        self.loss, self.brightness = uniform(shape), uniform(shape)
+
+        self.draws = RandomDraws(uniform(columns), uniform(*shape), uniform(*shape))
+        self.loss, self.brightness = uniform(*shape), uniform(*shape)
         self.range = torch.randn(shape, generator=generator).to(device)
         self.offset = float(torch.rand((), generator=generator))
         self.salt = int(torch.randint(1 << 20, (), generator=generator))
         self.jitter = torch.randn(2, *shape, generator=generator).to(device) if jitter else None
 
 
-def _angles(lidar: LidarModel, noise: _Noise, device) -> tuple[Tensor, Tensor, Tensor]:
+def _angles(lidar: LidarModel, noise: _Noise, device: Device) -> tuple[Tensor, Tensor, Tensor]:
     """Azimuth, elevation as the driver believes, elevation as built; they broadcast to (A, B). Radians."""
     first, last = lidar.fov
     count = noise.loss.shape[0]
@@ -120,7 +136,7 @@ def _turn(rotation: np.ndarray, azimuth: Tensor, elevation: Tensor) -> list[Tens
     return [(x * float(r[0]) + y * float(r[1])) * flat + z * float(r[2]) for r in rotation]
 
 
-def _scan(raster: Raster, world: World, pose, lidar: LidarModel, seed: int, stamp_ns: int, device,
+def _scan(raster: Raster, world: World, pose: Pose, lidar: LidarModel, seed: int, stamp_ns: int, device: Device,
           variants: tuple[bool, ...]) -> list[PointCloud]:
     first, last = lidar.fov
     count = max(int(round(lidar.steps * (last - first) / (2 * math.pi))), 1)
@@ -129,13 +145,13 @@ def _scan(raster: Raster, world: World, pose, lidar: LidarModel, seed: int, stam
     T_base_optical = _mounting(lidar)
     T_world_optical = base_pose(raster, pose) @ T_base_optical
     rays = Rays.towards(T_world_optical[:3, 3], *_turn(T_world_optical[:3, :3], azimuth, built))
-    own = None if lidar.own_body is None else _own_body(lidar, T_base_optical, azimuth, built)
+    own = None if lidar.own_body is None else _own_body(lidar, lidar.own_body, T_base_optical, azimuth, built)
     x, y, z = (v.expand(noise.loss.shape).reshape(-1) for v in _turn(np.eye(3), azimuth, believed))
     shift = 0.0 if lidar.frame_height is None else lidar.height - lidar.frame_height
     scene = Scene(raster, device)
     clouds = []
     for vehicles in variants:
-        hits = raycast.cast(scene, rays, noise.luck, min(lidar.max_range, FARTHEST), vehicles)
+        hits = raycast.cast(scene, rays, noise.draws, min(lidar.max_range, FARTHEST_M), vehicles)
         labels = raycast.labels(scene, hits)
         distance, kept = _measure(scene, lidar, noise, hits, labels, rays)
         intensity = _intensity(lidar, noise, labels)
@@ -159,7 +175,7 @@ def _measure(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, labels:
     """(slant range (A, B) with noise, whether there was a return)."""
     distance = hits.distance.clamp(max=1e3)
     leafy = (labels == int(Label.BUSH)) | (labels == int(Label.HEDGE))
-    distance = distance + leafy * (0.5 * noise.luck.depth)
+    distance = distance + leafy * (0.5 * noise.draws.depth)
     # Patches of glass on facades and vehicles return nothing, or what is behind them; facades have relief.
     x, y = rays.ux * distance + rays.origin[0], rays.uy * distance + rays.origin[1]
     z = hits.z.clamp(-1e3, 1e3)
@@ -170,8 +186,8 @@ def _measure(scene: Scene, lidar: LidarModel, noise: _Noise, hits: Hits, labels:
     # The raster's walls are staircases of cells; half a cell of scatter hides the treads.
     built = (labels >= int(Label.FACADE)) & (labels <= int(Label.HEDGE))
     distance = distance + facade * relief + built * (0.1 * noise.brightness)
-    distance = distance + (glass & (noise.loss < 0.4)) * (4.0 * noise.luck.depth)
-    distance = distance * (1 + (noise.luck.realisation < lidar.stray) * (noise.brightness * 0.8 - 0.6))
+    distance = distance + (glass & (noise.loss < 0.4)) * (4.0 * noise.draws.depth)
+    distance = distance * (1 + (noise.draws.realisation < lidar.stray) * (noise.brightness * 0.8 - 0.6))
     loss = (labels > int(Label.VERGE)) & (patch < 0.3)
     loss = loss * lidar.patch_dropout + glass * 0.4 + lidar.dropout
     is_vehicle = hits.kind == VEHICLE
@@ -204,9 +220,10 @@ def _intensity(lidar: LidarModel, noise: _Noise, labels: Tensor) -> Tensor:
     return mixed.clamp_(0, 1) * lidar.intensity_scale
 
 
-def _own_body(lidar: LidarModel, T_base_optical: np.ndarray, azimuth: Tensor, built: Tensor) -> Tensor:
+def _own_body(lidar: LidarModel, body: tuple[float, float, float, float], T_base_optical: np.ndarray,
+              azimuth: Tensor, built: Tensor) -> Tensor:
     """(A, B) slant range at which rays meet the vehicle's own roof, inf where they do not."""
-    rear, front, half, roof = lidar.own_body
+    rear, front, half, roof = body
     x, y, z = _turn(T_base_optical[:3, :3], azimuth, built)
     slant = (roof - lidar.height) / z.clamp(max=-1e-3)
     ahead, left = lidar.x + x * slant, lidar.y + y * slant

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_fusion_ros.geometry import wrap
-from attention_fusion_ros.simulation.world.polyline import TOUCH, clip_to_disc, distances
-from attention_fusion_ros.simulation.world.world import Road, World
+from attention_fusion_ros.simulation.world.polyline import TOUCH_M, clip_to_disc, distances
+from attention_fusion_ros.simulation.world.world import Road, World, to_base
 
-MERGE = math.radians(3.0)  # crossings nearer to each other than this are one branch
-ACROSS = math.radians(80.0)  # a vehicle turned farther than this off its road looks along neither sense of it
-STRAIGHT_ON = math.radians(60.0)  # an arm that turns more than this is no continuation
-SIMILAR = math.radians(15.0)  # two arms whose turns differ by less are a fork
-LOOK = 6.0  # m of road on both sides of a junction that tell how much an arm turns
+MERGE_RAD = math.radians(3.0)  # crossings nearer to each other than this are one branch
+ACROSS_RAD = math.radians(80.0)  # a vehicle turned farther than this off its road looks along neither sense of it
+STRAIGHT_ON_RAD = math.radians(60.0)  # an arm that turns more than this is no continuation
+SIMILAR_RAD = math.radians(15.0)  # two arms whose turns differ by less are a fork
+LOOK_M = 6.0  # of road on both sides of a junction that tell how much an arm turns
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,9 @@ def truth(world: World, pose: tuple[float, float, float] | None = None, lookahea
     if found is None:
         return Truth(branches, None, reason)
     nearest = min(branches, key=lambda b: abs(wrap(b[0] - found)), default=None)
-    if nearest is None or abs(wrap(nearest[0] - found)) > 2 * MERGE:
+    if nearest is None or abs(wrap(nearest[0] - found)) > 2 * MERGE_RAD:
         return Truth(branches, None, 'the route leaves the roads')
     return Truth(branches, nearest, '')
-
-
-def to_base(points: np.ndarray, pose: tuple[float, float, float]) -> np.ndarray:
-    """(..., 2) world metres -> base_link of a vehicle at `pose`."""
-    x, y, yaw = pose
-    c, s = math.cos(yaw), math.sin(yaw)
-    return (np.asarray(points, dtype=np.float64) - (x, y)) @ np.array([[c, -s], [s, c]])
 
 
 def _clip(roads: tuple[Road, ...], pose, radius: float) -> list[_Piece]:
@@ -112,9 +105,9 @@ def _nodes(pieces: list[_Piece]) -> dict[tuple[int, int], list[tuple[int, int]]]
     groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for n, i in enumerate(order):
         for j in order[n + 1:]:
-            if points[j, 0] - points[i, 0] > TOUCH:
+            if points[j, 0] - points[i, 0] > TOUCH_M:
                 break
-            if on_ring[i] or on_ring[j] or abs(points[j, 1] - points[i, 1]) > TOUCH:
+            if on_ring[i] or on_ring[j] or abs(points[j, 1] - points[i, 1]) > TOUCH_M:
                 continue
             a, b = owner[i], owner[j]
             if a[0] == b[0] and abs(a[1] - b[1]) == 1:
@@ -158,11 +151,11 @@ def merge(found: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """(bearing, heading) pairs with those nearer than MERGE in bearing replaced by their mean."""
     groups: list[list[tuple[float, float]]] = []
     for pair in found:
-        if groups and abs(wrap(pair[0] - groups[-1][-1][0])) < MERGE:
+        if groups and abs(wrap(pair[0] - groups[-1][-1][0])) < MERGE_RAD:
             groups[-1].append(pair)
         else:
             groups.append([pair])
-    if len(groups) > 1 and abs(wrap(groups[0][0][0] - groups[-1][-1][0])) < MERGE:
+    if len(groups) > 1 and abs(wrap(groups[0][0][0] - groups[-1][-1][0])) < MERGE_RAD:
         groups[0] = groups.pop() + groups[0]
     means = [tuple(math.atan2(sum(math.sin(p[k]) for p in g), sum(math.cos(p[k]) for p in g)) for k in (0, 1))
              for g in groups]
@@ -193,7 +186,7 @@ def _continuation(pieces: list[_Piece], nodes, own: int, segment: int) -> tuple[
     line = pieces[own].line
     tangent = line[segment + 1] - line[segment]
     angle = math.atan2(tangent[1], tangent[0])
-    if min(abs(angle), math.pi - abs(angle)) > ACROSS:
+    if min(abs(angle), math.pi - abs(angle)) > ACROSS_RAD:
         return None, 'the vehicle stands across the road'
     step = 1 if abs(angle) <= math.pi / 2 else -1
     piece, vertex = own, segment + (1 if step > 0 else 0)
@@ -212,9 +205,9 @@ def _continuation(pieces: list[_Piece], nodes, own: int, segment: int) -> tuple[
         if len(arms) == 1:
             _, piece, vertex, step = arms[0]
         else:
-            if abs(arms[0][0]) > STRAIGHT_ON:
+            if abs(arms[0][0]) > STRAIGHT_ON_RAD:
                 return None, 'no road goes straight on at the junction ahead'
-            if abs(arms[1][0]) < STRAIGHT_ON and abs(arms[1][0]) - abs(arms[0][0]) < SIMILAR:
+            if abs(arms[1][0]) < STRAIGHT_ON_RAD and abs(arms[1][0]) - abs(arms[0][0]) < SIMILAR_RAD:
                 return None, 'the road ahead forks'
             _, piece, vertex, step = arms[0]
         vertex += step
@@ -238,10 +231,10 @@ def _heading(line: np.ndarray, k: int) -> float:
     """Direction from vertex k to the point LOOK metres on, or to the end."""
     start, rest = line[k], line[k + 1:]
     distance = np.hypot(*(rest - start).T)
-    far = np.flatnonzero(distance >= LOOK)
+    far = np.flatnonzero(distance >= LOOK_M)
     end = rest[int(far[0])] if len(far) else rest[-1]
     if len(far):  # at LOOK exactly, however long the segment
         previous = line[k + int(far[0])]
         reach = np.hypot(*(previous - start))
-        end = previous + (end - previous) * (LOOK - reach) / max(distance[far[0]] - reach, 1e-9)
+        end = previous + (end - previous) * (LOOK_M - reach) / max(distance[far[0]] - reach, 1e-9)
     return math.atan2(end[1] - start[1], end[0] - start[0])

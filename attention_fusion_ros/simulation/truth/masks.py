@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.simulation.sensors.raster import CORNER_RADIUS
 from attention_fusion_ros.simulation.world.drawing import (
     Frame,
     fill_discs,
@@ -19,10 +18,10 @@ from attention_fusion_ros.simulation.world.drawing import (
     road_mask,
     vehicle_corners,
 )
-from attention_fusion_ros.simulation.world.world import World
+from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, World
 
-ROADSIDE_WIDTH = 6.0  # m outside the road edge that count as roadside
-MIN_KERB = 0.04  # m, a smaller step is no structure
+ROADSIDE_WIDTH_M = 6.0  # outside the road edge that count as roadside
+MIN_KERB_M = 0.04  # a smaller step is no structure
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ def masks(world: World, pose: tuple[float, float, float], grid: Grid, xyz_base: 
     xyz_base: (N, 3) points of the sweep in base_link; when given, `visible` is filled.
     """
     frame = Frame.bev(pose, grid)
-    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS))
+    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS_M))
     outside = cv2.distanceTransform(1 - road, cv2.DIST_L2, 5) * frame.resolution
     structure = np.zeros(frame.shape, np.uint8)
-    if abs(world.terrain.kerb) >= MIN_KERB and road.any():
+    if abs(world.terrain.kerb) >= MIN_KERB_M and road.any():
         structure[(outside > 0) & (outside <= 1.5 * frame.resolution)] = 1
     half = [max(w.thickness, frame.resolution) / 2 for w in world.walls]
     fill_strips([structure], frame, [w.line for w in world.walls], half, [[1] * len(half)])
@@ -56,7 +55,7 @@ def masks(world: World, pose: tuple[float, float, float], grid: Grid, xyz_base: 
     for v in world.vehicles:
         if frame.sees(np.array([[v.x, v.y]]), v.length):
             fill_polygon(vehicle, frame, vehicle_corners(v), 1)
-    beside = (road == 0) & (outside <= ROADSIDE_WIDTH)
+    beside = (road == 0) & (outside <= ROADSIDE_WIDTH_M)
     visible = None if xyz_base is None else visible_cells(xyz_base, grid)
     return Masks(road.astype(bool), (structure > 0) & beside & (vehicle == 0), vehicle.astype(bool), visible)
 

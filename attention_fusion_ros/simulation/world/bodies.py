@@ -10,6 +10,8 @@ from attention_fusion_ros.simulation.world.world import Vehicle
 
 LOSS = (0.02, 0.1, 0.5)  # share of returns lost on bright, normal and dark paint
 LOSS_UP_TO = (0.5, 0.85, 1.0)  # cumulated share of vehicles
+BITS_64 = (1 << 64) - 1
+XXH64 = (11400714785074694791, 14029467366897019727, 2870177450012600261)  # three of its primes
 
 
 def vehicle_parts(vehicles: list[Vehicle], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
@@ -20,9 +22,9 @@ def vehicle_parts(vehicles: list[Vehicle], seed: int) -> tuple[np.ndarray, np.nd
     """
     rows, losses = [], []
     for i, v in enumerate(vehicles):
-        luck = _luck(v, seed)
-        rows += [(i, v.x, v.y, v.yaw, *box) for box in _boxes(v, luck)]
-        losses.append(LOSS[int(np.searchsorted(LOSS_UP_TO, luck[0]))])
+        draws = _uniform_numbers(v, seed)
+        rows += [(i, v.x, v.y, v.yaw, *box) for box in _boxes(v, draws)]
+        losses.append(LOSS[int(np.searchsorted(LOSS_UP_TO, draws[0]))])
     i, x, y, yaw, ahead, length, width, height, cut = np.array(rows).reshape(-1, 9).T  # none in sight
     c, s, cut = np.cos(yaw)[:, None], np.sin(yaw)[:, None], np.maximum(cut, 0.02)[:, None]
     along = ahead[:, None] + length[:, None] * OCTAGON[:, 0] / 2 + cut * OCTAGON[:, 2]
@@ -36,9 +38,9 @@ OCTAGON = np.array([[1, 1, 0, -1], [1, 1, -1, 0], [-1, 1, 1, 0], [-1, 1, 0, -1],
                     [-1, -1, 0, 1], [-1, -1, 1, 0], [1, -1, -1, 0], [1, -1, 0, 1]])
 
 
-def _luck(v: Vehicle, seed: int) -> list[float]:
+def _uniform_numbers(v: Vehicle, seed: int) -> list[float]:
     """Uniform numbers that depend on the vehicle itself, not on how many others there are."""
-    state = (hash((round(v.x * 1e3), round(v.y * 1e3), round(v.length * 1e3))) ^ seed) & 0xFFFFFFFF
+    state = (_digest(round(v.x * 1e3), round(v.y * 1e3), round(v.length * 1e3)) ^ seed) & 0xFFFFFFFF
     numbers = []
     for _ in range(5):  # xorshift-multiply
         state = (state ^ (state >> 16)) * 0x45D9F3B & 0xFFFFFFFF
@@ -47,12 +49,27 @@ def _luck(v: Vehicle, seed: int) -> list[float]:
     return numbers
 
 
-def _boxes(v: Vehicle, luck: list[float]) -> list[tuple[float, float, float, float, float]]:
+def _digest(*numbers: int) -> int:
+    """64 bits of some whole numbers, the same in every Python.
+
+    It is what `hash` gives for a tuple of them in 64-bit CPython 3.8 to 3.14 (xxHash, Y. Collet), which no version of
+    Python promises: scenes must not change with the interpreter.
+    """
+    total = XXH64[2]
+    for number in numbers:
+        lane = -2 if number == -1 else number  # as int.__hash__ does; the numbers are far below 2**61
+        total = (total + lane * XXH64[1]) & BITS_64
+        total = (total << 31 | total >> 33) & BITS_64
+        total = total * XXH64[0] & BITS_64
+    return (total + (len(numbers) ^ XXH64[2] ^ 3527539)) & BITS_64
+
+
+def _boxes(v: Vehicle, draws: list[float]) -> list[tuple[float, float, float, float, float]]:
     """(centre ahead of the vehicle's, length, width, height, corner cut) of each box, metres."""
     core = (0.0, 0.2, 0.2, v.height, 0.0)  # never lost between two cells
     if v.kind == 'car':
-        hood, belt = 0.62 + 0.2 * luck[1], 0.85 + 0.17 * luck[4]
-        cabin, shift = v.length * (0.45 + 0.2 * luck[2]), -0.12 * v.length * luck[3]
+        hood, belt = 0.62 + 0.2 * draws[1], 0.85 + 0.17 * draws[4]
+        cabin, shift = v.length * (0.45 + 0.2 * draws[2]), -0.12 * v.length * draws[3]
         return [(0.0, v.length, v.width, hood, 0.3), (shift, cabin * 1.15, v.width, belt, 0.1),
                 (shift, cabin, v.width * 0.88, 0.4 * belt + 0.6 * v.height, 0.1),
                 (shift, cabin * 0.72, v.width * 0.78, v.height, 0.1)]

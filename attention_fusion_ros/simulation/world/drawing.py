@@ -15,7 +15,7 @@ from attention_fusion_ros.simulation.world.world import Road, Vehicle
 
 SHIFT = 4  # fractional bits of OpenCV coordinates
 ONE = 1 << SHIFT
-RIM = 0.5  # cells by which OpenCV's filled shapes grow, because it draws their outline too
+RIM_CELLS = 0.5  # by which OpenCV's filled shapes grow, because it draws their outline too
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii, values) -
     A disc smaller than a cell still sets the cell it lies in. Later discs overwrite earlier ones.
     """
     fixed = frame.fixed(xy).tolist()
-    reach = np.clip(np.rint((np.asarray(radii) / frame.resolution - RIM) * ONE), 0, None).astype(int).tolist()
+    reach = np.clip(np.rint((np.asarray(radii) / frame.resolution - RIM_CELLS) * ONE), 0, None).astype(int).tolist()
     for (column, row), radius, value in zip(fixed, reach, values):
         cv2.circle(array, (column, row), radius, value, -1, cv2.LINE_8, SHIFT)
 
@@ -114,14 +114,14 @@ def polygons_fixed(frame: Frame, xy: np.ndarray) -> np.ndarray:
     inradius = np.min(np.sum((centre - xy) * inward, axis=2), axis=1)
     before = np.roll(inward, 1, axis=1)
     mitre = (inward + before) / np.maximum(1.0 + np.sum(inward * before, axis=2, keepdims=True), 1e-3)
-    step = np.minimum(RIM * frame.resolution, 0.8 * inradius)[:, None, None]
+    step = np.minimum(RIM_CELLS * frame.resolution, 0.8 * inradius)[:, None, None]
     return frame.fixed(xy + mitre * step)
 
 
 def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: float, value,
                 round_ends: bool = True) -> None:
     """Sets the cells whose centres lie within `half_width` metres of a (P, 2) world polyline."""
-    half = max(half_width - RIM * frame.resolution, 0.0)
+    half = max(half_width - RIM_CELLS * frame.resolution, 0.0)
     for quad in frame.fixed(strip_quads([line], [half])[0]):
         cv2.fillConvexPoly(array, quad, value, cv2.LINE_8, SHIFT)
     radius = int(round(half / frame.resolution * ONE))
@@ -137,7 +137,7 @@ def fill_strips(arrays, frame: Frame, lines: list[np.ndarray], half_widths, valu
     """
     if not lines:
         return
-    quads, owner = strip_quads(lines, np.maximum(np.asarray(half_widths) - RIM * frame.resolution, 0.0))
+    quads, owner = strip_quads(lines, np.maximum(np.asarray(half_widths) - RIM_CELLS * frame.resolution, 0.0))
     for quad, line in zip(frame.fixed(quads), owner.tolist()):
         for array, value in zip(arrays, values):
             cv2.fillConvexPoly(array, quad, value[line], cv2.LINE_8, SHIFT)

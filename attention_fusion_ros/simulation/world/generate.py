@@ -13,9 +13,9 @@ import numpy as np
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import rotation_2d, wrap
 from attention_fusion_ros.simulation.world.layouts import LAYOUTS, add_neighbours, make_plan
-from attention_fusion_ros.simulation.world.polyline import arc_length, cut, point_at
+from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
 from attention_fusion_ros.simulation.world.roads import Plan
-from attention_fusion_ros.simulation.world.roadside import Surroundings, furnish, random_surroundings
+from attention_fusion_ros.simulation.world.roadside import EnvironmentConfig, populate_roadside, random_environment
 from attention_fusion_ros.simulation.world.site import Site
 from attention_fusion_ros.simulation.world.traffic import drive_around, park
 from attention_fusion_ros.simulation.world.world import World
@@ -24,8 +24,8 @@ CLASS_SHARES = {'straight': 0.11, 'curve': 0.15, 't': 0.16, 'x': 0.12, 'y': 0.06
                 'roundabout': 0.08, 'dead_end': 0.05, 'fork': 0.05, 'dual': 0.07}
 OSM_SHARE = 0.2  # of the worlds, where an extract is given
 SCENE_CLASSES = (*CLASS_SHARES, 'osm')
-EXTENT = 74.0  # m around the vehicle that are furnished
-OWN_LENGTH, OWN_WIDTH = 6.0, 2.4  # m around the vehicle that stay free
+EXTENT_M = 74.0  # around the vehicle that are furnished
+OWN_LENGTH_M, OWN_WIDTH_M = 6.0, 2.4  # around the vehicle that stay free
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,22 @@ def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_h
     pose = (float(origin[0]), float(origin[1]), placed.yaw)
     route = way_line(plan)
     s = arc_length(route)
-    route = cut(route, max(placed.s - 60.0, 0.0), min(placed.s + 110.0, s[-1]), s)
-    surroundings = random_surroundings(rng, plan)
-    world = World(scene_class, plan.roads(), surroundings.terrain, route=route, pose=pose, seed=seed,
-                  extra={'corner_radius': surroundings.corner_radius, 'left_hand': left_hand,
+    route = substring(route, max(placed.s - 60.0, 0.0), min(placed.s + 110.0, s[-1]), s)
+    environment = random_environment(rng, plan)
+    world = World(scene_class, plan.roads(), environment.terrain, route=route, pose=pose, seed=seed,
+                  extra={'corner_radius': environment.corner_radius, 'left_hand': left_hand,
                          'lane_offset': placed.lane_offset})
-    return furnish_world(rng, world, plan, surroundings, left_hand, EXTENT)
+    return populate_world(rng, world, plan, environment, left_hand, EXTENT_M)
 
 
-def furnish_world(rng: np.random.Generator, world: World, plan: Plan, surroundings: Surroundings, left_hand: bool,
+def populate_world(rng: np.random.Generator, world: World, plan: Plan, environment: EnvironmentConfig, left_hand: bool,
                   extent: float, centre=None) -> World:
     """Parked cars first, then what stands beside the road, then what moves: each leaves the earlier ones alone."""
-    site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, surroundings.corner_radius)
-    site.take_box(*world.pose, OWN_LENGTH, OWN_WIDTH)
-    parked = park(rng, site, plan, surroundings)
-    walls, posts, bushes = furnish(rng, site, surroundings)
-    moving = drive_around(rng, site, plan, surroundings, world, left_hand)
+    site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, environment.corner_radius)
+    site.take_box(*world.pose, OWN_LENGTH_M, OWN_WIDTH_M)
+    parked = park(rng, site, plan, environment)
+    walls, posts, bushes = populate_roadside(rng, site, environment)
+    moving = drive_around(rng, site, plan, environment, world, left_hand)
     return replace(world, walls=tuple(walls), posts=tuple(posts), bushes=tuple(bushes),
                    vehicles=tuple(parked + moving))
 

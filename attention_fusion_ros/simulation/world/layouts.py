@@ -13,21 +13,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, project, shifted
+from attention_fusion_ros.simulation.world.polyline import arc_length, offset_curve, point_at, project
 from attention_fusion_ros.simulation.world.roads import (
-    STEP,
+    STEP_M,
     Piece,
     Plan,
     Section,
-    arm,
-    bump,
+    clothoid_bump,
     curved,
+    junction_arm,
     random_section,
-    thin,
+    simplify,
     too_close,
 )
 
-REACH = 130.0  # m, how far arms lead away from the junction
+REACH_M = 130.0  # how far arms lead away from the junction
 
 
 def make_plan(rng: np.random.Generator, scene_class: str) -> Plan:
@@ -41,13 +41,13 @@ def make_plan(rng: np.random.Generator, scene_class: str) -> Plan:
 
 def _straight(rng: np.random.Generator) -> Plan:
     plan = Plan()
-    s = np.arange(0, 2 * REACH, STEP)
+    s = np.arange(0, 2 * REACH_M, STEP_M)
     bend = rng.normal(0, 1 / 2000) * np.ones_like(s)
     road = plan.add(curved((0, 0), 0.0, s, bend), random_section(rng))
     return _along(rng, plan, road)
 
 
-def _along(rng: np.random.Generator, plan: Plan, road: int, middle: float = REACH) -> Plan:
+def _along(rng: np.random.Generator, plan: Plan, road: int, middle: float = REACH_M) -> Plan:
     forward = plan.sections[road].oneway or rng.random() < 0.5
     plan.drive((road, bool(forward)))
     plan.focus = middle if forward else plan.focus - middle
@@ -56,27 +56,27 @@ def _along(rng: np.random.Generator, plan: Plan, road: int, middle: float = REAC
 
 def _curve(rng: np.random.Generator) -> Plan:
     plan = Plan()
-    s = np.arange(0, 2 * REACH, STEP)
+    s = np.arange(0, 2 * REACH_M, STEP_M)
     radius = float(np.exp(rng.uniform(math.log(9), math.log(180))))
     turn = float(min(rng.uniform(0.25, 1.0) * math.pi * 0.75, 120 / radius))
     side = rng.choice([-1, 1])
     length = turn * radius
-    curvature = bump(s, REACH - length / 2, length, side / radius)
+    curvature = clothoid_bump(s, REACH_M - length / 2, length, side / radius)
     if rng.random() < 0.3:  # an S
         radius2 = float(rng.uniform(25, 120))
         length2 = rng.uniform(0.2, 0.8) * min(radius2, 80)
-        curvature += bump(s, REACH + length / 2 + rng.uniform(5, 30), length2, -side / radius2)
+        curvature += clothoid_bump(s, REACH_M + length / 2 + rng.uniform(5, 30), length2, -side / radius2)
     section = random_section(rng)
     if radius < section.width * 0.8:
         section = replace(section, lanes=min(section.lanes, 2), parking=(0.0, 0.0))
     return _along(rng, plan, plan.add(curved((0, 0), 0.0, s, curvature), section))
 
 
-def _star(rng: np.random.Generator, headings, sections: list[Section], calm: float = 8.0) -> Plan:
+def _star(rng: np.random.Generator, headings, sections: list[Section], straight_length: float = 8.0) -> Plan:
     """Arms from the origin; the way comes in by one and leaves by another."""
     plan = Plan()
     for heading, section in zip(headings, sections):
-        plan.add(arm(rng, (0, 0), heading, REACH, calm), section)
+        plan.add(junction_arm(rng, (0, 0), heading, REACH_M, straight_length), section)
     inward, outward = rng.permutation(len(plan.centres))[:2]
     plan.drive((int(inward), False), (int(outward), True))
     return plan
@@ -127,7 +127,7 @@ def _skewed(rng: np.random.Generator) -> Plan:
     if rng.random() < 0.55:
         headings.append(a + math.pi + rng.normal(0, 0.08))
         sections.append(cross.reversed())
-    return _star(rng, headings, sections, calm=20.0)
+    return _star(rng, headings, sections, straight_length=20.0)
 
 
 def _staggered(rng: np.random.Generator) -> Plan:
@@ -135,12 +135,13 @@ def _staggered(rng: np.random.Generator) -> Plan:
     main = _main(rng)
     gap = rng.uniform(7, 32)
     left = rng.choice([-1, 1])
-    back = plan.add(arm(rng, (0, 0), math.pi, REACH), main.reversed())
+    back = plan.add(junction_arm(rng, (0, 0), math.pi, REACH_M), main.reversed())
     link = plan.add(np.array([[0.0, 0.0], [gap, 0.0]]), main)
-    on = plan.add(arm(rng, (gap, 0), rng.normal(0, 0.05), REACH), main)
-    first = plan.add(arm(rng, (0, 0), left * math.radians(rng.uniform(75, 105)), REACH), _minor(rng, main.width))
+    on = plan.add(junction_arm(rng, (gap, 0), rng.normal(0, 0.05), REACH_M), main)
+    first = plan.add(junction_arm(rng, (0, 0), left * math.radians(rng.uniform(75, 105)), REACH_M),
+                     _minor(rng, main.width))
     other = left if rng.random() < 0.2 else -left
-    second = plan.add(arm(rng, (gap, 0), other * math.radians(rng.uniform(75, 105)), REACH),
+    second = plan.add(junction_arm(rng, (gap, 0), other * math.radians(rng.uniform(75, 105)), REACH_M),
                       _minor(rng, main.width))
     ways = [((back, False), (link, True), (on, True)), ((back, False), (link, True), (second, True)),
             ((back, False), (first, True)), ((on, False), (link, False), (back, True)),
@@ -168,8 +169,10 @@ def _roundabout(rng: np.random.Generator) -> Plan:
     centre = radius * np.stack([np.cos(around), np.sin(around)], axis=1)
     centre[-1] = centre[0]
     circle = plan.add(centre, ring)
-    arms = [plan.add(arm(rng, radius * np.array([math.cos(a), math.sin(a)]), a + rng.normal(0, 0.12), REACH, 12.0),
-                     _minor(rng, ring.width + 1.0)) for a in angles]
+    arms = []
+    for a in angles:
+        arm = junction_arm(rng, radius * np.array([math.cos(a), math.sin(a)]), a + rng.normal(0, 0.12), REACH_M, 12.0)
+        arms.append(plan.add(arm, _minor(rng, ring.width + 1.0)))
     inward, outward = (int(i) for i in rng.permutation(count)[:2])
     sweep = (angles[outward] - angles[inward]) % (2 * math.pi)
     on_ring = angles[inward] + np.linspace(0, sweep, max(3, int(sweep / 0.04)))
@@ -182,7 +185,7 @@ def _roundabout(rng: np.random.Generator) -> Plan:
 def _dead_end(rng: np.random.Generator) -> Plan:
     plan = Plan()
     section = replace(random_section(rng, minor=True), oneway=False)
-    centre = arm(rng, (0, 0), math.pi, 2 * REACH, calm=rng.choice([2.0, 20.0]))
+    centre = junction_arm(rng, (0, 0), math.pi, 2 * REACH_M, straight_length=rng.choice([2.0, 20.0]))
     road = plan.add(centre, section)
     if rng.random() < 0.5:  # a place to turn
         turning = Section(1, section.width + float(rng.uniform(3, 9)), kind='service')
@@ -202,23 +205,23 @@ def _fork(rng: np.random.Generator) -> Plan:
         headings = [math.pi, spread, -spread]
     else:
         headings = [math.pi, rng.normal(0, 0.03), side * math.radians(rng.uniform(18, 42))]
-    return _star(rng, headings, [main.reversed(), main, _minor(rng, main.width)], calm=25.0)
+    return _star(rng, headings, [main.reversed(), main, _minor(rng, main.width)], straight_length=25.0)
 
 
 def _dual(rng: np.random.Generator) -> Plan:
     """Two carriageways, each one way, perhaps with a street that meets one or crosses both."""
     plan = Plan()
-    s = np.arange(0, 2 * REACH, STEP)
-    curvature = bump(s, REACH + rng.uniform(-60, 40), rng.uniform(20, 80), rng.normal(0, 1 / 120))
+    s = np.arange(0, 2 * REACH_M, STEP_M)
+    curvature = clothoid_bump(s, REACH_M + rng.uniform(-60, 40), rng.uniform(20, 80), rng.normal(0, 1 / 120))
     axis = curved((0, 0), 0.0, s, curvature * (rng.random() < 0.6))
     section = Section(int(rng.choice([1, 2, 3], p=[0.25, 0.55, 0.2])), float(rng.uniform(2.8, 3.7)), oneway=True,
                       kind='carriageway')
     half = section.width / 2 + float(np.exp(rng.uniform(math.log(0.6), math.log(9)))) / 2
-    on = plan.add(shifted(axis, -half), section)
-    back = plan.add(shifted(axis, half)[::-1], section)
+    on = plan.add(offset_curve(axis, -half), section)
+    back = plan.add(offset_curve(axis, half)[::-1], section)
     if rng.random() < 0.35:
         return _along(rng, plan, on)
-    place = point_at(axis, REACH)
+    place = point_at(axis, REACH_M)
     sides = rng.choice(['right', 'left', 'both'], p=[0.4, 0.15, 0.45])
     right, heading = plan.insert_vertex(on, project(plan.centres[on], place)[0])
     left, _ = plan.insert_vertex(back, project(plan.centres[back], place)[0])
@@ -227,9 +230,11 @@ def _dual(rng: np.random.Generator) -> Plan:
     lean = rng.normal(0, 0.12)
     outs = []
     if sides in ('right', 'both'):
-        outs.append(plan.add(arm(rng, right, heading - math.pi / 2 + lean, REACH), _minor(rng, section.width)))
+        arm = junction_arm(rng, right, heading - math.pi / 2 + lean, REACH_M)
+        outs.append(plan.add(arm, _minor(rng, section.width)))
     if sides in ('left', 'both'):
-        outs.append(plan.add(arm(rng, left, heading + math.pi / 2 + lean, REACH), _minor(rng, section.width)))
+        arm = junction_arm(rng, left, heading + math.pi / 2 + lean, REACH_M)
+        outs.append(plan.add(arm, _minor(rng, section.width)))
     return _through_dual(rng, plan, on, right, link, outs, sides)
 
 
@@ -265,13 +270,13 @@ def add_neighbours(rng: np.random.Generator, plan: Plan) -> None:
         trial = Plan(list(plan.centres), list(plan.sections))
         point, heading = trial.insert_vertex(street, rng.uniform(35, length - 15))
         side = rng.choice([-1, 1]) * math.radians(rng.uniform(65, 115))
-        trial.add(arm(rng, point, heading + side, 90.0), _minor(rng, trial.sections[street].width))
+        trial.add(junction_arm(rng, point, heading + side, 90.0), _minor(rng, trial.sections[street].width))
         if not too_close(trial):
             plan.centres, plan.sections = trial.centres, trial.sections
     if rng.random() < 0.25:
         street = way[0]
         aside = rng.choice([-1, 1]) * rng.uniform(28, 50)
         trial = Plan(list(plan.centres), list(plan.sections))
-        trial.add(thin(shifted(plan.centres[street], aside)), random_section(rng, minor=True))
+        trial.add(simplify(offset_curve(plan.centres[street], aside)), random_section(rng, minor=True))
         if not too_close(trial, apart=8.0, near_joint=0.0):
             plan.centres, plan.sections = trial.centres, trial.sections

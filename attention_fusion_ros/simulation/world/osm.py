@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +18,18 @@ import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.world.polyline import arc_length, clip_to_disc, distances, project, smoothed
-from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, thin
+from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, simplify
 from attention_fusion_ros.utils import atomic
 
-EARTH = 6378137.0  # m, WGS84 semi-major axis
+EARTH_RADIUS_M = 6378137.0  # WGS84 semi-major axis
 # Kinds of `highway` that cars use as roads, with lanes (both directions together) where no tag tells.
 KINDS = {'motorway': 2, 'motorway_link': 1, 'trunk': 2, 'trunk_link': 1, 'primary': 2, 'primary_link': 1,
          'secondary': 2, 'secondary_link': 1, 'tertiary': 2, 'tertiary_link': 1, 'unclassified': 2, 'residential': 2,
          'living_street': 1}
 MAJOR = ('motorway', 'trunk', 'primary', 'secondary')
-WINDOW = 140.0  # m around the focus that are cut out
-MARGIN = 170.0  # m from the edge of the extract: beyond it roads are missing
-SMOOTH = 3.0  # m, standard deviation: drawn corners are rounded, as they are on the ground
+WINDOW_M = 140.0  # around the focus that are cut out
+MARGIN_M = 170.0  # from the edge of the extract: beyond it roads are missing
+SMOOTH_M = 3.0  # standard deviation: drawn corners are rounded, as they are on the ground
 VERSION = 3  # of the cache: change it with `parse` or `_unpack`
 OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
 HEAD_BYTES = 4096  # of a file, in which that stands
@@ -63,7 +64,7 @@ class Extract:
 
     def is_inside(self, place: np.ndarray) -> bool:
         """Whether a place (2,) [m] is far enough from the edge that no road around it is missing."""
-        return bool((np.abs(place) < np.array(self.half_size) - MARGIN).all())
+        return bool((np.abs(place) < np.array(self.half_size) - MARGIN_M).all())
 
 
 def load_extract(path: str | Path) -> Extract:
@@ -84,8 +85,11 @@ def _load(path: str, size: int, mtime_ns: int) -> Extract:
     key = hashlib.sha256(f'{path}:{size}:{mtime_ns}:{VERSION}'.encode()).hexdigest()[:16]
     cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'attention_fusion_ros' / f'osm-{key}.npz'
     if cache.exists():
-        with np.load(cache) as z:
-            return _unpack({name: z[name] for name in z.files})
+        try:
+            with np.load(cache) as z:
+                return _unpack({name: z[name] for name in z.files})
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            pass  # damaged: made again
     packed = parse(path)
     try:
         atomic.save_arrays(cache, packed)  # several processes may come here at a time
@@ -148,7 +152,7 @@ def _stretches(nodes: dict[int, tuple[float, float]], ways: list[Way], bounds: l
     nodes: id -> (latitude, longitude) in degrees. bounds: south, west, north, east.
     """
     lat0, lon0 = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
-    scale = np.array([math.cos(math.radians(lat0)), 1.0]) * math.radians(1.0) * EARTH
+    scale = np.array([math.cos(math.radians(lat0)), 1.0]) * math.radians(1.0) * EARTH_RADIUS_M
     used: dict[int, int] = {}
     for refs, _ in ways:
         refs[:] = [r for r in refs if r in nodes]
@@ -175,6 +179,8 @@ def _stretches(nodes: dict[int, tuple[float, float]], ways: list[Way], bounds: l
             oneway.append(circle or tags.get('oneway') in ('yes', 'true', '1', '-1') or tags['highway'] == 'motorway')
             level.append(tags.get('layer', '0') == '0' and not any(tags.get(k, 'no') != 'no'
                                                                    for k in ('bridge', 'tunnel')))
+    if not points:
+        raise ConfigurationError('the OpenStreetMap extract holds no roads whose nodes are in it')
     half = (np.array([bounds[3] - bounds[1], bounds[2] - bounds[0]]) / 2) * scale
     return dict(points=np.concatenate(points), lengths=np.array(lengths), ends=np.array(ends), kinds=np.array(kinds),
                 lanes=np.array(lanes), oneway=np.array(oneway), roundabout=np.array(roundabout), level=np.array(level),
@@ -210,8 +216,8 @@ def _try_plan(rng: np.random.Generator, extract: Extract) -> Plan | None:
     centre = extract.lines[start][-1 if towards else 0]
     if not extract.is_inside(centre):
         return None
-    near = np.flatnonzero(np.hypot(*(extract.middles[:, :2] - centre).T) < WINDOW + extract.middles[:, 2])
-    near = [int(i) for i in near if distances(extract.lines[i], centre).min() < WINDOW]
+    near = np.flatnonzero(np.hypot(*(extract.middles[:, :2] - centre).T) < WINDOW_M + extract.middles[:, 2])
+    near = [int(i) for i in near if distances(extract.lines[i], centre).min() < WINDOW_M]
     if not all(extract.level[i] for i in near if distances(extract.lines[i], centre).min() < 70):
         return None
     plan, index = Plan(), {}
@@ -221,8 +227,8 @@ def _try_plan(rng: np.random.Generator, extract: Extract) -> Plan | None:
             continue
         section = _tagged(width[extract.kinds[i]], int(extract.lanes[i]), bool(extract.oneway[i]),
                           bool(extract.roundabout[i]), extract.kinds[i])
-        line = thin(smoothed(extract.lines[i], SMOOTH))
-        inside = clip_to_disc(line - centre, WINDOW + 20.0)
+        line = simplify(smoothed(extract.lines[i], SMOOTH_M))
+        inside = clip_to_disc(line - centre, WINDOW_M + 20.0)
         for run in inside:
             index.setdefault(i, plan.add(run, section))
     legs = _legs(rng, extract, start, towards, index)

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-TOUCH = 0.1  # m, vertices nearer to each other than this are one
+TOUCH_M = 0.1  # vertices nearer to each other than this are one
 
 
 def arc_length(line: np.ndarray) -> np.ndarray:
@@ -23,14 +23,14 @@ def point_at(line: np.ndarray, s, along: np.ndarray | None = None) -> np.ndarray
     return np.stack([np.interp(s, along, line[:, 0]), np.interp(s, along, line[:, 1])], axis=-1)
 
 
-def cut(line: np.ndarray, begin: float, end: float, along: np.ndarray | None = None) -> np.ndarray:
+def substring(line: np.ndarray, begin: float, end: float, along: np.ndarray | None = None) -> np.ndarray:
     """The part of the line between two arc lengths."""
     along = arc_length(line) if along is None else along
     inner = line[(along > begin + 1e-6) & (along < end - 1e-6)]
     return np.concatenate([point_at(line, [begin], along), inner, point_at(line, [end], along)])
 
 
-def shifted(line: np.ndarray, left: float) -> np.ndarray:
+def offset_curve(line: np.ndarray, left: float) -> np.ndarray:
     """The line moved `left` metres to its left, with mitred vertices."""
     d = np.diff(line, axis=0)
     d = d / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)[:, None]
@@ -120,7 +120,7 @@ def clip_to_disc(line: np.ndarray, radius: float) -> list[np.ndarray]:
             current = []
     if current:
         runs.append(np.array(current))
-    if len(runs) > 1 and np.abs(line[0] - line[-1]).max() < TOUCH and np.abs(runs[0][0] - line[0]).max() < TOUCH \
-            and np.abs(runs[-1][-1] - line[-1]).max() < TOUCH:
+    if len(runs) > 1 and np.abs(line[0] - line[-1]).max() < TOUCH_M and np.abs(runs[0][0] - line[0]).max() < TOUCH_M \
+            and np.abs(runs[-1][-1] - line[-1]).max() < TOUCH_M:
         runs = [np.concatenate([runs[-1], runs[0][1:]]), *runs[1:-1]]  # a closed road (roundabout) has no end
     return [r for r in runs if np.abs(np.diff(r, axis=0)).sum() > 1e-6]

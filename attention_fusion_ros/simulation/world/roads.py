@@ -12,9 +12,9 @@ import numpy as np
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at
 from attention_fusion_ros.simulation.world.world import Road
 
-STEP = 0.25  # m, integration step of centre lines
-TURN_PER_VERTEX = math.radians(1.0)  # centre lines keep a vertex each such turn: headings are exact to half of it
-LONGEST = 8.0  # m between two vertices
+STEP_M = 0.25  # integration step of centre lines
+TURN_PER_VERTEX_RAD = math.radians(1.0)  # centre lines keep a vertex each such turn: headings are exact to half of it
+LONGEST_M = 8.0  # between two vertices
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Plan:
                        way=[replace(p, xy=p.xy @ rotation.T + shift) for p in self.way])
 
 
-def thin(line: np.ndarray) -> np.ndarray:
+def simplify(line: np.ndarray) -> np.ndarray:
     """Keep a vertex per degree of turn and per 8 m, and both ends."""
     d = np.diff(line, axis=0)
     turn = np.abs(np.diff(np.unwrap(np.arctan2(d[:, 1], d[:, 0]))))
-    spent = np.concatenate([[0.0], np.cumsum(turn)]) / TURN_PER_VERTEX + arc_length(line)[:-1] / LONGEST
+    spent = np.concatenate([[0.0], np.cumsum(turn)]) / TURN_PER_VERTEX_RAD + arc_length(line)[:-1] / LONGEST_M
     keep = np.concatenate([[True], np.diff(np.floor(spent)) > 0, [True]])
     return line[keep]
 
@@ -123,23 +123,23 @@ def curved(start, heading: float, s: np.ndarray, curvature: np.ndarray) -> np.nd
     theta = heading + np.concatenate([[0.0], np.cumsum((curvature[1:] + curvature[:-1]) / 2 * step)])
     mid = (theta[1:] + theta[:-1]) / 2
     xy = np.concatenate([[[0.0, 0.0]], np.cumsum(np.stack([np.cos(mid), np.sin(mid)], axis=1) * step, axis=0)])
-    return thin(xy + np.asarray(start, dtype=np.float64))
+    return simplify(xy + np.asarray(start, dtype=np.float64))
 
 
-def arm(rng: np.random.Generator, start, heading: float, length: float = 130.0, calm: float = 8.0,
-        sharpest: float = 1 / 40, wild: float = 0.55) -> np.ndarray:
+def junction_arm(rng: np.random.Generator, start, heading: float, length: float = 130.0, straight_length: float = 8.0,
+        sharpest: float = 1 / 40, p_curved: float = 0.55) -> np.ndarray:
     """A road leading away from `start`: straight for `calm` metres, then perhaps with one or two clothoid bends."""
-    s = np.arange(0.0, length + STEP, STEP)
+    s = np.arange(0.0, length + STEP_M, STEP_M)
     curvature = np.zeros_like(s)
-    if rng.random() < wild:
+    if rng.random() < p_curved:
         for _ in range(int(rng.integers(1, 3))):
             turn = rng.normal(0, math.radians(22))
             k = math.copysign(min(abs(rng.normal(0, sharpest / 2)) + 1 / 400, sharpest), turn)
-            curvature += bump(s, calm + rng.uniform(0, 60), min(abs(turn / k), 80.0), k)
+            curvature += clothoid_bump(s, straight_length + rng.uniform(0, 60), min(abs(turn / k), 80.0), k)
     return curved(start, heading, s, curvature)
 
 
-def bump(s: np.ndarray, begin: float, length: float, curvature: float) -> np.ndarray:
+def clothoid_bump(s: np.ndarray, begin: float, length: float, curvature: float) -> np.ndarray:
     """Clothoid in, arc, clothoid out: a trapezoid of curvature whose integral is curvature * length."""
     ramp = max(min(10.0, length / 2), 0.5)
     return curvature * np.interp(s, [begin - ramp / 2, begin + ramp / 2, begin + length - ramp / 2,

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attention_fusion_ros.simulation.world.polyline import arc_length, cut, point_at
+from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
 from attention_fusion_ros.simulation.world.roads import Plan
 from attention_fusion_ros.simulation.world.site import Site
 from attention_fusion_ros.simulation.world.world import Bush, Post, Terrain, Wall
 
-SCATTER = 47.0  # m2 of land for each place where something may stand
+SCATTER_M2 = 47.0  # land for each place where something may stand
 LUSH = 0.4  # share of the places where much grows and stands along the roads
 BLOCKS = 6  # pieces of land with styles of their own; further ones repeat them
 
@@ -49,7 +49,7 @@ EDGING = Style(front_kind='wall', front_height=0.12, driveway=60.0)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EnvironmentConfig:
     """The kind of place: ground, kerb corners, styles of the land, density of parked and moving vehicles."""
 
     settlement: str
@@ -73,7 +73,7 @@ class Surroundings:
         return np.where(island, len(self.styles) - 1, number)
 
 
-def random_surroundings(rng: np.random.Generator, plan: Plan, settlement: str = '') -> Surroundings:
+def random_environment(rng: np.random.Generator, plan: Plan, settlement: str = '') -> EnvironmentConfig:
     """A kind of place that suits the roads, or the settlement asked for."""
     wide = max(s.lanes for s in plan.sections) > 3 or any(s.kind == 'carriageway' for s in plan.sections)
     settlements = ['urban', 'suburb', 'industrial', 'country', 'forest', 'park']
@@ -94,7 +94,7 @@ def random_surroundings(rng: np.random.Generator, plan: Plan, settlement: str = 
     angles = rng.uniform(-math.pi, math.pi, BLOCKS)
     divides = np.stack([np.cos(angles), np.sin(angles), rng.uniform(-25, 25, BLOCKS)], axis=1)
     shift = rng.uniform(-0.15, 0.6) if rng.random() < 0.6 else rng.uniform(0.6, 4.0)
-    return Surroundings(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles),
+    return EnvironmentConfig(settlement, random_terrain(rng, built), float(rng.uniform(4, 10)), tuple(styles),
                         divides, float(shift),
                         parking=(float(rng.choice([0.0, 0.25, 0.6, 0.9], p=[0.2, 0.2, 0.25, 0.35])) if built
                                  else float(rng.random() < 0.2) * 0.2),
@@ -176,7 +176,8 @@ def _boundary(rng: np.random.Generator) -> str:
     return str(rng.choice(['fence', 'wall', 'hedge'], p=[0.35, 0.35, 0.3]))
 
 
-def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Wall], list[Post], list[Bush]]:
+def populate_roadside(rng: np.random.Generator, site: Site, place: EnvironmentConfig
+                      ) -> tuple[list[Wall], list[Post], list[Bush]]:
     """Everything that stands beside the roads of the site; nothing of it on a road or on what is taken."""
     walls, posts, bushes = [], [], []
     styles, rows = place.styles, _Rows(site, place)
@@ -203,7 +204,7 @@ def furnish(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[
 class _Rows:
     """The rows of a site, cut where the style of the land changes."""
 
-    def __init__(self, site: Site, place: Surroundings):
+    def __init__(self, site: Site, place: EnvironmentConfig):
         self._site, self._place = site, place
         self._strips: dict[float, list[tuple[int, np.ndarray]]] = {}
 
@@ -229,7 +230,7 @@ class _Rows:
         edges = [0, *(np.flatnonzero(number[1:] != number[:-1]) + 1).tolist(), len(number)]
         for a, b in zip(edges[:-1], edges[1:]):
             if b - a > 1:
-                yield int(number[a]), cut(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
+                yield int(number[a]), substring(line, at[a], min(at[b - 1] + 1.5, s[-1]), s)
 
 
 def _stations(rng: np.random.Generator, line: np.ndarray, spacing: float, jitter: float, keep: float) -> np.ndarray:
@@ -304,7 +305,7 @@ def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> lis
             thickness = {'fence': 0.08, 'wall': 0.25, 'hedge': rng.uniform(0.4, 1.2), 'rail': 0.1}[kind]
             porosity = {'fence': rng.uniform(0.3, 0.75), 'wall': 0.0, 'hedge': rng.uniform(0.02, 0.2),
                         'rail': rng.uniform(0.0, 0.4)}[kind]
-            walls.append(Wall(cut(line, begin, end, s), float(height), float(thickness), kind, float(porosity)))
+            walls.append(Wall(substring(line, begin, end, s), float(height), float(thickness), kind, float(porosity)))
         begin = end + rng.uniform(1.0, 5.0)
         if kind != 'rail' and style.front and rng.random() < 0.35:  # the next garden
             kind, height = _boundary(rng), float(np.clip(style.front_height * rng.uniform(0.6, 1.5), 0.4, 3))
@@ -359,12 +360,13 @@ def _bushes(rng: np.random.Generator, site: Site, points: np.ndarray, large: flo
             zip(points[good], radius[good], rng.uniform(0.7, 1.8, int(good.sum())))]
 
 
-def _scatter(rng: np.random.Generator, site: Site, place: Surroundings) -> tuple[list[Post], list[Bush], list[Wall]]:
+def _scatter(rng: np.random.Generator, site: Site, place: EnvironmentConfig
+             ) -> tuple[list[Post], list[Bush], list[Wall]]:
     """Forest trees with undergrowth, trees on open land, sheds and rear buildings behind the first line."""
     side = 2 * site.extent - 10.0
-    count = int(side * side / SCATTER)
+    count = int(side * side / SCATTER_M2)
     points = site.centre + rng.uniform(-side / 2, side / 2, (count, 2))
-    area = SCATTER  # m2 that each point stands for
+    area = SCATTER_M2  # m2 that each point stands for
     d = site.distance(points)
     numbers = place.style_numbers(site, points)
     dice = rng.random(count)

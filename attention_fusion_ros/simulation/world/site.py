@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.simulation.world.drawing import Frame, box_corners, fill_discs, fill_polygon, road_mask
-from attention_fusion_ros.simulation.world.polyline import arc_length, cut, point_at
+from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
 from attention_fusion_ros.simulation.world.world import Road, Wall
 
 CELL = 0.3  # m
@@ -153,6 +153,6 @@ class Site:
             part = good[first[i]:first[i] + counts[i]]
             edges = np.flatnonzero(np.diff(part.astype(np.int8), prepend=0, append=0))
             at = share[first[i]:first[i] + counts[i]] * ends[i]
-            kept += [replace(wall, line=cut(wall.line, at[a], at[b - 1], lengths[i]))
+            kept += [replace(wall, line=substring(wall.line, at[a], at[b - 1], lengths[i]))
                      for a, b in zip(edges[::2], edges[1::2]) if b - a > 2]
         return kept

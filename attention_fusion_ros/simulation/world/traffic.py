@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from attention_fusion_ros.simulation.world.polyline import arc_length, distances, point_at, shifted
+from attention_fusion_ros.simulation.world.polyline import arc_length, distances, offset_curve, point_at
 from attention_fusion_ros.simulation.world.roads import Plan
-from attention_fusion_ros.simulation.world.roadside import Surroundings
+from attention_fusion_ros.simulation.world.roadside import EnvironmentConfig
 from attention_fusion_ros.simulation.world.site import Site
 from attention_fusion_ros.simulation.world.world import Vehicle, World
 
@@ -46,7 +46,7 @@ def _stations(site: Site, line: np.ndarray, begin: float, spacing: float) -> tup
     return a, np.arctan2(b[:, 1] - a[:, 1], b[:, 0] - a[:, 0])
 
 
-def park(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings) -> list[Vehicle]:
+def park(rng: np.random.Generator, site: Site, plan: Plan, place: EnvironmentConfig) -> list[Vehicle]:
     """Cars along the kerb on both sides, half on the sidewalk, or in bays across; fewer near other roads."""
     parked = []
     if place.parking <= 0:
@@ -66,7 +66,7 @@ def park(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings) 
             if kind == 'kerb' and not strip and section.width < 5.5:
                 continue
             lean = rng.choice([math.pi / 2, math.radians(60), -math.radians(60)]) if across else 0.0
-            line = shifted(centre, side * offset)
+            line = offset_curve(centre, side * offset)
             spacing = rng.uniform(2.6, 3.1) if across else rng.uniform(5.3, 6.6)
             if lean and abs(lean) < 1.5:
                 spacing *= 1.2
@@ -112,7 +112,7 @@ def _continues(plan: Plan, a: int, b: int) -> bool:
     return False
 
 
-def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Surroundings, world: World,
+def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: EnvironmentConfig, world: World,
                  left_hand: bool) -> list[Vehicle]:
     """Moving vehicles in lanes, sometimes a truck or bus beside the own vehicle, people on foot and on bicycles."""
     moving = []
@@ -128,7 +128,7 @@ def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Surrou
             if count == 0:
                 continue
             along_centre = lane in forward if section.lanes > 1 or section.oneway else rng.random() < 0.5
-            line = shifted(centre, section.lane_offset(lane) + rng.normal(0, 0.15))
+            line = offset_curve(centre, section.lane_offset(lane) + rng.normal(0, 0.15))
             line = line if along_centre else line[::-1]
             points, headings = _stations(site, line, rng.uniform(1, 8), rng.uniform(7.5, 12))
             for k in rng.permutation(len(points))[:count]:
@@ -157,7 +157,7 @@ def _beside(rng: np.random.Generator, site: Site, plan: Plan, world: World) -> l
     return [vehicle] if _put(site, vehicle, 0.3) else []
 
 
-def _people(rng: np.random.Generator, site: Site, place: Surroundings) -> list[Vehicle]:
+def _people(rng: np.random.Generator, site: Site, place: EnvironmentConfig) -> list[Vehicle]:
     people = []
     count = rng.poisson(place.people)
     for x, y in site.centre + rng.uniform(-35, 35, (count * 4, 2)):

@@ -7,9 +7,13 @@ World frame: x, y in metres on a plane, z up; ground height comes from `Terrain`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+Pose = tuple[float, float, float]  # x, y [m] and yaw [rad] of base_link in the world
+CORNER_RADIUS_M = 6.0  # of kerbs at junctions, unless World.extra['corner_radius'] says otherwise
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class Vehicle:
     parked: bool = True
     speed: float = 0.0  # m/s along yaw
 
+    def before(self, seconds: float) -> Vehicle:
+        """Where it was so long ago."""
+        way = self.speed * seconds
+        return replace(self, x=self.x - way * math.cos(self.yaw), y=self.y - way * math.sin(self.yaw))
+
 
 @dataclass(frozen=True)
 class Terrain:
@@ -108,3 +117,10 @@ class World:
     def without_vehicles(self) -> World:
         """The same world with every vehicle and pedestrian gone."""
         return replace(self, vehicles=())
+
+
+def to_base(points: np.ndarray, pose: Pose) -> np.ndarray:
+    """(..., 2) world metres -> base_link of a vehicle at `pose`."""
+    x, y, yaw = pose
+    c, s = math.cos(yaw), math.sin(yaw)
+    return (np.asarray(points, dtype=np.float64) - (x, y)) @ np.array([[c, -s], [s, c]])
