@@ -41,6 +41,7 @@ setup(
     extras_require={
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
         'plots': ['matplotlib', 'tensorboard'],
+        'osm': ['osmium>=4'],
         'export': ['onnx', 'onnxscript', 'onnxruntime'],
         'openvino': ['onnx', 'onnxscript', 'openvino'],
     },

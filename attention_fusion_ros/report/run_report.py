@@ -87,8 +87,8 @@ def _timeline_alt(records: Sequence[SweepRecord]) -> str:
     summary = summarise(records)
     return (f'Plots over {summary.sweeps} sweeps: bearing of the branches and of the direction, probability and map '
             f'share, mode ({counted(summary.modes)}), latency by stage; bearing against heading of '
-            f'{summary.directions} directions, a histogram of the latency, and the reasons of dropped sweeps. The numbers are in the summary '
-            'above.')
+            f'{summary.directions} directions, a histogram of the latency, and the reasons of dropped sweeps. The '
+            'numbers are in the summary above.')
 
 
 def panel_alts(record: SweepRecord, first_stamp_ns: int) -> tuple[str, str, str]:

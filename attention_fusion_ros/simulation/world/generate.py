@@ -44,7 +44,7 @@ def generate_world(seed: int, scene_class: str | None = None, osm: str | Path | 
     """The world of a seed: equal arguments give equal worlds.
 
     scene_class: one of SCENE_CLASSES, or None to draw one by CLASS_SHARES.
-    osm: an OpenStreetMap extract (.osm, .osm.gz) for scenes of class 'osm'; without it there are none.
+    osm: an OpenStreetMap extract (.osm, .osm.gz, .osm.pbf) for scenes of class 'osm'; without it there are none.
     Raises ConfigurationError for an unknown class, or class 'osm' without an extract.
     """
     rng = np.random.default_rng([seed, 1])
