@@ -17,6 +17,7 @@ def files(folder: str, *patterns: str) -> list:
 
 
 def requirements() -> list:
+    """The lines of requirements.txt."""
     lines = (HERE / 'requirements.txt').read_text().splitlines()
     return [line for line in map(str.strip, lines) if line and not line.startswith('#')]
 
@@ -25,6 +26,9 @@ setup(
     name=NAME,
     version='0.1.0',
     description='Road directions from LiDAR and a coarse map image, with channel and spatial attention.',
+    long_description=(HERE / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    url='https://github.com/attention-fusion-ros/attention_fusion_ros',
     license='Apache-2.0',
     maintainer='attention_fusion_ros developers',
     maintainer_email='attention-fusion-ros@users.noreply.github.com',

@@ -162,12 +162,18 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
 
 
 def live_lines(result: live.LiveResult, bag: Path | None, points: int, grown: float | None) -> list[str]:
-    """What a run of the node gave, for people. result: live.LiveResult."""
+    """Describe a run of the node.
+
+    bag: the recording that was played, None for made-up sweeps of `points` points.
+    grown: growth of memory in percent, None when the run was too short.
+    """
     what = f'{bag.name}, again and again' if bag else f'{points:,} points a sweep'
-    rows = [('sweeps sent', '-' if result.sent is None else result.sent),
-            ('sweeps that the sender was too late for', '-' if result.sent is None else result.skipped),
-            ('sweeps received by the node', result.received), ('results by the node', result.results)]
-    if result.sent is not None:
+    sent = '-' if result.sent is None else result.sent
+    skipped = '-' if result.sent is None else result.skipped
+    rows: list[tuple[str, object]] = [('sweeps sent', sent), ('sweeps that the sender was too late for', skipped),
+                                      ('sweeps received by the node', result.received),
+                                      ('results by the node', result.results)]
+    if result.sent is not None and result.answered is not None:
         lost = result.sent - result.answered
         rows += [('answers that came back', result.answered),
                  ('drops', f'{lost} ({100 * lost / max(1, result.sent):.1f} %)')]

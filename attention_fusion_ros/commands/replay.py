@@ -97,7 +97,7 @@ def _collect(run: Replay, recording: Recording, topics: InputTopics, options: ar
     from attention_fusion_ros.report.contact_sheet import spread
     from attention_fusion_ros.report.explained_sweep import ExplainedSweep
 
-    total = recording.topics[topics[SWEEPS]].count
+    total = recording.topics[topics[SWEEPS] or ''].count  # an input that recordings must have
     total = min(total, options.limit) if options.limit else total
     wanted, due = spread(total, options.pictures), False
     records: list[SweepRecord] = []
