@@ -5,19 +5,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, overload
 
 import numpy as np
 
 
-def wrap(angle):
+@overload
+def wrap(angle: float) -> float: ...
+
+
+@overload
+def wrap(angle: np.ndarray) -> np.ndarray: ...
+
+
+def wrap(angle: float | np.ndarray) -> float | np.ndarray:
     """Angle(s) in radians -> the same in (-pi, pi]. Float or array of any shape."""
     wrapped = -np.mod(-np.asarray(angle, dtype=np.float64) + np.pi, 2 * np.pi) + np.pi
     return float(wrapped) if np.ndim(angle) == 0 else wrapped
 
 
-def angle_between(a, b):
-    """Absolute difference of two angles in radians, 0..pi. Broadcasts."""
+def angle_between(a: float | np.ndarray, b: float | np.ndarray) -> Any:
+    """Absolute difference of two angles in radians, 0..pi: a number, or an array of the shape they broadcast to."""
     return np.abs(wrap(np.asarray(a) - np.asarray(b)))
 
 
@@ -35,7 +44,7 @@ def se2(x: float, y: float, yaw: float) -> np.ndarray:
     return T
 
 
-def se3_from_quaternion(translation, quaternion) -> np.ndarray:
+def se3_from_quaternion(translation: Iterable[float], quaternion: Iterable[float]) -> np.ndarray:
     """(x, y, z) in metres and (qx, qy, qz, qw) -> (4, 4) transform.
 
     Raises ValueError when a value is not finite or the quaternion is far from unit length.

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from attention_fusion_ros.bev.accumulate import EarlierSweep, Points, SweepAccumulator, accumulated_bev
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.bev.map_image import map_bev
@@ -31,7 +30,8 @@ from attention_fusion_ros.datasets.recorded_shards import RecordedScene, Recorde
 from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, quantise
 from attention_fusion_ros.datasets.simulated import pad_branches
 from attention_fusion_ros.errors import ConfigurationError, InputError
-from attention_fusion_ros.geometry import bin_bearings, rotation_2d, transform_points
+from attention_fusion_ros.geometry import bin_bearings, rotation_2d
+from attention_fusion_ros.pipeline.preprocess import Preprocessor
 from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording
 from attention_fusion_ros.stream.sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
@@ -41,8 +41,8 @@ from attention_fusion_ros.utils.digest import digest, source_files
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
 DENSITY = CHANNELS.index('density')
 SUMMARY = 'recording.json'  # written when all shards of a recording are there
-SOURCES = ('bev', 'decode', 'stream', 'sync', 'geometry.py', 'datasets/driven_path.py', 'datasets/recorded.py',
-           'datasets/recorded_shards.py')
+SOURCES = ('bev', 'decode', 'stream', 'sync', 'geometry.py', 'pipeline/preprocess.py', 'datasets/driven_path.py',
+           'datasets/recorded.py', 'datasets/recorded_shards.py')
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,20 @@ def _label_one(bag: Path, folder: Path, config: NodeConfig, options: LabelOption
         for number in count():
             shard = _shard(folder, number)
             some = islice(sweeps, options.shard_size)
-            if is_complete(shard):
-                if not sum(1 for _ in some):
+            if is_complete(shard):  # its sweeps are still needed, for those after them to be accumulated with
+                passed = 0
+                for sweep, _ in some:
+                    labeller.remember(sweep)
+                    passed += 1
+                if not passed:
                     break
                 continue
-            labelled = [labeller.scene(*sweep) for sweep in some]
+            labelled = [labeller.scene(*sweep_and_truth) for sweep_and_truth in some]
             if not labelled:
                 break
             write_shard(shard, [scene for scene in labelled if scene is not None], shape)
-        labelled_sweeps = len(RecordedStore([_shard(folder, n) for n in range(number)]))
-        atomic.write_json(folder / SUMMARY, asdict(labeller.summary(number, labelled_sweeps)))
+        stored = len(RecordedStore([_shard(folder, n) for n in range(number)]))
+        atomic.write_json(folder / SUMMARY, asdict(labeller.summary(number, stored)))
 
 
 class _Labeller:
@@ -159,44 +163,49 @@ class _Labeller:
         self._recording, self._config, self._options = recording, config, options
         self._topics = _topics(recording)
         self._stamps, self._poses = base_poses(recording, self._topics, config)
+        self._preprocess = Preprocessor(options.grid, torch.device('cpu'), config)
         self._drops: Counter[str] = Counter()
         self._read = self._labelled = 0
 
-    def sweeps(self) -> Iterator[tuple[SyncedSweep, DrivenTruth, Points, list[EarlierSweep]]]:
-        """Each labelled sweep with its points in base_link and the earlier sweeps, accumulated as in the node."""
-        history, epoch = SweepAccumulator(self._config.cloud), 0
+    def sweeps(self) -> Iterator[tuple[SyncedSweep, DrivenTruth]]:
+        """Each labelled sweep, for `scene` or `remember`; those between are remembered for them."""
+        epoch = 0
         for sweep in synced_sweeps(self._recording, self._topics, self._config, on_drop=self._on_drop):
             self._read += 1
             if isinstance(sweep, DroppedSweep):
                 self._drops[sweep.error.reason] += 1
                 continue
             if sweep.epoch != epoch:
-                history.clear()
+                self._preprocess.reset()
                 epoch = sweep.epoch
-            stamp_ns, T_odom_base = sweep.cloud.stamp_ns, sweep.motion.T_odom_base
-            points = _points(sweep)
-            truth = self._truth(stamp_ns) if (self._read - 1) % self._options.every == 0 else None
-            if truth is not None:
+            wanted = (self._read - 1) % self._options.every == 0
+            truth = self._truth(sweep.cloud.stamp_ns) if wanted else None
+            if truth is None:
+                self.remember(sweep)
+            else:
                 self._labelled += 1
-                yield sweep, truth, points, [] if T_odom_base is None else list(history.earlier(stamp_ns, T_odom_base))
-            if T_odom_base is not None:
-                history.add(stamp_ns, T_odom_base, points)
+                yield sweep, truth
 
-    def scene(self, sweep: SyncedSweep, truth: DrivenTruth, points: Points,
-              earlier: list[EarlierSweep]) -> RecordedScene | None:
-        """What is stored of a labelled sweep; None where none of its points is on the grid."""
-        cloud = self._config.cloud
+    def scene(self, sweep: SyncedSweep, truth: DrivenTruth) -> RecordedScene | None:
+        """What is stored of a labelled sweep; None where it gives no features."""
         try:
-            features = accumulated_bev(points, earlier, self._options.grid, cloud, cloud.accumulate_points)
+            features = self._preprocess.accumulated(sweep)
         except InputError:
             return None
         return RecordedScene(quantise(features.numpy()), sweep.map_image, sweep.motion, truth)
+
+    def remember(self, sweep: SyncedSweep) -> None:
+        """Accumulate a sweep that is not stored (again)."""
+        try:
+            self._preprocess.remember(sweep)
+        except InputError:
+            pass  # it cannot be accumulated
 
     def summary(self, shards: int, stored: int) -> RecordingSummary:
         """What came of the recording; stored: sweeps in its shards."""
         drops = dict(self._drops)
         if self._labelled > stored:
-            drops['no_points_in_range'] = self._labelled - stored
+            drops['no_features'] = self._labelled - stored
         return RecordingSummary(self._recording.path.name, self._read, stored, shards, drops)
 
     def _truth(self, stamp_ns: int) -> DrivenTruth | None:
@@ -206,14 +215,6 @@ class _Labeller:
 
     def _on_drop(self, topic: str, error: InputError) -> None:
         self._drops[f'{topic}: {error.reason}'] += 1
-
-
-def _points(sweep: SyncedSweep) -> Points:
-    """The sweep's points in base_link."""
-    T = torch.as_tensor(sweep.motion.T_base_sensor, dtype=torch.float32)
-    xyz = transform_points(T, torch.from_numpy(np.ascontiguousarray(sweep.cloud.xyz)))
-    intensity = sweep.cloud.intensity
-    return Points(xyz, None if intensity is None else torch.from_numpy(np.ascontiguousarray(intensity)))
 
 
 class RecordedDataset(Dataset):
@@ -234,7 +235,7 @@ class RecordedDataset(Dataset):
         layers = turn_grid(self._map(scene, rng), quarter, mirror)
         turn = quarter * np.pi / 2
 
-        def turned(pair):
+        def turned(pair: tuple[float, float]) -> tuple[float, float]:
             return turn_angles([(pair[0] + turn, pair[1] + turn)], mirror)[0]
 
         branches = [turned(b) for b in scene.truth.branches]
@@ -262,7 +263,8 @@ class RecordedDataset(Dataset):
         error[:2, :2], error[:2, 3] = rotation_2d(yaw), shift
         # A vehicle that believes it is a little elsewhere sees the map where it is not.
         motion = scene.motion
-        known = motion.T_odom_base is not None and motion.T_odom_base_map is not None
-        then = motion.T_odom_base_map if known else np.eye(4)
-        moved = Motion(motion.T_base_sensor, (motion.T_odom_base if known else np.eye(4)) @ error, then)
+        now, then = motion.T_odom_base, motion.T_odom_base_map
+        if now is None or then is None:
+            now = then = np.eye(4)
+        moved = Motion(motion.T_base_sensor, now @ error, then)
         return map_bev(scene.map_image, moved, self.config.map, self.grid).numpy()

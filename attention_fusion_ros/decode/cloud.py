@@ -116,7 +116,7 @@ def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray
     """Drop what is not finite. A finite sum proves that all are, at a fraction of the cost of asking each one."""
     with np.errstate(over='ignore', invalid='ignore'):
         suspicious = not np.isfinite(xyz.sum())
-        suspicious_intensity = intensity is not None and not np.isfinite(intensity.sum())
+        finite_intensity = intensity is None or bool(np.isfinite(intensity.sum()))
     if suspicious:
         finite = np.isfinite(xyz[:, 0]) & np.isfinite(xyz[:, 1]) & np.isfinite(xyz[:, 2])
         keep = np.flatnonzero(finite)  # take() is three times as fast as a boolean index
@@ -125,6 +125,6 @@ def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray
                              'check that the sensor has a return at all, and its byte order (is_bigendian).')
         xyz = xyz.take(keep, axis=0)
         intensity = None if intensity is None else intensity.take(keep)
-    if suspicious_intensity:
+    if intensity is not None and not finite_intensity:
         intensity = np.where(np.isfinite(intensity), intensity, np.float32(0.0))
     return PointCloud(stamp_ns, frame_id, xyz, intensity)

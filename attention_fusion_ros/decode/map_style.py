@@ -67,7 +67,8 @@ def _float_road(plane: np.ndarray) -> np.ndarray:
     brightest = road.max()
     if brightest > 1.0:
         road /= brightest
-    return np.maximum(road, 0.0, out=road)
+    np.maximum(road, 0.0, out=road)
+    return road
 
 
 def _route(r: np.ndarray, g: np.ndarray, b: np.ndarray, other: np.ndarray) -> np.ndarray | None:
@@ -80,5 +81,6 @@ def _route(r: np.ndarray, g: np.ndarray, b: np.ndarray, other: np.ndarray) -> np
     reddest = float(redness.max())
     if reddest < CLEARLY_RED:
         return None
-    ramp = (redness - np.float32(RED_NONE)) * np.float32(1.0 / (min(RED_FULL, reddest) - RED_NONE))
-    return np.clip(ramp, 0.0, 1.0, out=ramp)
+    ramp: np.ndarray = (redness - np.float32(RED_NONE)) * np.float32(1.0 / (min(RED_FULL, reddest) - RED_NONE))
+    np.clip(ramp, 0.0, 1.0, out=ramp)
+    return ramp

@@ -65,14 +65,24 @@ class Preprocessor:
 
         remember: keep the sweep for later ones. Raises InputError `bad_transform`, `no_points_in_range`.
         """
+        return Features(sweep.cloud.stamp_ns, self.accumulated(sweep, remember), self.map(sweep))
+
+    @torch.inference_mode()
+    def accumulated(self, sweep: SyncedSweep, remember: bool = True) -> Tensor:
+        """(5, H, W) of the sweep with earlier ones under it; otherwise as calling the whole."""
         points, T_odom_base = self._points(sweep), sweep.motion.T_odom_base
-        stamp_ns = sweep.cloud.stamp_ns
         if T_odom_base is None:
-            return Features(stamp_ns, self._bev(points), self.map(sweep))
-        lidar = self._bev(points, list(self._accumulator.earlier(stamp_ns, T_odom_base)))
+            return self._bev(points)
+        lidar = self._bev(points, list(self._accumulator.earlier(sweep.cloud.stamp_ns, T_odom_base)))
         if remember:
-            self._accumulator.add(stamp_ns, T_odom_base, points)
-        return Features(stamp_ns, lidar, self.map(sweep))
+            self._accumulator.add(sweep.cloud.stamp_ns, T_odom_base, points)
+        return lidar
+
+    @torch.inference_mode()
+    def remember(self, sweep: SyncedSweep) -> None:
+        """Keep a sweep for later ones without making its grids. Raises InputError `bad_transform`."""
+        if sweep.motion.T_odom_base is not None:
+            self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, self._points(sweep))
 
     def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
         """The sweep without earlier ones, and its map image; see `lidar` and `map`."""

@@ -129,7 +129,8 @@ class Recording:
 
     def is_latched(self, topic: str) -> bool:
         """Whether the topic was recorded from a publisher that keeps its messages for late subscribers."""
-        profiles = [q for c in self._connections if c.topic == topic for q in c.ext.offered_qos_profiles]
+        profiles = [q for c in self._connections if c.topic == topic
+                    for q in getattr(c.ext, 'offered_qos_profiles', [])]
         return any(q.durability.name == 'TRANSIENT_LOCAL' for q in profiles)
 
     def raw_messages(self, topics: list[str]) -> Iterator[RawMessage]:

@@ -115,7 +115,8 @@ class Synchronizer:
         if name == ODOMETRY:
             return self.add_odometry(item)
         if name == TRANSFORMS:
-            return self.add_transforms(item)
+            self.add_transforms(item)
+            return None
         with self._lock:
             self._buffers[name].add(item)
         return int(item.stamp_ns)
@@ -216,7 +217,10 @@ class Synchronizer:
 
     def _drop_after(self, stamp_ns: int) -> None:
         self._epoch += 1
-        for buffer in (self._maps, self._odometry, self._transforms, *self._buffers.values()):
+        self._maps.drop_after(stamp_ns)
+        self._odometry.drop_after(stamp_ns)
+        self._transforms.drop_after(stamp_ns)
+        for buffer in self._buffers.values():
             buffer.drop_after(stamp_ns)
 
     def _sensor(self, frame_id: str, stamp_ns: int) -> tuple[np.ndarray, float]:

@@ -69,8 +69,8 @@ class TransformBuffer:
             return np.eye(4)
         to_target, to_source = self._links(target, source)
         T_common_source = self._chain(to_source, stamp_ns, interpolate)
-        T_common_target = self._chain(to_target, stamp_ns, interpolate)
-        return inverse(T_common_target) @ T_common_source
+        T_target_source: np.ndarray = inverse(self._chain(to_target, stamp_ns, interpolate)) @ T_common_source
+        return T_target_source
 
     def extrapolation_s(self, target: str, source: str, stamp_ns: int) -> float:
         """By how many seconds `lookup` goes beyond the newest sample of a moving transform; 0 for static ones.
