@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Decode an exported network with numpy and ONNX Runtime alone; docs/export.md explains every line.
+
+    python examples/decode_export.py default.onnx grids.npz
+
+grids.npz holds `lidar` (5, H, W) and `map` (3, H, W), float32; a map of zeros means that there is none.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+
+
+def wrap(angle):
+    return np.pi - np.mod(np.pi - angle, 2 * np.pi)  # into (-pi, pi]
+
+
+def decode(session, lidar, map_image, nms_angle=np.pi / 9, min_probability=0.4, min_direction=0.5):
+    """-> branches as (bearing, heading, probability, bearing_std), most probable first, and the one to take or None."""
+    about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    names = [output.name for output in session.get_outputs()]
+    output = dict(zip(names, session.run(names, {'lidar': lidar[None], 'map': map_image[None]})))
+    head = dict(zip(about['head_channels'], output['head'][0].astype(np.float64)))  # name -> (K,)
+    bins = len(head['presence'])
+    step = 2 * np.pi / bins
+    centres = -np.pi + (np.arange(bins) + 0.5) * step
+    bearings = centres + np.clip(head['offset'], -1.5, 1.5) * step
+    headings = np.arctan2(head['heading_sin'], head['heading_cos']) + centres
+    with_map = map_image[about['map_channels'].index('road')].max() > 0.2
+    scale, shift = about['calibration']['fused' if with_map else 'lidar_only']
+    probability = 1 / (1 + np.exp(-np.clip(scale * head['presence'] + shift, -30, 30)))
+    std = np.clip(np.exp(head['bearing_log_std']), np.radians(0.3), np.radians(40))
+
+    score = head['presence']
+    peaks = []  # circular non-maximum suppression, best first
+    candidates = np.flatnonzero((score >= np.roll(score, 1)) & (score > np.roll(score, -1)))
+    for i in sorted(candidates, key=lambda i: -score[i]):
+        if all(abs(wrap(bearings[i] - bearings[j])) >= nms_angle for j in peaks):
+            peaks.append(i)
+    peaks = [i for i in peaks if probability[i] >= min_probability]
+    branches = [(wrap(bearings[i]), wrap(headings[i]), probability[i], std[i]) for i in peaks]
+    if not peaks:
+        return branches, None
+    logits = np.append(head['direction'], output['no_direction'][0])
+    mass = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    nearest = np.abs(wrap(bearings[:, None] - bearings[peaks])).argmin(axis=1)
+    share = np.bincount(nearest, weights=mass[:-1], minlength=len(peaks))  # of the direction's mass, for each branch
+    return branches, branches[share.argmax()] if share.max() >= min_direction else None
+
+
+if __name__ == '__main__':
+    model, grids = onnxruntime.InferenceSession(sys.argv[1]), np.load(sys.argv[2])
+    found, direction = decode(model, grids['lidar'], grids['map'])
+    for bearing, heading, p, sigma in found:
+        print(f'bearing {np.degrees(bearing):6.1f} +- {np.degrees(sigma):.1f} deg, heading {np.degrees(heading):6.1f} deg, '
+              f'probability {p:.2f}')
+    print('direction:', 'none' if direction is None else f'{np.degrees(direction[0]):.1f} deg')
