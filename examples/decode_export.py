@@ -56,6 +56,6 @@ if __name__ == '__main__':
     model, grids = onnxruntime.InferenceSession(sys.argv[1]), np.load(sys.argv[2])
     found, direction = decode(model, grids['lidar'], grids['map'])
     for bearing, heading, p, sigma in found:
-        print(f'bearing {np.degrees(bearing):6.1f} +- {np.degrees(sigma):.1f} deg, heading {np.degrees(heading):6.1f} deg, '
-              f'probability {p:.2f}')
+        where, spread, way = np.degrees((bearing, sigma, heading))
+        print(f'bearing {where:6.1f} +- {spread:.1f} deg, heading {way:6.1f} deg, probability {p:.2f}')
     print('direction:', 'none' if direction is None else f'{np.degrees(direction[0]):.1f} deg')
