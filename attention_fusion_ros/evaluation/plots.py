@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.metrics.branches import CALIBRATION_BINS, calibration_bins
@@ -62,7 +63,7 @@ def error_distribution(panels: dict[str, dict[str, np.ndarray]], path: Path, net
     return path
 
 
-def _shared_legend(figure, axis: Axes, paint: dict[str, str]) -> None:
+def _shared_legend(figure: Figure, axis: Axes, paint: dict[str, str]) -> None:
     handles = [axis.plot([], [], color=c, label=m)[0] for m, c in paint.items()]
     figure.legend(handles, list(paint), loc='outside lower center', ncols=min(4, len(paint)))
 

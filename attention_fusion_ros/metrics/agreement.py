@@ -44,7 +44,8 @@ def agreement(a: np.ndarray, b: np.ndarray, top: float = 0.1) -> Agreement:
 def top_cells(values: np.ndarray, share: float) -> np.ndarray:
     """(N,) bool: the ceil(share N) greatest values and those equal to the last of them, without the lowest value."""
     count = int(np.ceil(share * values.size))
-    return (values >= np.partition(values, -count)[-count]) & (values > values.min())
+    top: np.ndarray = (values >= np.partition(values, -count)[-count]) & (values > values.min())
+    return top
 
 
 def correlation(kind: str, a: np.ndarray, b: np.ndarray) -> float:

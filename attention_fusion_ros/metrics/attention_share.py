@@ -44,5 +44,5 @@ def pooled_attention_ratio(shares: np.ndarray) -> Estimate:
         return bootstrap.UNKNOWN
 
     def ratio(weights: np.ndarray) -> np.ndarray:
-        return bootstrap.weighted_ratio(*shares.T, weights)
+        return bootstrap.weighted_ratio(shares[:, 0], shares[:, 1], weights)
     return bootstrap.estimate(ratio, len(shares))

@@ -33,7 +33,8 @@ UNKNOWN = Estimate(math.nan)
 def resamples(scenes: int, count: int = 1000, seed: int = 0) -> np.ndarray:
     """(count, scenes) int32: how often each scene is drawn in each resample; every row sums to `scenes`.
 
-    Read-only, for it is kept: the same sample size gives the same resamples, hence paired comparisons.
+    The array is cached and read-only: the same sample size gives the same resamples, hence paired comparisons. Raises
+    ValueError without scenes.
     """
     if scenes < 1:
         raise ValueError('at least one scene is needed')
@@ -79,15 +80,15 @@ def weighted_quantile(values: np.ndarray, scene: np.ndarray, quantile: float, we
     ordered, scene = np.asarray(values, dtype=np.float64)[order], np.asarray(scene)[order]
     chunk = max(1, 250_000 // len(ordered))  # few enough to stay in the processor's cache
     for start in range(0, len(weights), chunk):
-        upto = np.cumsum(weights[start:start + chunk][:, scene], axis=1, dtype=np.int64)  # (b, M) values so far
-        total = upto[:, -1]
+        up_to = np.cumsum(weights[start:start + chunk][:, scene], axis=1, dtype=np.int64)  # (b, M) values so far
+        total = up_to[:, -1]
         last = np.maximum(total - 1, 0)
         position = last * quantile
         below = np.floor(position).astype(np.int64)
         above = np.minimum(below + 1, last)
         # Rows are made to follow each other in one ascending sequence, so that one search serves them all.
-        offset = np.arange(len(upto)) * (int(total.max()) + 1)
-        sequence, row_start = (upto + offset[:, None]).ravel(), np.arange(len(upto)) * len(ordered)
+        offset = np.arange(len(up_to)) * (int(total.max()) + 1)
+        sequence, row_start = (up_to + offset[:, None]).ravel(), np.arange(len(up_to)) * len(ordered)
         k0, k1 = (np.minimum(np.searchsorted(sequence, offset + k, side='right') - row_start, len(ordered) - 1)
                   for k in (below, above))
         found = ordered[k0] + (position - below) * (ordered[k1] - ordered[k0])
@@ -106,9 +107,9 @@ def estimate(statistic: Callable[[np.ndarray], np.ndarray], scenes: int) -> Esti
 
 def mean_estimate(values: Sequence[float] | np.ndarray, count: int = 1000, seed: int = 0) -> Estimate:
     """Mean of independent values (N,) with its interval; nan values are left out."""
-    values = np.asarray(values, dtype=np.float64)
-    values = values[np.isfinite(values)]
-    if not len(values):
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if not len(known):
         return UNKNOWN
-    weights = resamples(len(values), count, seed)
-    return Estimate(float(values.mean()), *interval(weights @ values / len(values)))
+    weights = resamples(len(known), count, seed)
+    return Estimate(float(known.mean()), *interval(weights @ known / len(known)))

@@ -89,10 +89,11 @@ def table(shares: dict[str, np.ndarray]) -> Table:
     given = shares[AS_IT_IS]
     rows = []
     for state in STATES:
-        row = (state, cell(mean_estimate(shares[state]), 3))
+        change, falls = '-', '-'
         if state != AS_IT_IS:
-            row += (cell(mean_estimate(shares[state] - given), 3), f'{np.mean(shares[state] < given):.0%}')
-        rows.append((*row, *['-'] * (4 - len(row))))
+            change = cell(mean_estimate(shares[state] - given), 3)
+            falls = f'{np.mean(shares[state] < given):.0%}'
+        rows.append((state, cell(mean_estimate(shares[state]), 3), change, falls))
     return Table("The map's channel share when the map image is spoiled",
                  ('map image', "map's share", 'change', 'falls in'), rows,
                  (f'Means over {len(given)} held-out simulated scenes with a map. Brackets: 95 % interval, scenes '

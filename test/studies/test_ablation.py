@@ -139,8 +139,8 @@ def test_the_command_refuses_an_unknown_row(capsys):
 def test_all_rows_of_the_comparison_can_be_built_and_differ_by_one_change():
     assert [row.key for row in chosen([])] == list(ROWS)
     for row in ROWS.values():
-        config = ablation.Schedule().network(row)
-        assert config.cells == ablation.Schedule().cells
+        config = ablation.AblationConfig().network(row)
+        assert config.cells == ablation.AblationConfig().cells
         if row.against:
             other = ROWS[row.against].network
             assert sum(row.network.get(k) != other.get(k) for k in {*row.network, *other} - {'time_steps'}) == 1
@@ -149,7 +149,7 @@ def test_all_rows_of_the_comparison_can_be_built_and_differ_by_one_change():
 
 def test_costs_are_those_of_the_mechanism():
     rows = ('none', 'se', 'eca', 'time4')
-    costs = network_costs({key: ablation.Schedule(cells=64).network(ROWS[key]) for key in rows}, 2)
+    costs = network_costs({key: ablation.AblationConfig(cells=64).network(ROWS[key]) for key in rows}, 2)
     fused, hidden = 36, 2  # 24 + 12 channels, r = 16
     assert costs['se'].parameters - costs['none'].parameters == 2 * fused * hidden + fused + hidden
     assert costs['eca'].parameters - costs['none'].parameters == 3

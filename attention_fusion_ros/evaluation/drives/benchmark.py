@@ -121,7 +121,12 @@ def _score_road(prediction: Prediction, bearings: Sequence[float],
 
 
 def map_error(drive: Drive, condition: Condition, seed: int, turn: float, sweep: int) -> MapError:
-    """The error of this sweep's map: drawn anew for every sweep and turn, the same for every method."""
+    """The error of this sweep's map: drawn anew for every sweep and turn, the same for every method.
+
+    Raises ValueError for a condition without a map.
+    """
+    if condition.sigmas is None:
+        raise ValueError(f"'{condition.name}' has no map")
     key = [zlib.crc32(drive.name.encode()), round(math.degrees(turn)) % 360, seed, sweep]
     return draw_error(np.random.default_rng(key), *condition.sigmas)
 

@@ -44,7 +44,8 @@ def clearance(lidar_bev: np.ndarray, grid: Grid) -> np.ndarray:
     obstacle &= np.hypot(x, y) > BLIND_RADIUS_M
     if not obstacle.any():
         return np.full(obstacle.shape, 2 * grid.extent, np.float32)
-    return cv2.distanceTransform(1 - obstacle.astype(np.uint8), cv2.DIST_L2, 5) * np.float32(grid.resolution)
+    cells = cv2.distanceTransform(1 - obstacle.astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(cells * np.float32(grid.resolution))
 
 
 def _sample(values: np.ndarray, x: np.ndarray, y: np.ndarray, grid: Grid) -> np.ndarray:

@@ -93,7 +93,8 @@ def _crossings(rows: np.ndarray, columns: np.ndarray, points: np.ndarray, size: 
     return _merge(found)
 
 
-def _fit(rows, columns, points, size: int, at: np.ndarray, lookahead: float) -> tuple[float, float] | None:
+def _fit(rows: np.ndarray, columns: np.ndarray, points: np.ndarray, size: int, at: np.ndarray,
+         lookahead: float) -> tuple[float, float] | None:
     """Line through the skeleton around `at`, cut with the ring -> (bearing, heading).
 
     Where the line bends at the ring (a junction just beyond it), the straighter of its inner and outer parts is taken.
@@ -142,7 +143,7 @@ def _merge(found: list[tuple[float, float]]) -> list[tuple[float, float]]:
             groups.append([crossing])
     if len(groups) > 1 and angle_between(groups[0][0][0], groups[-1][-1][0]) < SAME_ROAD_RAD:
         groups[0] = groups.pop() + groups[0]
-    return [tuple(_circular_mean([c[k] for c in group]) for k in (0, 1)) for group in groups]
+    return [(_circular_mean([b for b, _ in group]), _circular_mean([h for _, h in group])) for group in groups]
 
 
 def _circular_mean(angles: list[float]) -> float:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
@@ -29,7 +31,7 @@ class Cost:
 
 
 def network_costs(configs: dict[str, NetworkConfig], runs: int,
-            progress: Callable[[int], object] = lambda n: None) -> dict[str, Cost]:
+                  progress: Callable[[int], object] = lambda n: None) -> dict[str, Cost]:
     """Costs of untrained networks, by name, on one thread. progress(n): n more networks are done.
 
     Networks that look back are given the earlier sweeps encoded, as in the node. They take turns, so that whatever else
@@ -60,11 +62,13 @@ def network_costs(configs: dict[str, NetworkConfig], runs: int,
 
 
 def _call(config: NetworkConfig) -> tuple[FusionNetwork, Callable[[], NetworkOutput]]:
-    network = FusionNetwork(config).eval().to(memory_format=torch.channels_last)
+    network = FusionNetwork(config).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = torch.Generator().manual_seed(0)
-    lidar, image = (torch.rand(1, c, config.cells, config.cells, generator=random).to(memory_format=torch.channels_last)
-                    for c in (5, 3))
+    grids = [torch.rand(1, len(channels), config.cells, config.cells, generator=random)
+             for channels in (LIDAR_CHANNELS, MAP_CHANNELS)]
+    lidar, image = (grid.to(memory_format=torch.channels_last) for grid in grids)
     earlier, small = config.time_steps - 1, config.cells // 4
-    past = History(torch.rand(1, earlier, config.lidar_width, small, small, generator=random),
-                torch.eye(3).expand(1, earlier, 3, 3), torch.ones(1, earlier, dtype=torch.bool), encoded=True)
-    return network, lambda: network(lidar, image, past if earlier else None)
+    history = History(torch.rand(1, earlier, config.lidar_width, small, small, generator=random),
+                      torch.eye(3).expand(1, earlier, 3, 3), torch.ones(1, earlier, dtype=torch.bool), encoded=True)
+    return network, lambda: network(lidar, image, history if earlier else None)

@@ -32,7 +32,8 @@ class Row:
     against: str | None = None  # the row from which this one differs by one change
 
 
-def _row(key: str, title: str, where: str, against: str | None, fusion=NONE, stage=NONE, **more) -> Row:
+def _row(key: str, title: str, where: str, against: str | None, fusion: dict[str, Any] = NONE,
+         stage: dict[str, Any] = NONE, **more: Any) -> Row:
     return Row(key, title, where, {'fusion': fusion, 'stage_attention': stage, **more}, against)
 
 

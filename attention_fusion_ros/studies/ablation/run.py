@@ -45,7 +45,7 @@ SLOWEST_FIRST = ('time4', 'sk', 'bam')  # so that processes finish together
 
 
 @dataclass(frozen=True)
-class Schedule:
+class AblationConfig:
     """What all networks of the comparison share."""
 
     scenes: int = 1000  # seeds of training scenes
@@ -77,7 +77,7 @@ class Schedule:
                               seed=seed, workers=0,
                               checkpoint_every=self.steps + 1, validate_every=self.steps + 1, network=self.network(row))
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The schedule in one sentence."""
         sizes = ', '.join(f'{k} {"-".join(map(str, v)) if isinstance(v, tuple) else v}'
                           for k, v in self._sizes().items())
@@ -85,7 +85,7 @@ class Schedule:
                 f'{self.variants} variants each; figures on {self.held_out} held-out scenes; network with {sizes}.')
 
 
-def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, int], Any]) -> tuple[Path, Path]:
+def prepare(schedule: AblationConfig, cache: Path, workers: int, bar: Callable[[str, int], Any]) -> tuple[Path, Path]:
     """Make the samples where they are missing. bar(title, total) -> a progress bar.
 
     Returns the folders of the pools to train on and to test on.
@@ -93,7 +93,7 @@ def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, i
     base = NetworkConfig(cells=schedule.cells, bins=schedule.bins)
     grid = Grid(base.extent, base.cells)
     options = SceneOptions(grid, base.lookahead, past=TIME_STEPS - 1)
-    folder = cache / f'ablation-{_recipe()}-{schedule.cells}'
+    folder = cache / f'ablation-{_sample_hash()}-{schedule.cells}'
     pools = []
     for name, seed, count, variants in (('train', 0, schedule.scenes, schedule.variants),
                                         ('held_out', FIRST_SEED, schedule.held_out, 1)):
@@ -105,14 +105,14 @@ def prepare(schedule: Schedule, cache: Path, workers: int, bar: Callable[[str, i
     return pools[0], pools[1]
 
 
-def _recipe() -> str:
+def _sample_hash() -> str:
     """A name for the code that makes the samples: changes when it does."""
-    modules = ('augment', 'pool', 'scenes', 'shards', 'simulated')
-    return digest(source_files(('simulation', 'bev', 'config.py', 'geometry.py', *(f'datasets/{name}.py' for name in modules)),
-                               ('gallery.py', '__init__.py')))
+    modules = [f'datasets/{name}.py' for name in ('augment', 'pool', 'scenes', 'shards', 'simulated')]
+    sources = source_files(('simulation', 'bev', 'config.py', 'geometry.py', *modules), ('gallery.py', '__init__.py'))
+    return digest(sources)
 
 
-def run(rows: Sequence[Row], seeds: int, schedule: Schedule, pools: tuple[Path, Path], out: Path, workers: int,
+def run(rows: Sequence[Row], seeds: int, schedule: AblationConfig, pools: tuple[Path, Path], out: Path, workers: int,
         progress: Callable[[int], object] = lambda n: None) -> dict[str, list[dict[str, Any]]]:
     """Train and test every row with seeds 1 .. `seeds`. progress(n): n more of them are done.
 
@@ -130,25 +130,29 @@ def run(rows: Sequence[Row], seeds: int, schedule: Schedule, pools: tuple[Path, 
                                       for row, seed in missing]):
                 done.result()
                 progress(1)
-    return {row.key: [_stored(out, row, seed, schedule) for seed in range(1, seeds + 1)] for row in rows}
+    results: dict[str, list[dict[str, Any]]] = {row.key: [] for row in rows}
+    for row in rows:
+        stored = [_stored(out, row, seed, schedule) for seed in range(1, seeds + 1)]
+        results[row.key] = [result for result in stored if result is not None]
+    return results
 
 
 def _file(out: Path, row: Row, seed: int) -> Path:
     return out / 'results' / f'{row.key}-{seed}.json'
 
 
-def _stored(out: Path, row: Row, seed: int, schedule: Schedule) -> dict[str, Any] | None:
+def _stored(out: Path, row: Row, seed: int, schedule: AblationConfig) -> dict[str, Any] | None:
     file = _file(out, row, seed)
     if not file.exists():
         return None
-    result = json.loads(file.read_text())
+    result: dict[str, Any] = json.loads(file.read_text())
     if result['schedule'] != json.loads(json.dumps(asdict(schedule))):
         raise ConfigurationError(f"'{file}' was made with another schedule: choose another folder with --out, or "
                                  'remove it')
     return result
 
 
-def train_one(row: Row, seed: int, schedule: Schedule, pools: tuple[Path, Path], out: Path) -> dict[str, Any]:
+def train_one(row: Row, seed: int, schedule: AblationConfig, pools: tuple[Path, Path], out: Path) -> dict[str, Any]:
     """Train one network, test it, keep the figures in a file and return them."""
     start = time.perf_counter()
     config = schedule.training(row, seed)
@@ -185,13 +189,13 @@ def compared(rows: Sequence[Row], results: dict[str, list[dict[str, Any]]], cost
                      costs[row.key]) for row in rows]
 
 
-def schedule_with(settings: Mapping[str, str]) -> Schedule:
+def schedule_with(settings: Mapping[str, str]) -> AblationConfig:
     """{name: value as text} -> a schedule. Raises ConfigurationError for unknown names and values that do not fit."""
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in Schedule.__dataclass_fields__:
-            raise unknown_name(name, Schedule.__dataclass_fields__)
-        default = getattr(Schedule(), name)
+        if name not in AblationConfig.__dataclass_fields__:
+            raise unknown_name(name, AblationConfig.__dataclass_fields__)
+        default = getattr(AblationConfig(), name)
         try:
             if isinstance(default, tuple):
                 values[name] = tuple(int(v) for v in value.split(','))
@@ -199,4 +203,4 @@ def schedule_with(settings: Mapping[str, str]) -> Schedule:
                 values[name] = type(default)(value)
         except ValueError as error:
             raise ConfigurationError(f"'{name}={value}' cannot be used: {error}") from error
-    return replace(Schedule(), **values)
+    return replace(AblationConfig(), **values)

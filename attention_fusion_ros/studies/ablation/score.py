@@ -19,6 +19,7 @@ from attention_fusion_ros.datasets.simulated import Batch, collate
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads, flips, invariance, score
 from attention_fusion_ros.metrics.registry import ABLATION, METRICS, columns
 from attention_fusion_ros.metrics.summary import point_values
+from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
 from attention_fusion_ros.pipeline.postprocess import decode_head
 from attention_fusion_ros.training.validate import Predictions, calibrate, true_roads
@@ -29,10 +30,10 @@ MASKS = {'roadside': 'roadside', 'vehicles': 'vehicle'}  # figure -> mask, see T
 
 
 @dataclass
-class _Seen:
+class _Outputs:
     """One pass over some scenes."""
 
-    head: np.ndarray  # (S, 7, K)
+    head: np.ndarray  # (S, len(HEAD_CHANNELS), K)
     no_direction: np.ndarray  # (S,)
     with_map: np.ndarray  # (S,) bool
     truths: list[TrueRoads]
@@ -41,32 +42,32 @@ class _Seen:
 
 
 def evaluate_network(network: FusionNetwork, pool: Pool, batch: int = 32) -> dict[str, float]:
-    """Figures of the network on a pool of held-out scenes, by name; nan where a network has no such thing.
+    """Metrics of the network on a pool of held-out scenes, by name; nan where a network has no such thing.
 
     'map/...' are scenes with their map, 'nomap/...' all scenes without one. Probabilities are calibrated on one half of
     the scenes and used on the other. Angles in degrees, lengths in metres.
     """
     fold = pool.seed % FOLDS
     full, without_vehicles = np.flatnonzero(pool.with_vehicles), np.flatnonzero(~pool.with_vehicles)
-    seen = {'map': _look(network, pool, full, batch), 'nomap': _look(network, pool, full, batch, withhold_map=True),
-            'no vehicles': _look(network, pool, without_vehicles, batch)}
-    calibrations = [_calibration([seen['map'], seen['nomap']], fold[full] != k) for k in range(FOLDS)]
-    answers = {name: _answers(s, fold[rows], calibrations)
-               for (name, s), rows in zip(seen.items(), (full, full, without_vehicles), strict=True)}
+    outputs = {'map': _run(network, pool, full, batch), 'nomap': _run(network, pool, full, batch, withhold_map=True),
+               'no vehicles': _run(network, pool, without_vehicles, batch)}
+    calibrations = [_calibration([outputs['map'], outputs['nomap']], fold[full] != k) for k in range(FOLDS)]
+    predictions = {name: _predictions(s, fold[rows], calibrations)
+               for (name, s), rows in zip(outputs.items(), (full, full, without_vehicles), strict=True)}
     found: dict[str, float] = {}
-    for name, kept in (('map', seen['map'].with_map), ('nomap', np.ones(len(full), bool))):
+    for name, kept in (('map', outputs['map'].with_map), ('nomap', np.ones(len(full), bool))):
         rows = np.flatnonzero(kept)
-        scores = score([answers[name][i] for i in rows], [seen[name].truths[i] for i in rows])
+        scores = score([predictions[name][i] for i in rows], [outputs[name].truths[i] for i in rows])
         found |= {f'{name}/{metric}': value for metric, value in point_values(scores, SCORED).items()}
-    found |= _vehicle_invariance(answers['map'], answers['no vehicles'], pool.seed[full],
+    found |= _vehicle_invariance(predictions['map'], predictions['no vehicles'], pool.seed[full],
                                  pool.seed[without_vehicles])
-    found |= _ratios(seen['map'].shares)
-    found |= _alignment(seen['map'])
+    found |= _ratios(outputs['map'].shares)
+    found |= _alignment(outputs['map'])
     return found
 
 
 @torch.inference_mode()
-def _look(network: FusionNetwork, pool: Pool, rows: np.ndarray, batch: int, withhold_map: bool = False) -> _Seen:
+def _run(network: FusionNetwork, pool: Pool, rows: np.ndarray, batch: int, withhold_map: bool = False) -> _Outputs:
     network.eval()
     heads, nones, with_map, truths, shares, errors = [], [], [], [], [], []
     for item in DataLoader(Subset(pool, rows.tolist()), batch_size=batch, collate_fn=collate):
@@ -78,14 +79,14 @@ def _look(network: FusionNetwork, pool: Pool, rows: np.ndarray, batch: int, with
         truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
         shares.append(_attention_shares(output, item))
         errors.append(_corrections(output, item))
-    empty = (np.zeros((0, 7, network.config.bins)), np.zeros(0), np.zeros(0, bool), np.zeros((0, 4)),
+    empty = (np.zeros((0, len(HEAD_CHANNELS), network.config.bins)), np.zeros(0), np.zeros(0, bool), np.zeros((0, 4)),
              np.zeros((0, 2, 3)))
     joined = [np.concatenate([e, *a]) for e, a in zip(empty, (heads, nones, with_map, shares, errors), strict=True)]
-    return _Seen(joined[0], joined[1], joined[2].astype(bool), truths, joined[3], joined[4])
+    return _Outputs(joined[0], joined[1], joined[2].astype(bool), truths, joined[3], joined[4])
 
 
 def _attention_shares(output: NetworkOutput, item: Batch) -> np.ndarray:
-    """(B, 4), see _Seen: of the finest stage's weights, over cells with points, by how much of a cell a mask covers."""
+    """(B, 4), see _Outputs: weights of the finest stage, over cells with points, by the share of a cell in a mask."""
     stages = [w for name, w in output.spatial.items() if name.startswith('stage')]
     if not stages:
         return np.full((len(item.lidar), 4), np.nan)
@@ -102,21 +103,21 @@ def _attention_shares(output: NetworkOutput, item: Batch) -> np.ndarray:
 
 
 def _corrections(output: NetworkOutput, item: Batch) -> np.ndarray:
-    if output.alignment is None:
+    if output.alignment is None or item.target.map_error is None:
         return np.full((len(item.lidar), 2, 3), np.nan)
     return torch.stack([item.target.map_error, output.alignment], dim=1).numpy()
 
 
-def _calibration(seen: list[_Seen], rows: np.ndarray) -> Calibration:
-    return calibrate(Predictions(np.concatenate([s.head[rows] for s in seen]),
-                                 np.concatenate([s.no_direction[rows] for s in seen]),
-                                 np.concatenate([s.with_map[rows] for s in seen]), np.zeros(0, bool),
-                                 [t for s in seen for t, there in zip(s.truths, rows, strict=True) if there]))
+def _calibration(outputs: list[_Outputs], rows: np.ndarray) -> Calibration:
+    return calibrate(Predictions(np.concatenate([s.head[rows] for s in outputs]),
+                                 np.concatenate([s.no_direction[rows] for s in outputs]),
+                                 np.concatenate([s.with_map[rows] for s in outputs]), np.zeros(0, bool),
+                                 [t for s in outputs for t, there in zip(s.truths, rows, strict=True) if there]))
 
 
-def _answers(seen: _Seen, fold: np.ndarray, calibrations: list[Calibration]) -> list[Prediction]:
+def _predictions(outputs: _Outputs, fold: np.ndarray, calibrations: list[Calibration]) -> list[Prediction]:
     made = []
-    for head, none, with_map, k in zip(seen.head, seen.no_direction, seen.with_map, fold, strict=True):
+    for head, none, with_map, k in zip(outputs.head, outputs.no_direction, outputs.with_map, fold, strict=True):
         answer = decode_head(head, float(none), bool(with_map), calibrations[k], BranchesConfig())
         made.append(Prediction(answer.branches, answer.direction))
     return made
@@ -144,9 +145,9 @@ def _ratios(shares: np.ndarray) -> dict[str, float]:
     return found
 
 
-def _alignment(seen: _Seen) -> dict[str, float]:
+def _alignment(outputs: _Outputs) -> dict[str, float]:
     """Median error of the map's place and yaw as drawn, and after the network's correction."""
-    pairs = seen.map_error[seen.with_map & np.isfinite(seen.map_error).all(axis=(1, 2))]
+    pairs = outputs.map_error[outputs.with_map & np.isfinite(outputs.map_error).all(axis=(1, 2))]
     found = {}
     for name, left in (('before', pairs[:, 0]), ('after', pairs[:, 0] - pairs[:, 1])):
         there = len(left) > 0

@@ -95,7 +95,7 @@ def mean_and_std(values: np.ndarray, decimals: int) -> str:
 def gains(row: Compared, other: Compared, name: str) -> np.ndarray:
     """(S,) differences of a column, seed by seed, positive where `row` is better."""
     difference = row.values(name) - other.values(name)
-    return difference if COLUMNS[name].metric.higher_is_better else -difference
+    return np.asarray(difference if COLUMNS[name].metric.higher_is_better else -difference)
 
 
 def verdict(differences: np.ndarray) -> str:
