@@ -36,7 +36,8 @@ def write_ablation(row_keys: Sequence[str], seeds: int, schedule_settings: Mappi
     with settings.new_bar('costs', len(rows), 'network') as bar:
         costs = network_costs({row.key: run.full_size(row) for row in rows}, LATENCY_RUNS, bar.update)
     compared = run.compared(rows, results, costs)
-    tables = [table.main_table(compared, table.notes(compared, schedule.describe(), seeds)), table.change_table(compared),
+    notes = table.notes(compared, schedule.describe(), seeds)
+    tables = [table.main_table(compared, notes), table.change_table(compared),
               table.hypothesis_table(compared, HYPOTHESES)]
     report = Report(settings.provenance(), tables, {'schedule': schedule, 'results': results, 'costs': costs})
     written = report.write(settings.out, 'ablation')
