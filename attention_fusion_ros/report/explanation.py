@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def visible(result: FusionResult, shape: tuple[int, int]) -> np.ndarray:
     """`shape` bool: the cells of a stage in which there is any LiDAR return."""
     density = result.lidar_bev[DENSITY]
     (H, W), (h, w) = density.shape, shape
-    return (density > 0).reshape(h, H // h, w, W // w).any(axis=(1, 3))
+    return np.asarray((density > 0).reshape(h, H // h, w, W // w).any(axis=(1, 3)))
 
 
 HEADER = ('sweep [s]', 'mode', 'explained', 'LiDAR share', 'map share', 'stage', 'Pearson', 'Spearman',
@@ -101,7 +102,7 @@ def _cells(a: Agreement) -> tuple[str, ...]:
     return tuple('-' if math.isnan(v) else f'{v:.2f}' for v in (a.pearson, a.spearman, a.top_iou))
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

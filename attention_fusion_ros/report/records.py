@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,5 +115,5 @@ def summarise(records: Sequence[SweepRecord]) -> Summary:
         stage_ms={name: float(np.median(values)) for name, values in stages.items() if values})
 
 
-def _count(values) -> dict[str, int]:
+def _count(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(v for v in values if v).most_common())

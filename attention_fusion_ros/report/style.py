@@ -36,7 +36,7 @@ BASE_PT, SMALL_PT, TINY_PT = 9.5, 9.0, 7.0
 PORTRAIT_IN = 6.2  # width of the figures of a report: so narrow that their text is legible at 400 pixels
 PORTRAIT_DPI = 160
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     'font.family': 'DejaVu Sans', 'font.size': BASE_PT, 'text.color': INK, 'axes.labelcolor': INK,
     'axes.edgecolor': '#adb5bd',
     'axes.titlesize': 10.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left', 'axes.spines.top': False,
@@ -69,7 +69,7 @@ def png(figure: Figure, dpi: int = 110) -> bytes:
 def pixels(figure: Figure, dpi: int = 110) -> np.ndarray:
     """The figure as (H, W, 3) uint8, BGR."""
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     with styled():
         canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, 2::-1])

@@ -55,7 +55,7 @@ def timeline(records: Sequence[SweepRecord], title: str) -> Figure:
 
 def drawn_bearing(bearing: np.ndarray) -> np.ndarray:
     """Bearings [rad] of any shape -> degrees from -135 up to 225, as the figure draws them."""
-    return (np.degrees(bearing) - SEAM_DEG) % 360.0 + SEAM_DEG
+    return np.asarray((np.degrees(bearing) - SEAM_DEG) % 360.0 + SEAM_DEG)
 
 
 def _legend_above(axes: Axes, handles: list[Any] | None = None, columns: int = 2) -> None:
@@ -77,9 +77,9 @@ def _seconds(records: Sequence[SweepRecord]) -> np.ndarray:
 
 
 def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -> None:
-    known = [i for i, r in enumerate(records) if r.distribution is not None]
+    known = [(t, r.distribution) for t, r in zip(seconds, records) if r.distribution is not None]
     if known:
-        _waterfall(axes, records, seconds, known)
+        _waterfall(axes, known)
     points = np.array([(t, b.bearing, b.probability) for t, r in zip(seconds, records) for b in r.branches])
     if len(points):
         axes.scatter(points[:, 0], drawn_bearing(points[:, 1]), s=10 + 22 * points[:, 2], clip_on=False,
@@ -103,13 +103,13 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
     _legend_above(axes, handles)
 
 
-def _waterfall(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray, known: list[int]) -> None:
+def _waterfall(axes: Axes, known: list[tuple[float, np.ndarray]]) -> None:
     """The distribution of each sweep as a column of shade, from half way to its neighbours."""
     known = known[::max(1, len(known) // COLUMNS_MAX)]
-    probability = np.stack([records[i].distribution for i in known], axis=1)
+    probability = np.stack([distribution for _, distribution in known], axis=1)
     # Each sweep up to its own peak, but a flat one (the network does not know) stays pale.
     shade = np.sqrt(probability / np.maximum(probability.max(axis=0), FLAT / len(probability)))
-    times = seconds[known]
+    times = np.array([seconds for seconds, _ in known])
     if len(times) == 1:
         edges = np.array([times[0] - ALONE_S, times[0] + ALONE_S])
     else:

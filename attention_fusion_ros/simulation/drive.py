@@ -127,10 +127,10 @@ def _town(rng: np.random.Generator) -> Plan:
     plan = Plan()
     plan.way = [Piece(plan.add(line, MAIN), line, True) for line in route]
     for start, direction in arms:
-        line, _ = _stretch(start, direction, SIDE_ROAD_M, rng.normal(0, 0.25))
-        line = _cut(line, plan.centres)
-        if line is not None:
-            plan.add(line, Section(2, float(rng.uniform(2.6, 3.4))))
+        whole, _ = _stretch(start, direction, SIDE_ROAD_M, rng.normal(0, 0.25))
+        free = _cut(whole, plan.centres)
+        if free is not None:
+            plan.add(free, Section(2, float(rng.uniform(2.6, 3.4))))
     return plan
 
 

@@ -9,6 +9,7 @@ import zlib
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import draw_map, random_error, random_style
@@ -39,10 +40,10 @@ def plan_tile(world: World, size: int) -> np.ndarray:
     tile = np.zeros((size, size, 3), np.uint8)
     scale = size / (2 * EXTENT_M)
 
-    def seen(xy) -> np.ndarray:
+    def seen(xy: ArrayLike) -> np.ndarray:
         return pixels(to_base(np.atleast_2d(xy), world.pose), size)
 
-    def disc(x: float, y: float, radius: float, colour, thickness: int) -> None:
+    def disc(x: float, y: float, radius: float, colour: tuple[int, int, int], thickness: int) -> None:
         column, row = seen((x, y))[0].tolist()
         cv2.circle(tile, (column, row), max(int(radius * scale), 2), colour, thickness)
     for road in world.roads:

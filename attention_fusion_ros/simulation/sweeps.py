@@ -117,4 +117,4 @@ class SimulatedDrive:
         lift = 0.0 if self.lidar.frame_height is None else self.lidar.height - self.lidar.frame_height
         elevation = np.arctan2(cloud.xyz[:, 2] - lift, np.hypot(cloud.xyz[:, 0], cloud.xyz[:, 1]))
         beams = np.sort(self.lidar.elevations)
-        return np.searchsorted((beams[1:] + beams[:-1]) / 2, elevation).astype(np.uint16)
+        return np.asarray(np.searchsorted((beams[1:] + beams[:-1]) / 2, elevation), dtype=np.uint16)

@@ -35,7 +35,7 @@ class ColourScale:
 
     def colours(self, values: np.ndarray) -> np.ndarray:
         """Values (h, w) -> (h, w, 3) uint8, BGR."""
-        return cv2.applyColorMap(np.rint(255 * self.share(values)).astype(np.uint8), COLOUR_MAP)
+        return np.asarray(cv2.applyColorMap(np.rint(255 * self.share(values)).astype(np.uint8), COLOUR_MAP))
 
     def ticks(self) -> list[float]:
         """The powers of ten from low to high."""

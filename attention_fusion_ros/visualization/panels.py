@@ -202,7 +202,8 @@ def map_panel(result: FusionResult, size: int) -> np.ndarray:
     picture = np.array(UNKNOWN, np.float32) * channels['valid'] * (1 - channels['road']) + road * channels['road']
     picture = picture * (1 - channels['route']) + route * channels['route']
     picture = np.maximum(picture, np.array(STRUCTURE, np.float32) * span)  # to see the fit
-    return cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
+    levels = np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(levels, (size, size), interpolation=cv2.INTER_AREA))
 
 
 def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENTION_SCALE) -> np.ndarray:

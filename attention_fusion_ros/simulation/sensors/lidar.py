@@ -9,7 +9,9 @@ Beam tables follow the makers' manuals (Velodyne VLP-16, HDL-32E, HDL-64E S2, VL
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -64,43 +66,43 @@ class LidarModel:
         return T
 
 
-def _degrees(values) -> tuple[float, ...]:
+def _degrees(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(np.deg2rad(v)) for v in values)
 
 
-def vlp_16(**changes) -> LidarModel:
+def vlp_16(**changes: Any) -> LidarModel:
     """Velodyne VLP-16: -15..15 deg in steps of 2."""
     return replace(LidarModel('vlp_16', _degrees(np.linspace(-15, 15, 16)), steps=1800, height=1.9, reach=30.0),
                    **changes)
 
 
-def hdl_32e(**changes) -> LidarModel:
+def hdl_32e(**changes: Any) -> LidarModel:
     """Velodyne HDL-32E: -30.67..10.67 deg in steps of 1.33."""
     return replace(LidarModel('hdl_32e', _degrees(np.linspace(-30.67, 10.67, 32)), steps=1084, height=1.84,
                               x=0.94, reach=32.0, own_body=(-0.2, 1.5, 0.55, 1.48)), **changes)
 
 
-def hdl_64e(**changes) -> LidarModel:
+def hdl_64e(**changes: Any) -> LidarModel:
     """Velodyne HDL-64E: upper block 2..-8.33 deg in steps of 1/3, lower block -8.83..-24.33 deg in steps of 1/2."""
     table = np.concatenate([np.linspace(-24.33, -8.83, 32), np.linspace(-8.33, 2.0, 32)])
     return replace(LidarModel('hdl_64e', _degrees(table), steps=2083, height=1.73, reach=50.0, range_noise=0.012,
                               beam_bias=0.015), **changes)
 
 
-def vlp_32c_pair(**changes) -> LidarModel:
+def vlp_32c_pair(**changes: Any) -> LidarModel:
     """Two VLP-32C stacked, one upside down, merged into a frame low on the vehicle."""
     table = _degrees(VLP_32C_DEG) + _degrees(-v for v in VLP_32C_DEG)
     return replace(LidarModel('vlp_32c_pair', table, steps=1800, height=1.95, frame_height=0.33, x=1.35, reach=60.0,
                               min_range=3.0), **changes)
 
 
-def os1_128(**changes) -> LidarModel:
+def os1_128(**changes: Any) -> LidarModel:
     """Ouster OS1-128: +-22.5 deg in 128 even steps."""
     return replace(LidarModel('os1_128', _degrees(np.linspace(-22.5, 22.5, 128)), steps=1024, height=1.9, reach=35.0),
                    **changes)
 
 
-def solid_state(**changes) -> LidarModel:
+def solid_state(**changes: Any) -> LidarModel:
     """A forward-looking solid-state sensor: 120 x 25 deg, non-repetitive."""
     model = LidarModel('solid_state', _degrees(np.linspace(-16, 9, 96)), steps=1800, jitter=np.deg2rad(0.1), height=1.5,
                        fov=(-math.pi / 3, math.pi / 3), x=1.5, reach=55.0)
@@ -134,7 +136,8 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
     height, x = float(rng.uniform(1.2, 2.2)), float(rng.uniform(-0.5, 1.5))
     table = np.sort(model.elevations) if name != 'vlp_32c_pair' else np.array(model.elevations)
     table = table + rng.normal(0, rng.uniform(0, 0.15), len(table)) * np.median(np.abs(np.diff(np.sort(table))))
-    blind, own_body = (), None
+    blind: tuple[tuple[float, float], ...] = ()
+    own_body: tuple[float, float, float, float] | None = None
     if rng.random() < 0.15:  # a rack, a cabin or a spare wheel behind the sensor
         half, centre = rng.uniform(0.2, 0.9), math.pi + rng.normal(0, 0.2)
         blind = ((centre - half, centre + half),)

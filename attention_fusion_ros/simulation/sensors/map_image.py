@@ -106,7 +106,8 @@ def random_style(rng: np.random.Generator) -> MapStyle:
 def _colour(rng: np.random.Generator, level: int) -> tuple[int, int, int]:
     """A bright colour that is not red."""
     colour = np.array([rng.uniform(0, 0.9), rng.uniform(0.6, 1.0), rng.uniform(0, 1.0)])
-    return tuple(int(v) for v in np.rint(colour / colour.max() * level))
+    red, green, blue = (int(v) for v in np.rint(colour / colour.max() * level))
+    return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _strokes(world: World, pose: Pose, style: MapStyle, error: MapError, rng: np
     turn, shift = rotation_2d(error.yaw), (error.x, error.y)
 
     def seen(p: np.ndarray) -> np.ndarray:
-        return to_base(p, pose) @ turn.T + shift
+        return np.asarray(to_base(p, pose) @ turn.T + shift)
+
     width = max(style.width, 1.5) if not style.lanes else max(style.width, 2.0)
     return _Strokes([(seen(p), w) for p, w in roads], None if line is None else seen(line), width)
 
@@ -173,21 +175,21 @@ def _leg(road: Road, end: int, side: int) -> np.ndarray:
     line = road.centre if end == 0 else road.centre[::-1]
     away = point_at(line, min(12.0, arc_length(line)[-1])) - line[0]
     across = np.array([-away[1], away[0]]) / max(float(np.hypot(*away)), 1e-6)
-    return away + side * (road.width / 2 - road.width / road.lanes / 2) * across
+    return np.asarray(away + side * (road.width / 2 - road.width / road.lanes / 2) * across)
 
 
 def _bend(node: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """A quadratic Bezier curve from node + a to node + b that leaves and arrives along the legs."""
     t = np.linspace(0.0, 1.0, 9)[:, None]
     control = 0.25 * (a + b)
-    return node + (1 - t) ** 2 * a + 2 * t * (1 - t) * control + t ** 2 * b
+    return np.asarray(node + (1 - t) ** 2 * a + 2 * t * (1 - t) * control + t ** 2 * b)
 
 
 def _warped(line: np.ndarray, size: float, wavelength: float, phase: float) -> np.ndarray:
     """The line wandering `size` metres to both sides; wavelength in m per rad."""
     if size <= 0:
         return line
-    return line + size * np.sin(arc_length(line) / wavelength + phase)[:, None] * normals(line)
+    return np.asarray(line + size * np.sin(arc_length(line) / wavelength + phase)[:, None] * normals(line))
 
 
 def _invented(road: Road, pose: Pose, draws: np.ndarray) -> np.ndarray:
@@ -198,7 +200,7 @@ def _invented(road: Road, pose: Pose, draws: np.ndarray) -> np.ndarray:
     heading, bend = 2 * math.pi * draws[1], 1.0 * (draws[2] - 0.5)
     first = np.array([math.cos(heading), math.sin(heading)])
     second = first + (math.cos(heading + bend), math.sin(heading + bend))
-    return start + np.stack([np.zeros(2), first, second]) * (15 + 30 * draws[3])
+    return np.asarray(start + np.stack([np.zeros(2), first, second]) * (15 + 30 * draws[3]))
 
 
 def _ahead(route: np.ndarray, pose: Pose, behind: float) -> np.ndarray:
@@ -243,11 +245,11 @@ def draw_map(world: World, pose: Pose, style: MapStyle, error: MapError, rng: np
     columns, rows = style.size
     strokes = _strokes(world, pose, style, error, rng, route and style.encoding[:4] not in ('mono', '32FC'),
                        math.hypot(columns, rows) * style.resolution)
-    image = np.zeros((rows, columns, 3), np.uint8)
+    image: np.ndarray = np.zeros((rows, columns, 3), np.uint8)
     origin = np.array([style.anchor[0] * columns - 0.5, style.anchor[1] * rows - 0.5])
     kind = cv2.LINE_AA if style.antialias else cv2.LINE_8
 
-    def stroke(line: np.ndarray, width: float, colour) -> None:
+    def stroke(line: np.ndarray, width: float, colour: tuple[int, int, int]) -> None:
         pixels = origin - line[:, ::-1] / style.resolution
         cv2.polylines(image, [np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32)], False, colour,
                       max(int(round(width / style.resolution)), 1), kind, SUBPIXEL)
@@ -270,7 +272,9 @@ def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
         colours = rgb if encoding == 'rgba8' else rgb[..., ::-1]
         return np.concatenate([colours, np.full((*rgb.shape[:2], 1), 255, np.uint8)], axis=2)
     grey = rgb.max(axis=2)
-    return {'mono8': grey, 'mono16': grey.astype(np.uint16) * 257, '32FC1': grey.astype(np.float32) / 255}[encoding]
+    greys: dict[str, np.ndarray] = {'mono8': grey, 'mono16': grey.astype(np.uint16) * 257,
+                                    '32FC1': grey.astype(np.float32) / 255}
+    return greys[encoding]
 
 
 def draw_road_layers(world: World | Sequence[np.ndarray], pose: Pose, grid: Grid, error: MapError,
@@ -300,8 +304,8 @@ def draw_road_layers(world: World | Sequence[np.ndarray], pose: Pose, grid: Grid
     # Bilinear reading of an image with boxes for pixels has a deviation of 0.41 pixels.
     smear = math.hypot(style.blur, 0.41 * style.resolution) / grid.resolution
     layers = []
-    for array in (road, drawn):
-        array = cv2.resize(array, (grid.cells, grid.cells), interpolation=cv2.INTER_AREA)
+    for layer in (road, drawn):
+        array: np.ndarray = cv2.resize(layer, (grid.cells, grid.cells), interpolation=cv2.INTER_AREA)
         if smear > 0.4:
             array = cv2.GaussianBlur(array, (0, 0), smear)
         layers.append(array.astype(np.float32) / 255)

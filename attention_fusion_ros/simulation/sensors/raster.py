@@ -26,7 +26,7 @@ from attention_fusion_ros.simulation.world.drawing import (
     polygons_fixed,
     road_mask,
 )
-from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, Terrain, World
+from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, Pose, Post, Terrain, Wall, World
 
 TILE_CELLS = 512  # after which noise repeats
 NOTHING_M = np.float32(-1e4)  # height of what is not there
@@ -74,7 +74,7 @@ class Raster:
     road: np.ndarray  # uint8 0/1, road surface
 
 
-def rasterise(world: World, pose: tuple[float, float, float], extent: float = 60.0, cell: float = 0.2) -> Raster:
+def rasterise(world: World, pose: Pose, extent: float = 60.0, cell: float = 0.2) -> Raster:
     """Layers in a square of +-`extent` metres around `pose` (x, y, yaw), cells of `cell` metres."""
     frame = Frame.aligned(pose[0], pose[1], extent, cell)
     road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS_M))
@@ -96,13 +96,13 @@ def rasterise(world: World, pose: tuple[float, float, float], extent: float = 60
                   road)
 
 
-def terrain_height(terrain: Terrain, x, y):
+def terrain_height(terrain: Terrain, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The smooth part of the ground: tilted plane plus undulation. Arrays in, array out, metres."""
     z = terrain.slope_x * x + terrain.slope_y * y
     if terrain.undulation:
         k = 2 * math.pi / terrain.wavelength
         z = z + terrain.undulation * np.sin(k * x + terrain.phase[0]) * np.sin(k * y + terrain.phase[1])
-    return z
+    return np.asarray(z)
 
 
 def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +119,7 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
     surface[255] = int(Label.ROAD)
     label = cv2.LUT(reach, surface)
     if t.crown:
-        inside = cv2.distanceTransform(road, cv2.DIST_L2, 3)
+        inside: np.ndarray = cv2.distanceTransform(road, cv2.DIST_L2, 3)
         inside *= np.float32(frame.resolution / 3.5)
         rest = np.maximum(np.float32(1) - inside, np.float32(0))
         ground += np.float32(t.crown) * (np.float32(1) - rest * rest)
@@ -153,13 +153,15 @@ def _tile(kind: str, variant: int, size: int) -> np.ndarray:
     if kind != 'white':
         pad = TILE_CELLS // 4
         wide = np.pad(field, pad, mode='wrap')
-        field = sum(_unit(cv2.GaussianBlur(wide, (0, 0), sigma)[pad:-pad, pad:-pad]) for sigma in SIGMAS_CELLS[kind])
+        smooth = [_unit(cv2.GaussianBlur(wide, (0, 0), sigma)[pad:-pad, pad:-pad]) for sigma in SIGMAS_CELLS[kind]]
+        field = np.asarray(sum(smooth))
     return np.pad(_unit(field), (0, size), mode='wrap')
 
 
 def _position_noise(xy: np.ndarray, seed: int) -> np.ndarray:
     """(N,) uniform numbers in 0..1 that depend on the (N, 2) positions alone."""
-    return np.modf(np.abs(np.sin(xy[:, 0] * 12.9898 + xy[:, 1] * 78.233 + (seed % 1000) * 3.7)) * 43758.5453)[0]
+    phase = xy[:, 0] * 12.9898 + xy[:, 1] * 78.233 + (seed % 1000) * 3.7
+    return np.asarray(np.modf(np.abs(np.sin(phase)) * 43758.5453)[0])
 
 
 KINDS = ('white', 'lumps', 'patches')
@@ -167,7 +169,7 @@ SIGMAS_CELLS = {'lumps': (1.5, 4.0), 'patches': (12.0,)}
 
 
 def _unit(a: np.ndarray) -> np.ndarray:
-    return (a - a.mean()) / a.std()
+    return np.asarray((a - a.mean()) / a.std())
 
 
 def noise(seed: int, frame: Frame, kind: str) -> np.ndarray:
@@ -180,30 +182,32 @@ def noise(seed: int, frame: Frame, kind: str) -> np.ndarray:
     return _tile(kind, seed % 3, max(height, width))[row:row + height, column:column + width]
 
 
-def _draw_walls(walls, frame: Frame, height, porosity, label) -> None:
+def _draw_walls(walls: list[Wall], frame: Frame, height: np.ndarray, porosity: np.ndarray | None,
+                label: np.ndarray) -> None:
     # Thinner, and rays would slip between cells.
     half = [max(w.thickness / 2, 0.75 * frame.resolution) for w in walls]
-    arrays, values = [height, label], [[w.height for w in walls], [int(WALL_LABELS[w.kind]) for w in walls]]
+    arrays: list[np.ndarray] = [height, label]
+    values: list[list[float]] = [[w.height for w in walls], [int(WALL_LABELS[w.kind]) for w in walls]]
     if porosity is not None:
         arrays, values = [*arrays, porosity], [*values, [w.porosity for w in walls]]
     fill_strips(arrays, frame, [w.line for w in walls], half, values)
 
 
-def _posts(world: World, frame: Frame, thin: bool):
+def _posts(world: World, frame: Frame, thin: bool) -> tuple[list[Post], np.ndarray]:
     chosen = [p for p in world.posts if (2 * p.radius < frame.resolution) == thin]
     xy = np.array([(p.x, p.y) for p in chosen]).reshape(-1, 2)
     inside = np.flatnonzero(frame.visible(xy, -frame.resolution))
     return [chosen[i] for i in inside], xy[inside]
 
 
-def _draw_trunks(world: World, frame: Frame, height, label) -> None:
+def _draw_trunks(world: World, frame: Frame, height: np.ndarray, label: np.ndarray) -> None:
     posts, xy = _posts(world, frame, thin=False)
     radii = [p.radius for p in posts]
     fill_discs(height, frame, xy, radii, [p.height for p in posts])
     fill_discs(label, frame, xy, radii, [int(Label.TREE if p.kind == 'tree' else Label.POLE) for p in posts])
 
 
-def _draw_poles(world: World, frame: Frame, height, porosity, label) -> None:
+def _draw_poles(world: World, frame: Frame, height: np.ndarray, porosity: np.ndarray, label: np.ndarray) -> None:
     """Posts thinner than a cell: one cell, which stops as many rays as the pole is wide."""
     posts, xy = _posts(world, frame, thin=True)
     if posts:
@@ -213,7 +217,7 @@ def _draw_poles(world: World, frame: Frame, height, porosity, label) -> None:
         label[row, column] = [int(Label.TREE if p.kind == 'tree' else Label.POLE) for p in posts]
 
 
-def _draw_bushes(world: World, frame: Frame, height, porosity, label) -> None:
+def _draw_bushes(world: World, frame: Frame, height: np.ndarray, porosity: np.ndarray, label: np.ndarray) -> None:
     if not world.bushes:
         return
     b = np.array([(b.x, b.y, b.radius, b.height) for b in world.bushes])
@@ -224,7 +228,7 @@ def _draw_bushes(world: World, frame: Frame, height, porosity, label) -> None:
     fill_discs(porosity, frame, b[:, :2], b[:, 2], [0.35] * len(b))
 
 
-def _ruffle(world: World, frame: Frame, height, porosity, label) -> None:
+def _ruffle(world: World, frame: Frame, height: np.ndarray, porosity: np.ndarray, label: np.ndarray) -> None:
     """Leaves are lumpy and let rays through in patches."""
     table = np.zeros(256, np.uint8)
     table[[int(Label.BUSH), int(Label.HEDGE)]] = 1

@@ -12,8 +12,10 @@ traversed ray by ray (Beer-Lambert extinction).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,10 +39,11 @@ class Rays:
     uy: Tensor
 
     @staticmethod
-    def towards(origin, x: Tensor, y: Tensor, z: Tensor) -> Rays:
+    def towards(origin: Sequence[float] | np.ndarray, x: Tensor, y: Tensor, z: Tensor) -> Rays:
         """Rays in the directions (x, y, z), (A, B) each, of any length."""
         scale = torch.rsqrt((x * x).addcmul_(y, y).clamp_min_(1e-12))
-        return Rays(tuple(float(v) for v in origin), z * scale, x * scale, y * scale)
+        here = (float(origin[0]), float(origin[1]), float(origin[2]))
+        return Rays(here, z * scale, x * scale, y * scale)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Hits:
     z: Tensor  # world height of the hit, m
 
 
-def ranges(farthest: float, device='cpu') -> Tensor:
+def ranges(farthest: float, device: torch.device | str = 'cpu') -> Tensor:
     """(R,) horizontal distances at which columns are sampled: every 0.13 m near, every 0.25 m far."""
     r, steps = 0.6, []
     while r < farthest:
@@ -74,9 +77,10 @@ def ranges(farthest: float, device='cpu') -> Tensor:
 class Scene:
     """A raster uploaded to a device. One flat array a layer, because one-dimensional gathers are fastest."""
 
-    def __init__(self, raster: Raster, device='cpu'):
-        def flat(a):
-            return torch.as_tensor(a).reshape(-1).to(device)
+    def __init__(self, raster: Raster, device: torch.device | str = 'cpu'):
+        def flat(layer: np.ndarray) -> Tensor:
+            return torch.as_tensor(layer).reshape(-1).to(device)
+
         self.raster, self.device = raster, torch.device(device)
         self.solid, self.vehicle = flat(raster.solid), flat(raster.vehicle)
         self.porous, self.porosity = flat(raster.porous), flat(raster.porosity)
@@ -91,7 +95,7 @@ class Scene:
 
     def local(self, x: float, y: float) -> tuple[float, float]:
         """World metres -> metres from the corner of cell (0, 0): small numbers that float32 holds exactly."""
-        column, row = self.raster.frame.pixels((x, y))
+        column, row = self.raster.frame.pixels(np.array([x, y]))
         return float(column + 0.5) / self.scale, float(row + 0.5) / self.scale
 
     def cells(self, origin: tuple[float, float], cos: Tensor, sin: Tensor, r: Tensor) -> Tensor:
@@ -213,7 +217,8 @@ def first_reaching(profile: Tensor, start: Tensor, value: Tensor, length: int) -
     return low
 
 
-def _crown_hits(scene, cells, r, z0, slope, column, depth, distance, kind, hit_cell) -> None:
+def _crown_hits(scene: Scene, cells: Tensor, r: Tensor, z0: float, slope: Tensor, column: Tensor, depth: Tensor,
+                distance: Tensor, kind: Tensor, hit_cell: Tensor) -> None:
     """Overwrites distance, kind and cell (N,) where leaves stop a ray before anything else does."""
     r = r[::CROWN_STRIDE].contiguous()
     coarse = cells[:, ::CROWN_STRIDE].reshape(-1)
@@ -223,7 +228,7 @@ def _crown_hits(scene, cells, r, z0, slope, column, depth, distance, kind, hit_c
     rays = torch.nonzero((slope > lowest.index_select(0, column)) & (slope < highest.index_select(0, column)))[:, 0]
     free = -CROWN_FREE_PATH_M * torch.log1p(-depth.clamp(max=0.9999))
     stride = torch.diff(r, append=r[-1:] + (r[-1:] - r[-2:-1]))
-    for part in rays.split(4096):
+    for part in torch.split(rays, 4096):
         c, t, f = column[part], slope[part], free[part]
         z = z0 + t[:, None] * r
         inside = (z > bottom.index_select(0, c)) & (z < top.index_select(0, c))
@@ -243,7 +248,7 @@ def _crown_hits(scene, cells, r, z0, slope, column, depth, distance, kind, hit_c
 def labels(scene: Scene, hits: Hits) -> Tensor:
     """(A, B) uint8 `Label` of what was hit; meaningless where nothing was."""
     cell = hits.cell.reshape(-1)
-    out = scene.label.index_select(0, cell).view(hits.cell.shape)
+    out: Tensor = scene.label.index_select(0, cell).view(hits.cell.shape)
     if (hits.kind == VEHICLE).any():
         vehicle = scene.vehicle_label.index_select(0, cell).view(hits.cell.shape)
         out = torch.where(hits.kind == VEHICLE, vehicle, out)

@@ -15,13 +15,16 @@ import numpy as np
 
 from attention_fusion_ros.geometry import wrap
 from attention_fusion_ros.simulation.world.polyline import TOUCH_M, clip_to_disc, distances
-from attention_fusion_ros.simulation.world.world import Road, World, to_base
+from attention_fusion_ros.simulation.world.world import Pose, Road, World, to_base
 
 MERGE_RAD = math.radians(3.0)  # crossings nearer to each other than this are one branch
 ACROSS_RAD = math.radians(80.0)  # a vehicle turned farther than this off its road looks along neither sense of it
 STRAIGHT_ON_RAD = math.radians(60.0)  # an arm that turns more than this is no continuation
 SIMILAR_RAD = math.radians(15.0)  # two arms whose turns differ by less are a fork
 LOOK_M = 6.0  # of road on both sides of a junction that tell how much an arm turns
+
+
+Nodes = dict[tuple[int, int], list[tuple[int, int]]]  # any (piece, vertex) of a node -> all of them there
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,7 @@ class _Piece:
     oneway: bool
 
 
-def truth(world: World, pose: tuple[float, float, float] | None = None, lookahead: float = 20.0,
-          route: bool = False) -> Truth:
+def truth(world: World, pose: Pose | None = None, lookahead: float = 20.0, route: bool = False) -> Truth:
     """Branches and direction for a vehicle at `pose` (x, y, yaw in the world; default: the world's own).
 
     route: a route is drawn in the map, so the direction is the branch that the world's route takes.
@@ -68,7 +70,7 @@ def truth(world: World, pose: tuple[float, float, float] | None = None, lookahea
     return Truth(branches, nearest, '')
 
 
-def _clip(roads: tuple[Road, ...], pose, radius: float) -> list[_Piece]:
+def _clip(roads: tuple[Road, ...], pose: Pose, radius: float) -> list[_Piece]:
     pieces = []
     for index, road in enumerate(roads):
         line = to_base(road.centre, pose)
@@ -96,13 +98,13 @@ def _nearest(line: np.ndarray) -> tuple[float, int]:
     return float(away[k]), k
 
 
-def _nodes(pieces: list[_Piece]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+def _nodes(pieces: list[_Piece]) -> Nodes:
     """Shared vertices: any (piece, vertex) of a node -> all (piece, vertex) there, itself included."""
     points = np.concatenate([p.line for p in pieces])
     owner = [(i, k) for i, p in enumerate(pieces) for k in range(len(p.line))]
     on_ring = np.concatenate([_ring_ends(p) for p in pieces])
     order = np.argsort(points[:, 0], kind='stable')
-    groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    groups: Nodes = {}
     for n, i in enumerate(order):
         for j in order[n + 1:]:
             if points[j, 0] - points[i, 0] > TOUCH_M:
@@ -124,7 +126,7 @@ def _ring_ends(piece: _Piece) -> np.ndarray:
     return on
 
 
-def _connected(pieces: list[_Piece], nodes, own: int) -> set[int]:
+def _connected(pieces: list[_Piece], nodes: Nodes, own: int) -> set[int]:
     reached, waiting = {own}, [own]
     while waiting:
         piece = waiting.pop()
@@ -157,9 +159,11 @@ def merge(found: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
             groups.append([pair])
     if len(groups) > 1 and abs(wrap(groups[0][0][0] - groups[-1][-1][0])) < MERGE_RAD:
         groups[0] = groups.pop() + groups[0]
-    means = [tuple(math.atan2(sum(math.sin(p[k]) for p in g), sum(math.cos(p[k]) for p in g)) for k in (0, 1))
-             for g in groups]
-    return tuple(sorted(means))
+    return tuple(sorted((_mean_angle([p[0] for p in g]), _mean_angle([p[1] for p in g])) for g in groups))
+
+
+def _mean_angle(angles: list[float]) -> float:
+    return math.atan2(sum(math.sin(a) for a in angles), sum(math.cos(a) for a in angles))
 
 
 def _along_route(line: np.ndarray, radius: float) -> tuple[float | None, str]:
@@ -178,7 +182,7 @@ def _along_route(line: np.ndarray, radius: float) -> tuple[float | None, str]:
     return math.atan2(p[1], p[0]), ''
 
 
-def _continuation(pieces: list[_Piece], nodes, own: int, segment: int) -> tuple[float | None, str]:
+def _continuation(pieces: list[_Piece], nodes: Nodes, own: int, segment: int) -> tuple[float | None, str]:
     """Bearing at which the road ahead leaves the ring, going straight on at junctions; else why it does not.
 
     'Ahead' is the sense of the vehicle's own road that is nearer to its heading.
@@ -213,7 +217,7 @@ def _continuation(pieces: list[_Piece], nodes, own: int, segment: int) -> tuple[
         vertex += step
 
 
-def _arms(pieces: list[_Piece], nodes, piece: int, vertex: int, step: int) -> list[tuple[float, int, int, int]]:
+def _arms(pieces: list[_Piece], nodes: Nodes, piece: int, vertex: int, step: int) -> list[tuple[float, int, int, int]]:
     """Ways on from a vertex: (turn [rad], piece, vertex, step), least turn first; never back the way we came."""
     came = _heading(pieces[piece].line[::-step], len(pieces[piece].line) - 1 - vertex if step > 0 else vertex)
     found = []

@@ -72,4 +72,4 @@ def visible_cells(xyz_base: np.ndarray, grid: Grid, sectors: int = 1440) -> np.n
     np.maximum.at(farthest, sector, np.hypot(xyz_base[:, 0], xyz_base[:, 1]))
     x, y = grid.centres()
     of_cell = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * sectors).astype(int) % sectors
-    return visible | (np.hypot(x, y) <= farthest[of_cell])
+    return np.asarray(visible | (np.hypot(x, y) <= farthest[of_cell]))

@@ -25,12 +25,12 @@ def vehicle_parts(vehicles: list[Vehicle], seed: int) -> tuple[np.ndarray, np.nd
         draws = _uniform_numbers(v, seed)
         rows += [(i, v.x, v.y, v.yaw, *box) for box in _boxes(v, draws)]
         losses.append(LOSS[int(np.searchsorted(LOSS_UP_TO, draws[0]))])
-    i, x, y, yaw, ahead, length, width, height, cut = np.array(rows).reshape(-1, 9).T  # none in sight
+    owner, x, y, yaw, ahead, length, width, height, cut = np.array(rows).reshape(-1, 9).T  # none in sight
     c, s, cut = np.cos(yaw)[:, None], np.sin(yaw)[:, None], np.maximum(cut, 0.02)[:, None]
     along = ahead[:, None] + length[:, None] * OCTAGON[:, 0] / 2 + cut * OCTAGON[:, 2]
     left = width[:, None] * OCTAGON[:, 1] / 2 + cut * OCTAGON[:, 3]
     corners = np.stack([x[:, None] + c * along - s * left, y[:, None] + s * along + c * left], axis=-1)
-    return corners, i.astype(int), height, losses
+    return corners, owner.astype(int), height, losses
 
 
 # Corner ahead, corner left, and the steps of the cut from that corner.

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.simulation.world.world import Road, Vehicle
@@ -54,13 +56,13 @@ class Frame:
 
     def pixels(self, xy: np.ndarray) -> np.ndarray:
         """(..., 2) world metres -> (..., 2) continuous (column, row)."""
-        return np.asarray(xy, dtype=np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return np.asarray(np.asarray(xy, dtype=np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2])
 
     def fixed(self, xy: np.ndarray) -> np.ndarray:
         """(..., 2) world metres -> OpenCV fixed-point coordinates, int32."""
-        return np.clip(np.rint(self.pixels(xy) * ONE), -2**24, 2**24).astype(np.int32)
+        return np.asarray(np.clip(np.rint(self.pixels(xy) * ONE), -2**24, 2**24), dtype=np.int32)
 
-    def visible(self, xy: np.ndarray, margin) -> np.ndarray:
+    def visible(self, xy: np.ndarray, margin: ArrayLike) -> np.ndarray:
         """(N,) bool: which of the (N, 2) world points are within `margin` metres, a number or (N,), of the array."""
         p, m = self.pixels(xy), np.asarray(margin) / self.resolution
         height, width = self.shape
@@ -78,10 +80,10 @@ class Frame:
         p, m = self.pixels(np.concatenate(lines)), margin / self.resolution
         starts = np.cumsum([0] + [len(line) for line in lines[:-1]])
         low, high = np.minimum.reduceat(p, starts), np.maximum.reduceat(p, starts)
-        return (high >= -m).all(axis=1) & (low < np.array(self.shape[::-1]) + m).all(axis=1)
+        return np.asarray((high >= -m).all(axis=1) & (low < np.array(self.shape[::-1]) + m).all(axis=1))
 
 
-def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii, values) -> None:
+def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii: ArrayLike, values: Sequence[float]) -> None:
     """Sets the cells whose centres lie within a radius (N,) [m] of the (N, 2) world points to the values (N,).
 
     A disc smaller than a cell still sets the cell it lies in. Later discs overwrite earlier ones.
@@ -92,12 +94,12 @@ def fill_discs(array: np.ndarray, frame: Frame, xy: np.ndarray, radii, values) -
         cv2.circle(array, (column, row), radius, value, -1, cv2.LINE_8, SHIFT)
 
 
-def fill_polygon(array: np.ndarray, frame: Frame, xy: np.ndarray, value) -> None:
+def fill_polygon(array: np.ndarray, frame: Frame, xy: np.ndarray, value: float) -> None:
     """Sets the cells whose centres lie in a convex (P, 2) world polygon, which must be wider than a cell."""
     fill_polygons(array, frame, xy[None], [value])
 
 
-def fill_polygons(array: np.ndarray, frame: Frame, xy: np.ndarray, values) -> None:
+def fill_polygons(array: np.ndarray, frame: Frame, xy: np.ndarray, values: Sequence[float]) -> None:
     """Sets the cells whose centres lie in convex (N, P, 2) world polygons to values (N,), later ones over earlier."""
     for polygon, value in zip(polygons_fixed(frame, xy), values):
         cv2.fillConvexPoly(array, polygon, value, cv2.LINE_8, SHIFT)
@@ -118,7 +120,7 @@ def polygons_fixed(frame: Frame, xy: np.ndarray) -> np.ndarray:
     return frame.fixed(xy + mitre * step)
 
 
-def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: float, value,
+def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: float, value: float,
                 round_ends: bool = True) -> None:
     """Sets the cells whose centres lie within `half_width` metres of a (P, 2) world polyline."""
     half = max(half_width - RIM_CELLS * frame.resolution, 0.0)
@@ -130,7 +132,8 @@ def fill_buffer(array: np.ndarray, frame: Frame, line: np.ndarray, half_width: f
             cv2.circle(array, (column, row), radius, value, -1, cv2.LINE_8, SHIFT)
 
 
-def fill_strips(arrays, frame: Frame, lines: list[np.ndarray], half_widths, values) -> None:
+def fill_strips(arrays: Sequence[np.ndarray], frame: Frame, lines: list[np.ndarray], half_widths: ArrayLike,
+                values: Sequence[Sequence[float]]) -> None:
     """Polylines of walls into several arrays at once: flat ends, corners left as they are.
 
     values: for each array, one value a line.
@@ -143,7 +146,7 @@ def fill_strips(arrays, frame: Frame, lines: list[np.ndarray], half_widths, valu
             cv2.fillConvexPoly(array, quad, value[line], cv2.LINE_8, SHIFT)
 
 
-def strip_quads(lines: list[np.ndarray], half_widths) -> tuple[np.ndarray, np.ndarray]:
+def strip_quads(lines: list[np.ndarray], half_widths: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Polylines (P, 2) -> (S, 4, 2) rectangles around their segments, and (S,) the line each belongs to."""
     a, b = np.concatenate([line[:-1] for line in lines]), np.concatenate([line[1:] for line in lines])
     owner = np.repeat(np.arange(len(lines)), [len(line) - 1 for line in lines])
@@ -158,7 +161,7 @@ def box_corners(x: float, y: float, yaw: float, length: float, width: float, ahe
     c, s = math.cos(yaw), math.sin(yaw)
     local = np.array([[length / 2, width / 2], [-length / 2, width / 2],
                       [-length / 2, -width / 2], [length / 2, -width / 2]]) + (ahead, 0.0)
-    return local @ np.array([[c, s], [-s, c]]) + (x, y)
+    return np.asarray(local @ np.array([[c, s], [-s, c]]) + (x, y))
 
 
 def vehicle_corners(vehicle: Vehicle) -> np.ndarray:
@@ -233,7 +236,7 @@ def _closed(roads: tuple[Road, ...], frame: Frame, corner_radius: float) -> np.n
     return closed
 
 
-def _window(array: np.ndarray, row: int, column: int, reach: int):
+def _window(array: np.ndarray, row: int, column: int, reach: int) -> tuple[slice, slice] | None:
     r0, r1 = max(row - reach, 0), min(row + reach + 1, array.shape[0])
     c0, c1 = max(column - reach, 0), min(column + reach + 1, array.shape[1])
     return (slice(r0, r1), slice(c0, c1)) if r0 < r1 and c0 < c1 else None

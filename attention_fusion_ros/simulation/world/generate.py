@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import rotation_2d, wrap
 from attention_fusion_ros.simulation.world.layouts import LAYOUTS, add_neighbours, make_plan
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
-from attention_fusion_ros.simulation.world.roads import Plan
+from attention_fusion_ros.simulation.world.roads import Piece, Plan
 from attention_fusion_ros.simulation.world.roadside import EnvironmentConfig, populate_roadside, random_environment
 from attention_fusion_ros.simulation.world.site import Site
 from attention_fusion_ros.simulation.world.traffic import drive_around, park
@@ -85,7 +86,7 @@ def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_h
 
 
 def populate_world(rng: np.random.Generator, world: World, plan: Plan, environment: EnvironmentConfig, left_hand: bool,
-                  extent: float, centre=None) -> World:
+                  extent: float, centre: ArrayLike | None = None) -> World:
     """Parked cars first, then what stands beside the road, then what moves: each leaves the earlier ones alone."""
     site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, environment.corner_radius)
     site.take_box(*world.pose, OWN_LENGTH_M, OWN_WIDTH_M)
@@ -119,7 +120,7 @@ def place_vehicle(rng: np.random.Generator, plan: Plan, left_hand: bool) -> Plac
     return Placement(float(x), float(y), wrap(heading), wrap(float(yaw)), offset, s)
 
 
-def _piece_at(plan: Plan, lengths: list[float], s: float):
+def _piece_at(plan: Plan, lengths: list[float], s: float) -> tuple[Piece, float]:
     begin = 0.0
     for piece, length in zip(plan.way, lengths):
         if s <= begin + length or piece is plan.way[-1]:

@@ -8,7 +8,7 @@ All are drawn for traffic on the right (roundabouts turn left, see `Plan.mirrore
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +72,8 @@ def _curve(rng: np.random.Generator) -> Plan:
     return _along(rng, plan, plan.add(curved((0, 0), 0.0, s, curvature), section))
 
 
-def _star(rng: np.random.Generator, headings, sections: list[Section], straight_length: float = 8.0) -> Plan:
+def _star(rng: np.random.Generator, headings: Sequence[float], sections: list[Section],
+          straight_length: float = 8.0) -> Plan:
     """Arms from the origin; the way comes in by one and leaves by another."""
     plan = Plan()
     for heading, section in zip(headings, sections):
@@ -238,7 +239,8 @@ def _dual(rng: np.random.Generator) -> Plan:
     return _through_dual(rng, plan, on, right, link, outs, sides)
 
 
-def _through_dual(rng, plan: Plan, on: int, right: np.ndarray, link: int | None, outs: list[int], sides: str) -> Plan:
+def _through_dual(rng: np.random.Generator, plan: Plan, on: int, right: np.ndarray, link: int | None,
+                  outs: list[int], sides: str) -> Plan:
     k = int(np.argmin(np.abs(plan.centres[on] - right).sum(axis=1)))
     before, after = Piece(on, plan.centres[on][:k + 1], True), Piece(on, plan.centres[on][k:], True)
     choice = rng.random()

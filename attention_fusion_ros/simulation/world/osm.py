@@ -11,8 +11,10 @@ import math
 import os
 import re
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,12 +114,15 @@ def parse(path: str) -> dict[str, np.ndarray]:
     ways: list[Way] = []
     nodes: dict[int, tuple[float, float]] = {}
     try:
-        for way in osmium.FileProcessor(path, osmium.osm.WAY).with_filter(osmium.filter.KeyFilter('highway')):
+        only_roads = osmium.filter.KeyFilter('highway')
+        roads: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(only_roads)
+        for way in roads:
             tags = dict(way.tags)
             if tags['highway'] in KINDS and tags.get('area') != 'yes':
                 ways.append(([node.ref for node in way.nodes], tags))
         wanted = {ref for refs, _ in ways for ref in refs}
-        for node in osmium.FileProcessor(path, osmium.osm.NODE):
+        places: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.NODE)
+        for node in places:
             if node.id in wanted and node.location.valid():
                 nodes[node.id] = (node.lat, node.lon)
         bounds = _bounds(path)
@@ -191,7 +196,7 @@ def _unpack(z: dict[str, np.ndarray]) -> Extract:
     lines = tuple(np.split(z['points'], np.cumsum(z['lengths'])[:-1]))
     names = list(KINDS)
     return Extract(lines, z['ends'], tuple(names[k] for k in z['kinds']), z['lanes'], z['oneway'], z['roundabout'],
-                   z['level'], tuple(float(v) for v in z['half']))
+                   z['level'], (float(z['half'][0]), float(z['half'][1])))
 
 
 def osm_plan(rng: np.random.Generator, extract: Extract) -> Plan:
@@ -216,11 +221,12 @@ def _try_plan(rng: np.random.Generator, extract: Extract) -> Plan | None:
     centre = extract.lines[start][-1 if towards else 0]
     if not extract.is_inside(centre):
         return None
-    near = np.flatnonzero(np.hypot(*(extract.middles[:, :2] - centre).T) < WINDOW_M + extract.middles[:, 2])
-    near = [int(i) for i in near if distances(extract.lines[i], centre).min() < WINDOW_M]
+    touched = np.flatnonzero(np.hypot(*(extract.middles[:, :2] - centre).T) < WINDOW_M + extract.middles[:, 2])
+    near = [int(i) for i in touched if distances(extract.lines[i], centre).min() < WINDOW_M]
     if not all(extract.level[i] for i in near if distances(extract.lines[i], centre).min() < 70):
         return None
-    plan, index = Plan(), {}
+    plan = Plan()
+    index: dict[int, int] = {}  # stretch of the extract -> street of the plan
     width = {kind: _section(rng, kind) for kind in KINDS}
     for i in near:
         if not extract.level[i]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 TOUCH_M = 0.1  # vertices nearer to each other than this are one
 
@@ -17,9 +18,10 @@ def arc_length(line: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(np.hypot(step[:, 0], step[:, 1]))])
 
 
-def point_at(line: np.ndarray, s, along: np.ndarray | None = None) -> np.ndarray:
+def point_at(line: np.ndarray, s: ArrayLike, along: np.ndarray | None = None) -> np.ndarray:
     """Points (..., 2) at `s` (...) metres along the line; held at the ends. along: `arc_length(line)` if known."""
     along = arc_length(line) if along is None else along
+    s = np.asarray(s, dtype=np.float64)
     return np.stack([np.interp(s, along, line[:, 0]), np.interp(s, along, line[:, 1])], axis=-1)
 
 
@@ -37,7 +39,7 @@ def offset_curve(line: np.ndarray, left: float) -> np.ndarray:
     n = np.stack([-d[:, 1], d[:, 0]], axis=1)
     mitre = np.concatenate([n[:1], n[:-1] + n[1:], n[-1:]])
     mitre = mitre / np.maximum((mitre * np.concatenate([n[:1], n[1:], n[-1:]])).sum(axis=1), 0.3)[:, None]
-    return line + left * mitre
+    return np.asarray(line + left * mitre)
 
 
 def resample(line: np.ndarray, step: float) -> np.ndarray:
@@ -64,7 +66,7 @@ def tangents(line: np.ndarray) -> np.ndarray:
     d = np.diff(line, axis=0)
     d /= np.maximum(np.hypot(d[:, 0], d[:, 1])[:, None], 1e-12)
     t = np.concatenate([d[:1], d[:-1] + d[1:], d[-1:]])
-    return t / np.maximum(np.hypot(t[:, 0], t[:, 1])[:, None], 1e-12)
+    return np.asarray(t / np.maximum(np.hypot(t[:, 0], t[:, 1])[:, None], 1e-12))
 
 
 def normals(line: np.ndarray) -> np.ndarray:
@@ -73,15 +75,15 @@ def normals(line: np.ndarray) -> np.ndarray:
     return np.stack([-t[:, 1], t[:, 0]], axis=1)
 
 
-def distances(line: np.ndarray, point) -> np.ndarray:
+def distances(line: np.ndarray, point: ArrayLike) -> np.ndarray:
     """(P - 1,) distance in metres from a point to each segment of the line."""
     a, d = line[:-1], np.diff(line, axis=0)
     share = np.clip(((point - a) * d).sum(axis=1) / np.maximum((d * d).sum(axis=1), 1e-12), 0.0, 1.0)
     away = a + share[:, None] * d - point
-    return np.hypot(away[:, 0], away[:, 1])
+    return np.asarray(np.hypot(away[:, 0], away[:, 1]))
 
 
-def project(line: np.ndarray, point) -> tuple[float, float]:
+def project(line: np.ndarray, point: ArrayLike) -> tuple[float, float]:
     """Nearest place of the line to a point: (metres along the line, distance in metres)."""
     away = distances(line, point)
     k = int(away.argmin())

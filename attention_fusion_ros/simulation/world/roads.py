@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at
 from attention_fusion_ros.simulation.world.world import Road
@@ -114,10 +115,10 @@ def simplify(line: np.ndarray) -> np.ndarray:
     turn = np.abs(np.diff(np.unwrap(np.arctan2(d[:, 1], d[:, 0]))))
     spent = np.concatenate([[0.0], np.cumsum(turn)]) / TURN_PER_VERTEX_RAD + arc_length(line)[:-1] / LONGEST_M
     keep = np.concatenate([[True], np.diff(np.floor(spent)) > 0, [True]])
-    return line[keep]
+    return np.asarray(line[keep])
 
 
-def curved(start, heading: float, s: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+def curved(start: ArrayLike, heading: float, s: np.ndarray, curvature: np.ndarray) -> np.ndarray:
     """Centre line from `start` with the curvature [1/m] given at equally spaced arc lengths s; thinned."""
     step = s[1] - s[0]
     theta = heading + np.concatenate([[0.0], np.cumsum((curvature[1:] + curvature[:-1]) / 2 * step)])
@@ -126,8 +127,8 @@ def curved(start, heading: float, s: np.ndarray, curvature: np.ndarray) -> np.nd
     return simplify(xy + np.asarray(start, dtype=np.float64))
 
 
-def junction_arm(rng: np.random.Generator, start, heading: float, length: float = 130.0, straight_length: float = 8.0,
-        sharpest: float = 1 / 40, p_curved: float = 0.55) -> np.ndarray:
+def junction_arm(rng: np.random.Generator, start: ArrayLike, heading: float, length: float = 130.0,
+                 straight_length: float = 8.0, sharpest: float = 1 / 40, p_curved: float = 0.55) -> np.ndarray:
     """A road leading away from `start`: straight for `calm` metres, then perhaps with one or two clothoid bends."""
     s = np.arange(0.0, length + STEP_M, STEP_M)
     curvature = np.zeros_like(s)
@@ -142,8 +143,8 @@ def junction_arm(rng: np.random.Generator, start, heading: float, length: float 
 def clothoid_bump(s: np.ndarray, begin: float, length: float, curvature: float) -> np.ndarray:
     """Clothoid in, arc, clothoid out: a trapezoid of curvature whose integral is curvature * length."""
     ramp = max(min(10.0, length / 2), 0.5)
-    return curvature * np.interp(s, [begin - ramp / 2, begin + ramp / 2, begin + length - ramp / 2,
-                                     begin + length + ramp / 2], [0, 1, 1, 0], left=0, right=0)
+    corners = [begin - ramp / 2, begin + ramp / 2, begin + length - ramp / 2, begin + length + ramp / 2]
+    return np.asarray(curvature * np.interp(s, corners, [0, 1, 1, 0], left=0, right=0))
 
 
 def random_section(rng: np.random.Generator, minor: bool = False) -> Section:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -132,7 +134,7 @@ def random_style(rng: np.random.Generator, settlement: str) -> Style:
     def pick(*choices: float) -> float:  # few distances in all, because each costs a contour
         return float(rng.choice(choices))
     lamps = pick(0.5, 1.0, 1.8) if rng.random() < 0.75 else 0.0
-    street = dict(edging=pick(1.8, 2.6, 3.6, 5.0) if rng.random() < 0.25 else 0.0,
+    street: dict[str, Any] = dict(edging=pick(1.8, 2.6, 3.6, 5.0) if rng.random() < 0.25 else 0.0,
                   lamps=lamps, lamp_spacing=float(rng.uniform(18, 40)),
                   trees=pick(1.0, 1.8, 2.6) if rng.random() < 0.55 else 0.0, tree_spacing=float(rng.uniform(6, 16)),
                   tree_size=float(rng.uniform(0.6, 1.4)), clutter=float(rng.choice([0.0, 1.0, 4.0])))
@@ -208,7 +210,7 @@ class _Rows:
         self._site, self._place = site, place
         self._strips: dict[float, list[tuple[int, np.ndarray]]] = {}
 
-    def runs(self, distances: list[float]):
+    def runs(self, distances: list[float]) -> Iterator[tuple[Style, float, np.ndarray]]:
         """(style, distance, polyline) for every stretch along which a style has the thing at that distance.
 
         distances: for each style, 0 where it has none.
@@ -221,7 +223,7 @@ class _Rows:
                 if distances[number] == wanted:
                     yield self._place.styles[number], distance, strip
 
-    def _cut(self, line: np.ndarray):
+    def _cut(self, line: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         s = arc_length(line)
         at = np.arange(0.0, s[-1], 1.5)
         if len(at) < 2:
@@ -292,7 +294,7 @@ def _front(rng: np.random.Generator, p: np.ndarray, q: np.ndarray, away: np.ndar
     steps = np.sort(rng.uniform(0.05, 0.95, int(rng.integers(1, 5))))
     back = rng.uniform(0.0, 1.0, len(steps) + 1) * (rng.random(len(steps) + 1) < 0.6)
     share, depth = np.repeat([0.0, *steps, 1.0], 2)[1:-1], np.repeat(back, 2)
-    return p + share[:, None] * (q - p) + depth[:, None] * away
+    return np.asarray(p + share[:, None] * (q - p) + depth[:, None] * away)
 
 
 def _boundaries(rng: np.random.Generator, style: Style, line: np.ndarray) -> list[Wall]:

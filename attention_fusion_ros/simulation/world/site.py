@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from attention_fusion_ros.simulation.world.drawing import Frame, box_corners, fill_discs, fill_polygon, road_mask
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
@@ -29,9 +30,9 @@ PROBES = tuple(_probe(count) for count in (4, 9, 20))  # places of a unit box th
 class Site:
     """Distance to the road and occupancy in a square of +-`extent` metres around `centre`."""
 
-    def __init__(self, roads: tuple[Road, ...], centre, extent: float, corner_radius: float):
+    def __init__(self, roads: tuple[Road, ...], centre: ArrayLike, extent: float, corner_radius: float):
         self.centre, self.extent = np.asarray(centre, dtype=np.float64), extent
-        self.frame = Frame.aligned(float(centre[0]), float(centre[1]), extent, CELL)
+        self.frame = Frame.aligned(float(self.centre[0]), float(self.centre[1]), extent, CELL)
         self.road = road_mask(roads, self.frame, corner_radius)
         self.outside = cv2.distanceTransform(1 - self.road, cv2.DIST_L2, 5) * CELL  # m outside the road
         self.taken = np.zeros(self.frame.shape, np.uint8)
@@ -50,28 +51,28 @@ class Site:
         small[np.unique(np.concatenate([self.block[0], self.block[-1], self.block[:, 0], self.block[:, -1]]))] = False
         return small
 
-    def cells(self, xy) -> tuple[np.ndarray, np.ndarray]:
+    def cells(self, xy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(..., 2) -> row and column, held at the border."""
         p = (np.asarray(xy) / CELL - self._first - 0.5).astype(np.intp)
         p = np.minimum(np.maximum(p, 0), self._last)
         return p[..., 1], p[..., 0]
 
-    def distance(self, xy) -> np.ndarray:
+    def distance(self, xy: ArrayLike) -> np.ndarray:
         """(..., 2) -> metres outside the road edge, 0 on the road, -1 beyond the site."""
-        return self.outside[self.cells(xy)]
+        return np.asarray(self.outside[self.cells(xy)])
 
-    def free(self, xy) -> np.ndarray:
+    def free(self, xy: ArrayLike) -> np.ndarray:
         """(..., 2) -> whether nothing stands there yet."""
-        return self.taken[self.cells(xy)] == 0
+        return np.asarray(self.taken[self.cells(xy)] == 0)
 
-    def block_at(self, xy) -> np.ndarray:
+    def block_at(self, xy: ArrayLike) -> np.ndarray:
         """(..., 2) -> number of the block (0 = road), one for each piece of land between roads."""
-        return self.block[self.cells(xy)]
+        return np.asarray(self.block[self.cells(xy)])
 
-    def open_land(self, xy, margin) -> np.ndarray:
+    def open_land(self, xy: ArrayLike, margin: ArrayLike) -> np.ndarray:
         """(..., 2) -> whether the place is more than `margin` metres off the road, and nothing stands there yet."""
         cells = self.cells(xy)
-        return (self.outside[cells] > margin) & (self.taken[cells] == 0)
+        return np.asarray((self.outside[cells] > margin) & (self.taken[cells] == 0))
 
     def take_box(self, x: float, y: float, yaw: float, length: float, width: float) -> None:
         """Mark a rectangle as taken."""

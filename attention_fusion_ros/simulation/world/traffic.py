@@ -48,7 +48,7 @@ def _stations(site: Site, line: np.ndarray, begin: float, spacing: float) -> tup
 
 def park(rng: np.random.Generator, site: Site, plan: Plan, place: EnvironmentConfig) -> list[Vehicle]:
     """Cars along the kerb on both sides, half on the sidewalk, or in bays across; fewer near other roads."""
-    parked = []
+    parked: list[Vehicle] = []
     if place.parking <= 0:
         return parked
     for number, (centre, section) in enumerate(zip(plan.centres, plan.sections)):
@@ -133,7 +133,8 @@ def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Enviro
             points, headings = _stations(site, line, rng.uniform(1, 8), rng.uniform(7.5, 12))
             for k in rng.permutation(len(points))[:count]:
                 kind = str(rng.choice(['car', 'van', 'truck', 'bus', 'cyclist'], p=[0.75, 0.11, 0.07, 0.03, 0.04]))
-                vehicle = _make(rng, kind, *points[k], headings[k] + rng.normal(0, 0.03), False, rng.uniform(0, 14))
+                x, y = points[k]
+                vehicle = _make(rng, kind, x, y, headings[k] + rng.normal(0, 0.03), False, rng.uniform(0, 14))
                 if _put(site, vehicle, 1.5):
                     moving.append(vehicle)
     return moving + _people(rng, site, place)
@@ -153,12 +154,13 @@ def _beside(rng: np.random.Generator, site: Site, plan: Plan, world: World) -> l
     normal = np.array([-math.sin(headings[k]), math.cos(headings[k])])
     at = points[k] + section.lane_offset(lane) * normal
     kind = str(rng.choice(['truck', 'bus', 'van', 'car'], p=[0.35, 0.3, 0.15, 0.2]))
-    vehicle = _make(rng, kind, *at, headings[k] + (math.pi if rng.random() < 0.4 else 0), False, rng.uniform(0, 10))
+    yaw = headings[k] + (math.pi if rng.random() < 0.4 else 0)
+    vehicle = _make(rng, kind, at[0], at[1], yaw, False, rng.uniform(0, 10))
     return [vehicle] if _put(site, vehicle, 0.3) else []
 
 
 def _people(rng: np.random.Generator, site: Site, place: EnvironmentConfig) -> list[Vehicle]:
-    people = []
+    people: list[Vehicle] = []
     count = rng.poisson(place.people)
     for x, y in site.centre + rng.uniform(-35, 35, (count * 4, 2)):
         if len(people) >= count:

@@ -123,4 +123,4 @@ def to_base(points: np.ndarray, pose: Pose) -> np.ndarray:
     """(..., 2) world metres -> base_link of a vehicle at `pose`."""
     x, y, yaw = pose
     c, s = math.cos(yaw), math.sin(yaw)
-    return (np.asarray(points, dtype=np.float64) - (x, y)) @ np.array([[c, -s], [s, c]])
+    return np.asarray((np.asarray(points, dtype=np.float64) - (x, y)) @ np.array([[c, -s], [s, c]]))
