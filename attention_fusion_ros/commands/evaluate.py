@@ -56,7 +56,8 @@ def options_parser() -> argparse.ArgumentParser:
                         help='where simulated scenes are kept (default: %(default)s)')
     parser.add_argument('--first-seed', type=int, default=20_000_000, metavar='SEED', help='of the simulated scenes; '
                         'training uses those below 10,000,000 (default: %(default)s)')
-    parser.add_argument('--osm', type=Path, metavar='FILE', help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '
+    parser.add_argument('--osm', type=Path, metavar='FILE',
+                        help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '
                         'the simulated scenes takes its roads from there')
     parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives')
     parser.add_argument('--route', action='store_true', help='draw the driven route into the maps of the drives')

@@ -34,7 +34,8 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--per-class', type=int, default=2, help='scenes per class (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the first scene (default: %(default)s)')
     parser.add_argument('--lidar', choices=('random', *PRESETS), default='random', help='sensor (default: %(default)s)')
-    parser.add_argument('--osm', type=Path, metavar='FILE', help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf; needs osmium) for class osm')
+    parser.add_argument('--osm', type=Path, metavar='FILE',
+                        help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf; needs osmium) for class osm')
     parser.add_argument('--real', type=Path, metavar='DIR', help='folder of recorded drives, some of whose sweeps are '
                         'drawn below the simulated ones')
     parser.add_argument('--columns', type=int, default=2, help='scenes side by side (default: %(default)s)')

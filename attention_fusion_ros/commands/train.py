@@ -40,7 +40,8 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--scenes', type=Path, nargs='+', metavar='DIR', help='train on the simulated scenes found '
                         "below these folders (shards made before) instead of those that the setting 'scenes' counts")
     parser.add_argument('--validation', type=Path, nargs='+', metavar='DIR', help='the same for the held-back scenes')
-    parser.add_argument('--osm', type=Path, metavar='FILE', help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '
+    parser.add_argument('--osm', type=Path, metavar='FILE',
+                        help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '
                         'the scenes that are made takes its roads from there')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
     parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '

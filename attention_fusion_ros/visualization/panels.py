@@ -228,7 +228,8 @@ def _pixel(extent: float, size: int, x: float, y: float) -> tuple[int, int]:
 
 def _stroke(panel: np.ndarray, thickness: int) -> int:
     """A line that is `thickness` pixels wide on a panel of 512 pixels."""
-    return max(1, round(thickness * panel.shape[0] / 512))
+    size: int = panel.shape[0]
+    return max(1, round(thickness * size / 512))
 
 
 def draw_ring(panel: np.ndarray, extent: float, lookahead: float) -> None:
