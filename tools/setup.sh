@@ -108,9 +108,9 @@ pip() {
     return $status
 }
 
-# torch without CUDA, within the bounds of requirements.txt; the step after it finds the requirement met.
+# torch without CUDA, within the bounds of requirements.txt; the step after it installs what torch depends on.
 torch_cpu() {
-    pip --index-url "$TORCH_CPU_INDEX" "$@" "$(grep '^torch' requirements.txt)" ||
+    pip --no-deps --index-url "$TORCH_CPU_INDEX" "$(grep '^torch' requirements.txt)" ||
         fail "the CPU build of torch cannot be downloaded from $TORCH_CPU_INDEX; set up without TORCH=cpu"
 }
 
@@ -134,7 +134,7 @@ else
     ! command -v colcon >/dev/null || sed -i '/^colcon/d' "$wanted"
     if [[ $kind == cpu ]] && ! has torch; then
         say 'torch, CPU build'
-        torch_cpu -c "$constraints"
+        torch_cpu
     fi
     say "what ROS 2 $ROS_DISTRO and the system lack"
     pip -c "$constraints" -r "$wanted"
