@@ -16,33 +16,10 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
+from attention_fusion_ros.ros.launch_arguments import INPUT_ARGUMENTS, VEHICLE_ARGUMENTS, remappings
+
 PACKAGE = 'attention_fusion_ros'
 NAME = 'attention_fusion'
-
-
-def in_share(*path):
-    """A file that is installed with the package."""
-    return PathJoinSubstitution([FindPackageShare(PACKAGE), *path])
-
-
-# (name, default, description[, choices])
-ARGUMENTS = (
-    ('pointcloud', 'lidar/points', 'Topic of the sweeps, sensor_msgs/PointCloud2.'),
-    ('map_image', 'map_image', 'Topic of the topological map image, sensor_msgs/Image; its compressed twin is expected '
-     'below it, on .../compressed.'),
-    ('odometry', 'odom', 'Topic of nav_msgs/Odometry (optional input).'),
-    ('params_file', in_share('config', 'attention_fusion.yaml'), 'Parameter file of the node.'),
-    ('namespace', '', 'Namespace of the node and of relative topic names.'),
-    ('use_sim_time', '', 'Take the time from /clock (recordings, simulators); empty for what the parameter file says.',
-     ['', 'true', 'false']),
-    ('device', '', 'Where the network runs: auto, cpu, cuda or cuda:N; empty for what the parameter file says.'),
-    ('checkpoint', '', 'Path of a .safetensors checkpoint; empty for what the parameter file says.'),
-    ('autostart', 'true', 'Configure and activate the node; otherwise it waits for "ros2 lifecycle set".',
-     ['true', 'false']),
-    ('log_level', 'info', 'Log level of the node.', ['debug', 'info', 'warn', 'error', 'fatal']),
-    ('rviz', 'false', 'Start rviz with the displays of the node.', ['true', 'false']),
-    ('rviz_config', in_share('config', 'attention_fusion.rviz'), 'Configuration of rviz.'),
-)
 
 
 def start(context):
@@ -57,9 +34,7 @@ def start(context):
         package=PACKAGE, executable='fusion_node', name=NAME, namespace=value('namespace'), output='screen',
         emulate_tty=True, sigterm_timeout='15', parameters=[value('params_file'), *filter(None, [overrides])],
         arguments=['--ros-args', '--log-level', f"{logger}:={value('log_level')}"],
-        remappings=[('~/input/pointcloud', value('pointcloud')), ('~/input/map_image', value('map_image')),
-                    ('~/input/map_image/compressed', f"{value('map_image')}/compressed"),
-                    ('~/input/odometry', value('odometry'))])
+        remappings=remappings({argument.name: value(argument.name) for argument in INPUT_ARGUMENTS}))
     rviz = Node(package='rviz2', executable='rviz2', name='rviz', output='log', arguments=['-d', value('rviz_config')],
                 parameters=[*filter(None, [clock])],
                 condition=IfCondition(LaunchConfiguration('rviz')))
@@ -73,15 +48,20 @@ def start(context):
     activate = RegisterEventHandler(OnStateTransition(
         target_lifecycle_node=node, start_state='configuring', goal_state='inactive',
         entities=[change(Transition.TRANSITION_ACTIVATE)]))
-    complain = RegisterEventHandler(OnStateTransition(
+    explain = RegisterEventHandler(OnStateTransition(
         target_lifecycle_node=node, start_state='configuring', goal_state='unconfigured',
         entities=[LogInfo(msg=f'{NAME} could not be configured; its log and /diagnostics say why.')]))
-    return [activate, complain, node, change(Transition.TRANSITION_CONFIGURE), rviz]
+    return [activate, explain, node, change(Transition.TRANSITION_CONFIGURE), rviz]
+
+
+def declared(argument):
+    """The action that declares an argument."""
+    default = PathJoinSubstitution([FindPackageShare(PACKAGE), argument.default]) if argument.in_share \
+        else argument.default
+    choices = {'choices': list(argument.choices)} if argument.choices else {}
+    return DeclareLaunchArgument(argument.name, default_value=default, description=argument.description, **choices)
 
 
 def generate_launch_description():
     """Called by ros2 launch."""
-    declared = [DeclareLaunchArgument(name, default_value=default, description=description,
-                                      **({'choices': choices[0]} if choices else {}))
-                for name, default, description, *choices in ARGUMENTS]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return LaunchDescription([*map(declared, VEHICLE_ARGUMENTS), OpaqueFunction(function=start)])

@@ -23,38 +23,14 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
 
 from attention_fusion_ros.ros import transport
+from attention_fusion_ros.ros.launch_arguments import NODE_ARGUMENTS, REPLAY_ARGUMENTS
 
 PACKAGE = 'attention_fusion_ros'
 
 
-def in_share(*path):
+def in_share(path):
     """A file that is installed with the package."""
-    return PathJoinSubstitution([FindPackageShare(PACKAGE), *path])
-
-
-# (name, default (None: has to be given), description[, choices])
-ARGUMENTS = (
-    ('bag', None, 'Folder of the recording (rosbag2; mcap or sqlite3).'),
-    ('rate', '1.0', 'Speed: 2.0 plays twice as fast.'),
-    ('loop', 'false', 'Start again at the end, until stopped.', ['true', 'false']),
-    ('player', 'rosbag2', 'What plays it: "ros2 bag play", or "play" of this package, which needs no rosbag2.',
-     ['rosbag2', 'attention_fusion_ros']),
-    ('exit_at_end', 'false', 'Stop everything when the recording ends.', ['true', 'false']),
-    ('pointcloud', 'lidar/points', 'Topic of the sweeps, sensor_msgs/PointCloud2.'),
-    ('map_image', 'map_image', 'Topic of the topological map image, sensor_msgs/Image; its compressed twin is expected '
-     'below it, on .../compressed.'),
-    ('odometry', 'odom', 'Topic of nav_msgs/Odometry (optional input).'),
-    ('params_file', in_share('config', 'attention_fusion.yaml'), 'Parameter file of the node.'),
-    ('namespace', '', 'Namespace of the node and of relative topic names.'),
-    ('device', '', 'Where the network runs: auto, cpu, cuda or cuda:N; empty for what the parameter file says.'),
-    ('checkpoint', '', 'Path of a .safetensors checkpoint; empty for what the parameter file says.'),
-    ('log_level', 'info', 'Log level of the node.', ['debug', 'info', 'warn', 'error', 'fatal']),
-    ('rviz', 'true', 'Start rviz with the displays of the node.', ['true', 'false']),
-    ('rviz_config', in_share('config', 'attention_fusion.rviz'), 'Configuration of rviz.'),
-)
-# What goes on to attention_fusion.launch.py as it is.
-PASSED_ON = ('pointcloud', 'map_image', 'odometry', 'params_file', 'namespace', 'device', 'checkpoint', 'log_level',
-             'rviz', 'rviz_config')
+    return PathJoinSubstitution([FindPackageShare(PACKAGE), path])
 
 
 def start(context):
@@ -68,8 +44,8 @@ def start(context):
     command += ['--quiet'] if value('player') != 'rosbag2' else []
     player = ExecuteProcess(cmd=command, name='player', output='screen', additional_env=transport.environment())
     node = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(in_share('launch', 'attention_fusion.launch.py')),
-        launch_arguments=[('use_sim_time', 'true'), *((name, value(name)) for name in PASSED_ON)])
+        PythonLaunchDescriptionSource(in_share('launch/attention_fusion.launch.py')),
+        launch_arguments=[('use_sim_time', 'true'), *((a.name, value(a.name)) for a in NODE_ARGUMENTS)])
     # Loading the network takes seconds: the recording begins when the node listens, and only the first time it does.
     play = RegisterEventHandler(OnStateTransition(goal_state='active', entities=[player], handle_once=True))
     stop = RegisterEventHandler(
@@ -78,10 +54,13 @@ def start(context):
     return [play, stop, node]
 
 
+def declared(argument):
+    """The action that declares an argument."""
+    default = in_share(argument.default) if argument.in_share else argument.default
+    choices = {'choices': list(argument.choices)} if argument.choices else {}
+    return DeclareLaunchArgument(argument.name, default_value=default, description=argument.description, **choices)
+
+
 def generate_launch_description():
     """Called by ros2 launch."""
-    declared = [DeclareLaunchArgument(name, description=description,
-                                      **({} if default is None else {'default_value': default}),
-                                      **({'choices': choices[0]} if choices else {}))
-                for name, default, description, *choices in ARGUMENTS]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return LaunchDescription([*map(declared, REPLAY_ARGUMENTS), OpaqueFunction(function=start)])

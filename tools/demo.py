@@ -29,6 +29,7 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # nothing o
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.network.checkpoint import SHIPPED
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+from attention_fusion_ros.stream.inputs import default_topics, launch_remappings  # noqa: E402
 
 EXAMPLES = """\
   make demo                              the whole drive
@@ -38,7 +39,7 @@ EXAMPLES = """\
 OUT = Path(__file__).resolve().parents[1] / 'out' / 'demo'
 RATE = 2.0  # sweeps a second
 SHORT = 8.0  # s
-REMAPS = {'~/input/pointcloud': '/lidar/points', '~/input/map_image': '/map_image', '~/input/odometry': '/odom'}
+REMAPS = dict(launch_remappings(default_topics()))
 FOUND_WITHIN = 30.0  # s until publishers and subscriptions have found each other
 LAST_ANSWER_WITHIN = 10.0  # s
 PATIENCE = 5.0  # s, for an answer before the drive goes on
@@ -126,48 +127,48 @@ def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
     """Everything that needs the graph: sweeps with their answers, extent of the pictures, what the node reported."""
     from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher
     from attention_fusion_ros.ros.clients.node_process import NodeProcess
-    from attention_fusion_ros.ros.clients.result_listener import Collector
+    from attention_fusion_ros.ros.clients.result_listener import ResultListener
     from attention_fusion_ros.ros.clients.session import Session, free_domain
     domain, found = free_domain(), {}
     with Session('attention_fusion_demo', domain_id=domain) as session:
-        collector = Collector(session.node, pictures=True)
+        listener = ResultListener(session.node, pictures=True)
         publisher = DrivePublisher(session.node, drive)
         print(f'starting the node (ROS_DOMAIN_ID={domain}, log in {shown(options.out / "node.log")})')
         with NodeProcess(session, parameters, REMAPS, options.out / 'node.log', domain) as node:
             node.bring_up()
             print('the node is configured and active')
-            wait(lambda: publisher.listened_to() and collector.connected(), FOUND_WITHIN)
+            wait(lambda: publisher.has_subscribers() and listener.connected(), FOUND_WITHIN)
             with cli.progress(total=len(sweeps), desc='driving', unit=' sweeps') as bar:
                 def on_sweep(sweep, stamp_ns: int) -> None:
                     found[stamp_ns] = DemoSweep(sweep.index, sweep.time_ns, sweep.truth, time.monotonic())
                     node.check()
-                    bar.set_postfix_str(demo_report.one_line(collector.answers(), found), refresh=False)
+                    bar.set_postfix_str(demo_report.one_line(listener.results(), found), refresh=False)
                     bar.update()
-                publisher.run(one_at_a_time(sweeps, found, collector), time.time_ns(), session.ok, on_sweep)
+                publisher.run(one_at_a_time(sweeps, found, listener), time.time_ns(), session.ok, on_sweep)
             last = max(found)
-            wait(lambda: (a := collector.answer(last)) is not None and a.picture is not None, LAST_ANSWER_WITHIN)
+            wait(lambda: (a := listener.result(last)) is not None and a.picture is not None, LAST_ANSWER_WITHIN)
             time.sleep(0.6)  # one more report of the diagnostics
-            values, complaints = collector.values(), collector.complaints()
-            for answer in collector.answers():
+            values, alerts = listener.values(), listener.alerts()
+            for answer in listener.results():
                 if answer.stamp_ns in found:
                     found[answer.stamp_ns] = dataclasses.replace(
                         found[answer.stamp_ns], branches=answer.branches, direction=answer.direction,
-                        answered_at=answer.branches_at, picture=answer.picture, map_share=answer.map_share,
+                        answered_at=answer.branches_at_s, picture=answer.picture, map_share=answer.map_share,
                         distribution=answer.distribution, mode=answer.mode, mode_reason=answer.mode_reason,
-                        no_direction=answer.no_direction)
-            return list(found.values()), collector.extent, words_of(values, complaints)
+                        no_direction=answer.direction_reason)
+            return list(found.values()), listener.extent, words_of(values, alerts)
 
 
-def one_at_a_time(sweeps: list, found: dict[int, DemoSweep], collector) -> Iterator:
+def one_at_a_time(sweeps: list, found: dict[int, DemoSweep], listener) -> Iterator:
     """The sweeps; each waits a while for the answer to the one before, so that a busy machine slows the drive down."""
     for sweep in sweeps:
         if found:
             before = max(found)
-            wait(lambda before=before: (a := collector.answer(before)) is not None and a.branches is not None, PATIENCE)
+            wait(lambda before=before: (a := listener.result(before)) is not None and a.branches is not None, PATIENCE)
         yield sweep
 
 
-def words_of(values: dict[str, str], complaints: dict) -> list[str]:
+def words_of(values: dict[str, str], alerts: dict) -> list[str]:
     """What /diagnostics said, for the summary."""
     dropped = {k.partition('dropped.')[2]: v for k, v in values.items() if '.dropped.' in k}
     lines = ['node        ' + ', '.join(f'{name} {values[key]}' for name, key in (
@@ -175,7 +176,7 @@ def words_of(values: dict[str, str], complaints: dict) -> list[str]:
                                          if key in values)]
     if dropped:
         lines.append('dropped     ' + ', '.join(f'{reason} {n}' for reason, n in dropped.items()))
-    lines += [f'diagnostics {c.name}: {c.message} ({n} times)' for c, n in complaints.items() if n > 2]
+    lines += [f'diagnostics {c.name}: {c.message} ({n} times)' for c, n in alerts.items() if n > 2]
     return lines
 
 

@@ -17,7 +17,7 @@ from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode, Motion, SyncedSweep
-from attention_fusion_ros.decode import decode_cloud, decode_map_image
+from attention_fusion_ros.decode import decode_cloud, decode_map_image, plain_messages
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
@@ -97,12 +97,13 @@ def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
     try:
         pipeline.warm_up()
         clouds = [sweeps.sweep(seed, points) for seed in range(VARIETY)]
-        image = decode_map_image(sweeps.map_message(sweeps.map_picture(), 10**9))
+        image = decode_map_image(plain_messages.image(sweeps.map_picture(), 10**9))
         motion = Motion(sweeps.T_BASE_SENSOR)
         times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         processor_ms, fused = [], 0
         for i in progress(range(-WARM_UP, runs)):
-            message = sweeps.cloud_message(clouds[i % VARIETY], 10**9 + (i + WARM_UP) * 10**8)
+            stamp_ns = 10**9 + (i + WARM_UP) * 10**8
+            message = plain_messages.point_cloud(clouds[i % VARIETY], stamp_ns, sweeps.FRAME)
             start, used = time.perf_counter(), time.process_time()
             cloud = decode_cloud(message)
             decode_ms = 1e3 * (time.perf_counter() - start)

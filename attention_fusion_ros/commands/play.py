@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.stream.recording import Recording
+
+if TYPE_CHECKING:
+    from attention_fusion_ros.ros.clients.bag_player import BagPlayer
 
 EXAMPLES = """\
 play recording/
@@ -15,22 +21,21 @@ play recording/ --loop --rate 2 --wait
 play recording/ --topics /lidar/points /map_image --clock
 play recording/ --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
 """
-NO_LIMIT = 10.0**9  # s
 
 
-def options_parser():
+def options_parser() -> argparse.ArgumentParser:
     """The options of `play`."""
-    parser = cli.parser('play', 'Publish a rosbag2 recording (mcap or sqlite3) with its original stamps. Needs ROS 2, '
-                        'but no rosbag2.', EXAMPLES)
+    parser = cli.parser('play', 'Publish a rosbag2 recording (mcap or sqlite3) with its original stamps, at the '
+                        'recorded pace. Needs ROS 2, but not rosbag2.', EXAMPLES)
     parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
     parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
     parser.add_argument('--rate', type=float, default=1.0, help='speed: 2 plays twice as fast (default 1)')
     parser.add_argument('--topics', nargs='+', default=[], metavar='TOPIC', help='only these topics (default: all)')
     parser.add_argument('--clock', nargs='?', type=float, const=40.0, default=0.0, metavar='HZ',
                         help='publish /clock with the recorded time, for nodes with use_sim_time (default 40 Hz)')
-    parser.add_argument('--wait', nargs='?', type=float, const=NO_LIMIT, default=0.0, metavar='SECONDS',
-                        help='start only when somebody subscribes to the point clouds; fails after SECONDS if given')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    parser.add_argument('--wait', nargs='?', type=float, const=math.inf, default=0.0, metavar='SECONDS',
+                        help='start when the point clouds have a subscriber; fail after SECONDS, if given')
+    parser.add_argument('--quiet', action='store_true', help='show no progress bar')
     return parser
 
 
@@ -43,21 +48,25 @@ def main(arguments: list[str] | None = None) -> int:
     return cli.run(lambda: play(options, arguments))
 
 
-def play(options, ros_arguments: list[str]) -> int:
-    """Play the recording as the options say."""
+def play(options: argparse.Namespace, ros_arguments: list[str]) -> int:
+    """Play the recording as the options say; returns the exit status.
+
+    Raises InputError for a recording that cannot be used, ConfigurationError where ROS 2 is missing.
+    """
     with cli.importing_ros('play'):
-        from attention_fusion_ros.ros.clients.bag_player import Player, playable
+        from attention_fusion_ros.ros.clients.bag_player import BagPlayer, playable
         from attention_fusion_ros.ros.clients.session import Session
+    from attention_fusion_ros.stream.recording import Recording
     with Recording(options.bag) as recording:
-        topics, complaints = playable(recording, options.topics)
-        for complaint in complaints:
-            print(complaint, file=sys.stderr)
+        topics, notes = playable(recording, options.topics)
+        for note in notes:
+            print(note, file=sys.stderr)
         with Session('attention_fusion_player', ros_arguments, spin=False) as session:
-            player = Player(session.node, recording, topics, options.rate, options.clock)
+            player = BagPlayer(session.node, recording, topics, options.rate, options.clock)
             player.publish_static_transforms()
             if options.wait and not _wait(player, options.wait, session.ok):
-                print(f'error: nobody subscribed to the point clouds within {options.wait:g} s. Remedy: start the node '
-                      "first, and compare 'ros2 topic info -v' of both sides.", file=sys.stderr)
+                print(f'error: the point clouds had no subscriber within {options.wait:g} s. Remedy: start the node '
+                      "first, and compare 'ros2 topic info -v' on both sides.", file=sys.stderr)
                 return 1
             while session.ok():
                 with cli.progress(total=player.message_count, unit=' messages', desc=recording.path.name,
@@ -69,9 +78,9 @@ def play(options, ros_arguments: list[str]) -> int:
     return 0
 
 
-def _wait(player, timeout: float, alive) -> bool:
+def _wait(player: BagPlayer, timeout_s: float, alive: Callable[[], bool]) -> bool:
     print('waiting for a subscriber ...', file=sys.stderr)
-    return player.wait_for_subscribers(timeout, alive)
+    return player.wait_for_subscribers(timeout_s, alive)
 
 
 if __name__ == '__main__':

@@ -9,12 +9,15 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.simulation.drive import START_NS
+from attention_fusion_ros.simulation.drive_options import DriveOptions
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS
-from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+
+if TYPE_CHECKING:
+    from attention_fusion_ros.simulation.sweeps import SimulatedDrive
 
 EXAMPLES = """\
 simulate --bag out/drive --lidar vlp_16 --duration 10
@@ -28,28 +31,28 @@ simulate --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
 def options_parser() -> argparse.ArgumentParser:
     """The options of `simulate`."""
     default = DriveOptions()
-    parser = cli.parser('simulate', 'Publish a simulated drive: /lidar/points (x y z intensity ring time), /map_image, '
-                        '/odom, /tf and /tf_static, stamped with the time of publishing. Needs ROS 2, except with '
-                        '--bag.', EXAMPLES)
-    parser.add_argument('--rate', type=float, default=default.rate, help='sweeps a second (default %(default)s)')
+    parser = cli.parser('simulate', 'Publish a simulated drive through a town: /lidar/points (x y z intensity ring '
+                        'time), /map_image (slightly misplaced), /odom, /tf and /tf_static, stamped with the time of '
+                        'publishing. Needs ROS 2, except with --bag.', EXAMPLES)
+    parser.add_argument('--rate', type=float, default=default.rate, help='sweeps per second (default %(default)s)')
     parser.add_argument('--speed', type=float, default=default.speed, help='m/s on straights (default %(default)s)')
-    parser.add_argument('--seed', type=int, default=default.seed, help='another town (default %(default)s)')
+    parser.add_argument('--seed', type=int, default=default.seed, help='which town; another number gives another one (default %(default)s)')
     parser.add_argument('--lidar', choices=list(PRESETS), default=default.lidar, help='sensor (default %(default)s)')
     parser.add_argument('--map-shift', type=float, nargs=2, default=default.map_shift, metavar=('X', 'Y'),
-                        help='by how much the map is misplaced: metres forward and left (default 1.5 -1.5)')
+                        help='map error: metres forward and left (default 1.5 -1.5)')
     parser.add_argument('--map-yaw', type=float, default=math.degrees(default.map_yaw), metavar='DEG',
-                        help='by how much the map is turned, left positive (default 3)')
-    parser.add_argument('--no-map', action='store_true', help='no map image')
+                        help='map error: rotation in degrees, left positive (default 3)')
+    parser.add_argument('--no-map', action='store_true', help='publish no map image')
     parser.add_argument('--route', action=argparse.BooleanOptionalAction, default=default.route,
                         help='draw the route in red into the map image')
     parser.add_argument('--duration', type=float, default=0.0, metavar='SECONDS',
-                        help='stop after so much of the drive (default: its end)')
-    parser.add_argument('--bag', type=Path, metavar='DIR', help='write a recording (mcap) instead of publishing; needs '
-                        'no ROS')
+                        help='stop after this much of the drive (default: at its end)')
+    parser.add_argument('--bag', type=Path, metavar='DIR', help='write a recording (mcap) instead of publishing; '
+                        'does not need ROS')
     parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
     parser.add_argument('--clock', action='store_true',
-                        help='stamps from 1 s on, and /clock, for nodes with use_sim_time')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+                        help='publish /clock, and stamps that start at 1 s, for nodes with use_sim_time')
+    parser.add_argument('--quiet', action='store_true', help='show no progress bar')
     return parser
 
 
@@ -61,15 +64,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
-    """Simulate as the options say."""
+    """Publish or record the drive that the options describe; returns the exit status.
+
+    Raises ConfigurationError for options that make no drive, and where ROS 2 is needed and missing.
+    """
+    if options.bag is None:
+        with cli.importing_ros('simulate'):
+            from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, prefetched
+            from attention_fusion_ros.ros.clients.session import Session
     import torch
 
+    from attention_fusion_ros.simulation.drive import START_NS
     torch.set_num_threads(1)  # the other cores are for the node; threads that wait for each other would slow both
     if options.bag is not None:
         return record(_drive(options), options)
-    with cli.importing_ros('simulate'):
-        from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, computed_ahead
-        from attention_fusion_ros.ros.clients.session import Session
     drive = _drive(options)
     layout = drive.map_layout
     print(f'{len(drive)} sweeps, {drive.options.lidar}; ' + ('no map image' if options.no_map else
@@ -79,7 +87,7 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
         while session.ok():
             start_ns = START_NS if options.clock else time.time_ns()
             with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
-                publisher.run(computed_ahead(drive, session.ok), start_ns, session.ok,
+                publisher.run(prefetched(drive, session.ok), start_ns, session.ok,
                               lambda sweep, stamp_ns, progress=progress: progress.update())
             if not options.loop:
                 break
@@ -87,6 +95,7 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
 
 
 def _drive(options: argparse.Namespace) -> SimulatedDrive:
+    from attention_fusion_ros.simulation.sweeps import SimulatedDrive
     try:
         return SimulatedDrive(DriveOptions(
             seed=options.seed, rate=options.rate, speed=options.speed, lidar=options.lidar, with_map=not options.no_map,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,13 +19,14 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.contracts import Motion
+from attention_fusion_ros.decode import plain_messages
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import is_rigid, rotation_2d, se3_from_quaternion, wrap, yaw_of
 
 IMAGE_METRES = 120.0  # edge of the map image
 PIXEL = 0.25  # m
 LINE_WIDTH = 5.0  # m
-FLOAT32 = 7  # sensor_msgs/PointField datatype
+POINT = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'intensity')])
 
 
 @dataclass(frozen=True)
@@ -107,26 +107,15 @@ def load_drive(folder: str | Path) -> Drive:
 def cloud_message(path: Path) -> SimpleNamespace:
     """One sweep as the PointCloud2 message a driver would send: x y z intensity float32 in frame `lidar`."""
     with np.load(path) as z:
-        points = np.concatenate([z['xyz_mm'].T / 1000.0, (z['intensity'] * float(z['intensity_scale']))[:, None]],
-                                axis=1).astype(np.float32)
-        stamp = int(z['stamp_ns'])
-    fields = [SimpleNamespace(name=n, offset=4 * i, datatype=FLOAT32, count=1)
-              for i, n in enumerate(('x', 'y', 'z', 'intensity'))]
-    return SimpleNamespace(header=_header(stamp, 'lidar'), height=1, width=len(points), fields=fields,
-                           is_bigendian=False, point_step=16, row_step=16 * len(points), is_dense=True,
-                           data=points.reshape(-1).view(np.uint8))
+        points = np.empty(z['xyz_mm'].shape[1], POINT)
+        points['x'], points['y'], points['z'] = z['xyz_mm'] / 1000.0
+        points['intensity'] = z['intensity'] * float(z['intensity_scale'])
+        return plain_messages.point_cloud(points, int(z['stamp_ns']), 'lidar')
 
 
 def image_message(stamp_ns: int, image: np.ndarray, encoding: str = 'rgb8') -> SimpleNamespace:
     """(H, W) or (H, W, C) in the datatype of `encoding` as a sensor_msgs/Image in base_link."""
-    image = np.ascontiguousarray(image)
-    return SimpleNamespace(header=_header(stamp_ns, 'base_link'), height=image.shape[0], width=image.shape[1],
-                           encoding=encoding, is_bigendian=int(sys.byteorder == 'big'),
-                           step=image.nbytes // max(1, image.shape[0]), data=image.reshape(-1).view(np.uint8))
-
-
-def _header(stamp_ns: int, frame: str) -> SimpleNamespace:
-    return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame)
+    return plain_messages.image(image, stamp_ns, encoding=encoding)
 
 
 def motion_at(drive: Drive, stamp_ns: int, turn: float) -> Motion:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-import cv2
 import numpy as np
 
 from attention_fusion_ros.contracts import MapImage
@@ -35,6 +34,8 @@ def decode_compressed_map_image(msg: Any) -> MapImage:
     Raises InputError: malformed_message, stamp_zero, empty_image, unknown_encoding (no PNG or JPEG, other bit depths),
     truncated_data, undecodable, image_too_large, and what `map_style.road_and_route` raises.
     """
+    import cv2  # here: it changes LD_LIBRARY_PATH, which is no business of launch files that import the table of inputs
+
     stamp_ns, frame_id = stamp_and_frame(msg)
     text(msg, 'format')
     data = byte_view(msg)

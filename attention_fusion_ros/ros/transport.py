@@ -1,19 +1,26 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Room for large messages: a Fast DDS profile for our own processes, unless the user has set up the middleware."""
+"""Environment variables for the middleware: room for large messages, and staying on this machine.
+
+Importing this module changes nothing, and needs no ROS.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 PROFILE = Path(__file__).parent / 'fastdds.xml'
 VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
-# Any of these says that somebody has thought about transports.
+# Any of these says that the user has set up transports.
 SET_BY_USER = (VARIABLE, 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS', 'RMW_FASTRTPS_USE_QOS_FROM_XML')
 IN_WORKING_DIRECTORY = 'DEFAULT_FASTRTPS_PROFILES.xml'  # Fast DDS reads this one by itself
 SHARED_MEMORY = '/dev/shm'
-NEEDED = 128 * 2**20  # bytes free there: a segment that outgrows it would end the process
+NEEDED_BYTES = 128 * 2**20  # free there: a segment that outgrows it would end the process
+# By distribution: since Iron, and in Humble.
+LOCAL_ONLY = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_LOCALHOST_ONLY': '1'}
 
 
 def environment() -> dict[str, str]:
@@ -27,9 +34,38 @@ def environment() -> dict[str, str]:
         state = os.statvfs(SHARED_MEMORY)
     except OSError:
         return {}
-    return {VARIABLE: str(PROFILE)} if state.f_bavail * state.f_frsize >= NEEDED else {}
+    return {VARIABLE: str(PROFILE)} if state.f_bavail * state.f_frsize >= NEEDED_BYTES else {}
+
+
+def local_only() -> dict[str, str]:
+    """What to add to the environment of processes that should find each other on this machine only.
+
+    {} where the user has chosen a range.
+    """
+    if any(os.environ.get(name) for name in LOCAL_ONLY):
+        return {}
+    name = 'ROS_LOCALHOST_ONLY' if os.environ.get('ROS_DISTRO') == 'humble' else 'ROS_AUTOMATIC_DISCOVERY_RANGE'
+    return {name: LOCAL_ONLY[name]}
+
+
+@contextmanager
+def applied(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables of this process, and put back what was there afterwards.
+
+    Middlewares read their variables when a context and its first node are made.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def configure_fastdds_shared_memory() -> None:
-    """To be called by executables, before rclpy.init."""
+    """Add `environment` to that of this process for good: for executables, before rclpy.init."""
     os.environ.update(environment())

@@ -12,6 +12,7 @@ import numpy as np
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation.drive import demo_world, drive_poses
+from attention_fusion_ros.simulation.drive_options import DriveOptions
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS, LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import MapError, MapLayout, MapServer, MapStyle
 from attention_fusion_ros.simulation.sensors.scan import LidarSensor
@@ -20,21 +21,6 @@ from attention_fusion_ros.simulation.truth.branches import Truth, truth
 from attention_fusion_ros.simulation.world.world import Pose
 
 ODOMETRY_HZ = 20.0  # at least
-
-
-@dataclass(frozen=True)
-class DriveOptions:
-    """What is simulated. Equal options give equal drives."""
-
-    seed: int = 3  # of the town; this one is built up
-    rate: float = 5.0  # sweeps a second
-    speed: float = 8.0  # m/s on straights
-    lidar: str = 'hdl_64e'  # a name of lidar.PRESETS
-    with_map: bool = True
-    route: bool = True  # drawn in the map image
-    map_shift: tuple[float, float] = (1.5, -1.5)  # m in base_link: forward, left
-    map_yaw: float = math.radians(3.0)
-    duration: float = 0.0  # s, 0 for the whole way; there is at least one sweep, however short
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,11 @@ def selectable_inputs(inputs: Iterable[InputSpec] = INPUTS) -> tuple[InputSpec, 
     return tuple(spec for spec in inputs if spec.selectable)
 
 
+def default_topics(inputs: Iterable[InputSpec] = INPUTS) -> dict[str, str]:
+    """{input name: absolute topic}: what `simulate` and the benchmarks publish, and launch files subscribe to."""
+    return {spec.name: f'/{spec.default_topic}' for spec in selectable_inputs(inputs) if spec.default_topic}
+
+
 def launch_remappings(topics: Mapping[str, str], inputs: Iterable[InputSpec] = INPUTS) -> list[tuple[str, str]]:
     """{input name: topic} -> (from, to) remappings of the node, for every transport of the inputs named.
 

@@ -68,9 +68,12 @@ def stretched(values: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     return np.clip(cv2.resize(shown, size[::-1], interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
 
 
-def point_attention(result: FusionResult, xyz_base: np.ndarray) -> np.ndarray:
-    """Points (N, 3) in base_link -> (N,) float32 attention of the cell each lies in, 0 outside the grid."""
-    heat = spatial_heatmap(result)
+def point_attention(result: FusionResult, xyz_base: np.ndarray, heatmap: np.ndarray | None = None) -> np.ndarray:
+    """Points (N, 3) in base_link -> (N,) float32 attention of the cell each lies in, 0 outside the grid.
+
+    heatmap: (H, W) of `spatial_heatmap`, where it is known already.
+    """
+    heat = spatial_heatmap(result) if heatmap is None else heatmap
     cells = heat.shape[0]
     row, column = Grid(result.extent, cells).metres_to_cells(xyz_base[:, 0], xyz_base[:, 1])
     row, column = np.floor(row + 0.5).astype(np.int64), np.floor(column + 0.5).astype(np.int64)

@@ -17,7 +17,7 @@ from attention_fusion_ros.benchmarking import core, memory, sweeps
 from attention_fusion_ros.benchmarking.core import Times
 from attention_fusion_ros.commands import benchmark
 from attention_fusion_ros.contracts import Calibration
-from attention_fusion_ros.decode import decode_cloud, decode_map_image
+from attention_fusion_ros.decode import decode_cloud, decode_map_image, plain_messages
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.model import FusionNetwork
@@ -35,19 +35,19 @@ def small(tmp_path_factory):
 
 def test_sweeps_have_the_promised_points_and_lie_in_a_street():
     points = sweeps.sweep(3)
-    cloud = decode_cloud(sweeps.cloud_message(points, 5))
+    cloud = decode_cloud(plain_messages.point_cloud(points, 5, sweeps.FRAME))
     assert cloud.xyz.shape == (120_000, 3) and cloud.stamp_ns == 5
     np.testing.assert_array_equal(cloud.xyz[:, 1], points['y'])
     np.testing.assert_array_equal(cloud.intensity, points['intensity'])
-    height = cloud.xyz[:, 2] + sweeps.SENSOR_HEIGHT
+    height = cloud.xyz[:, 2] + sweeps.SENSOR_HEIGHT_M
     assert -0.2 < height.min() and (np.abs(height) < 0.1).mean() > 0.4  # much ground, nothing below it
-    assert np.abs(cloud.xyz[:, 1]).max() < sweeps.FACADES + 0.2 and np.ptp(cloud.xyz[:, 0]) > 100
+    assert np.abs(cloud.xyz[:, 1]).max() < sweeps.FACADES_M + 0.2 and np.ptp(cloud.xyz[:, 0]) > 100
     assert not np.array_equal(points['x'], sweeps.sweep(4)['x'])
 
 
 def test_the_map_picture_has_road_and_route():
-    image = decode_map_image(sweeps.map_message(sweeps.map_picture(), 5))
-    middle = sweeps.MAP_SIZE // 2
+    image = decode_map_image(plain_messages.image(sweeps.map_picture(), 5))
+    middle = sweeps.MAP_SIZE_PX // 2
     assert image.road[10, middle] > 0.5 and image.road[10, 10] == 0 and image.route[10, middle] > 0.5
 
 
@@ -182,7 +182,7 @@ def test_sweeps_that_are_late_are_left_out_not_sent_in_a_burst(ros, monkeypatch)
             return self.topics.setdefault(topic, Topic())
     clock = Clock()
     monkeypatch.setattr(load, 'time', clock)
-    source = load.Load(Node(), [sweeps.sweep(0, 128)], sweeps.FIELDS, sweeps.FRAME, sweeps.map_picture(), 10.0)
+    source = load.LoadGenerator(Node(), [sweeps.sweep(0, 128)], sweeps.FRAME, sweeps.map_picture(), 10.0)
     for step in range(300):  # 3 s, of which half a second is slept through
         clock.now = 100.0 + step / 100 + (0.5 if step >= 150 else 0.0)
         source.tick()
@@ -209,6 +209,6 @@ def test_a_recording_is_played_at_the_wanted_rate(ros, tmp_path):
 
     from attention_fusion_ros.benchmarking import live
     path = bag.write(tmp_path / 'drive', bag.drive(5))
-    remaps, pace = live.of_recording(path, 2 * 1e9 / bag.PERIOD)
+    remaps, pace = live.remaps_and_pace(path, 2 * 1e9 / bag.PERIOD)
     assert remaps['~/input/pointcloud'] == '/lidar/points' and remaps['~/input/odometry'] == '/odom'
     assert pace == pytest.approx(2.0, rel=0.01)

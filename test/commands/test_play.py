@@ -123,7 +123,7 @@ def test_loop_starts_again_with_the_same_stamps(listener, drive, monkeypatch):
 
 def test_nobody_listens(domain, drive, capsys):
     assert play.main([str(drive), '--wait', '0.3', '--quiet']) == 1
-    assert 'nobody subscribed' in capsys.readouterr().err
+    assert 'had no subscriber' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('options, words', [

@@ -171,6 +171,16 @@ def test_what_is_published_can_be_used_by_the_node(listener, drive):
     assert not listener['/clock']
 
 
+def test_a_drive_shorter_than_a_period_is_one_sweep(listener):
+    end = time.monotonic() + 60
+    while not listener['/lidar/points']:
+        assert time.monotonic() < end
+        assert simulate.main(['--seed', '1', '--rate', '4', '--lidar', 'vlp_16', '--duration', '0.01', '--quiet']) == 0
+        time.sleep(0.3)
+    assert len(SimulatedDrive(dataclasses.replace(FAST, duration=0.01))) == 1
+    assert SimulatedDrive(dataclasses.replace(FAST, duration=1e-12)).odometry(0)
+
+
 def test_clock_and_no_map(listener):
     run_until(listener, 2, '--clock', '--no-map')
     assert listener['/clock'] and not listener['/map_image']

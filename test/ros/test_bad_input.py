@@ -15,12 +15,12 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from support.node_kit import (  # noqa: E402
     Graph,
+    NodeLog,
     cloud,
     compressed,
+    header,
     map_image,
-    nanoseconds,
     odometry,
-    stamp_into,
     street,
     transform,
     values,
@@ -34,8 +34,7 @@ CLOUD, MAP, ODOMETRY, TRANSFORM = 'input cloud', 'map image', 'odometry', 'trans
 def graph():
     """Sensor poses come from tf; 'lidar' is known, other frames are not."""
     graph = Graph({'use_tf': True})
-    graph.send(transform('base_link', 'lidar', x=1.0))
-    wait_until(lambda: graph.node._pairer.has_transform('lidar', 0), 'the transform is taken in')
+    graph.take(transform('base_link', 'lidar', x=1.0))
     yield graph
     graph.close()
 
@@ -73,9 +72,7 @@ def retyped(message, datatype):
 
 
 def stamped(message, seconds):
-    message = copy.deepcopy(message)
-    stamp_into(message.header, seconds)
-    return message
+    return edited(message, header=header(seconds, message.header.frame_id))
 
 
 CLOUDS = {
@@ -105,9 +102,9 @@ CLOUDS = {
 def test_a_bad_sweep_is_dropped_by_name_and_the_next_good_one_gives_a_result(graph, now, name):
     make, reason, aspect = CLOUDS[name]
     graph.sweep(now)
-    drops, results = graph.node.health.sweep_drops[reason], graph.results
+    drops, results = graph.drops[reason], graph.results
     graph.send(make(now + 0.1))
-    wait_until(lambda: graph.node.health.sweep_drops[reason] == drops + 1, f'the drop is counted as {reason}')
+    wait_until(lambda: graph.drops[reason] == drops + 1, f'the drop is counted as {reason}')
     assert graph.results == results
     status = graph.status(CLOUD, lambda s: values(s).get(f'dropped.{reason}') == str(drops + 1), f'{reason} is counted')
     status = graph.status(aspect, lambda s: s.level != s.OK and reason in s.message, f'{reason} is named')
@@ -134,38 +131,28 @@ MAPS = {
 @pytest.mark.parametrize('name', MAPS)
 def test_a_bad_map_image_is_dropped_by_name_and_the_next_good_one_is_used(graph, now, name):
     make, reason = MAPS[name]
-    dropped = graph.node.health.aspects[MAP].dropped
-    before = dropped[reason]
+    before = graph.dropped(MAP, reason)
     graph.send(make(now))
-    wait_until(lambda: dropped[reason] == before + 1, f'the drop is counted as {reason}')
+    wait_until(lambda: graph.dropped(MAP, reason) == before + 1, f'the drop is counted as {reason}')
     status = graph.status(MAP, lambda s: values(s).get(f'dropped.{reason}') == str(before + 1), f'{reason} is counted')
     assert status.level == status.WARN and reason in status.message and 'Remedy' in status.message
     graph.sweep(now + 0.1)  # there is a result, without a map image
-    assert graph.node.health.last.mode == 'lidar_only'
-    send_map(graph, map_image(now + 0.2))
+    assert graph.last.mode == 'lidar_only'
+    graph.take(map_image(now + 0.2))
     graph.sweep(now + 0.25)
-    assert graph.node.health.last.mode == 'fused'
-
-
-def send_map(graph, message):
-    seen = graph.node.health.aspects[MAP].received.count
-    graph.send(message)
-    wait_until(lambda: graph.node.health.aspects[MAP].received.count > seen, 'the map image arrives')
-    stamp = message.header.stamp
-    stamp_ns = stamp.sec * 10**9 + stamp.nanosec
-    wait_until(lambda: graph.node._pairer.age_s('map_image', stamp_ns) == 0.0, 'it is taken in')
+    assert graph.last.mode == 'fused'
 
 
 @pytest.mark.parametrize('offset, reason', [(-3.5, 'map_too_old'), (2.0, 'map_from_future')])
 def test_a_map_image_of_the_wrong_time_is_not_used(graph, now, offset, reason):
-    send_map(graph, map_image(now + offset))
+    graph.take(map_image(now + offset))
     graph.sweep(now)
-    assert (graph.node.health.last.mode, graph.node.health.last.reason) == ('lidar_only', reason)
+    assert (graph.last.mode, graph.last.reason) == ('lidar_only', reason)
     status = graph.status(MAP, lambda s: reason in s.message, f'{reason} is named')
     assert status.level == status.WARN and 'Remedy' in status.message
-    send_map(graph, map_image(now + 0.1))
+    graph.take(map_image(now + 0.1))
     graph.sweep(now + 0.2)
-    assert graph.node.health.last.mode == 'fused'
+    assert graph.last.mode == 'fused'
 
 
 def of_pose(t, **changes):
@@ -189,45 +176,38 @@ ODOMETRIES = {
 @pytest.mark.parametrize('name', ODOMETRIES)
 def test_bad_odometry_is_dropped_by_name_and_the_next_good_one_is_used(graph, now, name):
     make, reason = ODOMETRIES[name]
-    dropped = graph.node.health.aspects[ODOMETRY].dropped
-    before = dropped[reason]
+    before = graph.dropped(ODOMETRY, reason)
     graph.send(make(now))
-    wait_until(lambda: dropped[reason] == before + 1, f'the drop is counted as {reason}')
+    wait_until(lambda: graph.dropped(ODOMETRY, reason) == before + 1, f'the drop is counted as {reason}')
     status = graph.status(ODOMETRY, lambda s: values(s).get(f'dropped.{reason}') == str(before + 1), f'{reason} counts')
     assert status.level == status.WARN and reason in status.message and 'Remedy' in status.message
     graph.sweep(now + 0.1)
-    graph.send(odometry(now + 0.2, x=3.0))
-    wait_until(lambda: graph.node._pairer.age_s('odometry', nanoseconds(now + 0.2)) == 0.0, 'odometry is taken in')
+    graph.take(odometry(now + 0.2, x=3.0))
     graph.sweep(now + 0.2)
 
 
 def test_a_bad_transform_is_dropped_by_name_and_the_next_good_one_is_used(graph, now):
-    dropped = graph.node.health.aspects[TRANSFORM].dropped
     broken = transform('base_link', 'late_lidar')
     broken.transforms[0].transform.rotation.w = 0.0
     graph.send(broken)
-    wait_until(lambda: dropped['bad_transform'] == 1, 'the drop is counted')
+    wait_until(lambda: graph.dropped(TRANSFORM, 'bad_transform') == 1, 'the drop is counted')
     graph.status(TRANSFORM, lambda s: 'bad_transform' in s.message and 'Remedy' in s.message, 'it is named')
     graph.send(cloud(now, frame='late_lidar'))
-    wait_until(lambda: graph.node.health.sweep_drops['transform_missing'] > 0, 'the sweep is dropped')
-    graph.send(transform('base_link', 'late_lidar', x=2.0))
-    wait_until(lambda: graph.node._pairer.has_transform('late_lidar', 0), 'the transform is taken in')
+    wait_until(lambda: graph.drops['transform_missing'] > 0, 'the sweep is dropped')
+    graph.take(transform('base_link', 'late_lidar', x=2.0))
     graph.sweep(now + 0.1, frame='late_lidar')
 
 
-def test_the_log_is_throttled_by_reason():
+def test_the_log_is_throttled_by_reason(capfd):
+    log = NodeLog(capfd)
     graph = Graph({'diagnostics.log_throttle': 3600.0})
-    lines = []
     try:
-        logger = graph.node.get_logger()
-        graph.node.get_logger = lambda: type('Tee', (), {
-            'warning': lambda self, text: lines.append(text), 'info': logger.info, 'error': logger.error})()
         for i in range(5):
             graph.send(truncated(cloud(float(i))))
-            wait_until(lambda n=i + 1: graph.node.health.sweep_drops['truncated_data'] == n, 'the drop is counted')
+            wait_until(lambda n=i + 1: graph.drops['truncated_data'] == n, 'the drop is counted')
         graph.send(cloud(9.0, np.empty((0, 4))))
-        wait_until(lambda: graph.node.health.sweep_drops['empty_cloud'] == 1, 'the drop is counted')
-        wait_until(lambda: len(lines) == 2, 'two lines: one a reason')
-        assert 'truncated_data' in lines[0] and 'empty_cloud' in lines[1]
+        wait_until(lambda: graph.drops['empty_cloud'] == 1, 'the drop is counted')
+        wait_until(lambda: log.entries('sweep dropped', 'empty_cloud'), 'the log')
+        assert len(log.entries('sweep dropped', 'truncated_data')) == 1
     finally:
         graph.close()

@@ -17,8 +17,19 @@ from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from attention_fusion_ros.bev.grid import Grid  # noqa: E402
-from attention_fusion_ros.contracts import Attention, Branch, FusionResult, MapAlignment, Mode, PointCloud  # noqa: E402
-from attention_fusion_ros.ros.messages import encode, encode_dense  # noqa: E402
+from attention_fusion_ros.contracts import (  # noqa: E402
+    Attention,
+    Branch,
+    FusionResult,
+    MapAlignment,
+    Mode,
+    Motion,
+    PointCloud,
+    SyncedSweep,
+)
+from attention_fusion_ros.ros.messages import encode, encode_dense, published_sweep  # noqa: E402
+from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep  # noqa: E402
+from attention_fusion_ros.ros.messages.sensors import header  # noqa: E402
 from attention_fusion_ros.visualization.panels import compose_picture  # noqa: E402
 
 GRID = Grid(40.0, 256)
@@ -46,7 +57,14 @@ def result(**changes) -> FusionResult:
     return FusionResult(**{**values, **changes})
 
 
-HEAD = encode.header(STAMP, 'base_link')
+NO_POINTS = SyncedSweep(PointCloud(STAMP, 'lidar', np.zeros((0, 3), np.float32), None), Motion(np.eye(4)))
+
+
+def published(found: FusionResult, sweep: SyncedSweep = NO_POINTS, explain=lambda found: {}) -> PublishedSweep:
+    return PublishedSweep(found, sweep, explain)
+
+
+HEAD = header(STAMP, 'base_link')
 
 
 def test_messages_check_their_fields_here():
@@ -64,32 +82,33 @@ def test_header():
 
 
 def test_direction_lies_on_the_ring_and_points_along_the_heading():
-    message = encode.direction(result(), HEAD)
+    message = encode.direction(published(result()), HEAD)
     p = message.pose.pose.position
     assert (p.x, p.y, p.z) == pytest.approx((20 * math.cos(0.1), 20 * math.sin(0.1), 0.0))
     assert yaw(message.pose.pose.orientation) == pytest.approx(0.2)
-    assert encode.direction(result(direction=None, direction_reason='x'), HEAD) is None
+    assert encode.direction(published(result(direction=None, direction_reason='x')), HEAD) is None
 
 
 @pytest.mark.parametrize('bearing', [0.0, 0.7, math.pi / 2, -2.5])
 def test_direction_covariance_is_along_the_ring(bearing):
     branch = Branch(bearing, bearing, 0.9, 0.03, 0.05)
-    c = np.reshape(encode.direction(result(direction=branch, branches=(branch,)), HEAD).pose.covariance, (6, 6))
+    message = encode.direction(published(result(direction=branch, branches=(branch,))), HEAD)
+    c = np.reshape(message.pose.covariance, (6, 6))
     radial, tangent = (np.array([math.cos(a), math.sin(a)]) for a in (bearing, bearing + math.pi / 2))
     assert tangent @ (c[:2, :2] @ tangent) == pytest.approx((20 * 0.03)**2, rel=1e-4)
-    assert radial @ (c[:2, :2] @ radial) == pytest.approx(encode.EXACT, abs=1e-9)
+    assert radial @ (c[:2, :2] @ radial) == pytest.approx(encode.EXACT_VARIANCE, abs=1e-9)
     assert c[5, 5] == pytest.approx(0.05**2)
     assert np.allclose(c, c.T) and np.linalg.eigvalsh(c).min() > 0
 
 
 def test_branches_keep_their_order():
-    message = encode.branches(result(), HEAD)
+    message = encode.branches(published(result()), HEAD)
     assert [math.atan2(p.position.y, p.position.x) for p in message.poses] == pytest.approx([0.1, math.pi / 2])
     assert [yaw(p.orientation) for p in message.poses] == pytest.approx([0.2, 1.4])
 
 
 def test_scored_branches_are_readable_by_name():
-    message = encode.scored_branches(result(), HEAD)
+    message = encode.scored_branches(published(result()), HEAD)
     assert [f.name for f in message.fields] == ['x', 'y', 'z', 'bearing', 'heading', 'probability', 'bearing_std']
     points = read_points(message)
     assert points['bearing'] == pytest.approx([0.1, math.pi / 2])
@@ -97,12 +116,12 @@ def test_scored_branches_are_readable_by_name():
     assert points['probability'] == pytest.approx([0.9, 0.6])
     assert points['bearing_std'] == pytest.approx([0.03, 0.04])
     assert points['x'] == pytest.approx([20 * math.cos(0.1), 0.0], abs=1e-5)
-    empty = encode.scored_branches(result(branches=(), direction=None), HEAD)
+    empty = encode.scored_branches(published(result(branches=(), direction=None)), HEAD)
     assert empty.width == 0 and len(empty.data) == 0 and len(empty.fields) == 7
 
 
 def test_distribution_angles_are_bin_centres():
-    scan = encode.distribution(result(), HEAD)
+    scan = encode.distribution(published(result()), HEAD)
     k = 72
     assert len(scan.ranges) == len(scan.intensities) == k
     angle = scan.angle_min + 50 * scan.angle_increment
@@ -113,14 +132,16 @@ def test_distribution_angles_are_bin_centres():
 
 
 def test_channels_are_labelled_shares_first():
-    message = encode.channels(result(), HEAD)
-    assert [d.label for d in message.layout.dim] == ['lidar_share', 'map_share', 'lidar/00', 'lidar/01', 'map/00']
+    message = encode.channels(published(result()), HEAD)
+    *labels, stamp = message.layout.dim
+    assert [d.label for d in labels] == ['lidar_share', 'map_share', 'lidar/00', 'lidar/01', 'map/00']
+    assert (stamp.label, stamp.size) == (f'stamp_ns={STAMP}', 0)  # the type has no header
     assert list(message.data) == pytest.approx([0.6, 0.4, 0.25, 0.75, 0.5])
 
 
 @pytest.mark.parametrize('trained', [True, False])
 def test_markers_show_probability_by_length_and_alpha(trained):
-    markers = encode.markers(result(trained=trained), HEAD).markers
+    markers = encode.markers(published(result(trained=trained)), HEAD).markers
     assert markers[0].action == Marker.DELETEALL
     arrows = [m for m in markers if m.type == Marker.ARROW and m.action == Marker.ADD]
     assert len(arrows) == 2
@@ -133,7 +154,7 @@ def test_markers_show_probability_by_length_and_alpha(trained):
 
 def test_spatial_heatmap_lies_where_the_attention_is():
     """By the definition of OccupancyGrid: data[j * width + i] is at origin + ((i + 0.5), (j + 0.5)) * resolution."""
-    grid = encode_dense.spatial(result(), HEAD)
+    grid = encode_dense.spatial(published(result()), HEAD)
     data = np.asarray(grid.data).reshape(grid.info.height, grid.info.width)
     assert isinstance(grid.data, array.array) and grid.data.typecode == 'b'
     assert data.max() == 100 and (data > 0).sum() == 1
@@ -146,7 +167,7 @@ def test_spatial_heatmap_lies_where_the_attention_is():
 
 
 def test_picture_is_bgr8():
-    picture = encode_dense.picture(result(), HEAD)
+    picture = encode_dense.picture(published(result()), HEAD)
     expected = compose_picture(result())
     assert (picture.height, picture.width, picture.encoding) == (*expected.shape[:2], 'bgr8')
     assert picture.step == 3 * picture.width and isinstance(picture.data, array.array)
@@ -158,7 +179,7 @@ def test_attention_points_stay_in_the_sensor_frame():
     T = np.array([[0.0, -1, 0, 4], [1, 0, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
     xyz = np.array([[5.0, -6.0, -2.0], [0.0, 0.0, 0.0], [500.0, 0.0, 0.0]], np.float32)
     cloud = PointCloud(STAMP, 'lidar', xyz, None)
-    message = encode_dense.attention_points(result(), cloud, T, encode.header(STAMP, 'lidar'))
+    message = encode_dense.attention_points(published(result(), SyncedSweep(cloud, Motion(T))), header(STAMP, 'lidar'))
     points = read_points(message)
     assert points['attention'] == pytest.approx([1.0, 0.0, 0.0])
     assert np.stack([points['x'], points['y'], points['z']], 1) == pytest.approx(xyz)
@@ -167,32 +188,46 @@ def test_attention_points_stay_in_the_sensor_frame():
 
 def test_gradcam_lies_on_the_grid_of_the_spatial_attention():
     found = result()
-    spatial = encode_dense.spatial(found, HEAD)
-    gradcam = encode_dense.gradcam(found, {'stage1': 1e-4 * found.attention.spatial['stage1']}, HEAD)
+    spatial = encode_dense.spatial(published(found), HEAD)
+    maps = {'stage1': 1e-4 * found.attention.spatial['stage1']}
+    gradcam = encode_dense.gradcam(published(found, explain=lambda found: maps), HEAD)
     assert gradcam.info == spatial.info and gradcam.data == spatial.data and max(gradcam.data) == 100
-    assert encode_dense.gradcam(found, {}, HEAD) is None
+    assert encode_dense.gradcam(published(found), HEAD) is None
 
 
 def test_map_alignment_is_the_pose_that_moves_the_map_to_its_place():
-    assert encode.map_alignment(result(), HEAD) is None
+    assert encode.map_alignment(published(result()), HEAD) is None
     found = MapAlignment(*map(np.float32, (1.5, -2.5, 0.2)), std=(np.float32(0.5), np.float32(0.25), np.float32(0.0)))
-    message = encode.map_alignment(result(alignment=found), HEAD)
+    message = encode.map_alignment(published(result(alignment=found)), HEAD)
     place = message.pose.pose.position
     assert (place.x, place.y, place.z) == pytest.approx((1.5, -2.5, 0.0))
     assert yaw(message.pose.pose.orientation) == pytest.approx(0.2)
     covariance = np.reshape(message.pose.covariance, (6, 6))
-    assert np.diag(covariance) == pytest.approx([0.25, 0.0625, encode.EXACT, encode.EXACT, encode.EXACT, encode.EXACT])
+    assert np.diag(covariance) == pytest.approx([0.25, 0.0625, *[encode.EXACT_VARIANCE] * 4])
     assert np.count_nonzero(covariance) == 6 and message.header == HEAD
 
 
 def test_no_branch_at_all():
     nothing = replace(result(), branches=(), direction=None, direction_reason='no_branch')
-    assert encode.branches(nothing, HEAD).poses == []
-    assert [m for m in encode.markers(nothing, HEAD).markers if m.type == Marker.ARROW and m.action == Marker.ADD] == []
+    assert encode.branches(published(nothing), HEAD).poses == []
+    markers = encode.markers(published(nothing), HEAD).markers
+    assert [m for m in markers if m.type == Marker.ARROW and m.action == Marker.ADD] == []
 
 
-def test_picture_is_the_same_without_cv_bridge(monkeypatch):
-    with_it = encode_dense.picture(result(), HEAD)
-    monkeypatch.setattr(encode_dense, 'CvBridge', None)
-    without = encode_dense.picture(result(), HEAD)
-    assert without == with_it and isinstance(without.data, array.array)
+def test_picture_is_what_cv_bridge_makes_of_it():
+    cv_bridge = pytest.importorskip('cv_bridge')
+    expected = cv_bridge.CvBridge().cv2_to_imgmsg(compose_picture(result()), encoding='bgr8')
+    expected.header = HEAD
+    assert encode_dense.picture(published(result()), HEAD) == expected
+
+
+def test_the_heatmap_of_a_sweep_is_computed_once_for_all_topics(monkeypatch):
+    """Quantile and resizing take milliseconds, and several topics show it."""
+    calls = []
+    monkeypatch.setattr(published_sweep, 'spatial_heatmap', lambda found: calls.append(1) or np.ones((256, 256)))
+    cloud = PointCloud(STAMP, 'lidar', np.ones((5, 3), np.float32), None)
+    sweep = published(result(), SyncedSweep(cloud, Motion(np.eye(4))))
+    grid = encode_dense.spatial(sweep, HEAD)
+    points = read_points(encode_dense.attention_points(sweep, HEAD))
+    assert len(calls) == 1
+    assert set(grid.data) == {100} and (points['attention'] == 1.0).all()

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,14 @@ import pytest
 import yaml
 
 from attention_fusion_ros.config import flatten, from_flat, parameters
+from attention_fusion_ros.ros.launch_arguments import (
+    INPUT_ARGUMENTS,
+    NODE_ARGUMENTS,
+    REPLAY_ARGUMENTS,
+    VEHICLE_ARGUMENTS,
+    remappings,
+)
+from attention_fusion_ros.stream.inputs import selectable_inputs
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
@@ -80,21 +89,22 @@ def test_every_display_shows_an_output_of_the_node():
     needs_ros()
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-    from attention_fusion_ros.ros.node.graph import conflict
-    from attention_fusion_ros.ros.node.publications import OUTPUTS
+    from attention_fusion_ros.ros.node.publications import qos_of
+    from attention_fusion_ros.ros.node.qos import conflict
+    from attention_fusion_ros.ros.outputs import OUTPUTS
     reliability = {'Reliable': ReliabilityPolicy.RELIABLE, 'Best Effort': ReliabilityPolicy.BEST_EFFORT}
     durability = {'Volatile': DurabilityPolicy.VOLATILE, 'Transient Local': DurabilityPolicy.TRANSIENT_LOCAL}
-    outputs = {o.name.replace('~', '/attention_fusion'): o for o in OUTPUTS}
+    outputs = {f'/attention_fusion/{spec.name}': spec for spec in OUTPUTS}
     shown = {}
     for kind, display in displays():
         if 'Topic' not in display:
             continue
         topic = display['Topic']
         output = outputs[topic['Value']]
-        assert output.type.__name__ == TYPES[kind]
+        assert output.type.split('/')[1] == TYPES[kind]
         wanted = QoSProfile(depth=topic['Depth'], reliability=reliability[topic['Reliability Policy']],
                             durability=durability[topic['Durability Policy']])
-        assert conflict(output.qos, wanted) == ''
+        assert conflict(qos_of(output), wanted) == ''
         shown[topic['Value'].removeprefix('/attention_fusion/')] = display
     assert set(shown) == {'attention_points', 'heatmap/spatial', 'heatmap/gradcam', 'branches', 'markers', 'direction',
                           'distribution', 'heatmap/image'}
@@ -109,28 +119,42 @@ def test_both_are_there():
     assert [p.name for p in LAUNCH_FILES] == ['attention_fusion.launch.py', 'replay.launch.py']
 
 
-def arguments_of(path: Path) -> dict[str, tuple]:
-    """{name: (name, default, description, ...)}, read from the source: no launch needed."""
-    tree = ast.parse(path.read_text())
-    value = next(n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == 'ARGUMENTS')
-    return {ast.literal_eval(row.elts[0]): row.elts for row in value.elts}
+ARGUMENTS = {'attention_fusion.launch.py': VEHICLE_ARGUMENTS, 'replay.launch.py': REPLAY_ARGUMENTS}
 
 
 @pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda p: p.name)
 def test_every_argument_is_described_and_used(path):
     source = path.read_text()
-    for name, row in arguments_of(path).items():
-        assert len(ast.literal_eval(row[2])) > 10, name
-        uses = source.count(f"'{name}'")
-        assert uses >= 2, f'{name} is declared but not used'
+    passed_on = {a.name for a in NODE_ARGUMENTS} if path.name.startswith('replay') else set()
+    inputs = {a.name for a in INPUT_ARGUMENTS}
+    for argument in ARGUMENTS[path.name]:
+        assert len(argument.description) > 10, argument.name
+        assert argument.default is None or not argument.choices or argument.default in argument.choices
+        if argument.name not in passed_on | inputs:
+            assert f"'{argument.name}'" in source, f'{argument.name} is declared but not used'
+        if argument.in_share:
+            assert (ROOT / argument.default).exists()
 
 
 def test_replay_passes_on_only_what_the_other_declares():
-    replay, vehicle = LAUNCH_FILES[1], LAUNCH_FILES[0]
-    tree = ast.parse(replay.read_text())
-    passed = ast.literal_eval(next(n.value for n in tree.body if isinstance(n, ast.Assign)
-                                   and n.targets[0].id == 'PASSED_ON'))
-    assert set(passed) <= set(arguments_of(vehicle)) and set(passed) <= set(arguments_of(replay))
+    names = {a.name for a in NODE_ARGUMENTS}
+    assert names <= {a.name for a in VEHICLE_ARGUMENTS} and names <= {a.name for a in REPLAY_ARGUMENTS}
+
+
+def test_every_selectable_input_is_an_argument_and_is_remapped():
+    assert [a.name for a in INPUT_ARGUMENTS] == [spec.name for spec in selectable_inputs()]
+    found = dict(remappings({'pointcloud': 'top/points', 'map_image': '/map', 'odometry': 'odom'}))
+    assert found == {'~/input/pointcloud': 'top/points', '~/input/map_image': '/map',
+                     '~/input/map_image/compressed': '/map/compressed', '~/input/odometry': 'odom'}
+
+
+def test_what_launch_files_import_changes_nothing_and_is_small():
+    """`ros2 launch` runs in one process for everything on the vehicle."""
+    code = ('import json, os, sys\nbefore = dict(os.environ)\n'
+            'from attention_fusion_ros.ros import launch_arguments, transport\n'
+            'print(json.dumps([dict(os.environ) == before, sorted({"torch", "rclpy"} & set(sys.modules))]))')
+    printed = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert json.loads(printed) == [True, []]
 
 
 @pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda p: p.name)
@@ -138,7 +162,7 @@ def test_the_description_declares_its_arguments(path):
     needs_launch()
     description = load(path).generate_launch_description()
     declared = {a.name: a for a in description.get_launch_arguments()}
-    assert set(declared) == set(arguments_of(path))
+    assert set(declared) == {a.name for a in ARGUMENTS[path.name]}
     assert all(a.description for a in declared.values())
 
 
@@ -156,8 +180,6 @@ def test_launching_brings_the_node_up_to_active(tmp_path):
     needs_launch()
     if not installed():
         pytest.skip('attention_fusion_ros is not installed as a ROS package: colcon build and source it')
-    import subprocess
-
     import rclpy
     from lifecycle_msgs.srv import GetState
     parameter_file = tmp_path / 'parameters.yaml'

@@ -64,10 +64,9 @@ def test_every_transition_can_be_repeated():
                 wait_until(lambda: inputs_of(graph) == {f'/attention_fusion/input/{n}' for n in (
                     'pointcloud', 'map_image', 'map_image/compressed', 'odometry')}, 'the inputs appear')
                 seconds = 10.0 * (2 * round_number + step)
-                graph.send(map_image(seconds))
-                wait_until(lambda: graph.node._pairer.age_s('map_image', 0) is not None, 'the map image is taken in')
+                graph.take(map_image(seconds))
                 graph.sweep(seconds + 0.1)
-                assert graph.node.health.last.mode == 'fused'
+                assert graph.last.mode == 'fused'
                 assert change(graph, Transition.TRANSITION_DEACTIVATE)
                 wait_until(lambda: not inputs_of(graph), 'the inputs disappear')
             assert change(graph, Transition.TRANSITION_CLEANUP)

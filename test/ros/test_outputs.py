@@ -27,7 +27,7 @@ from attention_fusion_ros.network import checkpoint  # noqa: E402
 from attention_fusion_ros.network.config import NetworkConfig, mechanism  # noqa: E402
 from attention_fusion_ros.network.model import FusionNetwork  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
-from attention_fusion_ros.ros.node.publications import MAP_ALIGNMENT, OUTPUTS, STAGES  # noqa: E402
+from attention_fusion_ros.ros.outputs import OUTPUTS, STAGES  # noqa: E402
 
 TOPICS = {'direction': PoseWithCovarianceStamped, 'branches': PoseArray, 'branches/scored': PointCloud2,
           'distribution': LaserScan, 'heatmap/channels': Float32MultiArray, 'markers': MarkerArray,
@@ -62,23 +62,21 @@ def graph():
 
 def test_nothing_is_made_for_nobody(graph):
     graph.sweep(0.0)
-    assert graph.results >= 1 and sum(graph.node.outputs.made.values()) == 0
+    assert graph.results >= 1 and sum(graph.node.publications.messages.values()) == 0
     subscription = graph.subscribe('branches', PoseArray)
     graph.sweep(0.1)
     wait_until(lambda: graph.received['branches'], 'branches')
-    assert set(graph.node.outputs.made) == {'~/branches'}
+    assert set(graph.node.publications.messages) == {'branches'}
     graph.probe.destroy_subscription(subscription)
-    publisher = graph.node.outputs.publishers['~/branches']
-    wait_until(lambda: publisher.get_subscription_count() == 0, 'the subscriber is gone')
-    made = graph.node.outputs.made['~/branches']
+    wait_until(lambda: not graph.node.publications.has_subscribers('branches'), 'the subscriber is gone')
+    made = graph.node.publications.messages['branches']
     graph.sweep(0.2)
-    assert graph.node.outputs.made['~/branches'] == made
+    assert graph.node.publications.messages['branches'] == made
 
 
 def test_every_topic(graph):
     """One sweep, all topics: each says the same."""
-    said = {f'~/{name}' for name in TOPICS if not name.startswith('debug')}
-    assert said | {MAP_ALIGNMENT} == {o.name for o in OUTPUTS}  # this network does not register the map
+    assert {*TOPICS, 'map_alignment'} == {spec.name for spec in OUTPUTS}  # this network does not register the map
     for name, kind in TOPICS.items():
         graph.subscribe(name, kind)
         graph.received[name].clear()
@@ -111,7 +109,8 @@ def test_every_topic(graph):
     assert 0 <= heat.min() < 10 and 90 < heat.max() <= 100  # stretched to its range, then resized
     shares = got['heatmap/channels']
     assert shares.data[0] + shares.data[1] == pytest.approx(1.0, abs=1e-5)
-    assert len(shares.data) == len(shares.layout.dim) > 2
+    assert len(shares.data) == sum(dimension.size for dimension in shares.layout.dim) > 2
+    assert shares.layout.dim[-1].label == f'stamp_ns={nanoseconds(10.05)}'
     assert got['heatmap/image'].encoding == 'bgr8' and len(got['heatmap/image'].data) > 0
     assert any(m.text == 'UNTRAINED WEIGHTS' for m in got['markers'].markers)
 
@@ -136,7 +135,7 @@ def test_gradcam_costs_nothing_until_somebody_looks():
         assert len(heat) == gradcam.info.width * gradcam.info.height and 0 == heat.min() < 90 < heat.max() <= 100
         assert 0.001 < (heat > 50).mean() < 0.5
         own.probe.destroy_subscription(subscription)
-        wait_until(lambda: not own.node.outputs.wanted('~/heatmap/gradcam'), 'the subscriber is gone')
+        wait_until(lambda: not own.node.publications.has_subscribers('heatmap/gradcam'), 'the subscriber is gone')
         own.sweep(0.2)
         assert nanoseconds(0.2) not in Decided.explained
     finally:
@@ -183,8 +182,7 @@ def test_where_the_map_belongs(tmp_path):
     own = Graph({'checkpoint': str(tmp_path / 'stn.safetensors'), 'map.max_age': 2.0})
     try:
         own.subscribe('map_alignment', PoseWithCovarianceStamped)
-        own.send(map_image(0.0))
-        wait_until(lambda: own.node.health.aspects['map image'].received.count, 'the map image has come')
+        own.take(map_image(0.0))
         own.sweep(0.1)
         message = wait_until(lambda: own.received['map_alignment'], 'the correction')[-1]
         assert message.header.frame_id == 'base_link' and message.header.stamp.nanosec == 100_000_000

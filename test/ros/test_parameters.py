@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
@@ -108,20 +110,69 @@ def test_several_at_once_are_all_or_nothing(graph):
 
 
 def test_an_accepted_value_is_applied_to_the_next_sweep(graph):
-    graph.send(map_image(0.0))
-    wait_until(lambda: graph.node._pairer.age_s('map_image', 0) is not None, 'the map image is taken in')
+    graph.take(map_image(0.0))
     graph.sweep(2.0)
-    assert graph.node.health.last.mode == 'fused'
+    assert graph.last.mode == 'fused'
     assert set_parameter(graph, 'map.max_age', 1).successful  # a whole number does for a float
     graph.sweep(2.1)
-    assert (graph.node.health.last.mode, graph.node.health.last.reason) == ('lidar_only', 'map_too_old')
+    assert (graph.last.mode, graph.last.reason) == ('lidar_only', 'map_too_old')
     assert set_parameter(graph, 'map.max_age', 3.0).successful
     graph.sweep(2.2)
-    assert graph.node.health.last.mode == 'fused'
+    assert graph.last.mode == 'fused'
     assert set_parameter(graph, 'branches.min_probability', 0.99).successful
     graph.sweep(2.3)
-    assert graph.node.health.last.branches == 0
+    assert graph.last.branches == 0
     assert set_parameter(graph, 'branches.min_probability', 0.4).successful
+
+
+def test_several_at_once_become_one_configuration(graph):
+    """Whoever reads at the same time gets the old set or the new one, never half of each; and it is built once."""
+    seen, stop = [graph.node.parameters.config()], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            config = graph.node.parameters.config()
+            if config is not seen[-1]:
+                seen.append(config)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for i in range(1, 9):
+            request = SetParametersAtomically.Request(parameters=[
+                Parameter('map.max_age', value=10.0 * i).to_parameter_msg(),
+                Parameter('map.max_future', value=1.0 * i).to_parameter_msg()])
+            assert graph.call(SetParametersAtomically, 'set_parameters_atomically', request).result.successful
+        wait_until(lambda: seen[-1].map.max_age == 80.0, 'the last set')
+    finally:
+        stop.set()
+        watcher.join()
+    assert all(config.map.max_age == pytest.approx(10 * config.map.max_future) for config in seen[1:])
+    assert graph.node.parameters.config() is graph.node.parameters.config()
+    assert set_parameter(graph, 'map.max_age', 3.0).successful
+    assert set_parameter(graph, 'map.max_future', 0.2).successful
+
+
+def test_on_humble_a_set_is_applied_when_every_check_has_accepted_it():
+    """rclpy has no callback after setting there; one that is registered first is called last."""
+    import rclpy
+    from rcl_interfaces.msg import SetParametersResult
+
+    from attention_fusion_ros.ros.compat import call_after_others
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=99)
+    node = rclpy.create_node('old', context=context)
+    try:
+        node.declare_parameter('a', 1)
+        applied = []
+        call_after_others(node, applied.append)
+        node.add_on_set_parameters_callback(lambda wanted: SetParametersResult(successful=wanted[0].value > 0))
+        assert not node.set_parameters([Parameter('a', value=-5)])[0].successful and not applied
+        assert node.set_parameters([Parameter('a', value=5)])[0].successful
+        assert [p.value for p in applied[0]] == [5]
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
 
 
 @pytest.mark.parametrize('given, words', [
@@ -135,7 +186,7 @@ def test_what_is_wrong_in_the_parameter_file_fails_the_configure_transition(give
     graph = Graph(given, active=False)
     try:
         graph.node.trigger_configure()
-        assert graph.node._state_machine.current_state[1] == 'unconfigured'
+        assert graph.node.state == 'unconfigured'
         status = graph.status('network', lambda s: s.level == s.ERROR, 'the error')
         assert all(word in status.message for word in words), status.message
     finally:
@@ -154,7 +205,7 @@ def test_a_parameter_file_as_ros_reads_it(tmp_path):
         assert "'map.max_age'" in status.message and 'use_sim_time' not in status.message
         assert set_parameter(graph, 'map.max_age', 2.0).successful
         graph.node.trigger_configure()
-        assert graph.node._state_machine.current_state[1] == 'inactive'
+        assert graph.node.state == 'inactive'
         config = graph.node.parameters.config()
         assert (config.map.resolution, config.map.anchor, config.map.max_age) == (1.0, [0.0, 1.0], 2.0)
     finally:

@@ -21,15 +21,16 @@ os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
 
 from attention_fusion_ros.commands import play, replay
 from attention_fusion_ros.ros.clients.node_process import NodeProcess
-from attention_fusion_ros.ros.clients.result_listener import Answer, Collector
+from attention_fusion_ros.ros.clients.result_listener import ReceivedResult, ResultListener
 from attention_fusion_ros.ros.clients.session import Session, free_domain
+from attention_fusion_ros.stream.inputs import default_topics, launch_remappings
 
 pytestmark = pytest.mark.slow
 
 SWEEPS = 8
 # Paces: a machine with much else to do drops sweeps, or gets the map too late, at the first one.
 SLOW = (0.5, 0.15)
-REMAPS = {'~/input/pointcloud': '/lidar/points', '~/input/map_image': '/map_image', '~/input/odometry': '/odom'}
+REMAPS = dict(launch_remappings(default_topics()))
 
 
 def synthetic(folder: Path) -> Path:
@@ -65,19 +66,19 @@ def test_same_sweeps_same_numbers(recording, tmp_path, monkeypatch):
     assert np.ptp([a.direction[0] for a in answers if a.direction]) > 0.1  # they change, so equal means something
 
 
-def through_the_node(path, parameters, slow, tmp_path, monkeypatch) -> list[Answer]:
+def through_the_node(path, parameters, slow, tmp_path, monkeypatch) -> list[ReceivedResult]:
     domain = free_domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
     with Session('probe', domain_id=domain) as session:
-        collector = Collector(session.node)
+        listener = ResultListener(session.node)
         with NodeProcess(session, parameters, REMAPS, tmp_path / 'node.log', domain) as node:
             node.bring_up()
             assert play.main([str(path), '--rate', str(slow), '--wait', '60', '--quiet']) == 0
             end = time.monotonic() + 20
-            while sum(a.branches is not None for a in collector.answers()) < SWEEPS and time.monotonic() < end:
+            while sum(a.branches is not None for a in listener.results()) < SWEEPS and time.monotonic() < end:
                 time.sleep(0.05)
             time.sleep(0.3)  # the direction of the last sweep may come a little later than its branches
-            return collector.answers()
+            return listener.results()
 
 
 def differences(answers, directions, branches) -> list[str]:

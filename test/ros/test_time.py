@@ -30,12 +30,14 @@ def at(graph, seconds):
 
 
 def play(graph, start, count, step=0.2):
-    """Moments one after the other, as fast as they are dealt with; returns the count of each outcome."""
-    health = graph.node.health
+    """Moments one after the other, as fast as they are dealt with."""
+    def done():
+        return graph.results + sum(graph.drops.values())
+
     for i in range(count):
-        done = health.results.count + sum(health.sweep_drops.values())
+        before = done()
         at(graph, start + step * i)
-        wait_until(lambda n=done: health.results.count + sum(health.sweep_drops.values()) > n, 'the sweep is done')
+        wait_until(lambda n=before: done() > n, 'the sweep is done')
 
 
 @pytest.mark.parametrize('length', [1.0, 100.0])
@@ -43,24 +45,24 @@ def test_a_recording_that_starts_again_loses_one_sweep(length):
     """Short or long, against buffers that hold 20 s: results resume with the second sweep, fused and with odometry."""
     graph = Graph({'use_tf': True})
     try:
-        graph.send(transform('base_link', 'lidar'))
-        wait_until(lambda: graph.node._pairer.has_transform('lidar', 0), 'the transform is taken in')
+        graph.take(transform('base_link', 'lidar'))
         graph.publisher('input/map_image', type(map_image(0)))
         graph.publisher('input/odometry', type(odometry(0)))
         graph.sweep(0.0)  # everything is connected
         for round_number in range(3):
             play(graph, 0.0 if round_number else 0.2, 3)
             play(graph, length, 3)
-            drops = graph.node.health.sweep_drops
+            drops = graph.drops
             assert set(drops) <= {'stamp_backwards'}, drops
             assert drops['stamp_backwards'] == round_number
-            assert graph.node.health.last.mode == 'fused'
-            assert graph.node.health.last.map_age == pytest.approx(0.0, abs=1e-6)
+            assert graph.last.mode == 'fused'
+            assert graph.last.map_age_s == pytest.approx(0.0, abs=1e-6)
         results = graph.results
         play(graph, 0.0, 2)
         assert graph.results == results + 1
-        assert graph.node.health.last.mode == 'fused'
-        assert graph.node._pairer.age_s('odometry', nanoseconds(0.2)) == pytest.approx(0.0)
+        assert graph.last.mode == 'fused'
+        newest_ns = graph.node.get_clock().now().nanoseconds - 1e9 * graph.node.snapshot().ages_s['odometry']
+        assert newest_ns == pytest.approx(nanoseconds(0.2), abs=1e8)  # and not one of the round before
         status = graph.status('input cloud', lambda s: values(s).get('dropped.stamp_backwards') == '3', 'the jumps')
         assert 'stamp_backwards' in status.message
     finally:
@@ -84,18 +86,17 @@ def test_simulated_time():
             wait_until(reached, 'the clock is followed')
 
         set_clock(50.0)
-        graph.send(map_image(50.0))
-        wait_until(lambda: graph.node._pairer.age_s('map_image', nanoseconds(50.0)) == 0.0, 'the map image is taken in')
+        graph.take(map_image(50.0))
         graph.sweep(50.0)
-        assert graph.node.health.last.mode == 'fused'
-        assert graph.node.health.last.stage_ms['data_age'] == pytest.approx(0.0, abs=50.0)
+        assert graph.last.mode == 'fused'
+        assert graph.last.stage_ms['data_age'] == pytest.approx(0.0, abs=50.0)
         graph.status('map image', lambda s: values(s)['newest_age_s'] == '0.000', 'ages by the simulated clock')
 
         set_clock(0.0)
-        assert graph.node._pairer.age_s('map_image', 0) is None, 'the map image of the future is forgotten'
+        assert graph.node.snapshot().ages_s['map_image'] is None, 'the map image of the future is forgotten'
         graph.sweep(0.1)  # no sweep is lost: the clock told in time
-        assert graph.node.health.last.reason == 'no_map'
-        assert not graph.node.health.sweep_drops
+        assert graph.last.reason == 'no_map'
+        assert not graph.drops
     finally:
         graph.close()
 

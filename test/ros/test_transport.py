@@ -76,11 +76,41 @@ def test_a_profile_in_the_working_directory_is_left_alone(tmp_path):
 
 
 def test_where_there_is_no_room_or_no_shared_memory_nothing_changes(monkeypatch):
-    monkeypatch.setattr(transport, 'NEEDED', 2**70)
+    monkeypatch.setattr(transport, 'NEEDED_BYTES', 2**70)
     assert transport.environment() == {}
-    monkeypatch.setattr(transport, 'NEEDED', 0)
+    monkeypatch.setattr(transport, 'NEEDED_BYTES', 0)
     monkeypatch.setattr(transport, 'SHARED_MEMORY', '/nowhere')
     assert transport.environment() == {}
+
+
+def test_a_session_leaves_the_environment_alone(monkeypatch):
+    """The profile is for the middleware of the session, not for whatever this process starts later."""
+    from attention_fusion_ros.ros.clients.session import Session, free_domain
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    before = dict(os.environ)
+    with Session('quiet', domain_id=free_domain(), spin=False, environment={'OF_THE_SESSION': '1'}):
+        assert dict(os.environ) == before
+    assert dict(os.environ) == before
+
+
+def test_variables_are_applied_and_put_back(monkeypatch):
+    monkeypatch.setenv('SET_BEFORE', 'old')
+    monkeypatch.delenv('NOT_SET_BEFORE', raising=False)
+    with pytest.raises(ValueError), transport.applied({'SET_BEFORE': 'new', 'NOT_SET_BEFORE': 'new'}):
+        assert os.environ['SET_BEFORE'] == os.environ['NOT_SET_BEFORE'] == 'new'
+        raise ValueError
+    assert os.environ['SET_BEFORE'] == 'old' and 'NOT_SET_BEFORE' not in os.environ
+
+
+def test_staying_on_this_machine_is_up_to_the_user(monkeypatch):
+    for name in transport.LOCAL_ONLY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    assert transport.local_only() == {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    monkeypatch.setenv('ROS_DISTRO', 'humble')
+    assert transport.local_only() == {'ROS_LOCALHOST_ONLY': '1'}
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    assert transport.local_only() == {}
 
 
 def test_sweeps_arrive_without_retransmission():

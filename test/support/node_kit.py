@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import array
 import itertools
-import math
 import os
+import re
 import sys
 import threading
 import time
@@ -21,17 +21,17 @@ if os.environ.get('ROS_DISTRO') == 'humble':
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
-from sensor_msgs_py.point_cloud2 import create_cloud
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
-from attention_fusion_ros.ros.node.node import AttentionFusionNode, spin
+from attention_fusion_ros.ros.messages import sensors
+from attention_fusion_ros.ros.node.node import AttentionFusionNode
+from attention_fusion_ros.ros.node.spinning import spin
 
 NODE = '/attention_fusion'
 TIMEOUT = 60.0  # s; for machines with much else to do
@@ -132,7 +132,7 @@ class Graph:
         """Collect messages in self.received[name] once the node sees the subscription."""
         topic = f'{NODE}/{name}'
         subscription = self.probe.create_subscription(kind, topic, self.received[name].append, qos)
-        publisher = next(p for p in self.node.outputs.all() if p.topic_name == topic)
+        publisher = next(p for p in self.node.publications.all() if p.topic_name == topic)
         wait_until(lambda: publisher.get_subscription_count() > 0, f'the node sees the subscriber of {topic}')
         wait_until(lambda: subscription.get_publisher_count() > 0 if hasattr(subscription, 'get_publisher_count')
                    else self.probe.count_publishers(topic), f'{topic} is found')
@@ -161,13 +161,45 @@ class Graph:
 
     @property
     def results(self) -> int:
-        return self.node.health.results.count
+        return self.node.monitor.snapshot().results.count
+
+    @property
+    def last(self):
+        """The last result, as the monitor remembers it."""
+        return self.node.monitor.snapshot().last
+
+    @property
+    def drops(self):
+        """Dropped sweeps by reason."""
+        return self.node.monitor.snapshot().sweep_drops
+
+    def dropped(self, component: str, reason: str) -> int:
+        """Messages dropped by a component of the node."""
+        return self.node.monitor.snapshot().components[component].dropped.get(reason, 0)
+
+    def count(self, component: str) -> int:
+        """Messages received by a component of the node."""
+        return self.node.monitor.snapshot().components[component].received.count
+
+    def take(self, message, name: str | None = None):
+        """Send a message and wait until the node has it; where it got lost on the way, again."""
+        component = {PointCloud2: 'input cloud', Odometry: 'odometry', TFMessage: 'transform'}.get(type(message),
+                                                                                                 'map image')
+        before, end = self.count(component), time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
+            self.send(message, name)
+            again = time.monotonic() + 10.0
+            while time.monotonic() < again:
+                if self.count(component) > before:
+                    return
+                time.sleep(0.005)
+        raise AssertionError(f'the {component} has not come')
 
     def sweep(self, seconds: float, **options):
         """Send a good sweep and wait for its result; where one got lost on the way, again."""
         def outcome():
-            last = self.node.health.last
-            return last is not None and self.results > before and last.stamp_ns == nanoseconds(seconds)
+            monitor = self.node.monitor.snapshot()
+            return monitor.results.count > before and monitor.last.stamp_ns == nanoseconds(seconds)
 
         before, end = self.results, time.monotonic() + TIMEOUT
         while time.monotonic() < end:
@@ -177,7 +209,7 @@ class Graph:
                 if outcome():
                     return
                 time.sleep(0.005)
-        raise AssertionError(f'no result; dropped: {dict(self.node.health.sweep_drops)}')
+        raise AssertionError(f'no result; dropped: {dict(self.drops)}')
 
     def status(self, aspect: str, condition, what: str):
         """Wait for a /diagnostics status of this aspect that meets the condition."""
@@ -192,6 +224,19 @@ class Graph:
                                  f'{values(status) if status else None}') from None
 
 
+class NodeLog:
+    """What nodes of this process have logged. capfd: pytest's fixture. (/rosout serves one node of a name only.)"""
+
+    def __init__(self, capfd):
+        self._capfd, self._text = capfd, ''
+
+    def entries(self, *words: str) -> list[str]:
+        """Entries, with the lines that belong to them, that hold all of these words."""
+        self._text += self._capfd.readouterr().err
+        entries = re.split(r'^(?=\[(?:INFO|WARN|ERROR)\])', self._text, flags=re.MULTILINE)
+        return [entry for entry in entries if all(word in entry for word in words)]
+
+
 def values(status) -> dict[str, str]:
     return {item.key: item.value for item in status.values}
 
@@ -200,9 +245,9 @@ def nanoseconds(seconds: float) -> int:
     return round((T0 + seconds) * 1e9)
 
 
-def stamp_into(header, seconds: float):
-    """Stamp a header with T0 + seconds; None for zero."""
-    header.stamp.sec, header.stamp.nanosec = divmod(0 if seconds is None else nanoseconds(seconds), 10**9)
+def header(seconds: float | None, frame: str = ''):
+    """Stamped with T0 + seconds; None for zero."""
+    return sensors.header(0 if seconds is None else nanoseconds(seconds), frame)
 
 
 def street(n: int = 6000, seed: int = 0) -> np.ndarray:
@@ -219,14 +264,14 @@ def street(n: int = 6000, seed: int = 0) -> np.ndarray:
     return points
 
 
-def cloud(seconds: float, points: np.ndarray | None = None, frame: str = 'lidar') -> PointCloud2:
-    points = street() if points is None else points.astype(np.float32)
-    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-              for i, name in enumerate(('x', 'y', 'z', 'intensity')[:points.shape[1]])]
-    message = PointCloud2()
-    stamp_into(message.header, seconds)
-    message.header.frame_id = frame
-    return create_cloud(message.header, fields, points)
+def cloud(seconds: float | None, points: np.ndarray | None = None, frame: str = 'lidar') -> PointCloud2:
+    """points: (N, 3) x y z or (N, 4) x y z intensity."""
+    points = street() if points is None else points
+    names = ('x', 'y', 'z', 'intensity')[:points.shape[1]]
+    packed = np.empty(len(points), [(name, np.float32) for name in names])
+    for i, name in enumerate(names):
+        packed[name] = points[:, i]
+    return sensors.point_cloud(packed, header(seconds, frame))
 
 
 def road_map(size: int = 240) -> np.ndarray:
@@ -236,37 +281,20 @@ def road_map(size: int = 240) -> np.ndarray:
     return image
 
 
-def map_image(seconds: float, pixels: np.ndarray | None = None, encoding: str = 'mono8') -> Image:
-    pixels = road_map() if pixels is None else pixels
-    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
-                    step=pixels.nbytes // pixels.shape[0])
-    stamp_into(message.header, seconds)
-    message.header.frame_id = 'base_link'
-    message.data = array.array('B', pixels.tobytes())
-    return message
+def map_image(seconds: float | None, pixels: np.ndarray | None = None, encoding: str = 'mono8') -> Image:
+    return sensors.image(road_map() if pixels is None else pixels, header(seconds, 'base_link'), encoding)
 
 
 def compressed(seconds: float, pixels: np.ndarray | None = None) -> CompressedImage:
     import cv2
-    message = CompressedImage(format='png')
-    stamp_into(message.header, seconds)
+    message = CompressedImage(header=header(seconds), format='png')
     message.data = array.array('B', cv2.imencode('.png', road_map() if pixels is None else pixels)[1].tobytes())
     return message
 
 
-def odometry(seconds: float, x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> Odometry:
-    message = Odometry(child_frame_id='base_link')
-    stamp_into(message.header, seconds)
-    message.header.frame_id = 'odom'
-    message.pose.pose.position.x, message.pose.pose.position.y = x, y
-    message.pose.pose.orientation.z, message.pose.pose.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)
-    return message
+def odometry(seconds: float, x: float = 0.0, y: float = 0.0, yaw: float = 0.0, child: str = 'base_link') -> Odometry:
+    return sensors.odometry((x, y, yaw), header(seconds, 'odom'), child)
 
 
 def transform(parent: str, child: str, x: float = 0.0, yaw: float = 0.0, seconds: float = 0.0) -> TFMessage:
-    item = TransformStamped(child_frame_id=child)
-    stamp_into(item.header, seconds)
-    item.header.frame_id = parent
-    item.transform.translation.x = x
-    item.transform.rotation.z, item.transform.rotation.w = math.sin(yaw / 2), math.cos(yaw / 2)
-    return TFMessage(transforms=[item])
+    return TFMessage(transforms=[sensors.transform((x, 0.0, 0.0), yaw, header(seconds, parent), child)])

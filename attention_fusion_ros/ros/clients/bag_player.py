@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Iterable
 
@@ -15,33 +14,30 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.ros.messages.sensors import clock
+from attention_fusion_ros.ros.messages.types import message_class
 from attention_fusion_ros.stream.inputs import SWEEPS, input_named
 from attention_fusion_ros.stream.recording import STATIC_TRANSFORMS_TOPIC, RawMessage, Recording
 
 QUEUE = 10  # messages a slow reliable subscriber may lag behind
 STATIC_QUEUE = 100  # recordings merge several broadcasters of /tf_static, and a late subscriber wants all of them
-SETTLE = 0.5  # s without a new subscriber before the graph counts as connected
-
-
-def message_class(type_name: str) -> type:
-    """`sensor_msgs/msg/Image` -> the class. Raises InputError `message_type_missing` when its package is absent."""
-    package, kind, name = type_name.split('/')
-    try:
-        return getattr(importlib.import_module(f'{package}.{kind}'), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError('message_type_missing', f'{type_name} is not installed ({error}).',
-                         f'Install the message package {package}, or leave the topic out with --topics.') from error
+SETTLE_S = 0.5  # without a new subscriber before the graph counts as connected
 
 
 def offered_qos(topic: str, latched: bool) -> QoSProfile:
-    """What every subscriber that could hear the original hears: reliable, and kept for late joiners if that was."""
+    """QoS that matches every subscriber of the original publisher: reliable, and latched if the original was."""
     keep = latched or topic == STATIC_TRANSFORMS_TOPIC
     depth = STATIC_QUEUE if topic == STATIC_TRANSFORMS_TOPIC else QUEUE
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.TRANSIENT_LOCAL if keep else DurabilityPolicy.VOLATILE)
 
 
-class Player:
+def always() -> bool:
+    """Play to the end."""
+    return True
+
+
+class BagPlayer:
     """Publishers for the chosen topics of a recording, and the loop that feeds them.
 
     rate: 2.0 plays twice as fast. clock_hz: how often /clock is published with the recorded time; 0 leaves it out.
@@ -63,21 +59,21 @@ class Player:
         """Topic -> how many subscriptions it has."""
         return {name: p.get_subscription_count() for name, p in self._publishers.items()}
 
-    def wait_for_subscribers(self, timeout: float, alive: Callable[[], bool] = lambda: True) -> bool:
-        """Wait until somebody listens to each point cloud (to any topic when there is none) and nobody new appears.
+    def wait_for_subscribers(self, timeout_s: float, alive: Callable[[], bool] = always) -> bool:
+        """Wait until each point cloud (or any topic, without one) has a subscriber and no new ones appear.
 
-        timeout: s. Returns whether that happened in time.
+        Returns whether that happened in time.
         """
         types = input_named(SWEEPS).types
         clouds = [n for n in self._topics if self._recording.topics[n].type in types]
         start = last_change = time.monotonic()
-        seen: dict[str, int] = {}
-        while time.monotonic() - start < timeout and alive():
+        before: dict[str, int] = {}
+        while time.monotonic() - start < timeout_s and alive():
             now = self.subscribers()
-            if now != seen:
-                seen, last_change = now, time.monotonic()
-            heard = all(now[n] for n in clouds) if clouds else any(now.values())
-            if heard and time.monotonic() - last_change > SETTLE:
+            if now != before:
+                before, last_change = now, time.monotonic()
+            connected = all(now[n] for n in clouds) if clouds else any(now.values())
+            if connected and time.monotonic() - last_change > SETTLE_S:
                 return True
             time.sleep(0.05)
         return False
@@ -88,8 +84,8 @@ class Player:
             for raw in self._recording.raw_messages([STATIC_TRANSFORMS_TOPIC]):
                 self._publishers[STATIC_TRANSFORMS_TOPIC].publish(raw.data)
 
-    def play_once(self, alive: Callable[[], bool] = lambda: True,
-                  on_message: Callable[[RawMessage], None] = lambda raw: None) -> int:
+    def play_once(self, alive: Callable[[], bool] = always,
+                  on_message: Callable[[RawMessage], None] | None = None) -> int:
         """Publish the recording from start to end; returns how many messages went out. Stops early when not alive."""
         sent, start_wall, start_stamp = 0, time.monotonic(), None
         for raw in self._recording.raw_messages(self._dynamic):
@@ -102,14 +98,15 @@ class Player:
             # The recorded bytes are what a publisher would send: no need to take them apart and put them together.
             self._publishers[raw.topic].publish(raw.data)
             sent += 1
-            on_message(raw)
+            if on_message is not None:
+                on_message(raw)
         return sent
 
-    def flush(self, timeout: float = 2.0) -> None:
-        """Give reliable subscribers up to `timeout` seconds to acknowledge the last messages."""
+    def flush(self, timeout_s: float = 2.0) -> None:
+        """Give reliable subscribers up to `timeout_s` seconds to acknowledge the last messages."""
         for publisher in self._publishers.values():
             if publisher.get_subscription_count():
-                publisher.wait_for_all_acked(Duration(seconds=timeout))
+                publisher.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def _wait(self, start_wall: float, start_stamp: int, stamp: int, alive: Callable[[], bool]) -> None:
         """Sleep until the message is due, ticking the clock on the way."""
@@ -121,13 +118,11 @@ class Player:
 
     def _tick(self, stamp_ns: int) -> None:
         if self._clock:
-            message = Clock()
-            message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 10**9)
-            self._clock.publish(message)
+            self._clock.publish(clock(stamp_ns))
 
 
 def playable(recording: Recording, wanted: Iterable[str] = ()) -> tuple[list[str], list[str]]:
-    """The topics to play, and complaints about those of types that are not installed.
+    """The topics to play, and a note on each one whose type is not installed.
 
     wanted: names, all when empty; a wanted topic that is absent or whose type is not installed raises InputError.
     """
@@ -137,7 +132,8 @@ def playable(recording: Recording, wanted: Iterable[str] = ()) -> tuple[list[str
             raise InputError('topic_missing', f"The recording has no topic '{name}'.",
                              f"Give --topics some of: {', '.join(recording.topics)}.")
         message_class(recording.topics[name].type)
-    chosen, complaints = [], []
+    chosen: list[str] = []
+    notes: list[str] = []
     for name, info in recording.topics.items():
         if wanted and name not in wanted:
             continue
@@ -145,5 +141,5 @@ def playable(recording: Recording, wanted: Iterable[str] = ()) -> tuple[list[str
             message_class(info.type)
             chosen.append(name)
         except InputError as error:
-            complaints.append(f'{name} is left out: {error}')
-    return chosen, complaints
+            notes.append(f'{name} is left out: {error}')
+    return chosen, notes

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The fusion node in a process of its own, as `ros2 run` would start it, with its lifecycle in our hands."""
+"""The fusion node in a process of its own, as `ros2 run` would start it, driven through its lifecycle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from lifecycle_msgs.srv import ChangeState
 from attention_fusion_ros.ros.clients.session import Session
 
 NAME = 'attention_fusion'
-STARTED_WITHIN = 90.0  # s; importing torch on a busy machine takes a while
-CONFIGURED_WITHIN = 180.0  # s; loading the network and its first run
-STOPPED_WITHIN = 10.0  # s until a process that does not end is killed
-LAST_LINES = 15  # of the log, in errors
+START_TIMEOUT_S = 90.0  # importing torch on a busy machine takes a while
+CONFIGURE_TIMEOUT_S = 180.0  # loading the network and its first run
+STOP_TIMEOUT_S = 10.0  # until a process that does not end is killed
+TAIL_LINES = 15  # of the log, in errors
 
 
 class NodeError(RuntimeError):
@@ -33,24 +34,27 @@ class NodeProcess:
     """Use as a context manager: the process ends with it, however it is left.
 
     parameters: of the node. remaps: {topic of the node: name on the graph}. log: where its output goes.
-    domain_id: the domain of `session`, None for that of the environment.
+    domain_id: the domain of `session`, None for that of the environment. environment: variables besides those of this
+    process.
     """
 
-    def __init__(self, session: Session, parameters: dict[str, Any], remaps: dict[str, str], log: Path,
-                 domain_id: int | None = None):
-        self._session, self._log = session, log
+    def __init__(self, session: Session, parameters: Mapping[str, Any], remaps: Mapping[str, str], log: Path,
+                 domain_id: int | None = None, environment: Mapping[str, str] | None = None):
+        self._log = log
         arguments = []
         for name, value in parameters.items():
             arguments += ['-p', f'{name}:={value if isinstance(value, str) and value else json.dumps(value)}']
         for topic, name in remaps.items():
             arguments += ['-r', f'{topic}:={name}']
-        environment = dict(os.environ) if domain_id is None else {**os.environ, 'ROS_DOMAIN_ID': str(domain_id)}
+        variables = {**os.environ, **(environment or {})}
+        if domain_id is not None:
+            variables['ROS_DOMAIN_ID'] = str(domain_id)
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, 'w') as output:
-            # In a process group of its own: Ctrl+C reaches this process, which then stops the node in good order.
+            # In a process group of its own: Ctrl+C reaches this process, which then stops the node in an orderly way.
             self._process = subprocess.Popen(
                 [sys.executable, '-m', 'attention_fusion_ros', 'fusion_node', '--ros-args', *arguments],
-                stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+                stdout=output, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
         self._client = session.node.create_client(ChangeState, f'/{NAME}/change_state')
 
     @property
@@ -61,12 +65,12 @@ class NodeProcess:
     def __enter__(self) -> NodeProcess:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def bring_up(self) -> None:
         """Wait for the node, configure and activate it. Raises NodeError."""
-        self._wait(self._client.service_is_ready, STARTED_WITHIN, 'did not start')
+        self._wait(self._client.service_is_ready, START_TIMEOUT_S, 'did not start')
         self.change_state(Transition.TRANSITION_CONFIGURE, 'configure')
         self.change_state(Transition.TRANSITION_ACTIVATE, 'activate')
 
@@ -75,15 +79,15 @@ class NodeProcess:
         request = ChangeState.Request()
         request.transition.id = transition
         future = self._client.call_async(request)
-        self._wait(future.done, CONFIGURED_WITHIN, f'did not answer to {name}')
+        self._wait(future.done, CONFIGURE_TIMEOUT_S, f'did not answer to {name}')
         if not future.result().success:
-            raise NodeError(f'The node could not {name}. Its last words:\n{self.last_words()}')
+            raise NodeError(f'The node could not {name}. The end of its log:\n{self.log_tail()}')
 
     def check(self) -> None:
         """Raises NodeError when the process has ended."""
         if self._process.poll() is not None:
-            raise NodeError(f'The node ended with status {self._process.returncode}. Its last words:\n'
-                            f'{self.last_words()}')
+            raise NodeError(f'The node ended with status {self._process.returncode}. The end of its log:\n'
+                            f'{self.log_tail()}')
 
     def rss_bytes(self) -> int:
         """Resident memory of the process (Linux: /proc)."""
@@ -97,28 +101,28 @@ class NodeProcess:
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def log_lines(self) -> list[str]:
-        """Everything that the node has said."""
+        """Its output so far."""
         return self._log.read_text(errors='replace').splitlines()
 
-    def last_words(self) -> str:
-        """The end of its log."""
-        return '\n'.join(self.log_lines()[-LAST_LINES:])
+    def log_tail(self) -> str:
+        """The last TAIL_LINES lines of its log."""
+        return '\n'.join(self.log_lines()[-TAIL_LINES:])
 
     def stop(self) -> int:
         """Interrupt the node, kill it if that does not help; returns its exit status. May be repeated."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
-                self._process.wait(STOPPED_WITHIN)
+                self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
         return self._process.returncode
 
-    def _wait(self, condition, timeout: float, complaint: str) -> None:
-        end = time.monotonic() + timeout
+    def _wait(self, condition: Callable[[], Any], timeout_s: float, problem: str) -> None:
+        end = time.monotonic() + timeout_s
         while not condition():
             self.check()
             if time.monotonic() > end:
-                raise NodeError(f'The node {complaint} within {timeout:g} s. Its last words:\n{self.last_words()}')
+                raise NodeError(f'The node {problem} within {timeout_s:g} s. The end of its log:\n{self.log_tail()}')
             time.sleep(0.02)

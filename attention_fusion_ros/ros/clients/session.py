@@ -1,19 +1,20 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A node of one's own on the ROS graph, for commands that talk to the graph without being the fusion node."""
+"""A node for commands that talk to the ROS graph without being the fusion node."""
 
 from __future__ import annotations
 
 import random
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from attention_fusion_ros.ros.transport import configure_fastdds_shared_memory
+from attention_fusion_ros.ros import transport
 
 DOMAINS = range(1, 100)  # those that every operating system has ports for
 PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # RTPS 2.2, 9.6.1.1
@@ -35,13 +36,16 @@ class Session:
     """A context, a node in it, and by choice a thread that serves its callbacks. Use as a context manager.
 
     arguments: the command line with its `--ros-args`, or None. domain_id: None for that of the environment.
+    environment: variables that the middleware is to see besides those of `transport.environment`; the environment of
+    this process is as before afterwards.
     """
 
-    def __init__(self, name: str, arguments: list[str] | None = None, domain_id: int | None = None, spin: bool = True):
-        configure_fastdds_shared_memory()
+    def __init__(self, name: str, arguments: list[str] | None = None, domain_id: int | None = None, spin: bool = True,
+                 environment: Mapping[str, str] | None = None):
         self.context = Context()
-        rclpy.init(args=arguments, context=self.context, domain_id=domain_id)
-        self.node = rclpy.create_node(name, context=self.context, start_parameter_services=False)
+        with transport.applied({**transport.environment(), **(environment or {})}):
+            rclpy.init(args=arguments, context=self.context, domain_id=domain_id)
+            self.node = rclpy.create_node(name, context=self.context, start_parameter_services=False)
         self._thread: threading.Thread | None = None
         if spin:
             self._executor = SingleThreadedExecutor(context=self.context)
@@ -62,7 +66,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _spin(self) -> None:

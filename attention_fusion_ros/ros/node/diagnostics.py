@@ -1,272 +1,326 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Health -> diagnostic_msgs: one status an aspect, cause and remedy in its message, the numbers beside it."""
+"""NodeSnapshot -> diagnostic_msgs: a task for each component; messages name cause and remedy, values hold the numbers.
+
+The statuses of inputs are made from the table of inputs; what is particular to one of them is in `PARTICULARS`.
+"""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import MapAlignment
 from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
-from attention_fusion_ros.ros.node.monitor import (
-    ASPECTS,
-    CLOUD,
-    MAP,
-    NETWORK,
-    ODOMETRY,
-    OUTPUT,
-    TRANSFORM,
-    Aspect,
-    Health,
-)
-from attention_fusion_ros.stream.inputs import MAP_REASONS
+from attention_fusion_ros.ros.node.graph import TopicStatus
+from attention_fusion_ros.ros.node.monitor import NETWORK, OUTPUT, RECENT_S, MonitorSnapshot
+from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec
+from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFORMS
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-RECENT = 3.0  # s: a problem is current for so long, and a silent input is missed after so long
-
-SILENT_ALIGNMENT = ("map_alignment stays silent: checkpoint '{}' has no spatial transformer to register the map with. "
-                    'Remedy: use a checkpoint trained with one (docs/attention.md), or end the subscription.')
-
-
-@dataclass(frozen=True)
-class Topic:
-    """What the graph says about a topic of the node."""
-
-    name: str  # resolved
-    peers: int  # publishers of an input, subscribers of an output
-    mismatches: tuple[str, ...] = ()  # peers whose QoS does not match ours: who and why
+WAITING = 'waiting for the first sweep'
+NOTE_EXTRAPOLATION_S = 0.05  # beyond the newest transform or odometry: named in the message; less is only a value
+NO_ALIGNMENT = ("map_alignment is not published: checkpoint '{}' has no spatial transformer that registers the map. "
+                'Remedy: use a checkpoint that has one (docs/attention.md), or remove the subscription.')
 
 
 @dataclass
 class NodeSnapshot:
-    """What besides Health goes into a report."""
+    """The node at one moment: everything that /diagnostics is made from."""
 
     state: str  # of the lifecycle
+    monitor: MonitorSnapshot
     config: NodeConfig | None = None
     error: str = ''  # why configuring failed
-    engine: PipelineSupervisor | None = None
-    inputs: dict[str, Topic] = field(default_factory=dict)  # by aspect
-    outputs: tuple[Topic, ...] = ()
-    map_age: float | None = None  # s, against the node's clock
-    odometry_age: float | None = None
-    alignment_wanted: bool = False  # whether anybody subscribes to map_alignment
+    pipeline: PipelineSupervisor | None = None
+    inputs: Mapping[str, TopicStatus] = field(default_factory=dict)  # by component
+    ages_s: Mapping[str, float | None] = field(default_factory=dict)  # newest stamp against the node's clock, by input
+    outputs: tuple[TopicStatus, ...] = ()
+    messages: Mapping[str, int] = field(default_factory=dict)  # made so far, by name of the output
+    alignment_wanted: bool = False  # whether map_alignment has a subscriber
 
     @property
     def active(self) -> bool:
+        """Whether the node is in state active."""
         return self.state == 'active'
 
 
-Line = tuple[int, str, dict]
+@dataclass
+class Status:
+    """A status in the making. values: numbers and texts, None for unknown."""
+
+    level: bytes
+    message: str
+    values: dict[str, Any]
 
 
-class Report:
-    """Makes the DiagnosticArray of one moment."""
+Judgement = tuple[bytes, str]  # level, message
+Task = Callable[[NodeSnapshot], Status]
 
-    def __init__(self, health: Health, situation: NodeSnapshot, clock: Callable[[], float] = time.monotonic):
-        self.health, self.at = health, situation
-        self.now = clock()
 
-    def message(self, stamp, hardware_id: str) -> DiagnosticArray:
-        """stamp: builtin_interfaces/Time. Every aspect, in the order of ASPECTS."""
-        lines = {CLOUD: self.cloud, MAP: self.map_image, ODOMETRY: self.odometry, TRANSFORM: self.transform,
-                 NETWORK: self.network, OUTPUT: self.output}
-        message = DiagnosticArray()
-        message.header.stamp = stamp
-        for aspect in ASPECTS:
-            level, text, values = lines[aspect]()
-            message.status.append(DiagnosticStatus(
-                level=level, name=f'attention_fusion: {aspect}', message=text, hardware_id=hardware_id,
-                values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()]))
-        return message
+class InputTask:
+    """The status of one input: its values, and the first of the things that can be wrong with it."""
 
-    def cloud(self) -> Line:
-        aspect = self.health.aspects[CLOUD]
-        values = self._input_values(CLOUD, aspect)
-        values.update({f'dropped.{reason}': n for reason, n in sorted(self.health.sweep_drops.items())})
-        if not self.at.active:
-            return OK, f'not active ({self.at.state})', values
-        if (mismatch := self._mismatch(CLOUD)) is not None:
-            return ERROR, mismatch, values
-        silent = self._silent(aspect.received.last)
-        if silent is not None and silent > RECENT:
-            return ERROR, self._nothing_heard(CLOUD, 'point cloud', 'input/pointcloud', silent, aspect), values
-        if (problem := self._recent(aspect)) is not None:
-            return (WARN if self._results_flow() else ERROR), problem, values
-        if aspect.received.count == 0:
-            return OK, 'waiting for the first sweep', values
-        return OK, f'{aspect.received.per_second():.1f} sweeps a second', values
+    def __init__(self, spec: InputSpec):
+        self._spec = spec
+        self._extra_values, self._extra_judgement = PARTICULARS.get(spec.name, (_no_values, _received_or_none))
 
-    def map_image(self) -> Line:
-        aspect, last = self.health.aspects[MAP], self.health.last
-        values = self._input_values(MAP, aspect)
-        values['newest_age_s'] = self.at.map_age
-        values['age_at_sweep_s'] = None if last is None else last.map_age
-        values.update(_alignment(last.alignment if last is not None else None))
-        if not self.at.active:
-            return OK, f'not active ({self.at.state})', values
-        if (problem := self._recent(aspect)) is not None:
-            return WARN, problem, values
-        if (mismatch := self._mismatch(MAP)) is not None:
-            return WARN, mismatch, values
-        if last is None:
-            return (OK, 'waiting for the first sweep', values) if aspect.received.count else (
-                WARN, self._explain('no_map'), values)
-        if last.mode == 'fused':
-            return OK, 'used', values
-        return WARN, self._explain(last.reason), values
+    def __call__(self, node: NodeSnapshot) -> Status:
+        level, message = self._judge(node)
+        return Status(level, message, {**self._values(node), **self._extra_values(node)})
 
-    def odometry(self) -> Line:
-        aspect = self.health.aspects[ODOMETRY]
-        values = self._input_values(ODOMETRY, aspect)
-        values['newest_age_s'] = self.at.odometry_age
-        if not self.at.active:
-            return OK, f'not active ({self.at.state})', values
-        if (problem := self._recent(aspect)) is not None:
-            return WARN, problem, values
-        if (mismatch := self._mismatch(ODOMETRY)) is not None:
-            return WARN, mismatch, values
-        config, needed = self.at.config, []
-        if config is not None and config.map.orientation == 'north_up':
-            needed.append('map.orientation north_up')
-        silent = self._silent(aspect.received.last)
-        if aspect.received.count and silent is not None and silent > RECENT:
-            return WARN, (f'no odometry for {silent:.0f} s. Remedy: check its publisher; without it map image and '
-                          'earlier sweeps are not moved to the sweep.'), values
-        if needed and not aspect.received.count:
-            return WARN, (f"no odometry, although {' and '.join(needed)} needs it. Remedy: publish nav_msgs/Odometry "
-                          f'on {self._name(ODOMETRY)} or remap input/odometry.'), values
-        if not aspect.received.count:
-            return OK, ('none; the map image is taken as drawn for the time of the sweep, and earlier sweeps are not '
-                        'used'), values
-        return OK, 'used', values
-
-    def transform(self) -> Line:
-        aspect = self.health.aspects[TRANSFORM]
-        values = {f'dropped.{reason}': n for reason, n in sorted(aspect.dropped.items())}
-        if self.at.config is not None:
-            values['source'] = 'tf' if self.at.config.use_tf else 'parameter T_base_sensor'
-            values['base_frame'] = self.at.config.frames.base
-        if not self.at.active:
-            return OK, f'not active ({self.at.state})', values
-        if (problem := self._recent(aspect)) is not None:
-            return (WARN if self._results_flow() else ERROR), problem, values
-        if (mismatch := self._mismatch(TRANSFORM)) is not None:
-            return WARN, mismatch, values
-        return OK, 'known' if self.health.results.count else 'waiting for the first sweep', values
-
-    def network(self) -> Line:
-        engine, aspect = self.at.engine, self.health.aspects[NETWORK]
-        values = {f'dropped.{reason}': n for reason, n in sorted(aspect.dropped.items())}
-        if self.at.error:
-            return ERROR, f'not configured: {self.at.error}', values
-        if engine is None:
-            return WARN, f'{self.at.state}. Remedy: trigger the configure transition (the launch file does).', values
-        values.update(device=engine.device, checkpoint=engine.checkpoint_name, trained=engine.trained,
-                      restarts=engine.restarts, device_note=engine.device_note)
-        values['lookahead_m'] = self.at.config.lookahead
-        if (problem := self._recent(aspect)) is not None:
-            return ERROR, problem, values
-        if not engine.trained:
-            return WARN, ('UNTRAINED weights: directions and heatmaps mean nothing. Remedy: set checkpoint to a '
-                          'trained one (empty for the one shipped).'), values
-        if engine.fell_back:
-            return WARN, (f'device fallen back to {engine.device}: {engine.device_note}. Remedy: set device to cpu if '
-                          'that is meant; otherwise check the CUDA driver and build, and configure again.'), values
-        return OK, f'{engine.checkpoint_name} on {engine.device}', values
-
-    def output(self) -> Line:
-        health, last = self.health, self.health.last
-        values = {'state': self.at.state, 'results': health.results.count, 'rate_hz': health.results.per_second(),
-                  'overrun': health.sweep_drops['overrun']}
-        if last is not None:
-            values.update(stamp_ns=last.stamp_ns, mode=last.mode, reason=last.reason, branches=last.branches,
-                          direction_reason=last.direction_reason)
-            values.update({f'stage.{stage}_ms': ms for stage, ms in last.stage_ms.items()})
-            ordered = sorted(health.latencies)
-            values['total_p50_ms'] = ordered[len(ordered) // 2]
-            values['total_p95_ms'] = ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)]
-        for topic in self.at.outputs:
-            if topic.peers:
-                values[f'subscribers.{topic.name}'] = topic.peers
-        if not self.at.active:
-            return OK, f'not active ({self.at.state})', values
-        mismatches = [m for topic in self.at.outputs for m in topic.mismatches]
-        if mismatches:
-            return WARN, '; '.join(mismatches), values
-        if (problem := self._recent(health.aspects[OUTPUT])) is not None:
-            return WARN, problem, values
-        if last is None:
-            return OK, 'no result yet', values
-        silent = self._silent(health.results.last)
-        if silent is not None and silent > RECENT:
-            return ERROR, f'no result for {silent:.0f} s; see the inputs for the cause', values
-        if self.at.alignment_wanted and not self.at.engine.registers_map:
-            return WARN, SILENT_ALIGNMENT.format(self.at.engine.checkpoint_name), values
-        text = f'{last.mode}, {health.results.per_second():.1f} results a second'
-        return OK, text if last.mode == 'fused' else f'{text} ({last.reason})', values
-
-    # -- parts ---------------------------------------------------------------------------------------------------------
-
-    def _input_values(self, name: str, aspect: Aspect) -> dict:
-        topic = self.at.inputs.get(name)
-        values = {'received': aspect.received.count, 'rate_hz': aspect.received.per_second()}
+    def _values(self, node: NodeSnapshot) -> dict[str, Any]:
+        component, topic = node.monitor.components[self._spec.component], node.inputs.get(self._spec.component)
+        values: dict[str, Any] = {'received': component.received.count, 'rate_hz': component.received.per_second}
         if topic is not None:
             values.update(topic=topic.name, publishers=topic.peers)
-        values.update({f'dropped.{reason}': n for reason, n in sorted(aspect.dropped.items())})
+        if self._spec.name in node.ages_s:
+            values['newest_age_s'] = node.ages_s[self._spec.name]
+        values.update(_drops(component.dropped))
         return values
 
-    def _name(self, aspect: str) -> str:
-        topic = self.at.inputs.get(aspect)
-        return topic.name if topic is not None else aspect
-
-    def _explain(self, reason: str) -> str:
-        return f"lidar_only, {reason}: {MAP_REASONS.get(reason, 'the map image is not used.')}"
-
-    def _mismatch(self, aspect: str) -> str | None:
-        topic = self.at.inputs.get(aspect)
-        if topic is None or not topic.mismatches:
-            return None
-        return '; '.join(topic.mismatches)
-
-    def _nothing_heard(self, name: str, what: str, argument: str, silent: float, aspect: Aspect) -> str:
-        topic = self.at.inputs.get(name)
-        peers = 0 if topic is None else topic.peers
-        since = f'no {what} for {silent:.0f} s on {self._name(name)}'
-        if not peers:
-            return f'{since}: nobody publishes there. Remedy: start the driver, or remap {argument}.'
-        return (f"{since}, although {peers} publisher(s) are there. Remedy: check with 'ros2 topic hz' that they send.")
-
-    def _silent(self, last: float | None) -> float | None:
-        """Seconds since the last message, or since there could have been one; None while none is expected."""
-        since = max((t for t in (last, self.health.active_since) if t is not None), default=None)
-        return None if since is None else self.now - since
-
-    def _recent(self, aspect: Aspect) -> str | None:
-        if aspect.problem_at is None or self.now - aspect.problem_at > RECENT:
-            return None
-        return f'{aspect.reason}: {aspect.problem}'
-
-    def _results_flow(self) -> bool:
-        return self.health.results.last is not None and self.now - self.health.results.last < RECENT
+    def _judge(self, node: NodeSnapshot) -> Judgement:
+        spec, monitor = self._spec, node.monitor
+        if not node.active:
+            return OK, _inactive(node)
+        topic = node.inputs.get(spec.component)
+        if topic is not None and topic.mismatches:
+            return (ERROR if spec.required else WARN), '; '.join(topic.mismatches)
+        component = monitor.components[spec.component]
+        silent_s = monitor.age_s(component.received.last_s)
+        is_silent = silent_s is not None and silent_s > RECENT_S
+        if spec.required and is_silent:
+            return ERROR, _nothing_received(spec, topic, silent_s)
+        if problem := monitor.recent_problem(spec.component):
+            costs_sweeps = component.reason in monitor.sweep_drops
+            return (ERROR if costs_sweeps and not monitor.results_flow else WARN), problem
+        return self._extra_judgement(node, spec, silent_s if is_silent and component.received.count else None)
 
 
-def _alignment(found: MapAlignment | None) -> dict[str, float]:
+def _no_values(_: NodeSnapshot) -> dict[str, Any]:
+    return {}
+
+
+def _received_or_none(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
+    """Of an optional input. silent_s: seconds since its last message, when that is too long ago."""
+    if silent_s is not None:
+        return WARN, f'no {spec.label} for {silent_s:.0f} s. Remedy: check its publisher.'
+    return OK, 'received' if node.monitor.components[spec.component].received.count else 'none'
+
+
+# -- what is particular to an input ------------------------------------------------------------------------------------
+
+def _sweep_values(node: NodeSnapshot) -> dict[str, Any]:
+    return _drops(node.monitor.sweep_drops)  # those that other components are to blame for, too
+
+
+def _judge_sweeps(node: NodeSnapshot, spec: InputSpec, _: float | None) -> Judgement:
+    received = node.monitor.components[spec.component].received
+    return OK, f'{received.per_second:.1f} sweeps per second' if received.count else WAITING
+
+
+def _map_values(node: NodeSnapshot) -> dict[str, Any]:
+    last = node.monitor.last
+    return {'age_at_sweep_s': None if last is None else last.map_age_s,
+            **_alignment_values(None if last is None else last.alignment)}
+
+
+def _judge_map(node: NodeSnapshot, spec: InputSpec, _: float | None) -> Judgement:
+    last = node.monitor.last
+    if last is not None and last.mode == 'fused':
+        return OK, 'used'
+    if last is None and node.monitor.components[spec.component].received.count:
+        return OK, WAITING
+    reason = 'no_map' if last is None else last.reason
+    return WARN, f"lidar_only, {reason}: {spec.reasons.get(reason, 'the map image is not used.')}"
+
+
+def _odometry_values(node: NodeSnapshot) -> dict[str, Any]:
+    last = node.monitor.last
+    return {'extrapolated_s': None if last is None else last.odometry_extrapolation_s}
+
+
+def _judge_odometry(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
+    if silent_s is not None:
+        return WARN, (f'no odometry for {silent_s:.0f} s. Remedy: check its publisher; without odometry, map image and '
+                      'earlier sweeps are not moved to the time of the sweep.')
+    if not node.monitor.components[spec.component].received.count:
+        if node.config is not None and node.config.map.orientation == 'north_up':
+            topic = node.inputs.get(spec.component)
+            return WARN, ('no odometry, but map.orientation north_up needs it. Remedy: publish nav_msgs/Odometry on '
+                          f'{topic.name if topic is not None else spec.transports[0].topic}, or remap input/odometry.')
+        return OK, 'none: the map image is used as drawn, and earlier sweeps are not accumulated'
+    return OK, f"used{_extrapolated(node, 'odometry')}"
+
+
+def _transform_values(node: NodeSnapshot) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if node.config is not None:
+        values['source'] = 'tf' if node.config.use_tf else 'parameter T_base_sensor'
+        values['base_frame'] = node.config.frames.base
+    last = node.monitor.last
+    values['extrapolated_s'] = None if last is None else last.transform_extrapolation_s
+    return values
+
+
+def _judge_transforms(node: NodeSnapshot, _: InputSpec, __: float | None) -> Judgement:
+    if not node.monitor.results.count:
+        return OK, WAITING
+    return OK, f"known{_extrapolated(node, 'transform')}"
+
+
+def _extrapolated(node: NodeSnapshot, what: str) -> str:
+    last = node.monitor.last
+    seconds = 0.0 if last is None else (
+        last.odometry_extrapolation_s if what == 'odometry' else last.transform_extrapolation_s)
+    if seconds < NOTE_EXTRAPOLATION_S:
+        return ''
+    return (f', extrapolated at constant velocity by {seconds:.2f} s at the last sweep. Remedy: publish it more often, '
+            'or with less delay.')
+
+
+Values = Callable[[NodeSnapshot], dict[str, Any]]
+Judge = Callable[[NodeSnapshot, InputSpec, 'float | None'], Judgement]
+PARTICULARS: dict[str, tuple[Values, Judge]] = {
+    SWEEPS: (_sweep_values, _judge_sweeps),
+    MAP_IMAGE: (_map_values, _judge_map),
+    ODOMETRY: (_odometry_values, _judge_odometry),
+    TRANSFORMS: (_transform_values, _judge_transforms),
+}
+
+
+# -- the rest of the node ----------------------------------------------------------------------------------------------
+
+def network_task(node: NodeSnapshot) -> Status:
+    """Device, checkpoint, and what is unusual about them."""
+    values = _drops(node.monitor.components[NETWORK].dropped)
+    pipeline = node.pipeline
+    if node.error:
+        return Status(ERROR, f'not configured: {node.error}', values)
+    if pipeline is None:
+        return Status(WARN, f'{node.state}. Remedy: trigger the configure transition (the launch file does).', values)
+    values.update(device=pipeline.device, backend=pipeline.backend_name, checkpoint=pipeline.checkpoint_name, trained=pipeline.trained,
+                  restarts=pipeline.restarts, device_note=pipeline.device_note)
+    if node.config is not None:
+        values['lookahead_m'] = node.config.lookahead
+    if problem := node.monitor.recent_problem(NETWORK):
+        return Status(ERROR, problem, values)
+    if not pipeline.trained:
+        return Status(WARN, 'UNTRAINED weights: directions and heatmaps are meaningless. Remedy: set checkpoint to a '
+                      'trained one (empty for the shipped one).', values)
+    if pipeline.fell_back:
+        return Status(WARN, f'fell back to {pipeline.device}: {pipeline.device_note}. Remedy: set device to cpu if '
+                      'that is intended; otherwise check CUDA driver and torch build, then configure again.', values)
+    return Status(OK, f'{pipeline.checkpoint_name} on {pipeline.device}', values)
+
+
+def output_task(node: NodeSnapshot) -> Status:
+    """The last result, rates, latencies, and who subscribes."""
+    level, message = _judge_output(node)
+    return Status(level, message, _output_values(node))
+
+
+def _output_values(node: NodeSnapshot) -> dict[str, Any]:
+    monitor, last = node.monitor, node.monitor.last
+    values: dict[str, Any] = {'state': node.state, 'results': monitor.results.count,
+                              'rate_hz': monitor.results.per_second, 'overrun': monitor.sweep_drops.get('overrun', 0)}
+    values.update(_drops(monitor.components[OUTPUT].dropped))
+    if last is not None:
+        values.update(stamp_ns=last.stamp_ns, mode=last.mode, reason=last.reason, branches=last.branches,
+                      direction_reason=last.direction_reason)
+        values.update({f'stage.{stage}_ms': ms for stage, ms in last.stage_ms.items()})
+        values['total_p50_ms'], values['total_p95_ms'] = monitor.latency_ms(0.5), monitor.latency_ms(0.95)
+    values.update({f'subscribers.{topic.name}': topic.peers for topic in node.outputs if topic.peers})
+    values.update({f'messages.{name}': count for name, count in node.messages.items()})
+    return values
+
+
+def _judge_output(node: NodeSnapshot) -> Judgement:
+    monitor, last = node.monitor, node.monitor.last
+    if not node.active:
+        return OK, _inactive(node)
+    mismatches = [mismatch for topic in node.outputs for mismatch in topic.mismatches]
+    if mismatches:
+        return WARN, '; '.join(mismatches)
+    if problem := monitor.recent_problem(OUTPUT):
+        return WARN, problem
+    if last is None:
+        return OK, 'no result yet'
+    silent_s = monitor.age_s(monitor.results.last_s)
+    if silent_s is not None and silent_s > RECENT_S:
+        return ERROR, f'no result for {silent_s:.0f} s; the statuses of the inputs name the cause'
+    if node.alignment_wanted and node.pipeline is not None and not node.pipeline.registers_map:
+        return WARN, NO_ALIGNMENT.format(node.pipeline.checkpoint_name)
+    message = f'{last.mode}, {monitor.results.per_second:.1f} results per second'
+    return OK, message if last.mode == 'fused' else f'{message} ({last.reason})'
+
+
+# -- the message -------------------------------------------------------------------------------------------------------
+
+# In the order of the message.
+TASKS: dict[str, Task] = {**{spec.component: InputTask(spec) for spec in INPUTS},
+                          NETWORK: network_task, OUTPUT: output_task}
+
+
+class DiagnosticsBuilder:
+    """Runs tasks, each a function NodeSnapshot -> Status, by component."""
+
+    def __init__(self, tasks: Mapping[str, Task] | None = None):
+        self._tasks = TASKS if tasks is None else tasks
+
+    def message(self, node: NodeSnapshot, stamp: Any, hardware_id: str) -> DiagnosticArray:
+        """The statuses of all tasks, in their order. stamp: builtin_interfaces/Time."""
+        message = DiagnosticArray()
+        message.header.stamp = stamp
+        for component, task in self._tasks.items():
+            status = task(node)
+            message.status.append(DiagnosticStatus(
+                level=status.level, name=f'attention_fusion: {component}', message=status.message,
+                hardware_id=hardware_id,
+                values=[KeyValue(key=key, value=_text(value)) for key, value in status.values.items()]))
+        return message
+
+
+def _inactive(node: NodeSnapshot) -> str:
+    return f'not active ({node.state})'
+
+
+def _drops(dropped: Mapping[str, int]) -> dict[str, Any]:
+    return {f'dropped.{reason}': count for reason, count in sorted(dropped.items())}
+
+
+def _nothing_received(spec: InputSpec, topic: TopicStatus | None, silent_s: float) -> str:
+    name = topic.name if topic is not None else spec.transports[0].topic
+    message = f'no {spec.label} received for {silent_s:.0f} s on {name}'
+    if topic is None or not topic.peers:
+        return f'{message}: {no_publisher(spec)}'
+    return (f'{message}, although it has {topic.peers} publisher(s). Remedy: check with '
+            f"'ros2 topic hz {name}' that they send.")
+
+
+def no_publisher(spec: InputSpec) -> str:
+    """Cause and remedy when the topic of an input has no publisher."""
+    return f'the topic has no publisher. Remedy: start the driver, or remap {spec.transports[0].topic}.'
+
+
+def _alignment_values(alignment: MapAlignment | None) -> dict[str, float]:
     """Where the map belongs, in metres and degrees, each with its standard deviation."""
-    if found is None:
+    if alignment is None:
         return {}
-    numbers = {'dx_m': (found.dx, found.std[0]), 'dy_m': (found.dy, found.std[1]),
-               'dyaw_deg': (math.degrees(found.dyaw), math.degrees(found.std[2]))}
-    return {f'alignment.{name}{part}': float(value) for name, pair in numbers.items()
-            for part, value in zip(('', '_std'), pair)}
+    numbers = {'dx_m': (alignment.dx, alignment.std[0]), 'dy_m': (alignment.dy, alignment.std[1]),
+               'dyaw_deg': (math.degrees(alignment.dyaw), math.degrees(alignment.std[2]))}
+    values: dict[str, float] = {}
+    for name, (value, std) in numbers.items():
+        values[f'alignment.{name}'], values[f'alignment.{name}_std'] = float(value), float(std)
+    return values
 
 
-def _text(value) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return ''
     if isinstance(value, bool):

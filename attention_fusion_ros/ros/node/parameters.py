@@ -12,6 +12,7 @@ from rclpy.parameter import Parameter
 
 from attention_fusion_ros.config import NodeConfig, ParameterInfo, from_flat, parameters, unknown_name, validate
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.ros.compat import add_post_set_parameters_callback, parameter_overrides
 from attention_fusion_ros.sync.synchronizer import sensor_pose
 
 # Parameters that ROS itself gives to every node.
@@ -20,7 +21,7 @@ ROS_PREFIXES = ('qos_overrides.',)
 
 
 def descriptor(info: ParameterInfo) -> ParameterDescriptor:
-    """What `ros2 param describe` and rqt show: unit, description, bounds, choices, read-only."""
+    """What `ros2 param describe` and rqt show: description, unit, bounds, choices, read-only."""
     message = ParameterDescriptor(name=info.name, read_only=info.read_only)
     message.description = f'{info.description} [{info.unit}]' if info.unit else info.description
     if info.choices:
@@ -37,52 +38,56 @@ def descriptor(info: ParameterInfo) -> ParameterDescriptor:
 
 
 class NodeParameters:
-    """The parameters of a node, always a valid `NodeConfig` or a list of what is wrong with the parameter file.
+    """The parameters of a node as a `NodeConfig`: one object for each set of parameters that was accepted.
 
-    Wrong values and unknown names in the parameter file are remembered, not raised: the node has to live for its
-    configure transition to fail with them.
+    Wrong values and unknown names in the parameter file are remembered, not raised: the node has to exist for its
+    configure transition to fail because of them. `config` may be called from any thread.
     """
 
     def __init__(self, node: Node):
         self._node = node
         self._infos = {info.name: info for info in parameters()}
         self._errors: dict[str, str] = {}
-        given = {name: p.value for name, p in node._parameter_overrides.items()}  # rclpy has no public access to them
+        given = parameter_overrides(node)
         for name in given:
             if name not in self._infos and name not in ROS_NAMES and not name.startswith(ROS_PREFIXES):
                 self._errors[name] = str(unknown_name(name, self._infos))
+        self._values = {info.name: self._initial(info, given) for info in self._infos.values()}
         for info in self._infos.values():
-            node.declare_parameter(info.name, self._initial(info, given), descriptor(info), ignore_override=True)
+            node.declare_parameter(info.name, self._values[info.name], descriptor(info), ignore_override=True)
+        self._config: NodeConfig = from_flat(self._values)
+        add_post_set_parameters_callback(node, self._apply)  # before _check: see there
         node.add_on_set_parameters_callback(self._check)
-        self._values = self._read()
-        self._config = from_flat(self._values)
 
     def config(self) -> NodeConfig:
-        """The configuration as it is now.
+        """The configuration as it is now; the same object until a set of parameters is accepted.
 
-        Raises ConfigurationError naming every wrong value and unknown name that the parameter file has.
+        Raises ConfigurationError naming every wrong value and unknown name in the parameter file.
         """
-        if self._errors:
-            raise ConfigurationError('; '.join(self._errors.values()))
-        values = self._read()
-        if values != self._values:
-            self._config, self._values = from_flat(values), values
+        errors = tuple(self._errors.values())
+        if errors:
+            raise ConfigurationError('; '.join(errors))
+        return self._config
+
+    @property
+    def latest(self) -> NodeConfig:
+        """As `config`, with defaults in place of what is wrong in the parameter file."""
         return self._config
 
     def refuse(self, wanted: list[Parameter]) -> SetParametersResult | None:
-        """The answer to an attempt at unknown or read-only parameters, None when all can be set."""
-        for p in wanted:
-            if not self._node.has_parameter(p.name):
-                return SetParametersResult(successful=False, reason=str(unknown_name(p.name, self._infos)))
-        names = [p.name for p in wanted if p.name in self._infos and self._infos[p.name].read_only]
-        if not names:
+        """The refusal of a set that names unknown or read-only parameters, None if it names none."""
+        for parameter in wanted:
+            if not self._node.has_parameter(parameter.name):
+                return SetParametersResult(successful=False, reason=str(unknown_name(parameter.name, self._infos)))
+        fixed = [p.name for p in wanted if p.name in self._infos and self._infos[p.name].read_only]
+        if not fixed:
             return None
-        return SetParametersResult(successful=False, reason=f"{', '.join(names)}: read-only, fixed while the node "
-                                   'runs; change it in the parameter file and start the node again')
+        return SetParametersResult(successful=False, reason=f"{', '.join(fixed)}: read-only. Remedy: change it in the "
+                                   'parameter file and restart the node.')
 
     def in_own_type(self, wanted: list[Parameter]) -> list[Parameter]:
-        """Whole numbers become floats where floats are wanted: `ros2 param set NODE map.max_age 2`."""
-        return [self._as_float(p) for p in wanted]
+        """Convert whole numbers to floats where floats are expected: `ros2 param set NODE map.max_age 2`."""
+        return [self._as_float(parameter) for parameter in wanted]
 
     def _as_float(self, parameter: Parameter) -> Parameter:
         info = self._infos.get(parameter.name)
@@ -101,17 +106,21 @@ class NodeParameters:
             self._errors[info.name] = str(error)
             return info.default
 
-    def _read(self) -> dict[str, Any]:
-        values = {name: self._node.get_parameter(name).value for name in self._infos}
-        return {name: list(v) if self._infos[name].type is list else v for name, v in values.items()}
+    def _validated(self, wanted: list[Parameter]) -> dict[str, Any]:
+        return {p.name: validate(self._infos[p.name], p.value) for p in wanted if p.name in self._infos}
 
     def _check(self, wanted: list[Parameter]) -> SetParametersResult:
-        """Validate only; what is accepted is read, and so applied, before the next sweep."""
         try:
-            values = {p.name: validate(self._infos[p.name], p.value) for p in wanted if p.name in self._infos}
-            sensor_pose(from_flat({**self._read(), **values}))
+            sensor_pose(from_flat({**self._values, **self._validated(wanted)}))
         except ConfigurationError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        for name in values:
-            self._errors.pop(name, None)
         return SetParametersResult(successful=True)
+
+    def _apply(self, accepted: list[Parameter]) -> None:
+        """Build the configuration once for an accepted set, and swap the one reference that readers take."""
+        values = self._validated(accepted)
+        if not values:
+            return
+        self._values = {**self._values, **values}
+        self._errors = {name: text for name, text in self._errors.items() if name not in values}
+        self._config = from_flat(self._values)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread for the slow work, and a mailbox in front of it that holds the newest item only."""
+"""One thread for the slow work, with a mailbox that holds only the newest item."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Value = TypeVar('Value')
 
 
 class Worker(Generic[Item]):
-    """Calls `work(item)` in its own thread. An item that comes while another waits replaces it.
+    """Calls `work(item)` in its own thread. An item that arrives while another one waits replaces it.
 
     work must not raise. on_overrun is called, in the thread of `put`, once for each item that is replaced.
     """
@@ -23,51 +23,52 @@ class Worker(Generic[Item]):
     def __init__(self, work: Callable[[Item], None], on_overrun: Callable[[], None]):
         self._work, self._on_overrun = work, on_overrun
         self._condition = threading.Condition()
-        self._waiting: Item | None = None
-        self._calls: deque[tuple[Callable[[], Any], Future]] = deque()
+        self._waiting: deque[Item] = deque(maxlen=1)
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._accepting = self._closed = False
         self._thread = threading.Thread(target=self._run, name='sweeps', daemon=True)
         self._thread.start()
 
     def open(self) -> None:
-        """Take items from now on."""
+        """Accept items from now on."""
         with self._condition:
             self._accepting = True
 
     def pause(self) -> None:
-        """Take no more items and forget the one that waits; the one in work is finished. Returns at once."""
+        """Accept no more items and discard the waiting one; the current one is finished. Returns at once."""
         with self._condition:
             self._accepting = False
-            self._waiting = None
+            self._waiting.clear()
 
     def put(self, item: Item) -> None:
         """Hand over an item; it is ignored while paused."""
         with self._condition:
             if not self._accepting:
                 return
-            replaced = self._waiting is not None
-            self._waiting = item
+            replaced = bool(self._waiting)
+            self._waiting.append(item)
             self._condition.notify()
         if replaced:
             self._on_overrun()
 
     def call(self, function: Callable[[], Value]) -> Value:
-        """Run a function in the worker's thread, before any item; returns and raises what it does.
+        """Run a function in the worker's thread, before any item; returns or raises what it does.
 
         Raises RuntimeError when the worker is closed. Not to be called from work.
         """
-        answer: Future = Future()
+        outcome: Future[Value] = Future()
         with self._condition:
             if self._closed:
                 raise RuntimeError('the worker is closed')
-            self._calls.append((function, answer))
+            self._calls.append((function, outcome))
             self._condition.notify()
-        return answer.result()
+        return outcome.result()
 
     def close(self) -> None:
-        """Stop; returns when the item in work is finished. May be repeated."""
+        """Stop; returns when the current item is finished. May be repeated."""
         with self._condition:
-            self._closed, self._accepting, self._waiting = True, False, None
+            self._closed, self._accepting = True, False
+            self._waiting.clear()
             self._condition.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -75,22 +76,21 @@ class Worker(Generic[Item]):
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._closed or self._calls or self._waiting is not None)
+                self._condition.wait_for(lambda: self._closed or self._calls or self._waiting)
                 call = self._calls.popleft() if self._calls else None
-                if call is None:
-                    if self._closed:
-                        return
-                    item, self._waiting = self._waiting, None
+                if call is None and self._closed:
+                    return
+                item = self._waiting.popleft() if call is None else None
             if call is not None:
-                _answer(*call)
+                _complete(*call)
                 del call  # nor what it returned
-                continue
-            self._work(item)
+            elif item is not None:
+                self._work(item)
             del item  # a sweep is megabytes: do not hold it until the next one
 
 
-def _answer(function: Callable[[], Any], answer: Future) -> None:
+def _complete(function: Callable[[], Any], outcome: Future[Any]) -> None:
     try:
-        answer.set_result(function())
+        outcome.set_result(function())
     except BaseException as error:
-        answer.set_exception(error)
+        outcome.set_exception(error)

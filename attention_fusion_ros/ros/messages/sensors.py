@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays and numbers -> messages of sensors, as drivers, map servers and localisation publish them.
+
+Arrays are handed over as `array.array`: other types are checked element by element, or refused, on some distributions.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import TransformStamped
+from nav_msgs.msg import Odometry
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from attention_fusion_ros.decode.plain_messages import point_fields
+from attention_fusion_ros.geometry import quaternion_from_yaw
+
+
+def header(stamp_ns: int, frame_id: str) -> Header:
+    """A header. stamp_ns: ns."""
+    message = Header(frame_id=frame_id)
+    message.stamp.sec, message.stamp.nanosec = divmod(int(stamp_ns), 10**9)
+    return message
+
+
+def point_cloud(points: np.ndarray, head: Header) -> PointCloud2:
+    """A cloud of (N,) points of a structured dtype, in the layout of that."""
+    points = np.ascontiguousarray(points)
+    fields = [PointField(name=name, offset=offset, datatype=datatype, count=1)
+              for name, offset, datatype in point_fields(points.dtype)]
+    message = PointCloud2(header=head, height=1, width=len(points), fields=fields, is_bigendian=False,
+                          point_step=points.itemsize, row_step=points.nbytes, is_dense=True)
+    message.data = array.array('B', points.tobytes())
+    return message
+
+
+def image(pixels: np.ndarray, head: Header, encoding: str = 'rgb8') -> Image:
+    """An image of (H, W) or (H, W, C) pixels in the data type of `encoding`."""
+    pixels = np.ascontiguousarray(pixels)
+    message = Image(header=head, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
+                    is_bigendian=int(sys.byteorder == 'big'), step=pixels.nbytes // max(1, pixels.shape[0]))
+    message.data = array.array('B', pixels.tobytes())
+    return message
+
+
+def odometry(pose: Sequence[float], head: Header, child_frame_id: str = 'base_link', speed: float = 0.0) -> Odometry:
+    """The pose (x, y, yaw) in m and rad of `child_frame_id` in the header's frame. speed: m/s, forward."""
+    message = Odometry(header=head, child_frame_id=child_frame_id)
+    position, turn = message.pose.pose.position, message.pose.pose.orientation
+    position.x, position.y = float(pose[0]), float(pose[1])
+    turn.x, turn.y, turn.z, turn.w = quaternion_from_yaw(pose[2])
+    message.twist.twist.linear.x = float(speed)
+    return message
+
+
+def transform(translation: Sequence[float], yaw: float, head: Header, child_frame_id: str) -> TransformStamped:
+    """The pose of `child_frame_id` in the header's frame: a translation (x, y, z) in m and a yaw in rad."""
+    message = TransformStamped(header=head, child_frame_id=child_frame_id)
+    t, q = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z = map(float, translation)
+    q.x, q.y, q.z, q.w = quaternion_from_yaw(yaw)
+    return message
+
+
+def clock(stamp_ns: int) -> Clock:
+    """A /clock message. stamp_ns: ns."""
+    message = Clock()
+    message.clock.sec, message.clock.nanosec = divmod(int(stamp_ns), 10**9)
+    return message

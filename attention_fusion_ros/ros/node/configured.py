@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a configured node has, and what it does with a sweep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode
+
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.contracts import FusionResult, SyncedSweep
+from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
+from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
+from attention_fusion_ros.ros.node.graph import TopicStatus, output_topic
+from attention_fusion_ros.ros.node.monitor import NodeMonitor
+from attention_fusion_ros.ros.node.parameters import NodeParameters
+from attention_fusion_ros.ros.node.publications import Publications
+from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, format_traceback, internal_error
+from attention_fusion_ros.ros.node.subscriptions import Subscriptions, inputs_of
+from attention_fusion_ros.ros.node.worker import Worker
+from attention_fusion_ros.stream.inputs import SWEEPS, InputSpec, Transport
+from attention_fusion_ros.stream.sweeps import SweepStream
+from attention_fusion_ros.sync.synchronizer import TRANSFORMS
+
+NO_PUBLISHER_S = 5.0  # without a publisher of a required input until the log says so
+OVERRUN = InputError('overrun', 'a newer sweep arrived before this one was processed.', 'see the stage times; fewer '
+                     'points, device cuda or fewer subscribers make the node faster.')
+LOST = InputError('lost_in_transport', 'sweeps were lost between the driver and the node.', 'publish them reliably, '
+                  "and start the driver with this package's Fast DDS profile (README, On a vehicle).")
+
+
+class Configured:
+    """Network, worker thread, synchronisation and publishers: made by the configure transition, freed by cleanup.
+
+    While the node is active there are subscriptions, too. Callbacks of subscriptions only hand messages over; decoding
+    sweeps, the network and encoding run in the worker's thread.
+    """
+
+    def __init__(self, node: LifecycleNode, parameters: NodeParameters, monitor: NodeMonitor, log: ThrottledLog,
+                 create_pipeline: Callable[[NodeConfig], FusionPipeline]):
+        """Raises ConfigurationError when parameters, checkpoint or device cannot be used; nothing is left behind."""
+        self._node, self._parameters, self._monitor, self._log = node, parameters, monitor, log
+        self._problems = ProblemReporter(monitor, log)
+        self._subscriptions: Subscriptions | None = None
+        self._alone_since_s: dict[str, float] = {}  # by required input: since when it has no publisher
+        self.config = config = parameters.config()
+        self.inputs = inputs_of(config)
+        self._stream = SweepStream(config, self._problems_of_inputs)
+        with ExitStack() as undo:
+            self._worker: Worker[tuple[Any, float]] = Worker(self._process, self._on_overrun)
+            undo.callback(self._worker.close)
+            # In the thread that uses it: the first run in a thread is slow, however warm another thread is.
+            self.pipeline = self._worker.call(lambda: PipelineSupervisor(config, create_pipeline))
+            undo.callback(self.pipeline.close)
+            self.publications = Publications(node, config.frames.base, self._on_output_failed)
+            undo.callback(self.publications.close)
+            undo.callback(self._worker.close)  # before what it uses
+            jumps = node.get_clock().create_jump_callback(
+                JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+                post_callback=self._on_time_jump)
+            undo.callback(jumps.unregister)
+            undo.callback(self.deactivate)
+            self._undo = undo.pop_all()
+
+    def activate(self) -> None:
+        """Forget what was before, and subscribe."""
+        self._stream.reset()
+        self._worker.open()
+        self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, self._on_lost)
+
+    def deactivate(self) -> None:
+        """Unsubscribe; a sweep in work is finished, but its result is not published. May be repeated."""
+        self._worker.pause()
+        subscriptions, self._subscriptions = self._subscriptions, None
+        if subscriptions is not None:
+            subscriptions.close()
+        self._alone_since_s.clear()
+
+    def close(self) -> None:
+        """Free everything; returns when the sweep in work is finished. May be repeated."""
+        self._undo.close()
+
+    def follow_publishers(self) -> None:
+        """Adapt the subscriptions to the publishers there are, and warn where there is none. To be called often."""
+        if self._subscriptions is None:
+            return
+        self._subscriptions.update_qos()
+        for spec in self.inputs:
+            if spec.required:
+                self._warn_without_publisher(spec, self._subscriptions.publishers(spec))
+
+    def input_topics(self) -> dict[str, TopicStatus]:
+        """What the graph knows about the inputs, by component; {} while the node is not active."""
+        return {} if self._subscriptions is None else self._subscriptions.topics()
+
+    def output_topics(self) -> tuple[TopicStatus, ...]:
+        """What the graph knows about the outputs."""
+        return tuple(output_topic(self._node, publisher) for publisher in self.publications.all())
+
+    def ages_s(self, now_ns: int) -> dict[str, float | None]:
+        """Seconds since the newest stamp of each input that is kept, None without one."""
+        kept = [spec.name for spec in self.inputs if spec.name not in (SWEEPS, TRANSFORMS)]
+        return {name: self._stream.age_s(name, now_ns) for name in kept}
+
+    # -- in the worker's thread ----------------------------------------------------------------------------------------
+
+    def _process(self, item: tuple[Any, float]) -> None:
+        """One sweep, from message to messages; whatever is wrong with it costs this sweep only."""
+        message, received_s = item
+        try:
+            self._take_over_parameters()
+            sweep = self._stream.sweep(message)
+            result = self.pipeline.run(sweep)
+        except InputError as error:
+            self._drop_sweep(error)
+        except Exception as error:
+            self._drop_sweep(internal_error(error))
+        else:
+            self._publish(result, sweep, received_s)
+
+    def _publish(self, result: FusionResult, sweep: SyncedSweep, received_s: float) -> None:
+        try:
+            self.publications.publish(PublishedSweep(result, sweep, self._explain))
+            stage_ms = {'decode': sweep.decode_ms, **result.stage_ms,
+                        'total': 1e3 * (time.perf_counter() - received_s),
+                        'data_age': (self._node.get_clock().now().nanoseconds - result.stamp_ns) / 1e6}
+            self.publications.publish_times(stage_ms)
+            self._warn_without_map(result)
+            self._monitor.result(result, sweep, stage_ms)
+            self._set_dynamic_tf_enabled(self._stream.needs_dynamic_transforms(sweep.cloud.frame_id))
+        except Exception as error:
+            if self._node.context.ok():  # else shutdown has taken the node from under it
+                self._log.error('publish', f'after the result: {format_traceback(error)}')
+
+    def _take_over_parameters(self) -> None:
+        config = self._parameters.config()
+        if config is not self.config:
+            self.config = config
+            self._stream.update(config)
+            self.pipeline.update(config)
+
+    def _explain(self, result: FusionResult) -> dict[str, np.ndarray]:
+        """Grad-CAM by stage; a failure costs this picture only."""
+        try:
+            return self.pipeline.explain(result)
+        except InputError as error:
+            self._problems.explanation_failed(error)
+            return {}
+
+    def _warn_without_map(self, result: FusionResult) -> None:
+        last = self._monitor.last_result
+        if result.reason and (last is None or last.reason != result.reason):
+            self._log.warn(result.reason, f'lidar_only, the map image is not used: {result.reason} (see /diagnostics)')
+
+    # -- in the executor's thread --------------------------------------------------------------------------------------
+
+    def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
+        self._monitor.received(spec.component)
+        if spec.name == SWEEPS:
+            self._worker.put((message, time.perf_counter()))
+        else:
+            self._stream.take(spec, transport, message)
+
+    def _on_time_jump(self, _: TimeJump) -> None:
+        """The clock was set back (a bag that starts again): forget what is later."""
+        self._stream.on_time_jump(self._node.get_clock().now().nanoseconds)
+
+    def _on_lost(self, spec: InputSpec, count: int) -> None:
+        for _ in range(count):
+            self._problems.input_dropped(spec, LOST)
+
+    def _warn_without_publisher(self, spec: InputSpec, topic: TopicStatus | None) -> None:
+        if topic is None or topic.peers:
+            self._alone_since_s.pop(spec.name, None)
+            return
+        alone_s = time.monotonic() - self._alone_since_s.setdefault(spec.name, time.monotonic())
+        if alone_s >= NO_PUBLISHER_S:
+            self._log.warn(f'no publisher {spec.name}', f'{topic.name} ({spec.label}) has had no publisher for '
+                           f'{alone_s:.0f} s. Remedy: start the driver, or remap the topic: {self._remap_hint(spec)}.',
+                           NO_PUBLISHER_S)
+
+    def _remap_hint(self, spec: InputSpec) -> str:
+        """How to remap an input, to a topic of its type that is being published where there is one."""
+        found = [name for name, types in self._node.get_topic_names_and_types()
+                 if set(types) & set(spec.types) and self._node.count_publishers(name)
+                 and not name.startswith(f'{self._node.get_fully_qualified_name()}/')]
+        target = found[0] if found else 'TOPIC'
+        return (f'{spec.name}:={target} (launch file) or --ros-args -r {spec.transports[0].private_topic}:={target}'
+                + (f"; published are {', '.join(found)}" if len(found) > 1 else ''))
+
+    # -- in both -------------------------------------------------------------------------------------------------------
+
+    def _problems_of_inputs(self, spec: InputSpec, error: InputError) -> None:
+        self._problems.input_dropped(spec, error)
+        if error.reason == 'odometry_frame':
+            self._set_dynamic_tf_enabled(True)
+
+    def _drop_sweep(self, error: InputError) -> None:
+        self._problems.sweep_dropped(error)
+        if error.reason == 'transform_missing':
+            self._set_dynamic_tf_enabled(True)
+
+    def _on_overrun(self) -> None:
+        self._problems.sweep_dropped(OVERRUN)
+
+    def _on_output_failed(self, topic: str, error: Exception) -> None:
+        if self._node.context.ok():  # else it is the shutdown
+            self._problems.output_failed(topic, error)
+
+    def _set_dynamic_tf_enabled(self, enabled: bool) -> None:
+        subscriptions = self._subscriptions  # deactivating takes it away
+        if subscriptions is not None:
+            subscriptions.set_dynamic_tf_enabled(enabled)
