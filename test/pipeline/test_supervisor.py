@@ -174,11 +174,11 @@ def test_the_node_survives_a_failing_device():
         graph.sweep(0.0)
         Frail.failures = [RuntimeError(CUDA_ERROR), TypeError('unforeseen')]
         graph.send(cloud(0.1))
-        wait_until(lambda: graph.node.health.sweep_drops['device_error'] == 1, 'the failure is counted')
+        wait_until(lambda: graph.drops['device_error'] == 1, 'the failure is counted')
         status = graph.status('network', lambda s: s.level == s.ERROR, 'the failure')
         assert 'illegal memory access' in status.message and 'Remedy' in status.message
         graph.send(cloud(0.2))
-        wait_until(lambda: graph.node.health.sweep_drops['internal_error'] == 1, 'the bug is counted')
+        wait_until(lambda: graph.drops['internal_error'] == 1, 'the bug is counted')
         graph.sweep(0.3)
         status = graph.status('network', lambda s: values(s)['device'] == 'cpu', 'the device fallen back to')
         assert 'illegal memory access' in values(status)['device_note'] and values(status)['trained'] == 'false'

@@ -204,8 +204,8 @@ def network_task(node: NodeSnapshot) -> Status:
         return Status(ERROR, f'not configured: {node.error}', values)
     if pipeline is None:
         return Status(WARN, f'{node.state}. Remedy: trigger the configure transition (the launch file does).', values)
-    values.update(device=pipeline.device, backend=pipeline.backend_name, checkpoint=pipeline.checkpoint_name, trained=pipeline.trained,
-                  restarts=pipeline.restarts, device_note=pipeline.device_note)
+    values.update(device=pipeline.device, backend=pipeline.backend_name, checkpoint=pipeline.checkpoint_name,
+                  trained=pipeline.trained, restarts=pipeline.restarts, device_note=pipeline.device_note)
     if node.config is not None:
         values['lookahead_m'] = node.config.lookahead
     if problem := node.monitor.recent_problem(NETWORK):
