@@ -34,13 +34,14 @@ SHARD = 256  # scenes a shard
 PART = 16  # seeds whose scenes are kept at a time while a shard is made: what an interruption costs
 INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
 PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
+# What scenes are made by.
+SOURCES = ('simulation', 'bev', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py')
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 
 
 def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
     """A folder for scenes made with these options by this code: other code makes other scenes of the same seeds."""
-    code = digest(source_files(('simulation', 'bev', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py'),
-                               ('gallery.py', '__init__.py')))
+    code = digest(source_files(SOURCES, ('gallery.py', '__init__.py')))
     extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
     earlier = f'-past{past}' if past else ''
     return f'{code}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'

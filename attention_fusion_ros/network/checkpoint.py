@@ -89,6 +89,8 @@ def _another_kind(path: Path) -> str:
     """What a file is that is no safetensors file, and what to do about it; '' when it may be one."""
     with open(path, 'rb') as file:
         start = file.read(64)
+    if start[8:9] == b'{':  # after the length of a safetensors header, whose bytes may look like anything
+        return ''
     if path.suffix == '.onnx' or b'pytorch' in start[:32]:
         return 'is an exported ONNX model: set the parameter backend to onnxruntime or openvino.'
     if zipfile.is_zipfile(path):

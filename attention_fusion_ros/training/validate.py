@@ -41,7 +41,8 @@ class Predictions:
 
 
 @torch.inference_mode()
-def predict(network: FusionNetwork, dataset: Dataset, device: torch.device | str = 'cpu', batch: int = 32) -> Predictions:
+def predict(network: FusionNetwork, dataset: Dataset, device: torch.device | str = 'cpu',
+            batch: int = 32) -> Predictions:
     """Run the network over a data set, `batch` samples at a time."""
     network.eval()
     heads, nones, maps, routes, truths = [], [], [], [], []

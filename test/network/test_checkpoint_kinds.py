@@ -10,8 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint
+from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.network.model import FusionNetwork
 
 
 class Twice(torch.nn.Module):
@@ -51,3 +54,16 @@ def test_safetensors_of_another_program(tmp_path):
     save_file({'w': torch.zeros(3)}, tmp_path / 'other.safetensors')
     with pytest.raises(ConfigurationError, match='another program'):
         checkpoint.load(tmp_path / 'other.safetensors')
+
+
+def test_a_checkpoint_whose_first_byte_is_that_of_a_pickle_is_read(tmp_path):
+    """It is the length of the header, which depends on what is noted in it."""
+    network = FusionNetwork(NetworkConfig.from_dict({'cells': 32, 'bins': 8, 'polar_ranges': 8}))
+    for length in range(0, 300, 8):
+        path = tmp_path / 'weights.safetensors'
+        checkpoint.save(path, network, Calibration(), {'note': 'x' * length})
+        if path.read_bytes()[0] == 0x80:
+            break
+    else:
+        pytest.fail('no header of that length')
+    assert checkpoint.load(path).training['note'] == 'x' * length

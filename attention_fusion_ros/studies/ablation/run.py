@@ -25,7 +25,7 @@ from attention_fusion_ros.config import unknown_name
 from attention_fusion_ros.datasets.held_out import FIRST_SEED
 from attention_fusion_ros.datasets.pool import Pool, write_pool
 from attention_fusion_ros.datasets.scenes import SceneOptions
-from attention_fusion_ros.datasets.shards import SceneStore, write_shards
+from attention_fusion_ros.datasets.shards import SOURCES, SceneStore, write_shards
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.studies.ablation.cost import Cost
@@ -107,9 +107,8 @@ def prepare(schedule: AblationConfig, cache: Path, workers: int, bar: Callable[[
 
 def _sample_hash() -> str:
     """A name for the code that makes the samples: changes when it does."""
-    modules = [f'datasets/{name}.py' for name in ('augment', 'pool', 'scenes', 'shards', 'simulated')]
-    sources = source_files(('simulation', 'bev', 'config.py', 'geometry.py', *modules), ('gallery.py', '__init__.py'))
-    return digest(sources)
+    drawn_by = (f'datasets/{name}.py' for name in ('augment', 'pool', 'simulated'))
+    return digest(source_files((*SOURCES, *drawn_by), ('gallery.py', '__init__.py')))
 
 
 def run(rows: Sequence[Row], seeds: int, schedule: AblationConfig, pools: tuple[Path, Path], out: Path, workers: int,
