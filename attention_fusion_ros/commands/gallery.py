@@ -54,7 +54,7 @@ def draw(options: argparse.Namespace) -> int:
     import cv2
 
     from attention_fusion_ros.datasets import drives
-    from attention_fusion_ros.simulation import gallery
+    from attention_fusion_ros.report import scene_gallery
     from attention_fusion_ros.simulation.world.generate import CLASS_SHARES
 
     if min(options.per_class, options.columns, options.size) < 1:
@@ -67,7 +67,7 @@ def draw(options: argparse.Namespace) -> int:
         for folder in drives.find_drives(options.real):
             pictures += real_pictures(drives.load_drive(folder), options.size)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.out), gallery.sheet(pictures, options.columns)):
+    if not cv2.imwrite(str(options.out), scene_gallery.sheet(pictures, options.columns)):
         raise ConfigurationError(f"'{options.out}' cannot be written as a picture")
     print(f'{options.out}: {simulated} simulated scenes, {len(pictures) - simulated} real sweeps')
     return 0
@@ -76,7 +76,7 @@ def draw(options: argparse.Namespace) -> int:
 def _scene(options: argparse.Namespace, scene_class: str, seed: int) -> np.ndarray:
     import numpy as np
 
-    from attention_fusion_ros.simulation import gallery
+    from attention_fusion_ros.report import scene_gallery
     from attention_fusion_ros.simulation.sensors.lidar import random_lidar
     from attention_fusion_ros.simulation.world.generate import generate_world
 
@@ -85,11 +85,11 @@ def _scene(options: argparse.Namespace, scene_class: str, seed: int) -> np.ndarr
         sensor = random_lidar(np.random.default_rng([seed, 9]))
     else:
         sensor = PRESETS[options.lidar]()
-    return gallery.scene_picture(world, sensor, options.size)
+    return scene_gallery.scene_picture(world, sensor, options.size)
 
 
 def real_pictures(drive: Drive, size: int, count: int = 2) -> list[np.ndarray]:
-    """Draw sweeps spread over a drive: the cloud twice, then its map image, with the branches where they are known.
+    """Draw sweeps spread over a drive: no plan, the cloud and the map image, with the branches where they are known.
 
     size: edge of a tile in pixels.
     count: number of sweeps.
@@ -98,7 +98,7 @@ def real_pictures(drive: Drive, size: int, count: int = 2) -> list[np.ndarray]:
 
     from attention_fusion_ros.datasets import drives
     from attention_fusion_ros.geometry import transform_points
-    from attention_fusion_ros.simulation import gallery
+    from attention_fusion_ros.report import scene_gallery
     from attention_fusion_ros.simulation.truth.branches import Truth
 
     pictures = []
@@ -109,13 +109,12 @@ def real_pictures(drive: Drive, size: int, count: int = 2) -> list[np.ndarray]:
         image = drives.map_picture(drive, stamp, 0.0, drives.MapError())
         branches = drive.truth[index].get('branches', {}).get('20', ())
         truth = Truth(tuple((float(b), float(h)) for b, h in branches), None, '')
-        tiles = [np.zeros((size, size, 3), np.uint8), gallery.sweep_tile(xyz, size),
-                 gallery.map_tile(image, drives.PIXEL, (0.5, 0.5), size)]
+        tiles = [np.zeros((size, size, 3), np.uint8), scene_gallery.sweep_tile(xyz, size),
+                 scene_gallery.map_tile(image, drives.PIXEL, (0.5, 0.5), size)]
         for tile in tiles[1:]:
-            gallery.draw_truth(tile, truth)
-        gallery.label(tiles[0], f'real: {drive.name}, sweep {index}')
-        gallery.label(tiles[1], f'{drive.sensor}, {len(xyz)} points')
-        pictures.append(np.hstack(tiles))
+            scene_gallery.draw_truth(tile, truth)
+        titles = f'real: {drive.name}, sweep {index}', f'{drive.sensor}, {len(xyz)} points', 'map image'
+        pictures.append(scene_gallery.row_of_tiles(tiles, titles))
     return pictures
 
 

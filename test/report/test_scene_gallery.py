@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 
 from attention_fusion_ros.commands.gallery import main
-from attention_fusion_ros.simulation import gallery
+from attention_fusion_ros.report import scene_gallery as gallery
 from attention_fusion_ros.simulation.sensors.lidar import vlp_16
 from attention_fusion_ros.simulation.truth.branches import Truth
 from attention_fusion_ros.simulation.world.generate import generate_world
@@ -40,14 +41,33 @@ def test_arrows_show_branches_and_direction():
 def test_a_scene_is_three_tiles_and_repeatable():
     world = replace(generate_world(2, 't'), vehicles=())
     a, b = (gallery.scene_picture(world, vlp_16(), 160) for _ in range(2))
-    assert a.shape == (160, 480, 3) and (a == b).all() and all(t.any() for t in np.split(a, 3, axis=1))
+    assert a.shape == (176, 480, 3) and (a == b).all() and all(t.any() for t in np.split(a, 3, axis=1))
 
 
 def test_the_command_writes_a_sheet(tmp_path, capsys):
     out = tmp_path / 'sheet.png'
     assert main(['--classes', 'x', 'fork', '--per-class', '1', '--lidar', 'vlp_16', '--size', '120', '--out',
                  str(out)]) == 0
-    assert cv2.imread(str(out)).shape == (122, 724, 3) and '2 simulated scenes' in capsys.readouterr().out
+    sheet = cv2.imread(str(out))
+    assert sheet.shape[1] == 724 and sheet.shape[0] > 134 and '2 simulated scenes' in capsys.readouterr().out
     assert main(['--classes', 'osm', '--per-class', '1', '--out', str(out)]) == 2
     assert 'extract' in capsys.readouterr().err
     assert main(['--classes', 'x', '--columns', '0', '--out', str(out)]) == 2
+
+
+@pytest.mark.parametrize('width', [240, 400, 960, 2000])
+def test_the_legend_names_every_colour_at_any_width(width):
+    shown = gallery.legend(width, width // 3)
+    assert shown.shape[1] == width
+    for colour in (*gallery.WALLS.values(), *gallery.POSTS.values(), gallery.PARKED, gallery.RED):
+        assert (shown == colour).all(axis=2).sum() >= 4
+    if width >= 400:
+        edge = shown[:, -3:].astype(int)
+        assert np.abs(edge - gallery.BAR).max() < 60  # no word is cut off
+
+
+def test_titles_fit_and_cover_nothing():
+    tile = np.full((160, 160, 3), 200, np.uint8)
+    row = gallery.row_of_tiles([tile, tile], ['short', 'a title that is longer than its tile is wide, by far'])
+    assert row.shape == (176, 320, 3) and (row[16:, 1:160] == 200).all()
+    assert row[:16, 160:].any() and not (row[:16, -3:] > 60).any()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,8 +18,15 @@ from attention_fusion_ros.simulation.sensors.scan import scan
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
 from attention_fusion_ros.simulation.world.drawing import vehicle_corners
 from attention_fusion_ros.simulation.world.world import World, to_base
+from attention_fusion_ros.visualization.lettering import draw_fitted, draw_text, text_width
+from attention_fusion_ros.visualization.panels import draw_arrow
 
 EXTENT_M = 40.0  # shown around the vehicle
+TILES = 3  # a row: plan, sweep, map
+ARROW_M = 6.0  # length of an arrow
+BAR_SHARE, LETTER_SHARE = 0.1, 0.034  # of a tile: height of its title bar and of a capital letter
+DARKEST = 45  # of the 256 levels of the colour map
+BAR = (28, 28, 28)
 LOW_M, HIGH_M = -0.5, 3.5  # above the vehicle's ground that the colours span
 GREY, WHITE, RED = (90, 90, 90), (255, 255, 255), (40, 40, 255)
 PAVEMENT, CENTRE_LINE, ROUTE = (60, 60, 60), (130, 130, 130), (60, 60, 220)
@@ -36,7 +44,7 @@ def pixels(xy: np.ndarray, size: int) -> np.ndarray:
 
 
 def plan_tile(world: World, size: int) -> np.ndarray:
-    """(size, size, 3) uint8 bgr: what the world is made of, around its vehicle."""
+    """(size, size, 3) uint8, BGR: what the world is made of, around its vehicle."""
     tile = np.zeros((size, size, 3), np.uint8)
     scale = size / (2 * EXTENT_M)
 
@@ -66,31 +74,33 @@ def plan_tile(world: World, size: int) -> np.ndarray:
 
 
 def sweep_tile(xyz: np.ndarray, size: int) -> np.ndarray:
-    """(N, 3) points in base_link -> (size, size, 3) uint8 bgr from above, coloured by height."""
+    """(N, 3) points in base_link -> (size, size, 3) uint8, BGR, from above, coloured by height; black: no point."""
     column, row = pixels(xyz[:, :2], size).T
     inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
     top = np.full((size, size), -np.inf, np.float32)
     np.maximum.at(top, (row[inside], column[inside]), xyz[inside, 2].astype(np.float32))
     share = np.clip((top - LOW_M) / (HIGH_M - LOW_M), 0, 1)
-    tile = cv2.applyColorMap((55 + 200 * share).astype(np.uint8), cv2.COLORMAP_TURBO)
+    tile = _height_colours(share)
     tile[~np.isfinite(top)] = 0
     return tile
 
 
+def _height_colours(share: np.ndarray) -> np.ndarray:
+    """(h, w) in 0..1 -> (h, w, 3) uint8, BGR; the lowest is not so dark that it is taken for nothing."""
+    return np.asarray(cv2.applyColorMap((DARKEST + (255 - DARKEST) * share).astype(np.uint8), cv2.COLORMAP_VIRIDIS))
+
+
 def draw_truth(tile: np.ndarray, answer: Truth, lookahead: float = 20.0) -> None:
-    """Arrows at the branches, the direction in red, on a tile."""
+    """The ring and an arrow for every branch, the direction in red, on a tile; lookahead in metres."""
     size = len(tile)
     cv2.circle(tile, (size // 2, size // 2), int(lookahead * size / (2 * EXTENT_M)), GREY, 1)
-    for bearing, heading in answer.branches:
-        start = lookahead * np.array([math.cos(bearing), math.sin(bearing)])
-        end = start + 5.0 * np.array([math.cos(heading), math.sin(heading)])
-        (a, b) = pixels(np.stack([start, end]), size).tolist()
-        colour = RED if answer.direction == (bearing, heading) else WHITE
-        cv2.arrowedLine(tile, a, b, colour, 2, cv2.LINE_AA, tipLength=0.35)
+    for branch in answer.branches:
+        colour = RED if answer.direction == branch else WHITE
+        draw_arrow(tile, EXTENT_M, lookahead, branch, colour, 2, ARROW_M / lookahead)
 
 
 def map_tile(image: np.ndarray, resolution: float, anchor: tuple[float, float], size: int) -> np.ndarray:
-    """(H, W, 3) uint8 bgr map image -> (size, size, 3), laid over the same ground as the other tiles."""
+    """(H, W, 3) uint8, BGR map image -> (size, size, 3), laid over the same ground as the other tiles."""
     rows, columns = image.shape[:2]
     scale = resolution * size / (2 * EXTENT_M)
     to_tile = np.array([[scale, 0, size / 2 - anchor[0] * columns * scale],
@@ -98,14 +108,51 @@ def map_tile(image: np.ndarray, resolution: float, anchor: tuple[float, float], 
     return cv2.warpAffine(image, to_tile, (size, size), flags=cv2.INTER_LINEAR, borderValue=(40, 20, 20))
 
 
-def label(tile: np.ndarray, text: str) -> None:
-    """Write on the upper edge of a tile."""
-    cv2.putText(tile, text, (5, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(tile, text, (5, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WHITE, 1, cv2.LINE_AA)
+def row_of_tiles(tiles: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
+    """Tiles (size, size, 3) side by side, each under its title -> (size + bar, len(tiles) size, 3) uint8, BGR."""
+    columns = []
+    for tile, title in zip(tiles, titles):
+        size = len(tile)
+        bar = np.full((round(BAR_SHARE * size), size, 3), BAR, np.uint8)
+        draw_fitted(bar, title, 0.02 * size, 0.68 * len(bar), LETTER_SHARE * size, WHITE, 0.96 * size)
+        columns.append(np.vstack([bar, tile]))
+        columns[-1][:, 0] = GREY
+    return np.hstack(columns)
+
+
+def legend(width: int, size: int) -> np.ndarray:
+    """(h, width, 3) uint8, BGR: what the colours stand for, in as many lines as the width takes."""
+    letter, line = LETTER_SHARE * size, round(0.085 * size)
+    entries = [*WALLS.items(), *POSTS.items(), ('bush', BUSH), ('parked', PARKED), ('moving', MOVING),
+               ('route', ROUTE), ('branch', WHITE), ('direction', RED)]
+    cells = [(name, colour, 1.6 * line + text_width(name, letter)) for name, colour in entries]
+    ramp = 6 * line
+    ends = f'{LOW_M:g} m', f'{HIGH_M:g} m height'
+    cells.append(('', WHITE, text_width(ends[0], letter) + ramp + text_width(ends[1], letter) + 2 * line))
+    places, x, row = [], 0.3 * line, 0
+    for _, _, needed in cells:
+        if x + needed > width and x > line:
+            x, row = 0.3 * line, row + 1
+        places.append((x, row))
+        x += needed
+    paper = np.full(((row + 1) * line + line // 2, width, 3), BAR, np.uint8)
+    for (name, colour, _), (left, number) in zip(cells, places):
+        baseline = number * line + 0.85 * line
+        top, bottom, at = round(baseline - letter), round(baseline), round(left)
+        if name:
+            cv2.rectangle(paper, (at, top), (at + line // 2, bottom), colour, -1)
+            draw_text(paper, name, left + 0.8 * line, baseline, letter, WHITE)
+        else:
+            draw_text(paper, ends[0], left, baseline, letter, WHITE)
+            at += text_width(ends[0], letter) + line // 2
+            stop = min(at + ramp, width)
+            paper[top:bottom, at:stop] = _height_colours(np.linspace(0, 1, ramp)[None, :stop - at])
+            draw_text(paper, ends[1], at + ramp + line // 2, baseline, letter, WHITE)
+    return paper
 
 
 def scene_picture(world: World, lidar: LidarModel, size: int = 320, seed: int = 0) -> np.ndarray:
-    """(size, 3 size, 3) uint8 bgr: plan, sweep and map of a world, with the truth on each."""
+    """Plan, sweep and map of a world, with the truth on each -> `row_of_tiles` of the three."""
     rng = np.random.default_rng([world.seed, seed, zlib.crc32(world.scene_class.encode())])
     cloud, T_base_sensor = scan(world, world.pose, lidar, rng)
     xyz = cloud.xyz @ T_base_sensor[:3, :3].T + T_base_sensor[:3, 3]
@@ -124,18 +171,17 @@ def scene_picture(world: World, lidar: LidarModel, size: int = 320, seed: int = 
     answer = truth(world, route=routed)
     for tile in tiles:
         draw_truth(tile, answer)
-    label(tiles[0], f'{world.scene_class} {world.seed}')
-    label(tiles[1], f'{lidar.name}, {len(xyz)} points')
-    label(tiles[2], f'{style.encoding}, off by {math.hypot(error.x, error.y):.1f} m {math.degrees(error.yaw):+.0f} deg')
-    return np.hstack(tiles)
+    off = f'{math.hypot(error.x, error.y):.1f} m {math.degrees(error.yaw):+.0f} deg'
+    return row_of_tiles(tiles, (f'{world.scene_class} {world.seed}', f'{lidar.name}, {len(xyz)} points',
+                                f'{style.encoding}, off by {off}'))
 
 
-def sheet(pictures: list[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures of one size in rows of `columns`, with thin lines between."""
+def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size in rows of `columns`, with thin lines between and the legend below."""
     height, width = pictures[0].shape[:2]
     rows = math.ceil(len(pictures) / columns)
     paper = np.full((rows * (height + 2), columns * (width + 2), 3), 90, np.uint8)
     for i, picture in enumerate(pictures):
         r, c = divmod(i, columns)
         paper[r * (height + 2):r * (height + 2) + height, c * (width + 2):c * (width + 2) + width] = picture
-    return paper
+    return np.vstack([paper, legend(paper.shape[1], width // TILES)])
