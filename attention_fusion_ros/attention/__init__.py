@@ -22,6 +22,8 @@ from attention_fusion_ros.attention.stn import SpatialTransformer
 from attention_fusion_ros.attention.temporal import TemporalAttention
 from attention_fusion_ros.errors import ConfigurationError
 
+__all__ = ['MECHANISMS', 'Mechanism', 'build', 'check_slot', 'construct', 'known']
+
 MECHANISMS: dict[str, type[Mechanism]] = {
     'none': NoAttention,
     'se': SqueezeExcitation,
@@ -63,7 +65,7 @@ def known(name: str) -> type[Mechanism]:
     return MECHANISMS[name]
 
 
-def build(name: str, channels: int, **options) -> Mechanism:
+def build(name: str, channels: int, **options: Any) -> Mechanism:
     """The mechanism called `name` for features of `channels` channels.
 
     Raises ConfigurationError for an unknown name or option (naming the known ones) and for a value that cannot work.

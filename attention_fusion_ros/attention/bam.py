@@ -41,7 +41,8 @@ class BottleneckAttention(Mechanism):
                                      nn.Conv2d(w, w, 3, padding=d, dilation=d), inner(w), nn.ReLU(),
                                      nn.Conv2d(w, 1, 1), outer(1))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         Mc = self.channel(x.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
         Ms = self.spatial(x)  # (B, 1, H, W)
         M = (Mc + Ms if self.combine == 'sum' else Mc * Ms).sigmoid()  # (B, C, H, W)

@@ -8,6 +8,8 @@ batch normalisation after the spatial convolution, and stacks [max, mean]; the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class ChannelAttention(Mechanism):
     bias: biases in the MLP. Weights: 'channel' (B, C), each in 0..1.
     """
 
-    def __init__(self, channels: int, reduction: int = 16, pools: tuple[str, ...] = POOLS, bias: bool = False,
+    def __init__(self, channels: int, reduction: int = 16, pools: Sequence[str] = POOLS, bias: bool = False,
                  hidden: int | None = None):
         super().__init__(channels)
         if isinstance(pools, str) or not pools or not set(pools) <= set(POOLS) or len(set(pools)) != len(pools):
@@ -42,7 +44,8 @@ class ChannelAttention(Mechanism):
         self.fc1 = nn.Linear(channels, width, bias=bias)
         self.fc2 = nn.Linear(width, channels, bias=bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         logits = x.new_zeros(())
         if 'avg' in self.pools:
             logits = logits + self.mlp(x.mean(dim=(2, 3)))
@@ -51,8 +54,10 @@ class ChannelAttention(Mechanism):
         channel = logits.sigmoid()
         return x * channel[:, :, None, None], {'channel': channel}
 
-    def mlp(self, pooled: Tensor) -> Tensor:  # (B, C) -> (B, C)
-        return self.fc2(self.fc1(pooled).relu())
+    def mlp(self, pooled: Tensor) -> Tensor:
+        """(B, C) pooled features -> (B, C) logits."""
+        logits: Tensor = self.fc2(self.fc1(pooled).relu())
+        return logits
 
 
 class SpatialAttention(Mechanism):
@@ -70,7 +75,8 @@ class SpatialAttention(Mechanism):
         self.conv = nn.Conv2d(2, 1, odd('kernel', kernel), padding=kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(1) if norm else nn.Identity()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         mean, maximum = mean_and_max(x)
         descriptor = torch.cat([mean, maximum] if self.order == ('mean', 'max') else [maximum, mean], dim=1)
         spatial = self.norm(self.conv(descriptor)).sigmoid()
@@ -92,7 +98,8 @@ class CBAM(Mechanism):
         self.cam = construct('cbam_channel', ChannelAttention, channels, channel or {})
         self.sam = construct('cbam_spatial', SpatialAttention, channels, spatial or {})
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         if self.order == 'channel_first':
             refined, channel = self.cam(x)
             refined, spatial = self.sam(refined)

@@ -33,6 +33,7 @@ class CBAMResBlock(Mechanism):
         self.skip = nn.Identity() if stride == 1 and out == channels else nn.Sequential(
             nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         refined, weights = self.cbam(self.body(x))
         return (refined + self.skip(x)).relu(), weights

@@ -29,7 +29,8 @@ class CoordinateAttention(Mechanism):
         self.Fh = nn.Conv2d(w, channels, 1, bias=bias)
         self.Fw = nn.Conv2d(w, channels, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         H, W = x.shape[2:]
         zh, zw = x.mean(dim=3), x.mean(dim=2)  # (B, C, H), (B, C, W)
         f = self.F1(torch.cat([zh, zw], dim=2)[..., None])  # (B, w, H + W, 1): one transform for both axes

@@ -10,9 +10,8 @@ entropy of the coarse output are seen again by fine layers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
@@ -32,9 +31,11 @@ class TopLayers(nn.Module):
         self.conv = nn.Conv2d(channels, hidden, patch, stride=patch)
         self.classify = nn.Linear(hidden, classes)
 
-    def forward(self, c: Tensor) -> Tensor:  # (B, C, H, W) -> (B, classes)
+    def forward(self, c: Tensor) -> Tensor:
+        """c (B, C, H, W) -> logits (B, classes)."""
         h = self.conv(c).flatten(2)
-        return self.classify(h.logsumexp(dim=2) - math.log(h.shape[2]))
+        logits: Tensor = self.classify(h.logsumexp(dim=2) - math.log(h.shape[2]))
+        return logits
 
     def entropy_gradient(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, classes) and dH/dc (B, C, H, W), H the entropy of softmax(logits)."""
@@ -54,9 +55,7 @@ class TopLayers(nn.Module):
 class DynamicCapacity(Mechanism):
     """f_c everywhere, f_f on the k most salient patches, whose features replace the coarse ones.
 
-    forward(x, top=None): x (B, C, H, W). `top` may be the rest of the network, a callable (B, C, H, W) -> logits
-    (B, classes): then the saliency is that of the network's own coarse output, by autograd (not within
-    `torch.inference_mode`). Without it the built-in top layers are used; train them with a loss on 'coarse_logits'.
+    forward(x): x (B, C, H, W). The saliency is that of built-in top layers, which `losses` trains on 'coarse_logits'.
     k: patches seen by the fine layers (all of them where there are fewer). patch: edge of a patch in cells.
     coarse_width, fine_width: channels of f_c and f_f (default C / 4 and 2 C). classes, top_hidden: of the built-in top.
     Weights: 'spatial' (B, 1, H, W), 1 on the chosen patches, else 0; 'saliency' (B, 1, h, w), |dH/dc| of each patch;
@@ -82,12 +81,13 @@ class DynamicCapacity(Mechanism):
                                   nn.Conv2d(fine, channels, 1))
         self.top = TopLayers(channels, at_least('classes', classes, 2), patch, at_least('top_hidden', top_hidden, 1))
 
-    def forward(self, x: Tensor, top: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> refined features (B, C, H, W) and weights."""
         H, W = x.shape[2:]
         x = pad_to_patches(x, self.patch)
         rows, columns = x.shape[2] // self.patch, x.shape[3] // self.patch
         c = self.coarse(x)
-        logits, gradient = self.top.entropy_gradient(c) if top is None else autograd_entropy_gradient(top, c)
+        logits, gradient = self.top.entropy_gradient(c)
         saliency = to_patches(gradient.detach(), self.patch).square().sum(dim=(2, 3, 4)).sqrt()  # (B, h w)
         chosen = saliency.topk(min(self.k, rows * columns), dim=1).indices  # (B, k)
 
@@ -104,18 +104,6 @@ class DynamicCapacity(Mechanism):
         coarse = sector_loss(weights['coarse_logits'].float(), truth.direction[:, 0], truth.direction_known)
         return {'hint': weights['hint'].float().mean(), 'coarse': coarse}
 
-    def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of the convolutions and linear layers for one map: a + b k, b for each patch chosen."""
-        patches = -(-height // self.patch) * -(-width // self.patch)
-        cells = self.patch ** 2
-        weights = [layer.weight.numel() for layer in self.coarse if hasattr(layer, 'weight')]
-        everywhere = patches * cells * sum(weights)
-        g = 2 * (patches * self.top.conv.weight.numel() + self.top.classify.weight.numel())  # forward and gradient
-        first, _, second, _, third = self.fine
-        a_patch = ((self.patch + 2) ** 2 * first.weight.numel()
-                   + cells * (second.weight.numel() + third.weight.numel()))
-        return everywhere + g + min(self.k, patches) * a_patch
-
 
 def sector_loss(logits: Tensor, bearing: Tensor, known: Tensor) -> Tensor:
     """Cross entropy of the sector that a bearing lies in, of C equal ones of which the first begins at -pi.
@@ -127,14 +115,3 @@ def sector_loss(logits: Tensor, bearing: Tensor, known: Tensor) -> Tensor:
     sector = ((bearing.nan_to_num() + math.pi) / (2 * math.pi) * classes).long().clamp(0, classes - 1)
     costs = nn.functional.cross_entropy(logits, sector, reduction='none')
     return (costs * asked).sum() / asked.sum().clamp(min=1)
-
-
-def autograd_entropy_gradient(top: Callable[[Tensor], Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and dH/dc as `TopLayers.entropy_gradient`, for any differentiable `top`; neither carries a gradient."""
-    with torch.enable_grad():
-        leaf = c.detach().requires_grad_()
-        logits = top(leaf)
-        log_p = logits.log_softmax(dim=1)
-        entropy = -(log_p.exp() * log_p).sum()
-        gradient, = torch.autograd.grad(entropy, leaf)
-    return logits.detach(), gradient

@@ -31,7 +31,8 @@ class EfficientChannelAttention(Mechanism):
         k = adaptive_kernel(channels) if kernel is None else odd('kernel', kernel)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         z = x.mean(dim=(2, 3))
         w = self.conv(z[:, None])[:, 0].sigmoid()  # (B, C)
         return x * w[:, :, None, None], {'channel': w}

@@ -39,6 +39,7 @@ class Glimpse(Mechanism):
         self.baseline = nn.Linear(channels, 1)
 
     def forward(self, x: Tensor, choice: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+        """x (B, C, H, W) -> weighted features (B, C, H, W) and weights."""
         H, W = x.shape[2:]
         padded = pad_to_patches(x, self.patch)
         scores = F.avg_pool2d(self.score(padded), self.patch)  # (B, 1, h, w)
@@ -66,7 +67,7 @@ class Glimpse(Mechanism):
 def log_probability(logits: Tensor, choice: Tensor) -> Tensor:
     """Log probability (B,) of drawing the patches `choice` (B, k) in this order without replacement (Plackett-Luce)."""
     total = logits.new_zeros(logits.shape[0])
-    for glimpse in choice.split(1, dim=1):  # each (B, 1)
+    for glimpse in torch.split(choice, 1, dim=1):  # each (B, 1)
         total = total + logits.log_softmax(dim=1).gather(1, glimpse)[:, 0]
         logits = logits.scatter(1, glimpse, float('-inf'))
     return total

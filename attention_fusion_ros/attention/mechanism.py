@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -72,7 +72,7 @@ class Mechanism(nn.Module):
         return {}
 
 
-def construct(name: str, cls: type[Mechanism], channels: int, options: dict) -> Mechanism:
+def construct(name: str, cls: type[Mechanism], channels: int, options: dict[str, Any]) -> Mechanism:
     """`cls(channels, **options)`; an unknown option raises ConfigurationError naming those of the mechanism `name`."""
     known = list(inspect.signature(cls.__init__).parameters)[2:]  # after self and channels
     for option in options:
@@ -96,7 +96,7 @@ def odd(name: str, value: int) -> int:
     return value
 
 
-def one_of(name: str, value, choices: tuple):
+def one_of(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     """`value` when it is among `choices` (lists, as YAML gives them, count as tuples), else ConfigurationError."""
     value = tuple(value) if isinstance(value, list) else value
     if value not in choices:

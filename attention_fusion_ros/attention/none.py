@@ -14,5 +14,6 @@ class NoAttention(Mechanism):
 
     slots = SLOTS
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         return x, {}

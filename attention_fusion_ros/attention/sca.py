@@ -39,6 +39,7 @@ class SCA(Mechanism):
         self.Wi_s = nn.Conv2d(k, 1, 1, bias=False)
 
     def forward(self, x: Tensor, query: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W), query (B, query_channels) -> weighted features (B, C, H, W) and weights."""
         if self.order == 'channel_spatial':
             x, beta = self.attend_channels(x, query)
             x, alpha = self.attend_cells(x, query)
@@ -48,12 +49,14 @@ class SCA(Mechanism):
         return x, {'channel': beta, 'spatial': alpha}
 
     def attend_channels(self, V: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """V (B, C, H, W), query h -> weighted V and beta (B, C)."""
         v = V.mean(dim=(2, 3))  # (B, C)
         b = (self.Wc(v[:, :, None]) + self.Whc(h)[:, None]).tanh()  # (B, C, k)
         beta = self.Wi_c(b)[:, :, 0].softmax(dim=1)  # (B, C)
         return V * (beta * self.channels if self.rescale else beta)[:, :, None, None], beta
 
     def attend_cells(self, V: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """V (B, C, H, W), query h -> weighted V and alpha (B, 1, H, W)."""
         a = (self.Ws(V) + self.Whs(h)[:, :, None, None]).tanh()  # (B, k, H, W)
         logits = self.Wi_s(a)
         alpha = logits.flatten(1).softmax(dim=1).view_as(logits)  # (B, 1, H, W)

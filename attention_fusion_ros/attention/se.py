@@ -23,7 +23,8 @@ class SqueezeExcitation(Mechanism):
         self.fc1 = nn.Linear(channels, width, bias=bias)
         self.fc2 = nn.Linear(width, channels, bias=bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         z = x.mean(dim=(2, 3))  # squeeze: (B, C)
         s = self.fc2(self.fc1(z).relu()).sigmoid()  # excitation: (B, C)
         return x * s[:, :, None, None], {'channel': s}

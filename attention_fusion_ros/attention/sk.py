@@ -38,7 +38,8 @@ class SelectiveKernel(Mechanism):
         self.fuse = nn.Sequential(nn.Conv2d(channels, d, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU())
         self.select = nn.Linear(d, paths * channels, bias=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         U = torch.stack([path(x) for path in self.split], dim=1)  # (B, M, C, H, W)
         s = U.sum(dim=1).mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
         z = self.fuse(s).flatten(1)  # (B, d)

@@ -33,6 +33,7 @@ class SpatialTransformer(Mechanism):
 
     extra_inputs = ('lidar',)
     slots = ('map_registration',)
+    limits: Tensor
     loss_weights: Mapping[str, float] = {'alignment': 0.2}
 
     def __init__(self, channels: int, lidar_channels: int | None = None, width: int = 16, max_shift: float = 10.0,
@@ -56,6 +57,7 @@ class SpatialTransformer(Mechanism):
         nn.init.zeros_(self.regression.bias)
 
     def forward(self, x: Tensor, lidar: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W) of the map, lidar (B, lidar_channels, H, W) -> moved x (B, C, H, W) and weights."""
         found = self.regression(self.localisation(torch.cat([x, lidar], dim=1)))
         # Autocast gives half precision, whose steps are centimetres here.
         mean, log_std = found.to(torch.promote_types(found.dtype, torch.float32)).chunk(2, dim=1)

@@ -27,9 +27,11 @@ class ConvGRU(nn.Module):
         self.gates = nn.Conv2d(2 * channels, 2 * channels, kernel, padding=kernel // 2)
         self.candidate = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # both (B, C, H, W)
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """x and state h, both (B, C, H, W) -> the next state (B, C, H, W)."""
         z, r = self.gates(torch.cat([x, h], dim=1)).sigmoid().chunk(2, dim=1)
-        return (1 - z) * h + z * self.candidate(torch.cat([x, r * h], dim=1)).tanh()
+        after: Tensor = (1 - z) * h + z * self.candidate(torch.cat([x, r * h], dim=1)).tanh()
+        return after
 
 
 class TemporalAttention(Mechanism):
@@ -57,10 +59,12 @@ class TemporalAttention(Mechanism):
         self.gru = ConvGRU(channels, odd('kernel', kernel)) if carry else None
         self.out = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, history: Tensor, moves: Tensor,
                 present: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W), history (B, P, C, H, W), moves (B, P, 3, 3) -> x with its history (B, C, H, W), weights."""
         sweeps, seen = self.align(x, history, moves, present)  # (B, T, C, H, W), (B, T, H, W)
         B, T = sweeps.shape[:2]
         keys = self.key(sweeps.flatten(0, 1)).unflatten(0, (B, T))  # (B, T, d, H, W)
@@ -82,7 +86,8 @@ class TemporalAttention(Mechanism):
         if P == 0:
             return x[:, None], now
         past = move(torch.cat([history, torch.ones_like(history[:, :, :1])], dim=2).flatten(0, 1),
-                    moves.flatten(0, 1), self.extent).unflatten(0, (B, P))
+                    moves.flatten(0, 1), self.extent)
+        past = past.view(B, P, *past.shape[1:])
         seen = past[:, :, -1] > 0.99  # a cell made partly of the world beyond the old grid is not seen
         if present is not None:
             seen = seen & present[:, :, None, None]

@@ -25,7 +25,8 @@ class TorchBackend:
         self.threads = config.threads or default_threads()
         loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
         self.model = Model(loaded.name, loaded.trained, loaded.network.config, loaded.calibration)
-        self._network: FusionNetwork | None = loaded.network.to(self.device, memory_format=torch.channels_last)
+        network = loaded.network.to(self.device)
+        self._network: FusionNetwork | None = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def network(self) -> FusionNetwork:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Number = TypeVar('Number', bound=Any)  # float, array or tensor
+Number: TypeAlias = Any  # float, array or tensor; results are of the same kind
 
 
 @dataclass(frozen=True)

@@ -19,22 +19,24 @@ from attention_fusion_ros.kernels import operation
 from attention_fusion_ros.utils.tensors import constant
 
 CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
-HEIGHT_UNIT = 0.1  # m, heights well below this are in the linear part of the compression
-HEIGHT_FULL = 6.0  # m, compressed to 1
+HEIGHT_UNIT_M = 0.1  # heights well below this are in the linear part of the compression
+HEIGHT_FULL_M = 6.0  # compressed to 1
 DENSITY_FULL = 128.0  # points in a cell, compressed to 1
-BELOW_GROUND = -1.0  # m, lower points are multipath
+BELOW_GROUND_M = -1.0  # lower points are multipath
 
 
 def compress_height(h: Tensor) -> Tensor:
     """Height in metres -> sign(h) log(1 + |h| / 0.1 m), scaled so that 6 m gives 1."""
-    return h.sign() * torch.log1p(h.abs() / HEIGHT_UNIT) / math.log1p(HEIGHT_FULL / HEIGHT_UNIT)
+    compressed: Tensor = h.sign() * torch.log1p(h.abs() / HEIGHT_UNIT_M) / math.log1p(HEIGHT_FULL_M / HEIGHT_UNIT_M)
+    return compressed
 
 
 def normalise_intensity(intensity: Tensor) -> Tensor:
     """(N,) intensities in any unit -> about -1..1: centred on the sweep's median, scaled by its 10..90 % spread."""
     sample = intensity[:: max(1, len(intensity) // 8192)].float()
     low, middle, high = torch.quantile(sample, constant((0.1, 0.5, 0.9), sample.device))
-    return ((intensity - middle) / (high - low).clamp(min=1e-6)).clamp(-1.0, 1.0)
+    normalised: Tensor = ((intensity - middle) / (high - low).clamp(min=1e-6)).clamp(-1.0, 1.0)
+    return normalised
 
 
 @operation('scatter_cells')
@@ -69,7 +71,7 @@ def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: floa
                          f'than {min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
                          'cloud.min_range.')
     h = xyz[:, 2] - estimate_ground(xyz, grid.extent).at(xyz[:, 0], xyz[:, 1])
-    useful = (h > BELOW_GROUND) & (h < max_height)
+    useful = (h > BELOW_GROUND_M) & (h < max_height)
     chosen = useful.nonzero()[:, 0]
     xyz, h = xyz.index_select(0, chosen), h.index_select(0, chosen)
     row, column = grid.metres_to_cells(xyz[:, 0], xyz[:, 1])

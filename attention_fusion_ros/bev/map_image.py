@@ -34,10 +34,12 @@ def vehicle_to_map_frame(motion: Motion, orientation: str) -> np.ndarray:
         relative[:2, :2] = now[:2, :2]
         up_is_y = np.eye(3)
         up_is_y[:2, :2] = rotation_2d(-np.pi / 2)  # odom north (+y) is up (+x of the map frame), odom east is right
-        return up_is_y @ relative
+        turned: np.ndarray = up_is_y @ relative
+        return turned
     if motion.T_odom_base is None or motion.T_odom_base_map is None:
         return np.eye(3)
-    return inverse(planar(motion.T_odom_base_map)) @ planar(motion.T_odom_base)
+    moved: np.ndarray = inverse(planar(motion.T_odom_base_map)) @ planar(motion.T_odom_base)
+    return moved
 
 
 def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid,

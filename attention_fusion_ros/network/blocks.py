@@ -27,7 +27,8 @@ def build_attention(slot: dict[str, Any], channels: int, **known: Any) -> Mechan
 
 def apply_attention(mechanism: Mechanism, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
     """Runs a mechanism that weighs features; query (B, query_channels) is given to those that ask for it."""
-    return mechanism(x, query) if 'query' in mechanism.extra_inputs else mechanism(x)
+    features, weights = mechanism(x, query) if 'query' in mechanism.extra_inputs else mechanism(x)
+    return features, weights
 
 
 class ConvNorm(nn.Sequential):
@@ -52,8 +53,10 @@ class ResBlock(nn.Module):
         self.shortcut = (nn.Identity() if stride == 1 and inputs == outputs
                          else ConvNorm(inputs, outputs, kernel=1, stride=stride, relu=False))
 
-    def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
-        residual, weights = self.conv2(self.conv1(x)), {}
+    def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W), query (B, query_channels) -> features (B, C', H', W') and weights."""
+        residual = self.conv2(self.conv1(x))
+        weights: dict[str, Tensor] = {}
         if self.attention.placement == 'residual':
             residual, weights = apply_attention(self.attention, residual, query)
         out = F.relu(self.shortcut(x) + residual)
@@ -69,7 +72,8 @@ class WholeBlock(nn.Module):
         super().__init__()
         self.attention = build_attention(attention, inputs, out_channels=outputs, stride=stride)
 
-    def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:  # x: (B, C, H, W)
+    def forward(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W), query (B, query_channels) -> features (B, C', H', W') and weights."""
         return apply_attention(self.attention, x, query)
 
 
@@ -97,7 +101,8 @@ class PolarConv(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, 3, stride=(2, 1), padding=(1, 0), bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, R, K) -> (B, C', R / 2, K)
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, R, K) -> (B, C', R / 2, K)."""
         return F.relu(self.norm(self.conv(circular_pad(x, 1))), inplace=True)
 
 
@@ -110,5 +115,6 @@ class CircularConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel, dilation=dilation, bias=False)
         self.norm = nn.BatchNorm1d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, K) -> (B, C, K)
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, K) -> (B, C, K)."""
         return x + F.relu(self.norm(self.conv(circular_pad(x, self.reach))))

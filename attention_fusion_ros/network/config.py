@@ -15,7 +15,7 @@ from attention_fusion_ros.errors import ConfigurationError
 FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
 
 
-def mechanism(name: str, **options) -> dict[str, Any]:
+def mechanism(name: str, **options: Any) -> dict[str, Any]:
     """An entry for one of the attention slots: a name from `attention.MECHANISMS` and its options."""
     return {'name': name, **options}
 
@@ -54,7 +54,7 @@ class NetworkConfig:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ConfigurationError(f"unknown network setting '{unknown[0]}'. Known are: {', '.join(known)}.")
-        clean = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        clean: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
             config = cls(**clean)
             config.check()

@@ -63,9 +63,11 @@ def decode_bearings(offset: np.ndarray) -> np.ndarray:
     """(..., K) offsets in bins -> (..., K) bearing in rad that each bin answers for; not wrapped."""
     bins = offset.shape[-1]
     clipped = np.clip(offset.astype(np.float64), -MAX_OFFSET_BINS, MAX_OFFSET_BINS)
-    return bin_bearings(bins) + clipped * bin_width(bins)
+    bearings: np.ndarray = bin_bearings(bins) + clipped * bin_width(bins)
+    return bearings
 
 
 def decode_headings(cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
     """(..., K) cosine and sine relative to the bin's centre -> (..., K) heading in rad; not wrapped."""
-    return np.arctan2(sin.astype(np.float64), cos.astype(np.float64)) + bin_bearings(cos.shape[-1])
+    headings: np.ndarray = np.arctan2(sin.astype(np.float64), cos.astype(np.float64)) + bin_bearings(cos.shape[-1])
+    return headings

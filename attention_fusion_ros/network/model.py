@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -116,10 +116,10 @@ class FusionNetwork(nn.Module):
 
     def mechanisms(self) -> dict[str, Mechanism]:
         """Stage -> its mechanism, for the stages in `NetworkOutput.weights`; of several blocks in a stage the last."""
-        found = {'encoder': self.lidar_block.attention, 'temporal': self.temporal, 'map': self.map_registration,
-                 'fusion': self.fusion}
+        found: dict[str, Any] = {'encoder': self.lidar_block.attention, 'temporal': self.temporal,
+                                 'map': self.map_registration, 'fusion': self.fusion}
         for i, stage in enumerate(self.stages):
-            found[f'stage{i + 1}'] = stage[-1].attention
+            found[f'stage{i + 1}'] = cast(nn.ModuleList, stage)[-1].attention
         return found
 
     def forward(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
@@ -146,7 +146,7 @@ class FusionNetwork(nn.Module):
             channel = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
         stages = []
         for i, stage in enumerate(self.stages):
-            for block in stage:
+            for block in cast(nn.ModuleList, stage):
                 x, weights_by_stage[f'stage{i + 1}'] = block(x, query)
             stages.append(x)
         head = self.circular(self.to_head(self._polar_features(stages).flatten(1, 2)))
@@ -188,15 +188,15 @@ class FusionNetwork(nn.Module):
 
     def _polar_features(self, stages: Sequence[Tensor]) -> Tensor:  # -> (B, C, R', K)
         # 1x1 convolution first: sampling is linear, so the order does not matter, and fewer channels are sampled.
-        polar = sum(self.polar(lateral(stage)) for lateral, stage in zip(self.polar_lateral, stages))
-        features: Tensor = self.polar_stages(F.relu(polar))
+        polar = [self.polar(lateral(stage)) for lateral, stage in zip(self.polar_lateral, stages)]
+        features: Tensor = self.polar_stages(F.relu(sum(polar[1:], start=polar[0])))
         return features
 
     def _road(self, stages: Sequence[Tensor]) -> Tensor:
         size = stages[0].shape[-2:]
-        merged = sum(F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
-                     for lateral, stage in zip(self.road_lateral, stages))
-        logit: Tensor = self.road_head(F.relu(merged))
+        levels = [F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
+                  for lateral, stage in zip(self.road_lateral, stages)]
+        logit: Tensor = self.road_head(F.relu(sum(levels[1:], start=levels[0])))
         return logit
 
 

@@ -17,6 +17,8 @@ class PolarSampler(nn.Module):
     bearing -pi + (k + 0.5) * 2 pi / K. Bilinear; works for any H, W that cover the same square.
     """
 
+    grid: Tensor
+
     def __init__(self, extent: float, ranges: int, bins: int, polar_max: float):
         super().__init__()
         r = (torch.arange(ranges) + 0.5) / ranges * polar_max
@@ -27,5 +29,6 @@ class PolarSampler(nn.Module):
         self.register_buffer('grid', unit[None], persistent=False)  # (1, R, K, 2)
 
     def forward(self, features: Tensor) -> Tensor:
+        """features (B, C, H, W) -> (B, C, R, K)."""
         grid = self.grid.expand(features.shape[0], -1, -1, -1).to(features.dtype)
         return F.grid_sample(features, grid, align_corners=False, padding_mode='zeros')

@@ -52,7 +52,7 @@ def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
         return {}
     given = result.context
     if not isinstance(given, ExplanationContext):
-        given = ExplanationContext(*(upload(grid, backend.device) for grid in (result.lidar_bev, result.map_bev)))
+        given = ExplanationContext(upload(result.lidar_bev, backend.device), upload(result.map_bev, backend.device))
     with torch.inference_mode(False), torch.enable_grad():
         # A tensor made in inference mode has no place in a graph; a clone has.
         lidar, map_image = (grid[None].clone(memory_format=torch.channels_last)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +32,9 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
 
     Grids and attention maps stay where they are until they are read. stage_ms, context: passed on.
     """
-    numbers = _fetch(head=output.head[0], no_direction=output.no_direction[0], contribution=output.contribution[0],
-                     **({} if output.alignment is None else {'alignment': output.alignment[0],
-                                                             'alignment_std': output.alignment_std[0]}))
+    wanted = {'head': output.head, 'no_direction': output.no_direction, 'contribution': output.contribution,
+              'alignment': output.alignment, 'alignment_std': output.alignment_std}
+    numbers = _fetch({name: values[0] for name, values in wanted.items() if values is not None})
     with_map = features.map.mode is Mode.FUSED
     decoded = decode_head(numbers['head'], float(numbers['no_direction']), with_map, model.calibration, config.branches)
     return FusionResult(
@@ -45,14 +46,15 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
         alignment=_alignment(numbers) if with_map else None, context=context)
 
 
-def _fetch(**tensors: Tensor) -> dict[str, np.ndarray]:
+def _fetch(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Small tensors of any shape -> float32 arrays, with a single transfer from the device."""
     packed = torch.cat([t.reshape(-1).float() for t in tensors.values()]).cpu().numpy()
     ends = np.cumsum([t.numel() for t in tensors.values()])[:-1]
     return {name: part.reshape(tuple(t.shape)) for (name, t), part in zip(tensors.items(), np.split(packed, ends))}
 
 
-def _array(tensor: Tensor) -> Deferred:
+def _array(tensor: Tensor) -> Any:
+    """The tensor as an array, once somebody asks for it."""
     return Deferred(lambda: tensor.float().cpu().numpy())
 
 
@@ -63,10 +65,10 @@ def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model) ->
     share = lidar / (lidar + of_map) if lidar + of_map > 0 else 0.5
     spatial = {stage: weights[0, 0] for stage, weights in output.spatial.items()}
     time = None if output.temporal_weights is None else _array(output.temporal_weights[0].float().mean(dim=(1, 2)))
+    fetched: Any = Deferred(lambda: {stage: weights.float().cpu().numpy() for stage, weights in spatial.items()})
     return Attention(
-        spatial=Deferred(lambda: {stage: weights.float().cpu().numpy() for stage, weights in spatial.items()}),
-        channel=_array(output.channel[0]), channel_labels=channel_labels(model.network), lidar_share=share,
-        map_share=1.0 - share, time=time)
+        spatial=fetched, channel=_array(output.channel[0]), channel_labels=channel_labels(model.network),
+        lidar_share=share, map_share=1.0 - share, time=time)
 
 
 def _alignment(numbers: dict[str, np.ndarray]) -> MapAlignment | None:

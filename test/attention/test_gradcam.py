@@ -9,8 +9,12 @@ import pytest
 import torch
 from support import oracles
 
-from attention_fusion_ros.attention.gradcam import grad_cam
+from attention_fusion_ros.attention.gradcam import grad_cams
 from attention_fusion_ros.metrics.agreement import agreement
+
+
+def grad_cam(features, scalar):
+    return grad_cams([features], scalar)[0]
 
 
 def test_linear_case_by_hand():

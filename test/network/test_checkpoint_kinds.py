@@ -50,6 +50,18 @@ def test_an_onnx_model(tmp_path):
         checkpoint.load(tmp_path / 'model.onnx')
 
 
+def test_a_safetensors_file_that_begins_like_a_pickle_is_none(tmp_path):
+    """A pickle begins with byte 0x80, and so does a safetensors file whose header is 128 + 256 n bytes long."""
+    path = tmp_path / 'other.safetensors'
+    for length in range(0, 300, 4):
+        save_file({'w': torch.zeros(3)}, path, {'kind': 'x' * length})
+        if path.read_bytes()[0] == 0x80:
+            break
+    assert path.read_bytes()[0] == 0x80
+    with pytest.raises(ConfigurationError, match='another program'):
+        checkpoint.load(path)
+
+
 def test_safetensors_of_another_program(tmp_path):
     save_file({'w': torch.zeros(3)}, tmp_path / 'other.safetensors')
     with pytest.raises(ConfigurationError, match='another program'):

@@ -11,12 +11,11 @@ import pytest
 import torch
 from support.network_kit import lively_config
 
-from attention_fusion_ros.attention.gradcam import grad_cam
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import Branch, Mode, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.datasets import held_out as sim_scenes
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
-from attention_fusion_ros.network.head import HEAD_CHANNELS
+from attention_fusion_ros.network.head import HEAD_CHANNELS, head_channel
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.pipeline.gradcam import branch_bin
 from attention_fusion_ros.visualization.panels import gradcam_heatmap, spatial_heatmap
@@ -36,22 +35,37 @@ def result(pipeline):
     return found
 
 
-def by_hand(pipeline, result, channel, branch):
-    """The same from the outputs of the stages themselves."""
-    network, outputs = pipeline.backend.network, []
-    hooks = [stage[-1].register_forward_hook(lambda _, __, out: outputs.append(out[0])) for stage in network.stages]
-    head = network(torch.from_numpy(result.lidar_bev)[None], torch.from_numpy(result.map_bev)[None]).head[0]
-    for hook in hooks:
-        hook.remove()
-    scalar = head[HEAD_CHANNELS.index(channel), branch_bin(head.detach().numpy(), branch)]
-    return [grad_cam(A, scalar)[0].numpy() for A in outputs]
+class Scalar(torch.nn.Module):
+    """The network as captum wants it: one tensor in, one number a sample out."""
+
+    def __init__(self, network, map_image, channel, k):
+        super().__init__()
+        self.network, self.map_image, self.channel, self.k = network, map_image, channel, k
+
+    def forward(self, lidar):
+        return head_channel(self.network(lidar, self.map_image).head, self.channel)[:, self.k:self.k + 1]
+
+
+def by_captum(pipeline, result, channel, branch):
+    """The same by an independent implementation, which reads the stages' outputs with its own hooks."""
+    attribution = pytest.importorskip('captum.attr')
+    network = pipeline.backend.network
+    lidar, map_image = (torch.from_numpy(grid)[None] for grid in (result.lidar_bev, result.map_bev))
+    with torch.no_grad():
+        k = branch_bin(network(lidar, map_image).head[0].numpy(), branch)
+    maps = []
+    for reader in network.polar_lateral:  # each reads the features of one stage
+        cam = attribution.LayerGradCam(Scalar(network, map_image, channel, k), reader)
+        maps.append(cam.attribute(lidar.clone().requires_grad_(), target=0, attribute_to_layer_input=True,
+                                  relu_attributions=True))
+    return [m[0, 0].detach().numpy() for m in maps]
 
 
 @pytest.mark.parametrize('taken', [True, False])
 def test_the_direction_is_explained_else_the_most_probable_branch(pipeline, result, taken):
     asked = result if taken else replace(result, direction=None)
     found = pipeline.explain(asked)
-    expected = by_hand(pipeline, asked, *(('direction', result.direction) if taken else
+    expected = by_captum(pipeline, asked, *(('direction', result.direction) if taken else
                                           ('presence', result.branches[0])))
     assert [m.shape for m in found.values()] == [(64, 64), (32, 32), (16, 16)]
     for name, reference in zip(('stage1', 'stage2', 'stage3'), expected):
