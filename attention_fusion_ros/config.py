@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,12 @@ BACKENDS = ('torch', 'onnxruntime', 'openvino', 'tensorrt')
 IDENTITY_4X4 = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
 
-def parameter(default, description: str, unit: str = '', low=None, high=None, choices=None, read_only: bool = False):
-    """A dataclass field that carries what a user needs to know about the parameter."""
+def parameter(default: Any, description: str, unit: str = '', low: float | None = None, high: float | None = None,
+              choices: tuple[str, ...] | None = None, read_only: bool = False) -> Any:
+    """A dataclass field that carries what a user needs to know about the parameter.
+
+    description: one or two sentences, as `ros2 param describe` shows them. low, high: inclusive bounds in `unit`.
+    """
     meta = dict(description=description, unit=unit, low=low, high=high, choices=choices, read_only=read_only)
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=meta)
@@ -32,84 +37,103 @@ def parameter(default, description: str, unit: str = '', low=None, high=None, ch
 class FramesConfig:
     """Names of frames."""
 
-    base: str = parameter('base_link', 'Vehicle frame: x forward, y left, origin on the ground.', read_only=True)
+    base: str = parameter(
+        'base_link', 'Vehicle frame (REP-105): x forward, y left, origin on the ground.', read_only=True)
 
 
 @dataclass(frozen=True)
 class CloudConfig:
-    """Which points count."""
+    """Which points are used."""
 
-    min_range: float = parameter(1.8, 'Points nearer to the vehicle origin than this (horizontally) are its own body.',
-                                 'm', 0.0, 10.0)
-    max_height: float = parameter(6.0, 'Points higher above the local ground than this are left out (bridges, wires).',
-                                  'm', 1.0, 50.0)
-    accumulate: int = parameter(5, 'Sweeps laid on top of each other at most, where odometry tells the motion.',
-                                'sweeps', 1, 20)
-    accumulate_points: int = parameter(110_000, 'Earlier sweeps are laid on top only as long as all of them together '
-                                       'have no more points: sparse sensors gain by it.', 'points', 0,
-                                       5_000_000)
-    accumulate_age: float = parameter(1.2, 'Sweeps older than this are not laid on top.', 's', 0.0, 60.0)
+    min_range: float = parameter(
+        1.8,
+        "Points closer to the vehicle's origin than this (horizontally) are ignored: they belong to the vehicle.",
+        'm', 0.0, 10.0)
+    max_height: float = parameter(
+        6.0, 'Points higher above the ground than this are ignored (bridges, wires).', 'm', 1.0, 50.0)
+    accumulate: int = parameter(
+        5, 'Maximum number of sweeps to accumulate (requires odometry); 1 uses the current sweep only.',
+        'sweeps', 1, 20)
+    accumulate_points: int = parameter(
+        110_000,
+        'Maximum number of points of all accumulated sweeps together. Earlier sweeps help sparse sensors; dense '
+        'ones reach this limit by themselves.', 'points', 0, 5_000_000)
+    accumulate_age: float = parameter(1.2, 'Maximum age of an accumulated sweep.', 's', 0.0, 60.0)
 
 
 @dataclass(frozen=True)
 class MapConfig:
-    """How the map image lies, and how old it may be."""
+    """Scale, placement and age of the map image."""
 
-    resolution: float = parameter(0.25, 'Edge of a map image pixel.', 'm/pixel', 0.01, 20.0)
-    anchor: list[float] = parameter([0.5, 0.5], 'Where the vehicle is in the map image: column and row as fractions of '
-                                    'width and height.', '', -10.0, 10.0)
-    orientation: str = parameter('heading_up', 'Which way is up in the map image; north_up needs odometry with x east.',
-                                 choices=('heading_up', 'north_up'))
-    max_age: float = parameter(3.0, 'A map image older than this (against the sweep) is not used.', 's', 0.01, 3600.0)
-    max_future: float = parameter(0.2, 'A map image stamped later than the sweep by more than this is not used.', 's',
-                                  0.0, 60.0)
+    resolution: float = parameter(0.25, 'Size of a map image pixel on the ground.', 'm/pixel', 0.01, 20.0)
+    anchor: list[float] = parameter(
+        [0.5, 0.5],
+        'Position of the vehicle in the map image: column and row as fractions of width and height; [0.5, 0.5] is'
+        ' the centre.', '', -10.0, 10.0)
+    orientation: str = parameter(
+        'heading_up', 'Which direction is up in the map image. north_up requires odometry whose x axis points east.',
+        choices=('heading_up', 'north_up'))
+    max_age: float = parameter(
+        3.0, 'Maximum age of the map image, relative to the sweep. Older images are not used.', 's', 0.01, 3600.0)
+    max_future: float = parameter(0.2, 'How much later than the sweep the map image may be stamped.', 's', 0.0, 60.0)
 
 
 @dataclass(frozen=True)
 class OdometryConfig:
     """How odometry is matched with stamps."""
 
-    max_age: float = parameter(0.5, 'Odometry farther than this from the wanted time is not used.', 's', 0.01, 60.0)
-    history: float = parameter(20.0, 'How long odometry is kept for the map image and accumulated sweeps.', 's', 1.0,
-                               600.0, read_only=True)
+    max_age: float = parameter(0.5, 'Maximum time between a stamp and the odometry used for it.', 's', 0.01, 60.0)
+    history: float = parameter(
+        20.0, 'How long odometry is kept, for map images and accumulated sweeps.', 's', 1.0, 600.0, read_only=True)
 
 
 @dataclass(frozen=True)
 class BranchesConfig:
     """Which branches are published."""
 
-    min_probability: float = parameter(0.4, 'Branches less probable than this are not published.', '', 0.01, 0.99)
-    nms_angle: float = parameter(math.radians(20.0), 'Two branches are at least this far apart in bearing.', 'rad',
-                                 0.01, 1.5)
-    min_direction_probability: float = parameter(0.5, 'No direction is published when the best one is less probable.',
-                                                 '', 0.0, 0.99)
+    min_probability: float = parameter(0.4, 'Minimum probability of a published branch.', '', 0.01, 0.99)
+    nms_angle: float = parameter(
+        math.radians(20.0), 'Minimum angle between two branches (non-maximum suppression).', 'rad', 0.01, 1.5)
+    min_direction_probability: float = parameter(
+        0.5, 'Minimum probability of the branch to take. Below it, no direction is published.', '', 0.0, 0.99)
 
 
 @dataclass(frozen=True)
 class DiagnosticsConfig:
-    """How often the node speaks of itself."""
+    """Rates of diagnostics and log."""
 
     period: float = parameter(1.0, 'Time between two /diagnostics messages.', 's', 0.1, 60.0, read_only=True)
-    log_throttle: float = parameter(5.0, 'The same warning is logged at most once in this time.', 's', 0.0, 3600.0)
+    log_throttle: float = parameter(
+        5.0, 'Minimum time between two log messages about the same problem.', 's', 0.0, 3600.0)
 
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """All parameters. Read-only ones are fixed once the node is configured."""
+    """All parameters. Read-only ones cannot change while the node runs."""
 
-    device: str = parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.', read_only=True)
-    backend: str = parameter('torch', 'What runs the network. onnxruntime and openvino run exported .onnx files; see '
-                             'docs/export.md.', choices=BACKENDS, read_only=True)
-    threads: int = parameter(0, 'CPU threads for the network; 0: one less than there are cores, at most 4 (or '
-                             'OMP_NUM_THREADS, where that is set).', '', 0, 256, read_only=True)
-    checkpoint: str = parameter('', 'Path of a .safetensors checkpoint; empty for the one shipped with the package, '
-                                '"untrained" for random weights (needs allow_untrained).', read_only=True)
-    allow_untrained: bool = parameter(False, 'Run random weights; every result and diagnostic says so.', read_only=True)
-    lookahead: float = parameter(20.0, 'Radius of the ring on which branches are sought; must be that of the '
-                                 'checkpoint.', 'm', 1.0, 200.0, read_only=True)
-    use_tf: bool = parameter(True, 'Take sensor -> base_link from tf; otherwise from T_base_sensor.', read_only=True)
-    T_base_sensor: list[float] = parameter(IDENTITY_4X4, 'Sensor -> base_link as a row-major 4x4 matrix, used when '
-                                           'use_tf is false.', read_only=True)
+    device: str = parameter(
+        'auto', 'Device of the network: auto (CUDA if it works, else the CPU), cpu, cuda or cuda:N.', read_only=True)
+    backend: str = parameter(
+        'torch',
+        'Library that runs the network. onnxruntime and openvino run exported .onnx files (docs/export.md).',
+        choices=BACKENDS, read_only=True)
+    threads: int = parameter(
+        0, 'Number of CPU threads for the network. 0: OMP_NUM_THREADS if set, otherwise one less than there are '
+        'cores, at most 4.', '', 0, 256, read_only=True)
+    checkpoint: str = parameter(
+        '',
+        'Path of a .safetensors checkpoint. Empty: the one shipped with this package. "untrained": random weights'
+        ' (requires allow_untrained).', read_only=True)
+    allow_untrained: bool = parameter(
+        False, 'Allow random weights. Every result and diagnostic is then marked as untrained.', read_only=True)
+    lookahead: float = parameter(
+        20.0, 'Radius of the ring around the vehicle on which branches are located. Must match the checkpoint.',
+        'm', 1.0, 200.0, read_only=True)
+    use_tf: bool = parameter(True, 'Look up the sensor pose in tf. Otherwise T_base_sensor is used.', read_only=True)
+    T_base_sensor: list[float] = parameter(
+        IDENTITY_4X4,
+        'Pose of the sensor in the vehicle frame: a row-major 4x4 matrix (sensor to base_link). Used when use_tf '
+        'is false.', read_only=True)
     frames: FramesConfig = field(default_factory=FramesConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
     map: MapConfig = field(default_factory=MapConfig)
@@ -135,9 +159,9 @@ class ParameterInfo:
 
 def parameters(config_type: type = NodeConfig, prefix: str = '') -> list[ParameterInfo]:
     """Every parameter of a configuration class, in order of declaration, sections flattened to dotted names."""
-    found = []
+    found: list[ParameterInfo] = []
     for f in dataclasses.fields(config_type):
-        default = f.default_factory() if f.default is dataclasses.MISSING else f.default
+        default = _default(f)
         if dataclasses.is_dataclass(default):
             found += parameters(type(default), f'{prefix}{f.name}.')
         else:
@@ -145,8 +169,17 @@ def parameters(config_type: type = NodeConfig, prefix: str = '') -> list[Paramet
     return found
 
 
+def _default(f: dataclasses.Field[Any]) -> Any:
+    if f.default_factory is not dataclasses.MISSING:
+        return f.default_factory()
+    return f.default
+
+
 def validate(info: ParameterInfo, value: Any) -> Any:
-    """The value in the parameter's own type, or ConfigurationError naming the parameter, the value and the bounds."""
+    """The value in the parameter's own type.
+
+    Raises ConfigurationError naming the parameter, the value and the bounds.
+    """
     where = f"parameter '{info.name}'"
     if info.type is list:
         if isinstance(value, (str, bytes)) or not hasattr(value, '__iter__'):
@@ -182,14 +215,14 @@ def _number(where: str, info: ParameterInfo, value: Any) -> float:
     return float(value)
 
 
-def unknown_name(name: str, known) -> ConfigurationError:
-    """The error for a name that is no parameter, with the nearest known one."""
+def unknown_name(name: str, known: Iterable[str]) -> ConfigurationError:
+    """The error for a name that is no parameter, with the most similar known one."""
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f" Did you mean '{near[0]}'?" if near else f" Known are: {', '.join(sorted(known))}."
     return ConfigurationError(f"unknown parameter '{name}'.{hint}")
 
 
-def from_flat(values: dict[str, Any], config_type: type = NodeConfig):
+def from_flat(values: Mapping[str, Any], config_type: type = NodeConfig) -> Any:
     """{dotted name: value} -> validated configuration; names left out keep their defaults.
 
     Raises ConfigurationError for an unknown name, a wrong type, or a value out of bounds.
@@ -203,10 +236,10 @@ def from_flat(values: dict[str, Any], config_type: type = NodeConfig):
     return _build(config_type, checked, '')
 
 
-def _build(config_type: type, checked: dict[str, Any], prefix: str):
+def _build(config_type: type, checked: dict[str, Any], prefix: str) -> Any:
     arguments = {}
     for f in dataclasses.fields(config_type):
-        default = f.default_factory() if f.default is dataclasses.MISSING else f.default
+        default = _default(f)
         if dataclasses.is_dataclass(default):
             arguments[f.name] = _build(type(default), checked, f'{prefix}{f.name}.')
         elif prefix + f.name in checked:

@@ -151,7 +151,8 @@ def remaps_and_pace(bag: Path, rate: float) -> tuple[dict[str, str], float]:
     """
     with Recording(bag) as recording:
         topics = recording.input_topics()
-        count = recording.topics[topics[SWEEPS]].count
+        cloud_topic = topics[SWEEPS]
+        count = recording.topics[cloud_topic].count if cloud_topic is not None else 0
         if count < 2 or recording.duration <= 0:
             raise InputError('no_sweeps', f'{bag.name} holds {count} sweep(s).', 'Give --bag a longer recording.')
         return topics.remappings(), rate * recording.duration / (count - 1)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from attention_fusion_ros.commands import cli
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from attention_fusion_ros.ros.clients.bag_player import BagPlayer
+    from attention_fusion_ros.stream.recording import RawMessage
 
 EXAMPLES = """\
 play recording/
@@ -71,7 +74,10 @@ def play(options: argparse.Namespace, ros_arguments: list[str]) -> int:
             while session.ok():
                 with cli.progress(total=player.message_count, unit=' messages', desc=recording.path.name,
                                   disable=options.quiet) as progress:
-                    player.play_once(session.ok, lambda raw, progress=progress: progress.update())
+                    def on_message(_: RawMessage, bar: tqdm = progress) -> None:
+                        bar.update()
+
+                    player.play_once(session.ok, on_message)
                 if not options.loop:
                     player.flush()
                     break

@@ -17,7 +17,9 @@ from attention_fusion_ros.simulation.drive_options import DriveOptions
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS
 
 if TYPE_CHECKING:
-    from attention_fusion_ros.simulation.sweeps import SimulatedDrive
+    from tqdm import tqdm
+
+    from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
 
 EXAMPLES = """\
 simulate --bag out/drive --lidar vlp_16 --duration 10
@@ -88,8 +90,10 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
         while session.ok():
             start_ns = START_NS if options.clock else time.time_ns()
             with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
-                publisher.run(prefetched(drive, session.ok), start_ns, session.ok,
-                              lambda sweep, stamp_ns, progress=progress: progress.update())
+                def on_sweep(_: SimulatedSweep, __: int, bar: tqdm = progress) -> None:
+                    bar.update()
+
+                publisher.run(prefetched(drive, session.ok), start_ns, session.ok, on_sweep)
             if not options.loop:
                 break
     return 0

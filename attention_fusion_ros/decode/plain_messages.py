@@ -20,8 +20,12 @@ _CODES = {name: code for code, name in reversed(DATATYPES.items())}  # reversed:
 
 def point_fields(dtype: np.dtype) -> list[tuple[str, int, int]]:
     """A structured dtype -> (name, offset in bytes, datatype of sensor_msgs/PointField) of each field."""
-    fields = dtype.fields or {}
-    return [(name, fields[name][1], _CODES[fields[name][0].str[1:]]) for name in dtype.names or ()]
+    found: list[tuple[str, int, int]] = []
+    for name in dtype.names or ():
+        assert dtype.fields is not None
+        kind, offset = dtype.fields[name][:2]
+        found.append((name, offset, _CODES[kind.str[1:]]))
+    return found
 
 
 def header(stamp_ns: int, frame_id: str) -> SimpleNamespace:

@@ -80,7 +80,7 @@ class DrivePublisher:
         on_sweep is called with each sweep and its stamp in ns, right before it is published.
         """
         T = self._drive.T_base_sensor
-        mounting = transform(T[:3, 3], yaw_of(T), header(start_ns, BASE), FRAME_ID)
+        mounting = transform(T[:3, 3].tolist(), yaw_of(T), header(start_ns, BASE), FRAME_ID)
         self._static.publish(TFMessage(transforms=[mounting]))
         begin_s, count = time.monotonic(), 0
         for sweep in sweeps:

@@ -115,7 +115,7 @@ class ResultListener:
         rows = read_points_numpy(message, BRANCH_FIELDS) if message.width else ()
         with self._lock:
             result = self._of(_stamp_ns(message))
-            result.branches = tuple(Branch(*map(float, row), math.nan) for row in rows)
+            result.branches = tuple(_branch(row) for row in rows)
             result.branches_at_s = now_s
 
     def _on_channels(self, message: Float32MultiArray) -> None:
@@ -125,8 +125,8 @@ class ResultListener:
                 self._of(int(label.removeprefix(STAMP_LABEL))).map_share = float(message.data[1])
 
     def _on_picture(self, message: Image) -> None:
-        image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-        image = image[:, :3 * message.width].reshape(message.height, message.width, 3)
+        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+        image = rows[:, :3 * message.width].reshape(message.height, message.width, 3)
         with self._lock:
             self._of(_stamp_ns(message)).picture = image.copy()
 
@@ -146,6 +146,12 @@ class ResultListener:
             if result is not None:
                 result.mode, result.mode_reason = values.get('mode', ''), values.get('reason', '')
                 result.direction_reason = values.get('direction_reason', '')
+
+
+def _branch(row: np.ndarray) -> Branch:
+    """A row of BRANCH_FIELDS; the topic has no standard deviation of the heading."""
+    bearing, heading, probability, bearing_std = (float(value) for value in row)
+    return Branch(bearing, heading, probability, bearing_std, math.nan)
 
 
 def _stamp_ns(message: Any) -> int:

@@ -23,6 +23,6 @@ def message_class(type_name: str) -> Any:
                          f'Install the message package {package}, or leave the topic out with --topics.') from error
 
 
-def type_name(kind: type) -> str:
+def type_name(kind: Any) -> str:
     """A message class -> `sensor_msgs/msg/PointCloud2`."""
     return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"

@@ -71,6 +71,7 @@ class InputTask:
         self._extra_values, self._extra_judgement = PARTICULARS.get(spec.name, (_no_values, _received_or_none))
 
     def __call__(self, node: NodeSnapshot) -> Status:
+        """The status of the input at this moment."""
         level, message = self._judge(node)
         return Status(level, message, {**self._values(node), **self._extra_values(node)})
 
@@ -92,14 +93,14 @@ class InputTask:
         if topic is not None and topic.mismatches:
             return (ERROR if spec.required else WARN), '; '.join(topic.mismatches)
         component = monitor.components[spec.component]
-        silent_s = monitor.age_s(component.received.last_s)
-        is_silent = silent_s is not None and silent_s > RECENT_S
-        if spec.required and is_silent:
+        age_s = monitor.age_s(component.received.last_s)
+        silent_s = age_s if age_s is not None and age_s > RECENT_S else None
+        if spec.required and silent_s is not None:
             return ERROR, _nothing_received(spec, topic, silent_s)
         if problem := monitor.recent_problem(spec.component):
             costs_sweeps = component.reason in monitor.sweep_drops
             return (ERROR if costs_sweeps and not monitor.results_flow else WARN), problem
-        return self._extra_judgement(node, spec, silent_s if is_silent and component.received.count else None)
+        return self._extra_judgement(node, spec, silent_s if component.received.count else None)
 
 
 def _no_values(_: NodeSnapshot) -> dict[str, Any]:

@@ -61,7 +61,10 @@ def subscribe(node: Node, kind: Any, topic: str, callback: Callable[[Any], None]
               on_lost: Callable[[int], None] | None = None) -> Subscription:
     """A subscription. on_lost(count) is called when messages were lost in transport, where the middleware can tell."""
     if on_lost is not None:
-        events = SubscriptionEventCallbacks(message_lost=lambda event: on_lost(event.total_count_change))
+        def message_lost(event: Any) -> None:
+            on_lost(event.total_count_change)
+
+        events = SubscriptionEventCallbacks(message_lost=message_lost)
         try:
             return node.create_subscription(kind, topic, callback, qos, event_callbacks=events)
         except UnsupportedEventTypeError:

@@ -30,9 +30,11 @@ def descriptor(info: ParameterInfo) -> ParameterDescriptor:
         message.additional_constraints = f'{len(info.default)} numbers'
         if info.low is not None:
             message.additional_constraints += f', each within {info.low:g} .. {info.high:g}'
-    elif info.low is not None and info.type is float:
+    elif info.low is None or info.high is None:
+        return message
+    elif info.type is float:
         message.floating_point_range = [FloatingPointRange(from_value=info.low, to_value=info.high, step=0.0)]
-    elif info.low is not None and info.type is int:
+    elif info.type is int:
         message.integer_range = [IntegerRange(from_value=int(info.low), to_value=int(info.high), step=1)]
     return message
 
