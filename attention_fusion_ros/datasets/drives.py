@@ -30,7 +30,7 @@ POINT = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'intensity')])
 
 
 @dataclass(frozen=True)
-class MapError:
+class MapOffset:
     """How far off the map image is, as a bad position fix would put it (in base_link)."""
 
     x: float = 0.0  # m
@@ -126,7 +126,7 @@ def motion_at(drive: Drive, stamp_ns: int, turn: float) -> Motion:
     return Motion(T_base_sensor=spin.T @ drive.T_base_sensor, T_odom_base=pose, T_odom_base_map=pose)
 
 
-def map_picture(drive: Drive, stamp_ns: int, turn: float, error: MapError, route: bool = False) -> np.ndarray:
+def map_picture(drive: Drive, stamp_ns: int, turn: float, error: MapOffset, route: bool = False) -> np.ndarray:
     """(480, 480, 3) uint8 RGB, heading up, vehicle at the centre: roads (or the driven path where the drive has no
     roads) white, the driven route red when asked for; spoiled by `error`, for a vehicle turned by `turn` rad.
     """
@@ -176,10 +176,10 @@ def ring_truth(drive: Drive, index: int, turn: float, lookahead: float = 20.0) -
     return RingTruth(turned(row['path_ahead'][ring]), turned(row['path_behind'][ring]), branches)
 
 
-def draw_error(rng: np.random.Generator, shift_sigma: float, yaw_sigma: float) -> MapError:
+def random_offset(rng: np.random.Generator, shift_sigma: float, yaw_sigma: float) -> MapOffset:
     """A random map error: shift per axis (sigma in m) and yaw (sigma in rad), all normal."""
     x, y = rng.normal(0.0, shift_sigma, 2)
-    return MapError(float(x), float(y), float(rng.normal(0.0, yaw_sigma)))
+    return MapOffset(float(x), float(y), float(rng.normal(0.0, yaw_sigma)))
 
 
 STANDARD = (2.5, math.radians(4.0))  # shift sigma [m] per axis, yaw sigma [rad]

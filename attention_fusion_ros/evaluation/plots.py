@@ -126,7 +126,7 @@ def reliability(groups: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) ->
     return path
 
 
-def attention_ratios(ratios: dict[str, dict[str, np.ndarray]], path: Path,
+def attention_ratio_boxes(ratios: dict[str, dict[str, np.ndarray]], path: Path,
                      goals: dict[str, tuple[str, float]] | None = None) -> Path:
     """Attention ratios, scene by scene, as boxes (quartiles, 5 to 95 %) with the mean as a dot.
 

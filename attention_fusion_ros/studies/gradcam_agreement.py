@@ -26,7 +26,7 @@ MEASURES = {'pearson': 'Pearson', 'spearman': 'Spearman', 'top_iou': 'IoU of the
 
 
 def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
-            progress: Callable[[int], None] = lambda scenes: None) -> list[dict[str, Agreement]]:
+                     progress: Callable[[int], object] = lambda scenes: None) -> list[dict[str, Agreement]]:
     """Stage -> agreement, for `count` scenes with a map whose sweep gives at least one branch.
 
     Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when too few scenes give an answer.
@@ -70,7 +70,7 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
     raise RuntimeError('no scene with a drawn route and a direction among 100')
 
 
-def table(found: Sequence[dict[str, Agreement]]) -> Table:
+def agreement_table(found: Sequence[dict[str, Agreement]]) -> Table:
     """Mean agreement of every stage that has spatial attention."""
     stages = dict.fromkeys(stage for scene in found for stage in scene)
     rows = []
@@ -90,7 +90,7 @@ def write_gradcam(networks: Networks, scenes: int, settings: RunSettings) -> Run
     config = networks.configs[0][1]
     with settings.new_bar('explanations', scenes, 'scene') as bar:
         found = stage_agreements(config, settings.first_seed, scenes, settings.cache, networks.lookahead, bar.update)
-    report = Report(settings.provenance(networks.files), [table(found)], {'agreement': found})
+    report = Report(settings.provenance(networks.files), [agreement_table(found)], {'agreement': found})
     written = report.write(settings.out, 'gradcam')
     picture = example(config, settings.first_seed, settings.cache, settings.out / 'gradcam.png', networks.lookahead)
     return RunOutput(report.markdown(), [*written, picture])

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the map's channel share does when the map image is taken away, turned, or replaced by noise.
+"""How the map's channel share changes when the map image is removed, rotated, or replaced by noise.
 
-A network that weighs its inputs by what they are worth should give less to a map that tells nothing, or what is wrong.
+A network that weighs its inputs by their value should give less weight to a map that is empty or wrong.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from attention_fusion_ros.pipeline.batch import BatchedPipeline
 from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures
 from attention_fusion_ros.utils.tables import Table
 
-AS_IT_IS, REMOVED, TURNED = 'as it is', 'removed', 'rotated by 90 deg'
+AS_IT_IS, REMOVED, ROTATED = 'as it is', 'removed', 'rotated by 90 deg'
 SHUFFLED, NOISE = 'its own cells in random order', 'uniform noise'
-STATES = (AS_IT_IS, REMOVED, TURNED, SHUFFLED, NOISE)
+STATES = (AS_IT_IS, REMOVED, ROTATED, SHUFFLED, NOISE)
 ROAD, ROUTE, VALID = (CHANNELS.index(name) for name in ('road', 'route', 'valid'))
 
 
@@ -40,14 +40,14 @@ def spoiled(drawn: MapFeatures, seed: int) -> dict[str, MapFeatures]:
     noise = torch.zeros_like(grid)
     noise[ROAD] = torch.as_tensor(rng.random(grid.shape[1:], dtype=np.float32), device=grid.device) * grid[VALID]
     noise[VALID] = grid[VALID]
-    grids = {TURNED: grid.rot90(dims=(1, 2)), SHUFFLED: grid.flatten(1)[:, order].view_as(grid), NOISE: noise}
+    grids = {ROTATED: grid.rot90(dims=(1, 2)), SHUFFLED: grid.flatten(1)[:, order].view_as(grid), NOISE: noise}
     return {AS_IT_IS: drawn,
             REMOVED: MapFeatures(torch.zeros_like(grid), Mode.LIDAR_ONLY, 'no_map'),
             **{name: replace(drawn, grid=values) for name, values in grids.items()}}
 
 
 def map_shares(config: NodeConfig, first_seed: int, count: int, cache: Path, lookahead: float = 20.0,
-            progress: Callable[[int], None] = lambda scenes: None) -> dict[str, np.ndarray]:
+               progress: Callable[[int], object] = lambda scenes: None) -> dict[str, np.ndarray]:
     """State -> (count,) share of the map in the channel attention, on held-out scenes with a map that is used.
 
     Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when the simulator draws too few maps.
@@ -84,19 +84,19 @@ def scenes_with_a_map(first_seed: int, seeds: int, cache: Path, lookahead: float
             yield scene
 
 
-def table(shares: dict[str, np.ndarray]) -> Table:
+def map_share_table(shares: dict[str, np.ndarray]) -> Table:
     """Mean share of every state, and the change against the map as it is, scene by scene."""
-    given = shares[AS_IT_IS]
+    unchanged = shares[AS_IT_IS]
     rows = []
     for state in STATES:
         change, falls = '-', '-'
         if state != AS_IT_IS:
-            change = cell(mean_estimate(shares[state] - given), 3)
-            falls = f'{np.mean(shares[state] < given):.0%}'
+            change = cell(mean_estimate(shares[state] - unchanged), 3)
+            falls = f'{np.mean(shares[state] < unchanged):.0%}'
         rows.append((state, cell(mean_estimate(shares[state]), 3), change, falls))
     return Table("The map's channel share when the map image is spoiled",
                  ('map image', "map's share", 'change', 'falls in'), rows,
-                 (f'Means over {len(given)} held-out simulated scenes with a map. Brackets: 95 % interval, scenes '
+                 (f'Means over {len(unchanged)} held-out simulated scenes with a map. Brackets: 95 % interval, scenes '
                   'resampled; the change is paired.',
                   'Rotated about the vehicle; noise only where the map image reaches.'))
 
@@ -107,5 +107,5 @@ def write_map_share(networks: Networks, scenes: int, settings: RunSettings) -> R
     with settings.new_bar('maps', scenes, 'scene') as bar:
         shares = map_shares(networks.configs[0][1], settings.first_seed, scenes, settings.cache, networks.lookahead,
                             bar.update)
-    report = Report(settings.provenance(networks.files), [table(shares)], {'map_share': shares})
+    report = Report(settings.provenance(networks.files), [map_share_table(shares)], {'map_share': shares})
     return RunOutput(report.markdown(), report.write(settings.out, 'map_share'))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.predictions import fake_predictions
 
-from attention_fusion_ros.evaluation.drives import report as drive_report
+from attention_fusion_ros.evaluation.drives.report import drive_report
 from attention_fusion_ros.evaluation.simulation import report as sim_report
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
@@ -82,7 +82,7 @@ def test_a_drive_that_misses_a_target_is_named_with_the_reason(docs, tmp_path):
     found = {drive: {(condition, method): scores(error if method == 'network' else 9.0)
                      for condition in ('standard', 'doubled', 'no map') for method in ('network', 'map alone')}
              for drive, error in (('karlsruhe_street', 1.0), ('singapore_left_turn', 8.0))}
-    drive_report.build(found, 'network', HERE).write(tmp_path, 'drives')
+    drive_report(found, 'network', HERE).write(tmp_path, 'drives')
     write_results.main(['--drives', str(tmp_path), '--docs', str(docs)])
     text = (docs / 'results.md').read_text()
     assert 'standard: heading median [deg]: 8.00 [8.00, 8.00], goal <= 2' in text

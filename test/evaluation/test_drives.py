@@ -14,7 +14,7 @@ from support.drive_kit import write_drive
 
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.datasets import drives
-from attention_fusion_ros.datasets.drives import MapError
+from attention_fusion_ros.datasets.drives import MapOffset
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.errors import ConfigurationError
@@ -43,7 +43,7 @@ def test_the_perfect_answer_scores_perfectly_at_every_turn(tmp_path):
     answers = benchmark.run_drive(drive, [FunctionMethod('perfect', perfect)], progress=done.append)
     assert sum(done) == benchmark.steps(drive) == 3 * 5 * 7
     for condition in ('standard', 'doubled', 'no map'):
-        figures = benchmark.estimates(answers[condition, 'perfect'])
+        figures = benchmark.drive_estimates(answers[condition, 'perfect'])
         assert figures['found'].value == 1 and figures['f1_15'].value == 1
         assert figures['heading_p90'].value == pytest.approx(0, abs=1e-6)
     standard = answers['standard', 'perfect']
@@ -55,7 +55,7 @@ def test_straight_ahead_is_right_only_where_the_vehicle_is_not_turned(tmp_path):
     drive = drives.load_drive(write_drive(tmp_path / 'straight', roads=False))
     ahead = FunctionMethod('ahead', lambda _: Prediction((branch(0, 0), branch(180, 180))))
     answers = benchmark.run_drive(drive, [ahead], [Condition('no map', None, (0,))])
-    figures = benchmark.estimates(answers['no map', 'ahead'])
+    figures = benchmark.drive_estimates(answers['no map', 'ahead'])
     assert figures['found'].value == pytest.approx(0.2)
     assert figures['heading_median'].value == 25 and 'f1_15' not in figures
 
@@ -85,12 +85,12 @@ def test_map_errors_are_the_same_for_every_method_and_have_the_stated_spread(tmp
 def test_spoiled_map_lies_where_the_error_says(tmp_path):
     drive = drives.load_drive(write_drive(tmp_path / 'straight'))
     stamp = int(np.load(drive.sweeps[0])['stamp_ns'])
-    image = drives.map_picture(drive, stamp, 0.0, MapError(0, 3.0, rad(30)))
+    image = drives.map_picture(drive, stamp, 0.0, MapOffset(0, 3.0, rad(30)))
     rows, columns = np.nonzero(image[..., 0] > 127)
     x, y = (240 - rows) * 0.25, (240 - columns) * 0.25
     slope, offset = np.polyfit(x, y, 1)
     assert math.degrees(math.atan(slope)) == pytest.approx(30, abs=1) and offset == pytest.approx(3, abs=0.5)
-    turned = drives.map_picture(drive, stamp, rad(-60), MapError())
+    turned = drives.map_picture(drive, stamp, rad(-60), MapOffset())
     rows, columns = np.nonzero(turned[..., 0] > 127)
     assert math.degrees(math.atan(np.polyfit(240 - rows, 240 - columns, 1)[0])) == pytest.approx(60, abs=2)
 
@@ -124,9 +124,9 @@ def test_bad_folders_are_named(tmp_path):
 
 @pytest.mark.parametrize('name, options, turn, error, route', [
     ('karlsruhe_street', ['--route', '--yaw', '30', '--map-shift', '2', '-1', '--map-yaw', '3'], 30,
-     MapError(2, -1, rad(3)), True),
+     MapOffset(2, -1, rad(3)), True),
     ('singapore_left_turn', ['--yaw', '-60', '--map-shift', '-1.7', '3.3', '--map-yaw', '-7'], -60,
-     MapError(-1.7, 3.3, rad(-7)), False)])
+     MapOffset(-1.7, 3.3, rad(-7)), False)])
 def test_same_inputs_as_a_converted_bag(shared_folder, tmp_path, name, options, turn, error, route):
     """Cloud, map image and motion equal those in the recording that the data's own tool makes."""
     from rosbags.rosbag2 import Reader

@@ -18,7 +18,7 @@ from attention_fusion_ros.commands import evaluate
 from attention_fusion_ros.datasets import drives
 from attention_fusion_ros.evaluation import plots, tables
 from attention_fusion_ros.evaluation.drives import benchmark
-from attention_fusion_ros.evaluation.drives import report as drive_report
+from attention_fusion_ros.evaluation.drives.report import drive_report
 from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.utils import provenance
 
@@ -72,7 +72,7 @@ def test_drive_report_judges_every_drive_by_itself():
             ('doubled', 'network'): scores(4.0), ('doubled', 'map alone'): scores(6.0),
             ('no map', 'network'): scores(3.9), ('no map', 'map alone'): scores(25.0)}
     bad = good | {('standard', 'network'): scores(3.5)}
-    report = drive_report.build({'one': good, 'two': bad}, 'network', HERE)
+    report = drive_report({'one': good, 'two': bad}, 'network', HERE)
     verdict = {t.what: t.met for t in report.data['targets']}
     assert verdict['one, standard: heading median [deg]'] and not verdict['two, standard: heading median [deg]']
     assert verdict['one, standard: heading median minus that of map alone [deg]']
@@ -100,7 +100,7 @@ def test_plots_are_drawn(tmp_path):
     p = rng.uniform(0.4, 1, 500)
     assert looks_drawn(plots.reliability({'fused': (p, rng.uniform(size=500) < p)}, tmp_path / 'c.png'))
     ratios = {'stage1': {'roadside': rng.normal(2, 0.3, 50), 'vehicles': rng.normal(0.6, 0.2, 50)}}
-    assert looks_drawn(plots.attention_ratios(ratios, tmp_path / 'd.png', {'roadside': ('>=', 2.0)}))
+    assert looks_drawn(plots.attention_ratio_boxes(ratios, tmp_path / 'd.png', {'roadside': ('>=', 2.0)}))
 
 
 def test_command_on_a_drive_with_an_untrained_network(tmp_path, capsys):

@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, 
 def test_another_schedule_is_no_continuation(finished):
     _, out, pools = finished
     with pytest.raises(ConfigurationError, match='another schedule'):
-        ablation.run([ROWS['stn']], 1, ablation.schedule_with(settings('steps=4')), pools, out, 1)
+        ablation.train_rows([ROWS['stn']], 1, ablation.schedule_with(settings('steps=4')), pools, out, 1)
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_what_becomes_of_a_map():
     found = map_share.spoiled(MapFeatures(grid, Mode.FUSED, ''), 3)
     assert tuple(found) == map_share.STATES and found[map_share.AS_IT_IS].grid is grid
     assert not found[map_share.REMOVED].grid.any() and found[map_share.REMOVED].mode is Mode.LIDAR_ONLY
-    turned = found[map_share.TURNED].grid
+    turned = found[map_share.ROTATED].grid
     assert torch.equal(turned[0, 30:34, :32], grid[0, :32, 30:34].flip(1).T) and turned.sum() == grid.sum()
     shuffled = found[map_share.SHUFFLED].grid
     assert not torch.equal(shuffled, grid)
@@ -44,12 +44,12 @@ def test_what_becomes_of_a_map():
 
 def test_table_states_change_and_in_how_many_scenes():
     given = np.array([0.4, 0.5, 0.6, 0.5])
-    shares = {map_share.AS_IT_IS: given, map_share.REMOVED: given - 0.4, map_share.TURNED: given,
+    shares = {map_share.AS_IT_IS: given, map_share.REMOVED: given - 0.4, map_share.ROTATED: given,
               map_share.SHUFFLED: given + [0.1, -0.1, -0.1, -0.1], map_share.NOISE: given + 0.1}
-    rows = {row[0]: row[1:] for row in map_share.table(shares).rows}
+    rows = {row[0]: row[1:] for row in map_share.map_share_table(shares).rows}
     assert rows[map_share.AS_IT_IS][0].startswith('0.500 [') and rows[map_share.AS_IT_IS][1:] == ('-', '-')
     assert rows[map_share.REMOVED][1:] == ('-0.400 [-0.400, -0.400]', '100%')
-    assert rows[map_share.SHUFFLED][2] == '75%' and rows[map_share.TURNED][2] == rows[map_share.NOISE][2] == '0%'
+    assert rows[map_share.SHUFFLED][2] == '75%' and rows[map_share.ROTATED][2] == rows[map_share.NOISE][2] == '0%'
 
 
 def test_the_command_measures_scenes_with_a_map(tmp_path):

@@ -20,13 +20,13 @@ from attention_fusion_ros.datasets.drives import (
     DOUBLED,
     STANDARD,
     Drive,
-    MapError,
+    MapOffset,
     RingTruth,
     cloud_message,
-    draw_error,
     image_message,
     map_picture,
     motion_at,
+    random_offset,
     ring_truth,
 )
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
@@ -120,7 +120,7 @@ def _score_road(prediction: Prediction, bearings: Sequence[float],
             float(np.degrees(angle_between(branch.heading, road[1]))), True)
 
 
-def map_error(drive: Drive, condition: Condition, seed: int, turn: float, sweep: int) -> MapError:
+def map_error(drive: Drive, condition: Condition, seed: int, turn: float, sweep: int) -> MapOffset:
     """The error of this sweep's map: drawn anew for every sweep and turn, the same for every method.
 
     Raises ValueError for a condition without a map.
@@ -128,7 +128,7 @@ def map_error(drive: Drive, condition: Condition, seed: int, turn: float, sweep:
     if condition.sigmas is None:
         raise ValueError(f"'{condition.name}' has no map")
     key = [zlib.crc32(drive.name.encode()), round(math.degrees(turn)) % 360, seed, sweep]
-    return draw_error(np.random.default_rng(key), *condition.sigmas)
+    return random_offset(np.random.default_rng(key), *condition.sigmas)
 
 
 def run_drive(drive: Drive, methods: Sequence[Method], conditions: Sequence[Condition] = CONDITIONS,
@@ -195,7 +195,7 @@ def steps(drive: Drive, conditions: Sequence[Condition] = CONDITIONS, turns: Seq
     return len(range(0, len(drive.sweeps), every)) * len(turns) * sum(len(c.seeds) for c in conditions)
 
 
-def estimates(scores: DriveScores) -> dict[str, Estimate]:
+def drive_estimates(scores: DriveScores) -> dict[str, Estimate]:
     """The metrics of the table of drives with their intervals; F1@15 only where the drive has branch truth.
 
     Whole sweeps are resampled; neighbouring sweeps see the same street, so the true uncertainty is larger.

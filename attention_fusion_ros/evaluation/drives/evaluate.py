@@ -10,8 +10,8 @@ import numpy as np
 
 from attention_fusion_ros.evaluation import plots
 from attention_fusion_ros.evaluation.checkpoints import Networks
-from attention_fusion_ros.evaluation.drives import report as drive_report
 from attention_fusion_ros.evaluation.drives.benchmark import DriveScores
+from attention_fusion_ros.evaluation.drives.report import drive_report
 from attention_fusion_ros.evaluation.drives.run import DriveSetup, evaluate_drives, total_steps
 from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
 
@@ -31,7 +31,7 @@ def write_drives(networks: Networks, folder: Path, settings: RunSettings, every:
                        every, route)
     with settings.new_bar('drives', total_steps(folder, setup), 'run') as bar:
         scores = evaluate_drives(folder, setup, settings.workers, progress=bar.update)
-    report = drive_report.build(scores, networks.main, settings.provenance(networks.files), notes)
+    report = drive_report(scores, networks.main, settings.provenance(networks.files), notes)
     written = report.write(settings.out, 'drives')
     plot = plots.error_distribution(_heading_errors(scores), settings.out / 'drives_heading_error.png', networks.main,
                                     'heading error [deg], standard map error')

@@ -31,14 +31,15 @@ METHOD = ('Heading error of the road ahead and behind on the ring; vehicle turne
 NEIGHBOURS = 'Neighbouring sweeps see the same street, so the intervals are too narrow; one sweep gives none.'
 
 
-def build(scores: dict[str, dict[tuple[str, str], DriveScores]], network: str | None, provenance: Provenance,
-          notes: Sequence[str] = ()) -> Report:
+def drive_report(scores: dict[str, dict[tuple[str, str], DriveScores]], network: str | None, provenance: Provenance,
+                 notes: Sequence[str] = ()) -> Report:
     """The report of a run over drives.
 
     scores: drive -> (condition, method) -> scores. network: the method that the others are compared with.
     """
     report = Report(provenance)
-    report.data = {drive: {key: benchmark.estimates(s) for key, s in found.items()} for drive, found in scores.items()}
+    for drive, found in scores.items():
+        report.data[drive] = {key: benchmark.drive_estimates(s) for key, s in found.items()}
     for condition in dict.fromkeys(c for found in scores.values() for c, _ in found):
         rows = []
         for drive, found in scores.items():
@@ -71,7 +72,7 @@ def _goals(drive: str, found: dict[tuple[str, str], DriveScores], network: str) 
     goals = []
     for condition in dict.fromkeys(c for c, _ in found):
         ours, theirs = found[condition, network], found.get((condition, MAP))
-        estimates, where = benchmark.estimates(ours), f'{drive}, {condition}'
+        estimates, where = benchmark.drive_estimates(ours), f'{drive}, {condition}'
         if condition == 'standard':
             goals += [at_most(f'{where}: heading median [deg]', estimates['heading_median'], 2.0),
                       at_most(f'{where}: heading p90 [deg]', estimates['heading_p90'], 7.0),

@@ -46,5 +46,5 @@ def _plots(built: SimulationReport, network: str | None, out: Path) -> list[Path
         written.append(plots.map_error_curve(shift, yaw, without_map, out / 'simulation_map_error.png', network))
     ratios = built.ratios()
     if ratios:
-        written.append(plots.attention_ratios(ratios, out / 'simulation_attention.png', ATTENTION_GOALS))
+        written.append(plots.attention_ratio_boxes(ratios, out / 'simulation_attention.png', ATTENTION_GOALS))
     return written

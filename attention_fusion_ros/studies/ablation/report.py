@@ -32,7 +32,7 @@ def write_ablation(row_keys: Sequence[str], seeds: int, schedule_settings: Mappi
         return settings.new_bar(title, total, 'sample')
     pools = run.prepare(schedule, settings.cache, settings.workers, sample_bar)
     with settings.new_bar('trainings', len(rows) * seeds, 'run') as bar:
-        results = run.run(rows, seeds, schedule, pools, settings.out, settings.workers, bar.update)
+        results = run.train_rows(rows, seeds, schedule, pools, settings.out, settings.workers, bar.update)
     with settings.new_bar('costs', len(rows), 'network') as bar:
         costs = network_costs({row.key: run.full_size(row) for row in rows}, LATENCY_RUNS, bar.update)
     compared = run.compared(rows, results, costs)

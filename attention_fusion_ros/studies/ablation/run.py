@@ -111,8 +111,8 @@ def _sample_hash() -> str:
     return digest(source_files((*SOURCES, *drawn_by), ('gallery.py', '__init__.py')))
 
 
-def run(rows: Sequence[Row], seeds: int, schedule: AblationConfig, pools: tuple[Path, Path], out: Path, workers: int,
-        progress: Callable[[int], object] = lambda n: None) -> dict[str, list[dict[str, Any]]]:
+def train_rows(rows: Sequence[Row], seeds: int, schedule: AblationConfig, pools: tuple[Path, Path], out: Path,
+               workers: int, progress: Callable[[int], object] = lambda n: None) -> dict[str, list[dict[str, Any]]]:
     """Train and test every row with seeds 1 .. `seeds`. progress(n): n more of them are done.
 
     Returns row key -> one result a seed: {'row', 'seed', 'schedule', 'figures', 'seconds'}. Raises ConfigurationError
