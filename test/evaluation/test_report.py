@@ -151,4 +151,4 @@ def test_mistakes_end_in_one_line(options, message, capsys, tmp_path):
 def test_help_has_an_example(capsys):
     with pytest.raises(SystemExit):
         evaluate.main(['--help'])
-    assert 'evaluate --sim 2000 --out results' in capsys.readouterr().out
+    assert 'evaluate --sim 200 --out out/evaluation' in capsys.readouterr().out
