@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Record = TypeVar('Record')
 
 
 class Deferred:
@@ -28,20 +30,15 @@ class Deferred:
         return self._fetch()
 
 
-class _FetchedWhenRead:
-    """A dataclass field that may be given a `Deferred`, whose value it fetches when it is read for the first time."""
+class _FetchedField:
+    """A field that may be given a `Deferred`, whose value it fetches when it is read for the first time."""
 
-    def __init__(self, *default: Any):
-        self._default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __init__(self, name: str):
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:  # dataclasses ask for the default
-            if not self._default:
-                raise AttributeError(self._name)
-            return self._default[0]
+        if instance is None:
+            raise AttributeError(self._name)
         value = instance.__dict__[self._name]
         if isinstance(value, Deferred):
             value = instance.__dict__[self._name] = value.get()
@@ -51,8 +48,13 @@ class _FetchedWhenRead:
         instance.__dict__[self._name] = value
 
 
-def _fetched_when_read(*default: Any) -> Any:
-    return _FetchedWhenRead(*default)
+def _fetched_when_read(*names: str) -> Callable[[type[Record]], type[Record]]:
+    """Class decorator: these fields of a dataclass may be given as `Deferred`."""
+    def decorate(cls: type[Record]) -> type[Record]:
+        for name in names:
+            setattr(cls, name, _FetchedField(name))
+        return cls
+    return decorate
 
 
 class Mode(str, Enum):
@@ -127,20 +129,22 @@ class MapAlignment:
     std: tuple[float, float, float]  # standard deviations of the three, m, m, rad
 
 
+@_fetched_when_read('spatial', 'channel', 'time')
 @dataclass(frozen=True)
 class Attention:
     """The weights the network used for this sweep (CBAM, Woo et al. 2018)."""
 
     # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead)
-    spatial: dict[str, np.ndarray] = _fetched_when_read()
-    channel: np.ndarray = _fetched_when_read()  # (C,) float32, weight of each fused channel
+    spatial: dict[str, np.ndarray]
+    channel: np.ndarray  # (C,) float32, weight of each fused channel
     channel_labels: tuple[str, ...]  # (C,) for example `lidar/03`, `map/11`
     lidar_share: float  # share of the weighted activation that LiDAR features have, 0..1
     map_share: float  # 1 - lidar_share
     # (T,) share of each sweep, oldest first, the last is now; None: one sweep only
-    time: np.ndarray | None = _fetched_when_read(None)
+    time: np.ndarray | None = None
 
 
+@_fetched_when_read('lidar_bev', 'map_bev')
 @dataclass(frozen=True)
 class FusionResult:
     """The result for one sweep. Grids and attention maps stay on the network's device until they are read."""
@@ -154,8 +158,8 @@ class FusionResult:
     direction_reason: str  # why there is no direction, '' when there is one
     distribution: np.ndarray  # (K,) float32, sums to 1; bin k covers bearings around -pi + (k + 0.5) * 2 pi / K
     attention: Attention
-    lidar_bev: np.ndarray = _fetched_when_read()  # (C_l, H, W) float32, channels named by bev.lidar.CHANNELS
-    map_bev: np.ndarray = _fetched_when_read()  # (C_m, H, W) float32, channels named by bev.map_image.CHANNELS
+    lidar_bev: np.ndarray  # (C_l, H, W) float32, channels named by bev.lidar.CHANNELS
+    map_bev: np.ndarray  # (C_m, H, W) float32, channels named by bev.map_image.CHANNELS
     extent: float  # m, the BEV grid reaches from -extent to +extent
     trained: bool  # False: random weights, the numbers mean nothing
     stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess

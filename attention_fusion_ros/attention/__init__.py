@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
+
+import torch
 
 from attention_fusion_ros.attention.bam import BottleneckAttention
 from attention_fusion_ros.attention.cbam import CBAM, ChannelAttention, SpatialAttention
@@ -65,9 +68,12 @@ def known(name: str) -> type[Mechanism]:
     return MECHANISMS[name]
 
 
-def build(name: str, channels: int, **options: Any) -> Mechanism:
-    """The mechanism called `name` for features of `channels` channels.
+def build(name: str, channels: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+          **options: Any) -> Mechanism:
+    """The mechanism called `name` for features of `channels` channels, made on `device` with parameters of `dtype`.
 
     Raises ConfigurationError for an unknown name or option (naming the known ones) and for a value that cannot work.
     """
-    return construct(name, known(name), channels, options)
+    with contextlib.nullcontext() if device is None else torch.device(device):
+        made = construct(name, known(name), channels, options)
+    return made if dtype is None else made.to(dtype)

@@ -13,7 +13,7 @@ import torch
 from attention_fusion_ros.errors import ConfigurationError
 
 CUDA_DEVICE_FILES = ('/dev/nvidia[0-9]*', '/dev/nvhost-gpu')  # PCI cards and Jetsons
-MOST_THREADS = 4  # the network is small: more wait for each other longer than they work
+MAX_THREADS = 4  # the network is small: more wait for each other longer than they work
 
 
 def default_threads() -> int:
@@ -24,7 +24,7 @@ def default_threads() -> int:
     if os.environ.get('OMP_NUM_THREADS'):
         return torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(MOST_THREADS, cores - 1))
+    return max(1, min(MAX_THREADS, cores - 1))
 
 
 class ChosenDevice(NamedTuple):

@@ -42,7 +42,9 @@ def without_own_body(points: Points, min_range: float) -> Points:
     The vehicle's own body moves with it: seen from the next sweep, it would lie on the road behind.
     """
     outside = points.xyz[:, 0] ** 2 + points.xyz[:, 1] ** 2 >= min_range ** 2
-    return Points(points.xyz[outside], None if points.intensity is None else points.intensity[outside])
+    index = outside.nonzero()[:, 0]
+    intensity = None if points.intensity is None else points.intensity.index_select(0, index)
+    return Points(points.xyz.index_select(0, index), intensity)
 
 
 def accumulate(now: Points, earlier: Iterable[EarlierSweep], max_points: int | None = None) -> Points:

@@ -21,8 +21,8 @@ from attention_fusion_ros.utils.tensors import constant
 COARSE_CELLS = 32  # coarse cells along an edge
 LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of its sub-cells, so that a stray low
 SUB_CELLS = 8  # return (multipath) does not pull it down
-PLANE_SCALES = (1.0, 0.6, 0.4, 0.25, 0.2, 0.2)  # m, from a coarse guess to a tight fit
-GATE = (0.6, 0.35)  # m, what may lie off the surface and still be ground; first round, second round
+PLANE_SCALES_M = (1.0, 0.6, 0.4, 0.25, 0.2, 0.2)  # from a coarse guess to a tight fit
+GATE_M = (0.6, 0.35)  # what may lie off the surface and still be ground; first round, second round
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     # Lows are taken again above the plane, then above the surface: within a sloping cell the lowest point is off.
     height = design @ plane
     above = minima - (plane[0] + plane[1] * fine_x + plane[2] * fine_y)
-    for gate in GATE:
+    for gate in GATE_M:
         low, known = _coarse_low(above)
         correction = _fill_smoothly(low, known & (low.abs() < gate))
         height = height + correction
@@ -92,7 +92,7 @@ def _fit_plane(design: Tensor, z: Tensor, extent: float) -> Tensor:
     plane = torch.stack([start, torch.zeros_like(start), torch.zeros_like(start)])
     # Slopes are held near zero by a weak prior so that a handful of cells on one side cannot tip the plane.
     prior = torch.diag(constant((1e-6, 2.0, 2.0), z.device).to(z.dtype))
-    for scale in PLANE_SCALES:
+    for scale in PLANE_SCALES_M:
         r = z - design @ plane
         r = torch.where(r > 0, 2 * r, r)  # what stands above is an object more often than what lies below is a pit
         weight = near / (1 + (r / scale) ** 2)

@@ -138,3 +138,10 @@ def randomise(module: torch.nn.Module) -> None:
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
                 tensor.uniform_(0.5, 1.5) if name.endswith('running_var') else tensor.uniform_(-0.3, 0.3)
+
+
+@pytest.mark.parametrize('name', list(MECHANISMS))
+def test_device_and_dtype_are_chosen_when_a_mechanism_is_built(name):
+    made = build(name, 32, device='meta', dtype=torch.float64)
+    tensors = [*made.parameters(), *(b for b in made.buffers() if b.is_floating_point())]
+    assert all(t.device.type == 'meta' and t.dtype is torch.float64 for t in tensors)
