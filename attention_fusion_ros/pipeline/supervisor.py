@@ -176,6 +176,3 @@ class PipelineSupervisor:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip('.')
-
-
-Engine = PipelineSupervisor  # its former name
