@@ -174,10 +174,11 @@ class Recording:
         unknown = set(wanted) - {spec.name for spec in selectable_inputs()}
         if unknown:
             raise TypeError(f'no such input: {", ".join(sorted(unknown))}')
-        chosen = []
+        chosen: list[InputTopic] = []
+        taken = {_absolute(name) for name in wanted.values() if name != NONE}
         for spec in INPUTS:
             if spec.selectable:
-                name = self._find(spec, wanted.get(spec.name, ''))
+                name = self._find(spec, wanted.get(spec.name, ''), taken | {topic.name for topic in chosen})
                 if name is not None:
                     chosen.append(InputTopic(name, spec, spec.transport_of(self.topics[name].type)))
             else:
@@ -185,13 +186,14 @@ class Recording:
                            if t.type in spec.types]
         return InputTopics(chosen)
 
-    def _find(self, spec: InputSpec, wanted: str) -> str | None:
+    def _find(self, spec: InputSpec, wanted: str, taken: set[str]) -> str | None:
+        """The topic of one input. taken: topics that are those of other inputs unless they are asked for."""
         option, types = spec.option, spec.types
         kind = ' or '.join(types)
         if wanted == NONE and not spec.required:
             return None
         if wanted:
-            name = wanted if wanted.startswith('/') else f'/{wanted}'
+            name = _absolute(wanted)
             if name not in self.topics:
                 raise InputError('topic_missing', f"The recording has no topic '{wanted}'.",
                                  f'Give {option} one of: {self._listing(types) or self._listing()}.')
@@ -199,7 +201,7 @@ class Recording:
                 raise InputError('topic_type', f"'{name}' holds {self.topics[name].type}, not {kind}.",
                                  f'Give {option} one of: {self._listing(types) or "(none of this type)"}.')
             return name
-        found = [t for t in self.topics.values() if t.type in types and t.count > 0]
+        found = [t for t in self.topics.values() if t.type in types and t.count > 0 and t.name not in taken]
         if len(found) > 1:
             refusal = '' if spec.required else f', or {option} none'
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
@@ -216,6 +218,10 @@ class Recording:
 def header_stamp_ns(message: Any) -> int:
     """`message.header.stamp` in nanoseconds."""
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def _absolute(topic: str) -> str:
+    return topic if topic.startswith('/') else f'/{topic}'
 
 
 def _transport(spec: InputSpec, topic: str) -> Transport:

@@ -163,8 +163,11 @@ class SweepStream:
                 self._frames_given_up.add(cloud.frame_id)
             raise
         self._frames_given_up.discard(cloud.frame_id)
-        return SyncedSweep(cloud, found.motion, found.map_image, found.map_reason, found.companions, found.epoch,
-                           decoded.decode_ms, found.odometry_extrapolation_s, found.transform_extrapolation_s)
+        return SyncedSweep(
+            cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,
+            companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decoded.decode_ms,
+            odometry_extrapolation_s=found.odometry_extrapolation_s,
+            transform_extrapolation_s=found.transform_extrapolation_s)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class SyncedInputs:
     motion: Motion
     epoch: int = 0  # how often time had jumped back
     companions: Mapping[str, Any] = field(default_factory=dict)  # further inputs by name; absent: no usable message
+    companion_poses: Mapping[str, np.ndarray] = field(default_factory=dict)  # (4, 4) base <- frame; absent: not known
     odometry_extrapolation_s: float = 0.0  # by how much the pose goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # the same for the sensor's transform
 
@@ -190,9 +191,10 @@ class Synchronizer:
                 T_odom_base_map = self._odometry.pose(image.stamp_ns, known_until_ns=stamp_ns)
                 if T_odom_base_map is None:
                     image, reason = None, 'no_odometry_at_map_stamp'
+            companions = self._companions(stamp_ns)
             return SyncedInputs(
                 image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map), self._epoch,
-                self._companions(stamp_ns),
+                companions, self._poses(companions, stamp_ns),
                 0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns, stamp_ns),
                 transform_extrapolation_s)
 
@@ -206,6 +208,16 @@ class Synchronizer:
     def _companions(self, stamp_ns: int) -> dict[str, Any]:
         found = {name: buffer.match(stamp_ns)[0] for name, buffer in self._buffers.items()}
         return {name: item for name, item in found.items() if item is not None}
+
+    def _poses(self, companions: Mapping[str, Any], stamp_ns: int) -> dict[str, np.ndarray]:
+        """Where the companions' sensors are at the sweep's time, as far as tf knows."""
+        poses = {}
+        for name, item in companions.items():
+            try:
+                poses[name] = self._transforms.lookup(self._config.frames.base, getattr(item, 'frame_id', ''), stamp_ns)
+            except InputError:
+                continue
+        return poses
 
     def _check_time(self, stamp_ns: int) -> None:
         last_ns, self._last_sweep_ns = self._last_sweep_ns, stamp_ns

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import pytest
 from support import synthetic_bag as bag
 
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.stream import inputs
+from attention_fusion_ros.stream import recording as recordings
 from attention_fusion_ros.stream.recording import Recording, header_stamp_ns
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
@@ -107,3 +110,20 @@ def test_a_damaged_message_is_named(tmp_path):
     path = bag.write(tmp_path / 'damaged', [*bag.drive(1), (bag.T0 + 5, '/map_image', b'\x00\x01\x00\x00\x07')])
     error = refusal(path)
     assert error.reason == 'undecodable_message' and '/map_image' in str(error)
+
+
+def test_a_second_input_of_the_same_type_takes_what_is_left(tmp_path, monkeypatch):
+    rear = dataclasses.replace(inputs.input_named('pointcloud'), name='rear', required=False)
+    monkeypatch.setattr(recordings, 'INPUTS', (*inputs.INPUTS, rear))
+    monkeypatch.setattr(recordings, 'selectable_inputs', lambda: inputs.selectable_inputs((*inputs.INPUTS, rear)))
+    one = bag.write(tmp_path / 'one', bag.drive(2))
+    two = bag.write(tmp_path / 'two', [*bag.drive(2), (bag.T0, '/rear/points', bag.cloud(bag.T0, bag.street(1)))],
+                    types={'/rear/points': CLOUD})
+    with Recording(one) as recording:
+        assert recording.input_topics()['rear'] is None
+    with Recording(two) as recording:
+        for wanted in ({'pointcloud': '/lidar/points'}, {'rear': 'rear/points'}):
+            topics = recording.input_topics(**wanted)
+            assert (topics['pointcloud'], topics['rear']) == ('/lidar/points', '/rear/points')
+        with pytest.raises(TypeError):
+            recording.input_topics(front='/lidar/points')

@@ -220,6 +220,23 @@ def test_a_further_input_is_an_entry_in_the_table():
     assert stream.sweep(cloud(2.0)).companions == {}  # too old by then
 
 
+def test_a_second_lidar_is_an_entry_in_the_table_alone():
+    def buffer() -> StampedBuffer[PointCloud]:
+        return StampedBuffer('rear', max_age_s=0.15)
+
+    rear = InputSpec('rear', 'rear cloud', 'rear point cloud',
+                     (Transport('input/rear', 'sensor_msgs/msg/PointCloud2', as_it_is, 5),), 'Topic of the rear LiDAR.',
+                     'optional', waits=True, make_buffer=buffer)
+    inputs = (*plain_inputs(), rear)
+    stream = SweepStream(from_flat({'use_tf': True}), inputs=inputs, max_wait_s=0.0)
+    tf = input_named('transforms', inputs)
+    stream.take(tf, tf.transports[0], transforms(('base_link', 'lidar', 1.0), ('base_link', 'rear_lidar', -2.0)))
+    stream.take(rear, rear.transports[0], cloud(-0.05, 'rear_lidar'))
+    sweep = stream.sweep(cloud(0.0))
+    assert sweep.companions['rear'].stamp_ns == at(-0.05)
+    assert sweep.companion_poses['rear'][0, 3] == -2.0 and sweep.motion.T_base_sensor[0, 3] == 1.0
+
+
 # -- recordings -------------------------------------------------------------------------------------------------------
 
 def pulled(path, limit: int = 0, **parameters) -> tuple[list[SyncedSweep | DroppedSweep], list[tuple[str, str]]]:
