@@ -29,8 +29,8 @@ PICTURES = 12
 LOOKAHEAD_M = 20.0  # of the shipped network and of the truth
 LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, LiDAR structure on top. Right: '
           'spatial attention on a logarithmic scale that is the same in every picture. Green arrows: estimated '
-          'branches (thick: the direction to take). Blue arrows: true branches, longer (thick: the true direction). The '
-          'circle is the lookahead ring; up is straight ahead.')
+          'branches (thick: the direction to take). Blue arrows: true branches, longer (thick: the true direction). '
+          'The circle is the lookahead ring; up is straight ahead.')
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan
@@ -38,9 +39,9 @@ BUSH, PARKED, MOVING = (0, 120, 0), (200, 90, 90), (80, 80, 255)
 
 def pixels(xy: np.ndarray, size: int) -> np.ndarray:
     """(P, 2) metres in base_link -> (P, 2) int32 columns and rows of a tile: ahead is up."""
-    scale = size / (2 * EXTENT_M)
     xy = np.clip(np.atleast_2d(xy), -1e4, 1e4)
-    return np.rint(np.stack([EXTENT_M - xy[:, 1], EXTENT_M - xy[:, 0]], axis=1) * scale).astype(np.int32)
+    row, column = Grid(EXTENT_M, size).metres_to_cells(xy[:, 0], xy[:, 1])
+    return np.rint(np.stack([column, row], axis=1)).astype(np.int32)
 
 
 def plan_tile(world: World, size: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from attention_fusion_ros.report.explanation import Explanation, agreements
 from attention_fusion_ros.studies.map_share import scenes_with_a_map
 from attention_fusion_ros.utils.tables import Table
 
+PAGE_DPI = 110  # of the picture for the documentation
 MEASURES = {'pearson': 'Pearson', 'spearman': 'Spearman', 'top_iou': 'IoU of the top 10 %'}
 
 
@@ -64,7 +65,8 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
             result = pipeline.results([sample])[0]
             if result.direction is not None:
                 maps = pipeline.explain(result)
-                if not cv2.imwrite(str(path), attention_figure(result, maps, Explanation.of(result, maps))):
+                figure = attention_figure(result, maps, Explanation.of(result, maps), PAGE_DPI)
+                if not cv2.imwrite(str(path), figure):
                     raise OSError(f'cannot write {path}')
                 return path
     raise RuntimeError('no scene with a drawn route and a direction among 100')
