@@ -18,8 +18,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import demo_report
 from demo_report import DemoSweep
@@ -28,7 +30,12 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # nothing o
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.network.checkpoint import SHIPPED
-from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+from attention_fusion_ros.simulation.drive_options import DriveOptions
+from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
+
+if TYPE_CHECKING:
+    from attention_fusion_ros.ros.clients.diagnostics_listener import DiagnosticAlert
+    from attention_fusion_ros.ros.clients.result_listener import ResultListener
 from attention_fusion_ros.stream.inputs import default_topics, launch_remappings  # noqa: E402
 
 EXAMPLES = """\
@@ -37,12 +44,12 @@ EXAMPLES = """\
   tools/demo.py --seed 4 --map-shift 4 -3 --map-yaw 8
 """
 OUT = Path(__file__).resolve().parents[1] / 'out' / 'demo'
-RATE = 2.0  # sweeps a second
-SHORT = 8.0  # s
+RATE_HZ = 2.0  # of the sweeps
+SHORT_S = 8.0
 REMAPS = dict(launch_remappings(default_topics()))
-FOUND_WITHIN = 30.0  # s until publishers and subscriptions have found each other
-LAST_ANSWER_WITHIN = 10.0  # s
-PATIENCE = 5.0  # s, for an answer before the drive goes on
+FOUND_WITHIN_S = 30.0  # until publishers and subscriptions have found each other
+LAST_ANSWER_WITHIN_S = 10.0
+PATIENCE_S = 5.0  # for an answer before the drive goes on
 
 
 def main() -> int:
@@ -63,7 +70,7 @@ def parse() -> argparse.Namespace:
     default = DriveOptions()
     parser = cli.parser('demo', __doc__, EXAMPLES)
     parser.add_argument('--out', type=Path, default=OUT, help='where the files go (default out/demo)')
-    parser.add_argument('--seconds', type=float, default=SHORT if os.environ.get('DEMO_SHORT', '0') not in ('', '0')
+    parser.add_argument('--seconds', type=float, default=SHORT_S if os.environ.get('DEMO_SHORT', '0') not in ('', '0')
                         else 0.0, help='only so much of the drive')
     parser.add_argument('--seed', type=int, default=default.seed, help='another town')
     parser.add_argument('--lidar', default=default.lidar, help='sensor (default %(default)s)')
@@ -80,7 +87,7 @@ def demo(options: argparse.Namespace) -> int:
     import torch
     torch.set_num_threads(1)
     drive = SimulatedDrive(DriveOptions(
-        seed=options.seed, rate=RATE, lidar=options.lidar, map_shift=tuple(options.map_shift),
+        seed=options.seed, rate=RATE_HZ, lidar=options.lidar, map_shift=tuple(options.map_shift),
         map_yaw=math.radians(options.map_yaw), duration=options.seconds))
     parameters, warnings = node_parameters(options, drive)
     for text in warnings:
@@ -106,7 +113,7 @@ def demo(options: argparse.Namespace) -> int:
     return 0 if any(s.answered for s in found) else 1
 
 
-def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple[dict, list[str]]:
+def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple[dict[str, Any], list[str]]:
     """Parameters of the node, and what is to be said about them."""
     import torch
     layout = drive.map_layout
@@ -122,14 +129,16 @@ def node_parameters(options: argparse.Namespace, drive: SimulatedDrive) -> tuple
             ['This package has no trained weights: the node runs random ones, and what it says means nothing.'])
 
 
-def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
+def drive_through(options: argparse.Namespace, drive: SimulatedDrive, sweeps: list[SimulatedSweep],
+                  parameters: dict[str, Any]
                   ) -> tuple[list[DemoSweep], float | None, list[str]]:
     """Everything that needs the graph: sweeps with their answers, extent of the pictures, what the node reported."""
     from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher
     from attention_fusion_ros.ros.clients.node_process import NodeProcess
     from attention_fusion_ros.ros.clients.result_listener import ResultListener
     from attention_fusion_ros.ros.clients.session import Session, free_domain
-    domain, found = free_domain(), {}
+    domain = free_domain()
+    found: dict[int, DemoSweep] = {}
     with Session('attention_fusion_demo', domain_id=domain) as session:
         listener = ResultListener(session.node, pictures=True)
         publisher = DrivePublisher(session.node, drive)
@@ -137,16 +146,16 @@ def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
         with NodeProcess(session, parameters, REMAPS, options.out / 'node.log', domain) as node:
             node.bring_up()
             print('the node is configured and active')
-            wait(lambda: publisher.has_subscribers() and listener.connected(), FOUND_WITHIN)
+            wait(lambda: publisher.has_subscribers() and listener.connected(), FOUND_WITHIN_S)
             with cli.progress(total=len(sweeps), desc='driving', unit=' sweeps') as bar:
-                def on_sweep(sweep, stamp_ns: int) -> None:
+                def on_sweep(sweep: SimulatedSweep, stamp_ns: int) -> None:
                     found[stamp_ns] = DemoSweep(sweep.index, sweep.time_ns, sweep.truth, time.monotonic())
                     node.check()
                     bar.set_postfix_str(demo_report.one_line(listener.results(), found), refresh=False)
                     bar.update()
                 publisher.run(one_at_a_time(sweeps, found, listener), time.time_ns(), session.ok, on_sweep)
             last = max(found)
-            wait(lambda: (a := listener.result(last)) is not None and a.picture is not None, LAST_ANSWER_WITHIN)
+            wait(lambda: (a := listener.result(last)) is not None and a.picture is not None, LAST_ANSWER_WITHIN_S)
             time.sleep(0.6)  # one more report of the diagnostics
             values, alerts = listener.values(), listener.alerts()
             for answer in listener.results():
@@ -159,16 +168,22 @@ def drive_through(options, drive: SimulatedDrive, sweeps: list, parameters: dict
             return list(found.values()), listener.extent, words_of(values, alerts)
 
 
-def one_at_a_time(sweeps: list, found: dict[int, DemoSweep], listener) -> Iterator:
+def one_at_a_time(sweeps: list[SimulatedSweep], found: dict[int, DemoSweep], listener: ResultListener
+                  ) -> Iterator[SimulatedSweep]:
     """The sweeps; each waits a while for the answer to the one before, so that a busy machine slows the drive down."""
     for sweep in sweeps:
         if found:
             before = max(found)
-            wait(lambda before=before: (a := listener.result(before)) is not None and a.branches is not None, PATIENCE)
+            wait(partial(_has_branches, listener, before), PATIENCE_S)
         yield sweep
 
 
-def words_of(values: dict[str, str], alerts: dict) -> list[str]:
+def _has_branches(listener: ResultListener, stamp_ns: int) -> bool:
+    result = listener.result(stamp_ns)
+    return result is not None and result.branches is not None
+
+
+def words_of(values: dict[str, str], alerts: dict[DiagnosticAlert, int]) -> list[str]:
     """What /diagnostics said, for the summary."""
     dropped = {k.partition('dropped.')[2]: v for k, v in values.items() if '.dropped.' in k}
     lines = ['node        ' + ', '.join(f'{name} {values[key]}' for name, key in (
@@ -180,7 +195,7 @@ def words_of(values: dict[str, str], alerts: dict) -> list[str]:
     return lines
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
     """The table as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='') as file:
@@ -189,7 +204,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def wait(condition, timeout: float) -> bool:
+def wait(condition: Callable[[], bool], timeout: float) -> bool:
     """Whether the condition came true in time."""
     end = time.monotonic() + timeout
     while not condition():

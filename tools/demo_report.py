@@ -76,7 +76,7 @@ def table(sweeps: Sequence[DemoSweep]) -> list[dict[str, str]]:
             'true bearing [deg]': _degrees(true, 0), 'estimated': _degrees(estimate, 0),
             'true heading [deg]': _degrees(true, 1), 'estimated heading': _degrees(estimate, 1),
             'branches found / true': f'{len(s.pairs())} / {len(s.truth.branches)}' if s.answered else 'no answer',
-            'too many': str(len(s.branches) - len(s.pairs())) if s.answered else '', 'mode': s.mode,
+            'too many': '' if s.branches is None else str(len(s.branches) - len(s.pairs())), 'mode': s.mode,
             'latency [ms]': '' if s.latency_ms is None else f'{s.latency_ms:.0f}'})
     return rows
 
@@ -99,7 +99,8 @@ def summary_lines(sweeps: Sequence[DemoSweep]) -> list[str]:
     """Counts, errors and latency."""
     answered = [s for s in sweeps if s.answered]
     hits = sum(len(s.pairs()) for s in answered)
-    stated, true = sum(len(s.branches) for s in answered), sum(len(s.truth.branches) for s in answered)
+    stated = sum(len(s.branches or ()) for s in answered)
+    true = sum(len(s.truth.branches) for s in answered)
     both = [(s.direction, s.truth.direction) for s in answered if s.direction and s.truth.direction]
     lines = [f'answers     {len(answered)} of {len(sweeps)} sweeps']
     if stated + true:
@@ -149,8 +150,9 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
     for s in sweeps:
         direction = None
         if s.direction is not None:  # the same branch, whose probability only the list of branches tells
-            k = nearest(s.direction[0], [b.bearing for b in s.branches or ()], CLOSE_RAD)
-            probability = s.branches[k].probability if k is not None else math.nan
+            branches = s.branches or ()
+            k = nearest(s.direction[0], [b.bearing for b in branches], CLOSE_RAD)
+            probability = branches[k].probability if k is not None else math.nan
             direction = Branch(*s.direction, probability, math.nan, math.nan)
         rows.append(SweepRecord(
             s.time_ns, '' if s.answered else 'no_answer', s.mode, s.mode_reason, direction,
@@ -162,17 +164,20 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
 def write(folder: Path, lead: str, sweeps: Sequence[DemoSweep], rows: Sequence[dict[str, str]],
           summary: Sequence[str], warnings: Sequence[str], extent: float | None) -> list[Path]:
     """report.html, report.png and, where pictures came, picture.png; returns their paths."""
-    seen = [s for s in sweeps if s.picture is not None and extent is not None]
-    pictures = [Picture(with_truth(seen[i].picture, seen[i], extent), caption(seen[i]), alts(seen[i]))
-                for i in sorted(spread(len(seen), PICTURES))]
+    seen = [(s, with_truth(s.picture, s, extent)) for s in sweeps if s.picture is not None and extent is not None]
+    pictures = [Picture(seen[i][1], caption(seen[i][0]), alts(seen[i][0])) for i in sorted(spread(len(seen), PICTURES))]
     tables = [sweep_table(rows)]
     paths = write_report(folder, 'Demo: a simulated drive', lead, records(sweeps), pictures, tables, warnings, LEGEND,
                          summary)
     if seen:
         # The one with most to see: many branches, and about the middle of the drive.
-        best = max(seen, key=lambda s: (len(s.truth.branches), len(s.pairs()), -abs(s.index - len(sweeps) / 2)))
+        def much_to_see(item: tuple[DemoSweep, np.ndarray]) -> tuple[int, int, float]:
+            sweep, _ = item
+            return len(sweep.truth.branches), len(sweep.pairs()), -abs(sweep.index - len(sweeps) / 2)
+
+        _, best = max(seen, key=much_to_see)
         paths.append(folder / 'picture.png')
-        if not cv2.imwrite(str(paths[-1]), with_truth(best.picture, best, extent)):
+        if not cv2.imwrite(str(paths[-1]), best):
             raise OSError(f'cannot write {paths[-1]}')
     return paths
 
