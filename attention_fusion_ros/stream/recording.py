@@ -54,7 +54,7 @@ class InputTopic:
 class InputTopics:
     """Which topics of a recording feed which inputs.
 
-    `topics['map_image']` is the topic of that input, None where the recording has none or none is wanted.
+    `topics['map_image']` is the topic of that input, None where there is none or the user excluded it.
     """
 
     def __init__(self, chosen: Iterable[InputTopic]):
@@ -233,18 +233,18 @@ def _storage(path: Path) -> list[Path]:
     """What to open: the folder when it has its metadata, else its storage files."""
     if not path.exists():
         raise InputError('recording_missing', f'There is no recording at {path}.',
-                         'Give the folder that ros2 bag record made, or its .mcap or .db3 file.')
+                         "Give the folder written by 'ros2 bag record', or its .mcap or .db3 file.")
     if path.is_file():
         if path.suffix not in STORAGE_SUFFIXES:
-            raise InputError('recording_unreadable', f'{path} is no rosbag2 recording.',
-                             'Give the folder that ros2 bag record made, or its .mcap or .db3 file.')
+            raise InputError('recording_unreadable', f'{path} is not a rosbag2 recording.',
+                             "Give the folder written by 'ros2 bag record', or its .mcap or .db3 file.")
         return [path]
     if (path / 'metadata.yaml').exists():
         return [path]
     files = sorted(f for f in path.iterdir() if f.suffix in STORAGE_SUFFIXES)
     if not files:
         raise InputError('recording_unreadable', f'{path} holds neither metadata.yaml nor .mcap or .db3 files.',
-                         'Give the folder that ros2 bag record made, or its .mcap or .db3 file.')
+                         "Give the folder written by 'ros2 bag record', or its .mcap or .db3 file.")
     return files
 
 

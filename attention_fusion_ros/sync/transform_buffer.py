@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tree of coordinate frames that /tf and /tf_static spell out (REP-105), for node and replay alike.
+"""The tree of coordinate frames published on /tf and /tf_static (REP-105), for node and replay alike.
 
 `T_parent_child` maps child to parent, as everywhere here and as in geometry_msgs/TransformStamped. In two things this
 differs from tf2, so that a result depends on stamps only, and not on how late a message came: transforms stamped later
