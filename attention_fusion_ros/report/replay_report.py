@@ -12,7 +12,7 @@ from attention_fusion_ros.config import NodeConfig, parameters
 from attention_fusion_ros.report import attention_figure, explanation
 from attention_fusion_ros.report.explained_sweep import LEGEND, ExplainedSweep, draw_figures, write_figure_sheet
 from attention_fusion_ros.report.records import SweepRecord, write_branches, write_directions
-from attention_fusion_ros.report.run_report import Section, write_report
+from attention_fusion_ros.report.run_report import PictureSection, write_report
 from attention_fusion_ros.stream.inputs import SWEEPS
 from attention_fusion_ros.stream.recording import InputTopics
 from attention_fusion_ros.utils.tables import Table
@@ -41,7 +41,7 @@ def write_replay(folder: Path, name: str, config: NodeConfig, topics: InputTopic
     sections = []
     if shown:
         explanations, figures = [s.explanation for s in shown], draw_figures(shown)
-        sections.append(Section('Attention and Grad-CAM', attention_figure.LEGEND, figures))
+        sections.append(PictureSection('Attention and Grad-CAM', attention_figure.LEGEND, figures))
         tables.insert(0, Table('How attention and Grad-CAM agree', explanation.HEADER,
                                explanation.rows(explanations, records[0].stamp_ns)))
         explanation.write(folder / 'attention.json', explanations)

@@ -37,7 +37,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Section:
+class PictureSection:
     """Further pictures under a heading of their own."""
 
     title: str
@@ -47,7 +47,7 @@ class Section:
 
 def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRecord], pictures: Sequence[Picture],
                  tables: Sequence[Table] = (), warnings: Sequence[str] = (), legend: str = '',
-                 summary: Sequence[str] = (), sections: Sequence[Section] = ()) -> list[Path]:
+                 summary: Sequence[str] = (), sections: Sequence[PictureSection] = ()) -> list[Path]:
     """Write both files into the folder (made if needed) and return their paths.
 
     legend: what the colours of the pictures mean. summary: lines instead of those of `Summary`. sections: in the page
@@ -61,7 +61,7 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
         page.warning(text)
     page.preformatted('\n'.join(summary or summarise(records).lines()))
     page.plot(style.png(figure, dpi=style.PORTRAIT_DPI), TIMELINE_CAPTION, _timeline_alt(records))
-    for section in ([Section('Pictures', legend, pictures)] if pictures else []) + list(sections):
+    for section in ([PictureSection('Pictures', legend, pictures)] if pictures else []) + list(sections):
         page.heading(section.title)
         page.paragraph(section.legend)
         for picture in section.pictures:

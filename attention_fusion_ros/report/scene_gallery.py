@@ -41,7 +41,7 @@ def pixels(xy: np.ndarray, size: int) -> np.ndarray:
     """(P, 2) metres in base_link -> (P, 2) int32 columns and rows of a tile: ahead is up."""
     xy = np.clip(np.atleast_2d(xy), -1e4, 1e4)
     row, column = Grid(EXTENT_M, size).metres_to_cells(xy[:, 0], xy[:, 1])
-    return np.rint(np.stack([column, row], axis=1)).astype(np.int32)
+    return np.asarray(np.rint(np.stack([column, row], axis=1)), dtype=np.int32)
 
 
 def plan_tile(world: World, size: int) -> np.ndarray:

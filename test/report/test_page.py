@@ -17,7 +17,7 @@ from attention_fusion_ros.report import style
 from attention_fusion_ros.report.glossary import GLOSSARY
 from attention_fusion_ros.report.page import Page
 from attention_fusion_ros.report.records import SweepRecord
-from attention_fusion_ros.report.run_report import Picture, Section, describe, panel_alts, write_report
+from attention_fusion_ros.report.run_report import Picture, PictureSection, describe, panel_alts, write_report
 from attention_fusion_ros.utils.tables import Table
 
 AHEAD, BEHIND = Branch(0.1, 0.2, 0.9, 0.05, 0.06), Branch(3.0, -3.1, 0.6, 0.05, 0.06)
@@ -57,7 +57,8 @@ def report(tmp_path_factory) -> str:
     pictures = [Picture(panels, describe(r, 0), panel_alts(r, 0)) for r in RUN]
     tables = [Table('Inputs', ('input', 'topic'), [('pointcloud', f'/a_{"very_" * 30}long_topic'), ('odometry', '-')])]
     path, _ = write_report(folder, 'Run of a_recording_with_a_long_name', 'lead', RUN, pictures, tables, ['beware'],
-                           'legend', sections=[Section('Close', 'closer', [Picture(panels[:, :100], 'one', ('alt',))])])
+                           'legend', sections=[PictureSection('Close', 'closer',
+                                                              [Picture(panels[:, :100], 'one', ('alt',))])])
     return path.read_text()
 
 

@@ -71,3 +71,11 @@ def test_titles_fit_and_cover_nothing():
     row = gallery.row_of_tiles([tile, tile], ['short', 'a title that is longer than its tile is wide, by far'])
     assert row.shape == (176, 320, 3) and (row[16:, 1:160] == 200).all()
     assert row[:16, 160:].any() and not (row[:16, -3:] > 60).any()
+
+
+def test_real_sweeps_stand_below_the_simulated_ones(tmp_path, capsys, shared_folder):
+    out = tmp_path / 'sheet.png'
+    assert main(['--classes', 'x', '--per-class', '1', '--lidar', 'vlp_16', '--size', '120', '--columns', '1', '--out',
+                 str(out), '--real', str(shared_folder / 'data/karlsruhe_street')]) == 0
+    assert '1 simulated scenes, 2 real sweeps' in capsys.readouterr().out
+    assert cv2.imread(str(out)).shape[0] > 3 * 134
