@@ -20,11 +20,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import generated  # noqa: E402
 
-from attention_fusion_ros.benchmarking.core import network_size  # noqa: E402
 from attention_fusion_ros.datasets.scenes import MAX_RAYS  # noqa: E402
 from attention_fusion_ros.metrics.registry import Metric, logged  # noqa: E402
 from attention_fusion_ros.network import checkpoint as checkpoints  # noqa: E402
 from attention_fusion_ros.network.config import NetworkConfig  # noqa: E402
+from attention_fusion_ros.network.cost import network_size  # noqa: E402
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS  # noqa: E402
 from attention_fusion_ros.training import record  # noqa: E402
 from attention_fusion_ros.utils.provenance import fingerprint  # noqa: E402

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Times of the stages from the bytes of a sweep to the answer, without ROS, and the size of the network."""
+"""Times of the stages from the bytes of a sweep to the answer, without ROS."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from attention_fusion_ros.benchmarking import sweeps
-from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
-from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Mode, Motion, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud, decode_map_image, plain_messages
 from attention_fusion_ros.network.config import NetworkConfig
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
 STAGES = ('decode', 'bev', 'network', 'postprocess', 'total')
@@ -45,19 +40,6 @@ class Times:
 
 
 @dataclass(frozen=True)
-class NetworkSize:
-    """What one sweep costs. Operations are those of convolutions and matrix products; a MAC is two of them."""
-
-    parameters: int
-    gflops: float
-
-    @property
-    def gmacs(self) -> float:
-        """1e9 multiply-accumulates."""
-        return self.gflops / 2
-
-
-@dataclass(frozen=True)
 class CoreTimes:
     """stages: name -> Times, in the order of STAGES. fused: runs whose answer used the map image.
 
@@ -76,15 +58,6 @@ class CoreTimes:
     threads: int
     backend: str
     network: NetworkConfig
-
-
-def network_size(network: FusionNetwork) -> NetworkSize:
-    """Count parameters, and operations for one sweep (torch.utils.flop_counter)."""
-    cells = network.config.cells
-    lidar, image = (torch.zeros(1, len(channels), cells, cells) for channels in (LIDAR_CHANNELS, MAP_CHANNELS))
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network.eval()(lidar, image)
-    return NetworkSize(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 1e9)
 
 
 def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How good an answer is: matching, figures, intervals."""
+"""How good a prediction is: matching, the table of metrics, intervals."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which predicted branch answers which true one: the matching that every branch metric rests on."""
+"""Which predicted branch belongs to which true one: the matching that every branch metric is based on."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How well the network's spatial attention agrees with Grad-CAM of its answers, over held-out simulated scenes."""
+"""How well the network's spatial attention agrees with Grad-CAM, over held-out simulated scenes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Pat
                      progress: Callable[[int], object] = lambda scenes: None) -> list[dict[str, Agreement]]:
     """Stage -> agreement, for `count` scenes with a map whose sweep gives at least one branch.
 
-    Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when too few scenes give an answer.
+    Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when too few scenes give a branch.
     """
     pipeline = BatchedPipeline(config)
     found: list[dict[str, Agreement]] = []
@@ -48,7 +48,7 @@ def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Pat
             progress(1)
     pipeline.close()
     if len(found) < count:
-        raise RuntimeError(f'only {len(found)} of {count} scenes gave an answer')
+        raise RuntimeError(f'only {len(found)} of {count} scenes gave a branch')
     return found
 
 

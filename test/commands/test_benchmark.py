@@ -20,6 +20,7 @@ from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.decode import decode_cloud, decode_map_image, plain_messages
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.network.cost import network_size
 from attention_fusion_ros.network.model import FusionNetwork
 
 SMALL = NetworkConfig(cells=32, bins=24, lidar_width=8, map_width=8, widths=(8,), blocks=(1,), polar_ranges=8,
@@ -69,7 +70,7 @@ def test_operations_of_the_network_are_those_of_its_layers():
     for module in network.modules():
         if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Linear)):
             module.register_forward_hook(count)
-    size = core.network_size(network)
+    size = network_size(network)
     assert size.gmacs == pytest.approx(sum(macs) / 1e9, rel=0.01)
     assert size.parameters == sum(p.numel() for p in network.parameters())
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a network costs for one sweep: parameters, operations, time."""
+"""What the networks of the comparison cost for one sweep: parameters, operations, time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
-from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.network.config import NetworkConfig
-from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
+from attention_fusion_ros.network.cost import network_size, random_inputs
+from attention_fusion_ros.network.model import FusionNetwork
 
 WARM_UP = 3  # runs that are not counted
 
@@ -34,41 +31,33 @@ def network_costs(configs: dict[str, NetworkConfig], runs: int,
                   progress: Callable[[int], object] = lambda n: None) -> dict[str, Cost]:
     """Costs of untrained networks, by name, on one thread. progress(n): n more networks are done.
 
-    Networks that look back are given the earlier sweeps encoded, as in the node. They take turns, so that whatever else
-    the machine does meets all of them.
+    Networks that look back are given the earlier sweeps encoded, as in the node. They take turns, so that other load
+    on the machine affects all of them alike.
     """
-    calls = {name: _call(config) for name, config in configs.items()}
+    networks = {name: _network(config) for name, config in configs.items()}
+    inputs = {name: random_inputs(config) for name, config in configs.items()}
     times: dict[str, list[float]] = {name: [] for name in configs}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             for turn in range(-WARM_UP, runs):
-                for name, (_, call) in calls.items():
+                for name, network in networks.items():
                     start = time.perf_counter()
-                    call()
+                    network(*inputs[name])
                     if turn >= 0:
                         times[name].append(1e3 * (time.perf_counter() - start))
     finally:
         torch.set_num_threads(threads)
     found = {}
-    for name, (network, call) in calls.items():
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            call()
-        found[name] = Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2e9,
-                           float(np.median(times[name])))
+    for name, network in networks.items():
+        size = network_size(network, inputs[name])
+        found[name] = Cost(size.parameters, size.gmacs, float(np.median(times[name])))
         progress(1)
     return found
 
 
-def _call(config: NetworkConfig) -> tuple[FusionNetwork, Callable[[], NetworkOutput]]:
+def _network(config: NetworkConfig) -> FusionNetwork:
     network = FusionNetwork(config).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    random = torch.Generator().manual_seed(0)
-    grids = [torch.rand(1, len(channels), config.cells, config.cells, generator=random)
-             for channels in (LIDAR_CHANNELS, MAP_CHANNELS)]
-    lidar, image = (grid.to(memory_format=torch.channels_last) for grid in grids)
-    earlier, small = config.time_steps - 1, config.cells // 4
-    history = History(torch.rand(1, earlier, config.lidar_width, small, small, generator=random),
-                      torch.eye(3).expand(1, earlier, 3, 3), torch.ones(1, earlier, dtype=torch.bool), encoded=True)
-    return network, lambda: network(lidar, image, history if earlier else None)
+    return network
