@@ -16,7 +16,8 @@ import onnxruntime
 
 
 def wrap(angle):
-    return np.pi - np.mod(np.pi - angle, 2 * np.pi)  # into (-pi, pi]
+    """Angle in rad -> the same in (-pi, pi]."""
+    return np.pi - np.mod(np.pi - angle, 2 * np.pi)
 
 
 def decode(session, lidar, map_image, nms_angle=np.pi / 9, min_probability=0.4, min_direction=0.5):

@@ -23,13 +23,9 @@ import generated  # noqa: E402
 
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
 from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
+from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES  # noqa: E402
 from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
 from attention_fusion_ros.utils.tables import Table  # noqa: E402
-
-try:
-    from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES
-except ImportError:
-    OUTPUTS = ()
 
 BEGIN, END = '<!-- {}: made by tools/update_docs.py{} -->', '<!-- end of {} -->'
 
@@ -102,8 +98,6 @@ def section(page: str, name: str, content: str, option: str = '') -> str:
 def with_tables(page: str) -> str:
     """README text with every table put between its markers."""
     for name, make in SECTIONS.items():
-        if name == 'outputs' and not OUTPUTS:
-            continue
         page = section(page, name, make())
     return page
 

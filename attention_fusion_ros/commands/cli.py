@@ -94,7 +94,8 @@ def yaml_values(values: dict[str, str], option: str) -> dict[str, Any]:
 
 def node_config(options: argparse.Namespace, defaults: dict[str, Any] | None = None) -> NodeConfig:
     """The configuration from defaults < --params < -p < --device. Raises ConfigurationError."""
-    return from_flat(flat_parameters(options, defaults))
+    config: NodeConfig = from_flat(flat_parameters(options, defaults))
+    return config
 
 
 def flat_parameters(options: argparse.Namespace, defaults: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def without_ros(*arguments, cwd=ROOT):
                           timeout=120, env={**os.environ, 'PYTHONPATH': str(ROOT)})
 
 
-@pytest.mark.parametrize('command', sorted(set(COMMANDS) - {'simulate'}))
+@pytest.mark.parametrize('command', COMMANDS)
 def test_help_needs_no_ros_and_loads_nothing_heavy(command):
     done = subprocess.run([sys.executable, '-X', 'importtime', '-c', NO_ROS, command, '--help'], cwd=ROOT, text=True,
                           capture_output=True, timeout=120)

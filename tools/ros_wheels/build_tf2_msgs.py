@@ -131,6 +131,7 @@ def install(work: Path, libraries: list[Path], extension: Path) -> Path:
 
 
 def main() -> int:
+    """Build and install; returns the exit status."""
     if importlib.util.find_spec(PACKAGE) is not None and '--force' not in sys.argv:
         print(f'{PACKAGE} is there already')
         return 0
