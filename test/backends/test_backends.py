@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from support.network_kit import lively_config
 from attention_fusion_ros.backends.create import BACKENDS, create_backend
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.export import export
-from attention_fusion_ros.backends.exported import named_outputs
+from attention_fusion_ros.backends.exported import describe, named_outputs, read_description
 from attention_fusion_ros.config import BACKENDS as NAMES
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud, SyncedSweep
@@ -54,6 +55,19 @@ def small(tmp_path_factory) -> NodeConfig:
 def onnx_file(small, tmp_path_factory) -> str:
     done, = export(checkpoints.load(small.checkpoint), tmp_path_factory.mktemp('exported'), ['onnx'])
     return str(done.path)
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'checkpoint': 'plain text'}, 'Export the .safetensors checkpoint again'),
+    ({'kind': '"another"'}, "not written by the 'export' command"),
+    ({'version': '0'}, 'format version 0'),
+    ({'head_channels': '["presence"]'}, 'format version'),
+    ({'network': '{"wings": 2}'}, 'wings')])
+def test_descriptions_that_do_not_fit_are_named(small, changes, words):
+    texts = describe(checkpoints.load(small.checkpoint))
+    assert read_description(Path('model.onnx'), texts) == create_backend(small).model
+    with pytest.raises(ConfigurationError, match=words):
+        read_description(Path('model.onnx'), {**texts, **changes})
 
 
 def test_the_parameter_names_every_backend():
