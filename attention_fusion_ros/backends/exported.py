@@ -89,8 +89,8 @@ def read_description(path: Path, texts: Mapping[str, str]) -> Model:
         values = {name: json.loads(text) for name, text in texts.items() if name in
                   ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')}
     except ValueError as error:
-        raise ConfigurationError(f"model '{path}' has an unreadable description ({error}), as files of earlier versions "
-                                 'of this package have. Export the .safetensors checkpoint again.') from error
+        raise ConfigurationError(f"model '{path}' has an unreadable description ({error}), as files of earlier "
+                                 'versions have. Export the .safetensors checkpoint again.') from error
     if values.get('kind') != KIND:
         raise ConfigurationError(f"model '{path}' was not written by the 'export' command of this version of the "
                                  'package. Export the .safetensors checkpoint again.')
