@@ -7,12 +7,21 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils.interrupt import SignalGuard, explaining
+
+if TYPE_CHECKING:  # imported when the command runs: --help need not wait for torch
+    from attention_fusion_ros.datasets.recorded import RecordedDataset
+    from attention_fusion_ros.datasets.simulated import SimulatedDataset
+    from attention_fusion_ros.network.model import FusionNetwork
+    from attention_fusion_ros.training.config import TrainingConfig
+    from attention_fusion_ros.training.trainer import Board, Process, TrainingData
 
 EXAMPLES = """  train --config config/train.yaml --out runs/first
   train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
@@ -90,24 +99,26 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     simulated, held_back = _simulated(config, options, process)
     if options.scenes_only:
         return 0
-    sources = [*simulated, *recorded]
+    sources: list[SimulatedDataset | RecordedDataset] = [*simulated, *recorded]
     if sum(map(len, sources)) < process.world:
         raise ConfigurationError("nothing to train on: raise the setting 'scenes', or give --scenes or --bags")
-    dataset = sources[0] if len(sources) == 1 else Mixed(sources)
+    dataset: TrainingData = sources[0] if len(sources) == 1 else Mixed(sources)
     options.out.mkdir(parents=True, exist_ok=True)
     board = _board(options.out) if process.rank == 0 else None
     if process.rank == 0:
-        record.begin(options.out, arguments, config, _told(sources, held_back), given)
+        record.begin(options.out, arguments, config, _described(sources, held_back), given)
     trainer = Trainer(config, dataset, options.out, process,
                       _network(config, start.network) if start else None)
 
-    def validate(network) -> dict[str, float]:
+    def validate(network: FusionNetwork) -> dict[str, float]:
+        assert held_back is not None
         predictions = predict(network, held_back, process.device)
         return figures(predictions, calibrate(predictions))
 
     trainer.train(validate if held_back else None, board)
     if process.rank == 0:
-        calibration, result = start.calibration if start else Calibration(), {}
+        calibration = start.calibration if start else Calibration()
+        result: dict[str, float] = {}
         if held_back:
             predictions = predict(trainer.average, held_back, process.device)
             calibration = calibrate(predictions)
@@ -122,21 +133,22 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
-def _told(sources, held_back) -> dict[str, object]:
+def _described(sources: Sequence[SimulatedDataset | RecordedDataset],
+               held_back: SimulatedDataset | None) -> dict[str, object]:
     """What the run learns from and is judged by, for its record."""
     from attention_fusion_ros.datasets.simulated import SimulatedDataset
     from attention_fusion_ros.training import record
 
-    told: dict[str, object] = {'held back': record.describe(held_back.store) if held_back else {'sweeps': 0}}
+    data: dict[str, object] = {'held back': record.describe(held_back.store) if held_back else {'sweeps': 0}}
     for source in sources:
         if isinstance(source, SimulatedDataset):
-            told['simulated'] = record.describe(source.store)
+            data['simulated'] = record.describe(source.store)
         else:
-            told['recorded'] = {'sweeps': len(source)}
-    return told
+            data['recorded'] = {'sweeps': len(source)}
+    return data
 
 
-def _network(config, trained):
+def _network(config: TrainingConfig, trained: FusionNetwork) -> FusionNetwork:
     """The network of the settings with the trained weights, as far as they fit."""
     import torch
 
@@ -152,7 +164,8 @@ def _network(config, trained):
     return network
 
 
-def _simulated(config, options, process):
+def _simulated(config: TrainingConfig, options: argparse.Namespace,
+               process: Process) -> tuple[list[SimulatedDataset], SimulatedDataset | None]:
     """([data set to train on], held-back data set or None) of simulated scenes, made where they are missing."""
     import torch.distributed as dist
 
@@ -189,7 +202,7 @@ def _simulated(config, options, process):
     return [train_set] if len(stores[0]) else [], held_back if len(stores[1]) else None
 
 
-def _recorded(config, options):
+def _recorded(config: TrainingConfig, options: argparse.Namespace) -> RecordedDataset:
     """Data set of the recordings below --bags; their labelled sweeps are kept beside the simulated scenes."""
     import torch.distributed as dist
 
@@ -216,10 +229,12 @@ def _recorded(config, options):
     return RecordedDataset(scenes, node, grid, config.network.bins, config.seed)
 
 
-def _board(folder: Path):
+def _board(folder: Path) -> Board | None:
+    """The log in the run's folder; None without tensorboard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         print('tensorboard is not installed: no TensorBoard log (pip install tensorboard)')
         return None
-    return SummaryWriter(str(folder / 'tensorboard'))
+    board: Board = SummaryWriter(str(folder / 'tensorboard'))
+    return board

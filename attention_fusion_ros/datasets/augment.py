@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ def turn_grid(array: np.ndarray, quarter: int, mirror: bool) -> np.ndarray:
     return np.ascontiguousarray(turned[..., ::-1] if mirror else turned)
 
 
-def turn_angles(pairs, mirror: bool) -> list[tuple[float, float]]:
+def turn_angles(pairs: Iterable[tuple[float, float]], mirror: bool) -> list[tuple[float, float]]:
     """(bearing, heading) pairs mirrored left to right."""
     return [(wrap(-b), wrap(-h)) if mirror else (b, h) for b, h in pairs]
 
@@ -83,7 +84,8 @@ def _unseen_ground(features: np.ndarray, rng: np.random.Generator) -> np.ndarray
     top, span = (features[CHANNELS.index(name)] for name in ('top', 'span'))
     level = (top < LEVEL_TOP) & (span < LEVEL_SPAN)
     faded = 1.0 / (1.0 + np.exp((reach - _radius(features.shape[-1])) / (0.16 * reach)))
-    return level & (rng.random(level.shape) < faded)
+    unseen: np.ndarray = level & (rng.random(level.shape) < faded)
+    return unseen
 
 
 def _coordinates(cells: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,10 +95,12 @@ def _coordinates(cells: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _sector(cells: int, middle: float, width: float) -> np.ndarray:
     x, y = _coordinates(cells)
-    return np.abs(wrap(np.arctan2(y, x) - middle)) < width / 2
+    inside: np.ndarray = np.abs(wrap(np.arctan2(y, x) - middle)) < width / 2
+    return inside
 
 
 @functools.cache
 def _radius(cells: int) -> np.ndarray:
     x, y = _coordinates(cells)
-    return np.hypot(x, y)
+    radius: np.ndarray = np.hypot(x, y)
+    return radius

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,10 +133,13 @@ def map_picture(drive: Drive, stamp_ns: int, turn: float, error: MapOffset, rout
     """
     index = drive.pose_index(stamp_ns)
     pose = motion_at(drive, stamp_ns, turn).T_odom_base
-    R = rotation_2d(yaw_of(pose))
+    if pose is None:
+        raise ValueError(f'{drive.name} has no odometry at {stamp_ns}')
+    origin, R = pose[:2, 3], rotation_2d(yaw_of(pose))
 
     def seen(points: np.ndarray) -> np.ndarray:
-        return (points - pose[:2, 3]) @ R @ rotation_2d(error.yaw).T + (error.x, error.y)
+        placed: np.ndarray = (points - origin) @ R @ rotation_2d(error.yaw).T + (error.x, error.y)
+        return placed
 
     path = seen(drive.T_odom_base[:, :2, 3])
     return draw_lines([seen(r) for r in drive.roads] or [path], path[index:] if route else None)
@@ -169,11 +173,12 @@ def ring_truth(drive: Drive, index: int, turn: float, lookahead: float = 20.0) -
     if ring not in row['path_ahead']:
         raise ConfigurationError(f"{drive.name}: truth is for rings of {', '.join(row['path_ahead'])} m, not {ring} m")
 
-    def turned(pair) -> tuple[float, float] | None:
-        return None if pair is None else (wrap(pair[0] - turn), wrap(pair[1] - turn))
+    def turned(pair: Sequence[float]) -> tuple[float, float]:
+        return wrap(pair[0] - turn), wrap(pair[1] - turn)
 
+    ahead, behind = row['path_ahead'][ring], row['path_behind'][ring]
     branches = tuple(turned(b) for b in row['branches'][ring]) if 'branches' in row else None
-    return RingTruth(turned(row['path_ahead'][ring]), turned(row['path_behind'][ring]), branches)
+    return RingTruth(turned(ahead) if ahead else None, turned(behind) if behind else None, branches)
 
 
 def random_offset(rng: np.random.Generator, shift_sigma: float, yaw_sigma: float) -> MapOffset:

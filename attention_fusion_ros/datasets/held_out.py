@@ -27,7 +27,7 @@ from attention_fusion_ros.metrics.branches import TrueRoads
 from attention_fusion_ros.simulation.sensors.lidar import random_lidar
 from attention_fusion_ros.simulation.sensors.map_image import MapError, MapStyle, draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
-from attention_fusion_ros.simulation.truth.branches import truth
+from attention_fusion_ros.simulation.truth.branches import Truth, truth
 from attention_fusion_ros.simulation.truth.masks import masks
 from attention_fusion_ros.simulation.world.generate import generate_world
 from attention_fusion_ros.simulation.world.world import World
@@ -132,6 +132,7 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> H
     picture = draw(world, style, error, rng, drawn) if has_map else None
     curve = _curve(world, rng) if seed % CURVE_EVERY == 0 else {}
     found = masks(world, world.pose, Grid(), transform_points(T_base_sensor, full.xyz))
+    assert found.visible is not None  # points were given
     info = HeldOutInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
                      (error.x, error.y), error.yaw)
     return HeldOutScene(info, _roads(routed if drawn else unrouted), _roads(unrouted), T_base_sensor, full,
@@ -139,15 +140,15 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> H
                  dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)))
 
 
-def _roads(found) -> TrueRoads:
+def _roads(found: Truth) -> TrueRoads:
     pairs = tuple((float(b), float(h)) for b, h in found.branches)
-    return TrueRoads(pairs, None if found.direction is None else tuple(float(v) for v in found.direction))
+    return TrueRoads(pairs, None if found.direction is None else (float(found.direction[0]), float(found.direction[1])))
 
 
 def draw(world: World, style: MapStyle, error: MapError, rng: np.random.Generator, route: bool) -> MapPicture:
     """The world's roads as somebody's map image, spoiled by `error`."""
     image, layout = draw_map(world, world.pose, style, error, rng, route)
-    return MapPicture(image, style.encoding, layout.resolution, tuple(layout.anchor))
+    return MapPicture(image, style.encoding, layout.resolution, (layout.anchor[0], layout.anchor[1]))
 
 
 def _curve(world: World, rng: np.random.Generator) -> dict[tuple[str, float], MapPicture]:
@@ -163,7 +164,7 @@ def save_scene(scene: HeldOutScene, path: Path) -> None:
     """Write a scene; whole or not at all."""
     arrays: dict[str, np.ndarray] = {'T_base_sensor': scene.T_base_sensor}
     for name, cloud in (('full', scene.cloud), ('without_vehicles', scene.cloud_without_vehicles)):
-        if cloud is not None:
+        if cloud is not None and cloud.intensity is not None:
             arrays[f'{name}_xyz'] = np.rint(cloud.xyz / POINT_UNIT_M).astype(np.int16)
             arrays[f'{name}_intensity'] = cloud.intensity.astype(np.float16)
     pictures = {('given', 0.0): scene.picture} if scene.picture else {}
@@ -184,9 +185,7 @@ def load_scene(path: Path) -> HeldOutScene:
         meta = json.loads(z['meta'].tobytes())
         seed, cells = meta['info']['seed'], Grid().cells
 
-        def cloud(name: str) -> PointCloud | None:
-            if f'{name}_xyz' not in z:
-                return None
+        def cloud(name: str) -> PointCloud:
             return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT_M),
                               z[f'{name}_intensity'].astype(np.float32))
         maps = {(kind, size): MapPicture(z[f'map_{k}'], encoding, resolution, tuple(anchor))
@@ -195,7 +194,8 @@ def load_scene(path: Path) -> HeldOutScene:
                  for name in MASKS}
         info = HeldOutInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
         return HeldOutScene(info, _true_roads(meta['truth_routed']), _true_roads(meta['truth_unrouted']),
-                            z['T_base_sensor'], cloud('full'), cloud('without_vehicles'),
+                            z['T_base_sensor'], cloud('full'),
+                            cloud('without_vehicles') if 'without_vehicles_xyz' in z else None,
                             maps.pop(('given', 0.0), None), maps, found)
 
 

@@ -41,7 +41,8 @@ def write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, vari
     arguments = list(shards), grid, bins, seed, augment
     dataset = SimulatedDataset(store, grid, bins, seed, augment)
     for name, value in _packed(dataset[0]).items():
-        np.lib.format.open_memmap(folder / f'{name}.npy', 'w+', value.dtype, (variants * len(store), *value.shape))
+        shape = (variants * len(store), *value.shape)
+        np.lib.format.open_memmap(folder / f'{name}.npy', 'w+', value.dtype, shape)  # type: ignore[no-untyped-call]
     jobs = [(epoch, range(start, min(start + CHUNK, len(store))))
             for epoch in range(variants) for start in range(0, len(store), CHUNK)]
     with process_pool(workers) as pool:
@@ -96,7 +97,7 @@ class Pool(Dataset):
 
     def __init__(self, folder: Path, leave_out: Sequence[str] = ()):
         index = json.loads((folder / INDEX).read_text())
-        self.scenes, self.variants, self.epoch = index['scenes'], index['variants'], 0
+        self.scenes, self.variants, self.epoch = int(index['scenes']), int(index['variants']), 0
         self.seed, self.with_vehicles = np.array(index['seed']), np.array(index['with_vehicles'])
         self._arrays = {file.stem: np.load(file, mmap_mode='r') for file in sorted(folder.glob('*.npy'))
                         if file.stem not in leave_out}

@@ -17,6 +17,7 @@ from attention_fusion_ros.bev.accumulate import Points, SweepAccumulator, accumu
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.config import CloudConfig
+from attention_fusion_ros.datasets.target import MASKS
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import transform_points, yaw_of
 from attention_fusion_ros.simulation.sensors.lidar import random_lidar
@@ -92,8 +93,9 @@ def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None)
     lidar = random_lidar(rng, MAX_RAYS)
     x, y, yaw = world.pose
     # Turning the scene by a quarter to the left is the vehicle turning to the right.
-    truths = tuple(tuple(truth(world, (x, y, yaw - k * math.pi / 2), options.lookahead, route=drawn)
-                         for drawn in (False, True)) for k in range(FULL_TURN))
+    turned = [(x, y, yaw - k * math.pi / 2) for k in range(FULL_TURN)]
+    truths = tuple((truth(world, pose, options.lookahead), truth(world, pose, options.lookahead, route=True))
+                   for pose in turned)
     if not truths[0][0].branches:
         return []
     luck = int(rng.integers(2 ** 31))
@@ -142,7 +144,8 @@ def accumulated_features(now: Points, earlier: list[PastSweep], grid: Grid) -> n
     for sweep in reversed(earlier):
         accumulator.add(-round(1e9 * sweep.age_s), sweep.T_now_then, _points(sweep))
     features = accumulated_bev(now, accumulator.earlier(0, np.eye(4)), grid, LIMITS, LIMITS.accumulate_points)
-    return features.numpy()
+    array: np.ndarray = features.numpy()
+    return array
 
 
 def _points(sweep: PastSweep) -> Points:
@@ -157,6 +160,7 @@ def _near_roads(world: World, reach: float = 90.0) -> tuple[Road, ...]:
 def _small_masks(world: World, grid: Grid, with_vehicles: bool) -> np.ndarray:
     """(3, H/4, W/4) uint8: share of each coarse cell covered by road, roadside structure, vehicles."""
     found = masks(world if with_vehicles else world.without_vehicles(), world.pose, grid)
-    full = np.stack([found.road, found.roadside, found.vehicle]).astype(np.float32)
+    full = np.stack([getattr(found, name) for name in MASKS]).astype(np.float32)
     small = grid.cells // MASK_STRIDE
-    return (255 * full.reshape(3, small, MASK_STRIDE, small, MASK_STRIDE).mean((2, 4))).astype(np.uint8)
+    shares: np.ndarray = full.reshape(len(MASKS), small, MASK_STRIDE, small, MASK_STRIDE).mean((2, 4))
+    return (255 * shares).astype(np.uint8)

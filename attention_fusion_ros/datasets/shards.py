@@ -180,7 +180,7 @@ def _split(points: np.ndarray, scenes: list[dict[str, Any]]) -> list[np.ndarray]
 def _info(scene: dict[str, Any], lines: Any) -> SceneInfo:
     roads = tuple(Road(next(lines), **_known(Road, road, 'centre')) for road in scene['roads'])
     route = None if scene['route'] is None else next(lines)
-    truths = tuple(tuple(_truth(t) for t in pair) for pair in scene['truths'])
+    truths = tuple((_truth(without), _truth(with_route)) for without, with_route in scene['truths'])
     return SceneInfo(scene['seed'], scene['scene_class'], scene['sensor'], scene['with_vehicles'],
                      tuple(scene['pose']), roads, route, truths)
 

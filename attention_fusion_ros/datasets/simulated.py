@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +125,7 @@ class SimulatedDataset(Dataset):
 class Mixed(Dataset):
     """Several data sets one after the other; the epoch is passed on."""
 
-    def __init__(self, parts: list):
+    def __init__(self, parts: Sequence[Any]):
         self.parts, self.epoch = parts, 0
 
     def __len__(self) -> int:
@@ -133,12 +135,13 @@ class Mixed(Dataset):
         for part in self.parts:
             if i < len(part):
                 part.epoch = self.epoch
-                return part[i]
+                item: dict[str, np.ndarray] = part[i]
+                return item
             i -= len(part)
         raise IndexError(i)
 
 
-def draw_error(rng: np.random.Generator, state: MapState):
+def draw_error(rng: np.random.Generator, state: MapState) -> MapError:
     """The map error of a sample, see `augment.MapState`."""
     return random_error(rng, scale=state.scale, wide=state.wide)
 
@@ -152,10 +155,11 @@ def map_correction(error: MapError) -> np.ndarray:
 def _block_mean(cells: np.ndarray) -> np.ndarray:
     """(H, W) -> (1, H/4, W/4) float32."""
     small = cells.shape[0] // MASK_STRIDE
-    return cells.reshape(small, MASK_STRIDE, small, MASK_STRIDE).mean((1, 3), dtype=np.float32)[None]
+    shares: np.ndarray = cells.reshape(small, MASK_STRIDE, small, MASK_STRIDE).mean((1, 3), dtype=np.float32)
+    return shares[None]
 
 
-def pad_branches(pairs) -> np.ndarray:
+def pad_branches(pairs: Iterable[tuple[float, float]]) -> np.ndarray:
     """(bearing, heading) pairs -> (MAX_BRANCHES, 2) float32 filled up with NaN."""
     padded = np.full((MAX_BRANCHES, 2), np.nan, np.float32)
     for row, pair in enumerate(list(pairs)[:MAX_BRANCHES]):
@@ -182,7 +186,7 @@ def _collate_past(items: list[dict[str, np.ndarray]]) -> History | None:
         if 'past' in item and len(item['past']):
             first = count - len(item['past'])
             lidar[row, first:], moves[row, first:], present[row, first:] = item['past'], item['moves'], True
-    T_now_then = se2_matrix(torch.from_numpy(moves).flatten(0, 1)).unflatten(0, present.shape)
+    T_now_then = se2_matrix(torch.from_numpy(moves).flatten(0, 1)).view(*present.shape, 3, 3)
     return History(torch.from_numpy(lidar), T_now_then, torch.from_numpy(present))
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -33,8 +33,6 @@ class Target:
 
     def to(self, device: torch.device | str) -> Target:
         """The same on another device."""
-        moved = {}
-        for name in self.__dataclass_fields__:
-            value = getattr(self, name)
-            moved[name] = None if value is None else value.to(device, non_blocking=True)
-        return Target(**moved)
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in moved.items()
+                                if value is not None})

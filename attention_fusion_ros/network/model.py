@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention import Mechanism
+from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.bev import lidar as lidar_layers
 from attention_fusion_ros.bev import map_image as map_layers
 from attention_fusion_ros.network.blocks import (

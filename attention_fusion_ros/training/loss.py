@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attention_fusion_ros.attention import Mechanism
+from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.network.head import bin_centres, bin_width, head_channel
 from attention_fusion_ros.network.model import NetworkOutput

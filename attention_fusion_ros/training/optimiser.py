@@ -29,8 +29,9 @@ class SkippingAdamW:
         for group in self._adamw.param_groups:
             group['lr'] = learning_rate
         if self.fused:
-            self._adamw.grad_scale = None
-            self._adamw.found_inf = (~sound).float()
+            # What GradScaler sets: torch's way of telling the kernel.
+            self._adamw.grad_scale = None  # type: ignore[attr-defined]
+            self._adamw.found_inf = (~sound).float()  # type: ignore[attr-defined]
             self._adamw.step()
         elif bool(sound):
             self._adamw.step()

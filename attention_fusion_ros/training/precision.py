@@ -13,12 +13,13 @@ from torch import Tensor, nn
 def keep_dilated_in_float32(network: nn.Module) -> None:
     """Make autocast leave dilated convolutions alone; changed in place.
 
-    On the CPU torch (2.13) gives weight gradients of uninitialised memory for some of them in bfloat16: 3x3, dilation
-    2, 24 channels, channels last, for example.
+    Observed with torch 2.13.0+cpu on an AMD EPYC: the bfloat16 weight gradients of some of them (3x3, dilation 2, 24
+    channels, channels last, for example) hold values of uninitialised memory. Other processors take other code paths
+    and were not tried; float32 there costs little, as only the dilated convolutions (of BAM and SK) are concerned.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d)) and max(module.dilation) > 1:
-            module.forward = _in_float32(module.forward)
+            module.forward = _in_float32(module.forward)  # type: ignore[method-assign,assignment]
 
 
 def _in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

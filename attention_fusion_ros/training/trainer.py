@@ -147,8 +147,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.folder, self.process = config, dataset, folder, process
         self.warm_started = start_from is not None
-        self.network = (start_from or FusionNetwork(config.network)).to(process.device,
-                                                                       memory_format=torch.channels_last)
+        self.network = start_from or FusionNetwork(config.network)
+        self.network.to(process.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         if config.amp and process.device.type == 'cpu':
             keep_dilated_in_float32(self.network)
@@ -295,7 +296,7 @@ class Trainer:
             output = self.model(lidar, map_image, past)
         total, parts = losses(output, batch.target.to(device), config.loss, self.network.mechanisms())
         self.optimiser.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         sound = torch.isfinite(norm) & torch.isfinite(total.detach())
         if self.process.world > 1:  # gradients are shared, the loss is each process's own
@@ -355,7 +356,7 @@ class Trainer:
         agreed_s, signal_number = shared.tolist()
         if signal_number:
             raise Interrupted(int(signal_number))
-        return agreed_s
+        return float(agreed_s)
 
     def _validation_is_due(self) -> bool:
         """Whether figures are missing: of the weights to start from, or since the run was interrupted meanwhile."""

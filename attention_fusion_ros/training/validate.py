@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def figures(predictions: Predictions, calibration: Calibration) -> dict[str, flo
     for head, none, with_map in zip(predictions.head, predictions.no_direction, predictions.with_map):
         answer = decode_head(head, float(none), bool(with_map), calibration, config)
         decoded.append(Prediction(answer.branches, answer.direction))
-    found = {}
+    found: dict[str, float] = {}
     for state, chosen in (('fused', predictions.with_map), ('nomap', ~predictions.with_map),
                           ('route', predictions.route)):
         rows = np.flatnonzero(chosen)
@@ -115,10 +116,10 @@ def platt_scaling(logits: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
         z = design @ theta
         return float((np.logaddexp(0, z) - hits * z).sum() + 0.5 * RIDGE * theta @ theta)
 
-    def gradient(theta: np.ndarray) -> np.ndarray:
+    def gradient(theta: np.ndarray) -> Any:
         return design.T @ (special.expit(design @ theta) - hits) + RIDGE * theta
 
-    def hessian(theta: np.ndarray) -> np.ndarray:
+    def hessian(theta: np.ndarray) -> Any:
         p = special.expit(design @ theta)
         return (design * (p * (1 - p))[:, None]).T @ design + RIDGE * np.eye(2)
     found = optimize.minimize(cost, np.array([1.0, 0.0]), jac=gradient, hess=hessian, method='trust-exact',
