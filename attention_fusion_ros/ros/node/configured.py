@@ -183,10 +183,13 @@ class Configured:
             self._alone_since_s.pop(spec.name, None)
             return
         alone_s = time.monotonic() - self._alone_since_s.setdefault(spec.name, time.monotonic())
+
+        def text() -> str:
+            return (f'{topic.name} ({spec.label}) has had no publisher for {alone_s:.0f} s. Remedy: start the driver, '
+                    f'or remap the topic: {self._remap_hint(spec)}.')
+
         if alone_s >= NO_PUBLISHER_S:
-            self._log.warn(f'no publisher {spec.name}', f'{topic.name} ({spec.label}) has had no publisher for '
-                           f'{alone_s:.0f} s. Remedy: start the driver, or remap the topic: {self._remap_hint(spec)}.',
-                           NO_PUBLISHER_S)
+            self._log.warn(f'no publisher {spec.name}', text, NO_PUBLISHER_S)
 
     def _remap_hint(self, spec: InputSpec) -> str:
         """How to remap an input, to a topic of its type that is being published where there is one."""

@@ -27,10 +27,14 @@ class ThrottledLog:
         self._lock = threading.Lock()
         self._logged_s: dict[str, float] = {}
 
-    def warn(self, key: str, text: str, period_s: float = 0.0) -> None:
-        """Log a warning. period_s: the shortest time between two of them, where that is longer."""
+    def warn(self, key: str, text: str | Callable[[], str], period_s: float = 0.0) -> None:
+        """Log a warning.
+
+        text: or a function that makes it, called only when it is logged. period_s: the shortest time between two
+        warnings, where that is longer.
+        """
         if self._due(key, period_s):
-            self._logger.warning(text)
+            self._logger.warning(text if isinstance(text, str) else text())
 
     def error(self, key: str, text: str) -> None:
         """Log an error."""
