@@ -49,7 +49,7 @@ def random_inputs(config: NetworkConfig, seed: int = 0) -> NetworkInputs:
     return lidar, image, history
 
 
-@torch.inference_mode()
+@torch.no_grad()  # torch 2.2 counts nothing in inference mode
 def network_size(network: FusionNetwork, inputs: NetworkInputs | None = None) -> NetworkSize:
     """Count parameters, and operations for one sweep (torch.utils.flop_counter).
 

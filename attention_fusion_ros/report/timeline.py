@@ -62,7 +62,7 @@ def _legend_above(axes: Axes, handles: list[Any] | None = None, columns: int = 2
     """A legend between the title and the axes, where it covers nothing."""
     handles = axes.get_legend_handles_labels()[0] if handles is None else handles
     if handles:
-        axes.legend(handles=handles, loc='lower left', bbox_to_anchor=(-0.01, 0.985), ncols=columns, borderpad=0.1,
+        axes.legend(handles=handles, loc='lower left', bbox_to_anchor=(-0.01, 0.985), ncol=columns, borderpad=0.1,
                     columnspacing=1.2, handletextpad=0.5, labelspacing=0.25)
         rows = -(-len(handles) // columns)
         axes.set_title(axes.get_title(loc='left'), pad=6.0 + 13.0 * rows)
