@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-CAP_HEIGHT = 21.0  # pixels of a capital letter of this font at scale 1
+CAP_HEIGHT_PX = 21.0  # of a capital letter of this font at scale 1
 LINE = 1.9  # distance of lines, in heights of a capital letter
 SMALLEST = 0.72  # text is made smaller down to this share of its size, then shortened
 Colour = tuple[int, int, int]
@@ -18,12 +18,12 @@ Colour = tuple[int, int, int]
 
 def text_width(text: str, height: float) -> int:
     """Pixels that a line takes whose capital letters are `height` pixels high."""
-    return int(cv2.getTextSize(text, FONT, height / CAP_HEIGHT, _thickness(height))[0][0])
+    return int(cv2.getTextSize(text, FONT, height / CAP_HEIGHT_PX, _thickness(height))[0][0])
 
 
 def draw_text(image: np.ndarray, text: str, left: float, baseline: float, height: float, colour: Colour) -> None:
     """Write one line on (H, W, 3) uint8; `height` pixels for a capital letter."""
-    cv2.putText(image, _plain(text), (round(left), round(baseline)), FONT, height / CAP_HEIGHT, colour,
+    cv2.putText(image, _plain(text), (round(left), round(baseline)), FONT, height / CAP_HEIGHT_PX, colour,
                 _thickness(height), cv2.LINE_AA)
 
 

@@ -15,8 +15,8 @@ from attention_fusion_ros.simulation.world.drawing import Frame, box_corners, fi
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
 from attention_fusion_ros.simulation.world.world import Road, Wall
 
-CELL = 0.3  # m
-ISLAND = 1800.0  # m2, land smaller than this amid roads is no place for houses
+CELL_M = 0.3
+ISLAND_M2 = 1800.0  # land smaller than this amid roads is no place for houses
 
 
 def _probe(count: int) -> np.ndarray:
@@ -32,9 +32,9 @@ class Site:
 
     def __init__(self, roads: tuple[Road, ...], centre: ArrayLike, extent: float, corner_radius: float):
         self.centre, self.extent = np.asarray(centre, dtype=np.float64), extent
-        self.frame = Frame.aligned(float(self.centre[0]), float(self.centre[1]), extent, CELL)
+        self.frame = Frame.aligned(float(self.centre[0]), float(self.centre[1]), extent, CELL_M)
         self.road = road_mask(roads, self.frame, corner_radius)
-        self.outside = cv2.distanceTransform(1 - self.road, cv2.DIST_L2, 5) * CELL  # m outside the road
+        self.outside = cv2.distanceTransform(1 - self.road, cv2.DIST_L2, 5) * CELL_M  # m outside the road
         self.taken = np.zeros(self.frame.shape, np.uint8)
         _, self.block = cv2.connectedComponents(1 - self.road, connectivity=4, ltype=cv2.CV_16U)
         self.island = self._islands()
@@ -46,14 +46,14 @@ class Site:
 
     def _islands(self) -> np.ndarray:
         """(blocks,) bool: small pieces of land with roads all around, as in roundabouts."""
-        area = np.bincount(self.block.ravel()) * CELL * CELL
-        small = area < ISLAND
+        area = np.bincount(self.block.ravel()) * CELL_M * CELL_M
+        small = area < ISLAND_M2
         small[np.unique(np.concatenate([self.block[0], self.block[-1], self.block[:, 0], self.block[:, -1]]))] = False
         return small
 
     def cells(self, xy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(..., 2) -> row and column, held at the border."""
-        p = (np.asarray(xy) / CELL - self._first - 0.5).astype(np.intp)
+        p = (np.asarray(xy) / CELL_M - self._first - 0.5).astype(np.intp)
         p = np.minimum(np.maximum(p, 0), self._last)
         return p[..., 1], p[..., 0]
 
@@ -115,7 +115,7 @@ class Site:
             for run in runs:
                 if len(run) > 8:
                     smooth = cv2.approxPolyDP(run.astype(np.int32).reshape(-1, 1, 2), 0.9, False)[:, 0, :]
-                    lines.append((smooth - self.frame.matrix[:, 2]) * CELL)
+                    lines.append((smooth - self.frame.matrix[:, 2]) * CELL_M)
         return lines
 
     def away(self, points: np.ndarray, tangents: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from attention_fusion_ros.simulation.world.world import Vehicle, World
 SIZES = {'car': (4.4, 1.8, 1.5), 'van': (5.4, 2.0, 2.2), 'truck': (8.5, 2.5, 3.4), 'bus': (12.0, 2.55, 3.1),
          'pedestrian': (0.5, 0.55, 1.72), 'cyclist': (1.8, 0.6, 1.75)}
 SPREAD = 0.06
-NO_PARKING = 7.0  # m around another road's edge
+NO_PARKING_M = 7.0  # around another road's edge
 
 
 def _make(rng: np.random.Generator, kind: str, x: float, y: float, yaw: float, parked: bool,
@@ -97,7 +97,7 @@ def _near_other_road(plan: Plan, own: int, points: np.ndarray) -> np.ndarray:
         a, d = centre[:-1], np.diff(centre, axis=0)
         share = np.clip(((points[:, None] - a) * d).sum(axis=2) / np.maximum((d * d).sum(axis=1), 1e-12), 0.0, 1.0)
         squared = ((a + share[..., None] * d - points[:, None]) ** 2).sum(axis=2).min(axis=1)
-        near |= squared < (section.width / 2 + NO_PARKING) ** 2
+        near |= squared < (section.width / 2 + NO_PARKING_M) ** 2
     return near
 
 
