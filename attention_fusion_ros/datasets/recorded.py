@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_LAYERS
 from attention_fusion_ros.bev.map_image import map_bev
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Motion, SyncedSweep
@@ -31,6 +32,7 @@ from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, quantise
 from attention_fusion_ros.datasets.simulated import pad_branches
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import bin_bearings, rotation_2d
+from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
 from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording
 from attention_fusion_ros.stream.sweeps import DroppedSweep, base_poses, synced_sweeps
@@ -217,6 +219,11 @@ class _Labeller:
         self._drops[f'{topic}: {error.reason}'] += 1
 
 
+def _is_drawn(layers: np.ndarray, name: str) -> np.ndarray:
+    """() bool: whether the map layer called `name` shows anything."""
+    return np.array(bool((layers[MAP_LAYERS.index(name)] > ROAD).any()))
+
+
 class RecordedDataset(Dataset):
     """Items as `SimulatedDataset` gives them; maps are shifted and turned at random, the vehicle turned on the spot."""
 
@@ -249,7 +256,7 @@ class RecordedDataset(Dataset):
                     masks=np.full((3, small, small), np.nan, np.float32), visible=visible[None],
                     branches=pad_branches(branches), direction=np.array(ahead, np.float32),
                     direction_known=np.array(bool(upright and scene.truth.ahead)), known=known,
-                    with_map=np.array(bool((layers[0] > 0.2).any())), route=np.array(bool((layers[1] > 0.2).any())),
+                    with_map=_is_drawn(layers, 'road'), route=_is_drawn(layers, 'route'),
                     map_error=np.full(3, np.nan, np.float32))  # how far off the recorded map was is not known
 
     def _map(self, scene: RecordedScene, rng: np.random.Generator) -> np.ndarray:

@@ -85,6 +85,9 @@ class RecordedStore(Sequence[RecordedScene]):
             self._features.append(features)
             self._indices.append(index)
 
+    def __reduce__(self) -> tuple[type[RecordedStore], tuple[tuple[Path, ...]]]:
+        return type(self), (self.folders,)  # other processes open the files, they are not sent their content
+
     def __len__(self) -> int:
         return len(self._rows)
 

@@ -22,6 +22,7 @@ from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
 from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.utils import atomic
 
 KIND = 'attention_fusion_ros'
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
@@ -40,14 +41,10 @@ class Checkpoint:
 
 def save(path: str | Path, network: FusionNetwork, calibration: Calibration, training: dict[str, Any]) -> None:
     """Write the checkpoint; an existing file is replaced only once the new one is whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     meta = {'kind': KIND, 'version': str(FORMAT_VERSION), 'network': json.dumps(network.config.to_dict()),
             'calibration': json.dumps(dataclasses.asdict(calibration)), 'training': json.dumps(training)}
     tensors = {k: v.detach().contiguous().cpu() for k, v in network.state_dict().items()}
-    partial = path.with_suffix('.partial')
-    partial.write_bytes(to_bytes(tensors, metadata=meta))  # save_file would make it readable for its owner alone
-    partial.replace(path)
+    atomic.write_bytes(Path(path), to_bytes(tensors, metadata=meta))  # save_file makes files that only the owner reads
 
 
 def load(path: str | Path) -> Checkpoint:

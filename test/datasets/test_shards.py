@@ -132,3 +132,11 @@ def test_several_processes_make_the_scenes_of_one(shard, tmp_path):
     alone = SceneStore([shard])
     assert len(folders) == 2 and len(together) == len(alone)
     assert all(np.array_equal(together[i][0], alone[i][0]) for i in range(len(alone)))
+
+
+def test_other_processes_are_sent_where_the_scenes_are_and_not_the_scenes(shard):
+    store = SceneStore([shard])
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000
+    received = pickle.loads(sent)
+    assert len(received) == len(store) and np.array_equal(received[3][0], store[3][0])
