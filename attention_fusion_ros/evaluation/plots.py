@@ -140,10 +140,11 @@ def attention_ratio_boxes(ratios: dict[str, dict[str, np.ndarray]], path: Path,
         for axis, mask in zip(axes, masks, strict=True):
             names = [n for n, found in ratios.items() if mask in found and np.isfinite(found[mask]).any()]
             data = [ratios[n][mask][np.isfinite(ratios[n][mask])] for n in names]
-            axis.boxplot(data, whis=(5, 95), showfliers=False, widths=0.55, showmeans=True, tick_labels=names,
+            axis.boxplot(data, whis=(5, 95), showfliers=False, widths=0.55, showmeans=True,
                          medianprops={'color': INK}, patch_artist=True, boxprops={'facecolor': '#c5f6fa'},
                          meanprops={'marker': 'o', 'markerfacecolor': NETWORK, 'markeredgecolor': NETWORK,
                                     'markersize': 5})
+            axis.set_xticks(range(1, len(names) + 1), names)
             axis.axhline(1.0, color=FAINT, lw=1, ls='--')
             if mask in goals:
                 sign, bound = goals[mask]
