@@ -9,7 +9,7 @@ of it is plain arrays: a shard from somebody else can be wrong, but it cannot ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -123,16 +123,32 @@ def _open(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 def _map_arrays(number: int, image: MapImage) -> dict[str, np.ndarray]:
     arrays = {f'{number}.stamp_ns': np.array(image.stamp_ns, np.int64), f'{number}.frame_id': np.array(image.frame_id),
-              f'{number}.road': image.road}
-    return arrays if image.route is None else {**arrays, f'{number}.route': image.route}
+              **_packed(f'{number}.road', image.road)}
+    return arrays if image.route is None else {**arrays, **_packed(f'{number}.route', image.route)}
+
+
+def _packed(name: str, layer: np.ndarray) -> dict[str, np.ndarray]:
+    """A layer (H, W) float32 without loss: as bytes and what they stand for, where it has no more than 256 values."""
+    values, indices = np.unique(layer, return_inverse=True)
+    if len(values) > 256:
+        return {name: layer}
+    return {name: indices.reshape(layer.shape).astype(np.uint8), f'{name}.values': values}
+
+
+def _unpacked(maps: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
+    if name not in maps:
+        return None
+    layer = maps[name]
+    return maps[f'{name}.values'][layer] if layer.dtype == np.uint8 else layer
 
 
 @lru_cache(maxsize=CACHED_MAPS)
 def _read_map(folder: Path, number: int) -> MapImage:
     with np.load(folder / 'maps.npz') as maps:
-        route = f'{number}.route'
-        return MapImage(int(maps[f'{number}.stamp_ns']), str(maps[f'{number}.frame_id']), maps[f'{number}.road'],
-                        maps[route] if route in maps else None)
+        road, route = (_unpacked(maps, f'{number}.{layer}') for layer in ('road', 'route'))
+        if road is None:
+            raise ConfigurationError(f"shard '{folder}' lacks map image {number}. Remedy: remove it; it is made again.")
+        return MapImage(int(maps[f'{number}.stamp_ns']), str(maps[f'{number}.frame_id']), road, route)
 
 
 def _table(rows: Sequence[np.ndarray | tuple[float, float] | None], shape: tuple[int, ...]) -> np.ndarray:

@@ -16,14 +16,16 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.commands import train
 from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.datasets import recorded as recordings
+from attention_fusion_ros.datasets.driven_path import DrivenTruth
 from attention_fusion_ros.datasets.recorded import (
     LabelOptions,
     RecordedDataset,
     find_recordings,
     label_recordings,
 )
-from attention_fusion_ros.datasets.recorded_shards import RecordedStore
+from attention_fusion_ros.datasets.recorded_shards import RecordedScene, RecordedStore, write_shard
 from attention_fusion_ros.datasets.scenes import quantise
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion, wrap
@@ -202,6 +204,23 @@ def test_a_map_image_is_stored_once_however_many_sweeps_it_belongs_to(tmp_path):
     assert sum(scene.map_image is not None for scene in scenes) == 20
     with np.load(scenes.folders[0] / 'maps.npz') as maps:
         assert [name for name in maps if name.endswith('.road')] == ['0.road']
+
+
+@pytest.mark.parametrize('values', [5, 256, 5000])
+def test_map_images_are_stored_without_loss(values, tmp_path):
+    rng = np.random.default_rng(values)
+    layers = [rng.random(values).astype(np.float32)[rng.integers(0, values, (90, 70))] for _ in range(2)]
+    for route in (None, layers[1]):
+        image = MapImage(T0, 'map', layers[0], route)
+        scene = RecordedScene(np.zeros((1, 4, 4), np.int8), image, Motion(np.eye(4)), DrivenTruth((0.1, 0.2), None))
+        folder = tmp_path / str(route is None)
+        write_shard(folder, [scene], (1, 4, 4))
+        (found,) = RecordedStore([folder])
+        assert np.array_equal(found.map_image.road, image.road) and found.map_image.road.dtype == np.float32
+        assert (found.map_image.route is None) == (route is None)
+        assert route is None or np.array_equal(found.map_image.route, route)
+        assert found.truth == scene.truth and found.motion.T_odom_base is None
+        assert (found.map_image.stamp_ns, found.map_image.frame_id) == (T0, 'map')
 
 
 def test_several_recordings_are_read_one_after_the_other(bags, tmp_path):
