@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from support import synthetic_bag as bag
 
+from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.kernels import operations
 from attention_fusion_ros.stream.inputs import selectable_inputs
@@ -56,6 +57,12 @@ def test_an_input_comes_with_its_sweep(run):
     stream.take(spec, spec.transports[0], SimpleNamespace(header=header, latitude=49.0, longitude=8.4))
     sweep = stream.sweep(bag.cloud(bag.T0, np.ones((10, 4), np.float32)))
     assert sweep.companions['gnss'] == names['Fix'](bag.T0, 49.0, 8.4)
+
+
+def test_a_mechanism_has_what_its_recipe_names():
+    named = set(re.findall(r'`(\w+)[`(]', section('An attention mechanism'))) - {'x'}
+    assert {'extra_inputs', 'slots', 'losses', 'loss_weights'} <= named
+    assert not [name for name in named if not hasattr(Mechanism, name)]
 
 
 def test_a_kernel_is_registered_and_removed(run):
