@@ -65,7 +65,12 @@ class Operation(Generic[P, R]):
         return tuple(_versions.get(self.name, {}).values())
 
     def choose(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """The function that a call with these arguments runs."""
+        """The function that a call with these arguments runs.
+
+        While torch.compile or torch.export trace it, the plain version: a graph is made of torch's own operations.
+        """
+        if torch.compiler.is_compiling():
+            return self.plain
         tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         wanted = _wanted(self.name)
         if wanted == PLAIN or not tensors:
