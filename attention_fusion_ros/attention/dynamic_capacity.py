@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
+from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least
 from attention_fusion_ros.attention.patches import cut, mask, pad_to_patches, paste, to_patches
 
 
@@ -99,7 +99,7 @@ class DynamicCapacity(Mechanism):
         return refined, {'spatial': mask(chosen, rows, columns, self.patch, x)[:, :, :H, :W],
                          'saliency': saliency.view(-1, 1, rows, columns), 'hint': hint, 'coarse_logits': logits}
 
-    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+    def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """`hint`, and `coarse`: what the coarse output says about the sector of the direction."""
         coarse = sector_loss(weights['coarse_logits'].float(), truth.direction[:, 0], truth.direction_known)
         return {'hint': weights['hint'].float().mean(), 'coarse': coarse}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
+from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least
 from attention_fusion_ros.attention.patches import mask, pad_to_patches
 
 
@@ -52,7 +52,7 @@ class Glimpse(Mechanism):
                              'choice': choice, 'log_prob': log_probability(logits, choice),
                              'baseline': self.baseline(x.detach().mean(dim=(2, 3)))[:, 0]}
 
-    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+    def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """`reinforce`: the reward of all samples is minus the loss of the batch."""
         used = {name: weights[name].float() for name in ('log_prob', 'baseline')}
         return {'reinforce': reinforce_loss(used, -task_loss.float().expand(len(used['log_prob'])))}

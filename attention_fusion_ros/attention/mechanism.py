@@ -17,7 +17,7 @@ FEATURE_SLOTS = ('encoder_attention', 'fusion', 'stage_attention')
 SLOTS = (*FEATURE_SLOTS, 'map_registration', 'temporal')
 
 
-class Truth(Protocol):
+class LossTarget(Protocol):
     """What is known about B samples, M branches, K bearing bins; see `datasets.target.Target`."""
 
     @property
@@ -59,7 +59,7 @@ class Mechanism(nn.Module):
         super().__init__()
         self.channels = at_least('channels', channels, 1)
 
-    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+    def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """Losses of the mechanism's own, () each, by the names in `loss_weights`; most have none.
 
         Called in training after every forward pass, outside of autocast.

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention.mechanism import Mechanism, Truth, at_least
+from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least
 from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.errors import ConfigurationError
 
@@ -66,7 +66,7 @@ class SpatialTransformer(Mechanism):
         std = self.limits / math.sqrt(3) * log_std.clamp(-6.0, 2.0).exp()
         return move(x, se2_matrix(correction), self.extent), {'correction': correction, 'correction_std': std}
 
-    def losses(self, weights: dict[str, Tensor], truth: Truth, task_loss: Tensor) -> dict[str, Tensor]:
+    def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """`alignment`, see `alignment_loss`; nothing where no map's error is known."""
         return {} if truth.map_error is None else {'alignment': alignment_loss(weights, truth.map_error)}
 

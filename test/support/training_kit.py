@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 import yaml
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.datasets.scenes import SceneOptions
 from attention_fusion_ros.datasets.shards import write_shards
+from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
 
 CELLS = 64
@@ -35,3 +37,24 @@ def make_scenes(folder: Path, first_seed: int, count: int) -> Path:
     """Shards of a few simulated scenes below `folder`."""
     write_shards(first_seed, count, folder, SceneOptions(Grid(cells=CELLS), 20.0), workers=1, shard_size=3)
     return folder
+
+
+def interruptible_scenes(folder: Path) -> Path:
+    """Scenes to train on and to hold back, for `interruptible_run`."""
+    make_scenes(folder / 'train', 0, 6)
+    make_scenes(folder / 'held_back', 10_000_000, 3)
+    return folder
+
+
+def interruptible_run(scenes: Path, out: Path, **settings) -> list[str]:
+    """The words of `train` for a tiny run on these scenes."""
+    out.mkdir(exist_ok=True)
+    file = settings_file(out / 'settings.yaml', **settings)
+    return ['--config', str(file), '--scenes', str(scenes / 'train'), '--validation', str(scenes / 'held_back'),
+            '--device', 'cpu', '--out', str(out)]
+
+
+def have_equal_weights(a: Path, b: Path) -> bool:
+    """Whether two finished runs wrote the same network."""
+    first, second = (checkpoints.load(out / 'checkpoint.safetensors').network.state_dict() for out in (a, b))
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

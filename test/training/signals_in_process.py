@@ -8,38 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import torch
-from support.training_kit import CELLS, make_scenes, settings_file
+from support.training_kit import CELLS, have_equal_weights, interruptible_run, interruptible_scenes
 
 from attention_fusion_ros.commands import train
-from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.training import trainer as trainers
 
 
 @pytest.fixture(scope='module')
 def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('scenes')
-    make_scenes(folder / 'train', 0, 6)
-    make_scenes(folder / 'held_back', 10_000_000, 3)
-    return folder
-
-
-def command(scenes: Path, out: Path, **settings) -> list[str]:
-    out.mkdir(exist_ok=True)
-    file = settings_file(out / 'settings.yaml', **settings)
-    return ['--config', str(file), '--scenes', str(scenes / 'train'), '--validation', str(scenes / 'held_back'),
-            '--device', 'cpu', '--out', str(out)]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return checkpoints.load(out / 'checkpoint.safetensors').network.state_dict()
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    return interruptible_scenes(tmp_path_factory.mktemp('scenes'))
 
 
 # Glimpse draws random numbers in every step: they must go on as well.
@@ -52,7 +32,7 @@ GLIMPSE = {'name': 'glimpse', 'glimpses': 2, 'patch': 4}
 def test_a_signal_at_any_moment(scenes, tmp_path, monkeypatch, capsys, where, number, status):
     network = {'cells': CELLS, 'bins': 24, 'lidar_width': 8, 'map_width': 8, 'widths': [8, 8, 8], 'polar_ranges': 8,
                'polar_widths': [8, 8, 8], 'head_width': 8, 'encoder_attention': GLIMPSE}
-    assert train.main(command(scenes, tmp_path / 'whole', network=network)) == 0
+    assert train.main(interruptible_run(scenes, tmp_path / 'whole', network=network)) == 0
     counts: dict[str, int] = {}
 
     def signal_in(owner, name: str, call: int) -> None:
@@ -73,12 +53,12 @@ def test_a_signal_at_any_moment(scenes, tmp_path, monkeypatch, capsys, where, nu
         signal_in(validate, 'decode_head', 2)
     else:
         signal_in(torch, 'save', 1)
-    interrupted = command(scenes, tmp_path / 'parts', network=network)
+    interrupted = interruptible_run(scenes, tmp_path / 'parts', network=network)
     assert train.main(interrupted) == status
     assert 'the same command continues from there' in capsys.readouterr().err
     assert not (tmp_path / 'parts' / 'checkpoint.safetensors').exists()
     assert train.main(interrupted) == 0
-    assert equal(weights(tmp_path / 'whole'), weights(tmp_path / 'parts'))
+    assert have_equal_weights(tmp_path / 'whole', tmp_path / 'parts')
     from attention_fusion_ros.training import record
     whole, parts = (record.read(tmp_path / name) for name in ('whole', 'parts'))
     assert [h['step'] for h in parts['history']] == [h['step'] for h in whole['history']] == [3, 6]

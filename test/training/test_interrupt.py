@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from support.training_kit import CELLS, make_scenes, settings_file
+from support.training_kit import CELLS, have_equal_weights, interruptible_run, interruptible_scenes, settings_file
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import train
@@ -26,25 +25,7 @@ ROOT = Path(checkpoints.__file__).parents[2]
 
 @pytest.fixture(scope='module')
 def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('scenes')
-    make_scenes(folder / 'train', 0, 6)
-    make_scenes(folder / 'held_back', 10_000_000, 3)
-    return folder
-
-
-def command(scenes: Path, out: Path, **settings) -> list[str]:
-    out.mkdir(exist_ok=True)
-    file = settings_file(out / 'settings.yaml', **settings)
-    return ['--config', str(file), '--scenes', str(scenes / 'train'), '--validation', str(scenes / 'held_back'),
-            '--device', 'cpu', '--out', str(out)]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return checkpoints.load(out / 'checkpoint.safetensors').network.state_dict()
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    return interruptible_scenes(tmp_path_factory.mktemp('scenes'))
 
 
 @pytest.mark.slow
@@ -77,8 +58,8 @@ def signal_when(process: subprocess.Popen[str], number: int, ready, delay: float
 @pytest.mark.slow
 def test_a_process_that_is_stopped_again_and_again(scenes, tmp_path):
     settings = dict(steps=60, batch=8, validate_every=25, checkpoint_every=1000, workers=1)
-    assert train.main(command(scenes, tmp_path / 'whole', **settings)) == 0
-    words, out = command(scenes, tmp_path / 'parts', **settings), tmp_path / 'parts'
+    assert train.main(interruptible_run(scenes, tmp_path / 'whole', **settings)) == 0
+    words, out = interruptible_run(scenes, tmp_path / 'parts', **settings), tmp_path / 'parts'
     rng, statuses = random.Random(1), []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         before = (out / 'run.json').read_bytes() if (out / 'run.json').exists() else b''
@@ -91,7 +72,7 @@ def test_a_process_that_is_stopped_again_and_again(scenes, tmp_path):
         assert status == 0 or 'the same command continues from there' in error.splitlines()[-1]
     assert 130 in statuses
     assert train.main(words) == 0
-    assert equal(weights(tmp_path / 'whole'), weights(out))
+    assert have_equal_weights(tmp_path / 'whole', out)
 
 
 @pytest.mark.slow
