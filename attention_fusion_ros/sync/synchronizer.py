@@ -150,7 +150,12 @@ class Synchronizer:
         return odometry.stamp_ns
 
     def add_transforms(self, transforms: Transforms) -> None:
-        """Add transforms. Raises InputError `bad_transform` when some were unusable; the others count."""
+        """Add transforms; with `use_tf` false they are ignored, for the node does not listen to them then.
+
+        Raises InputError `bad_transform` when some were unusable; the others count.
+        """
+        if not self._config.use_tf:
+            return
         with self._lock:
             for item in transforms.items:
                 self._transforms.add(item)

@@ -73,7 +73,7 @@ def test_a_sweep_comes_with_its_map_image_and_motion():
 
 
 def test_what_cannot_be_used_is_reported_and_costs_nothing_else():
-    pushed = Pushed()
+    pushed = Pushed(use_tf=True)
     pushed.take('odometry', odometry(0.0, quaternion=(0.0, 0.0, 0.0, 0.0)))
     pushed.take('transforms', transforms(('base_link', 'lidar', 1.0, (0.0, 0.0, 0.0, 0.0))))
     pushed.take('transforms', transforms(('', 'lidar', 1.0)), transport=1)
@@ -81,6 +81,14 @@ def test_what_cannot_be_used_is_reported_and_costs_nothing_else():
     assert pushed.drops == [('odometry', 'bad_odometry'), ('transforms', 'bad_transform'),
                             ('transforms', 'bad_transform'), ('odometry', 'odometry_frame')]
     assert pushed.sweep(0.0).map_reason == 'no_map'
+
+
+def test_transforms_are_ignored_with_use_tf_false():
+    """The node does not listen to them then; a recording that holds some must give the same numbers."""
+    pushed = Pushed(use_tf=False)
+    pushed.take('transforms', transforms(('base_link', 'imu', 1.0)))
+    pushed.take('odometry', odometry(0.0, child='imu'))
+    assert pushed.drops == [('odometry', 'odometry_frame')]
 
 
 def test_a_sweep_waits_for_the_map_image_of_its_own_stamp():
