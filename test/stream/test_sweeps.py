@@ -80,6 +80,7 @@ def test_what_cannot_be_used_is_reported_and_costs_nothing_else():
     pushed.take('odometry', odometry(0.0, child='imu'))
     assert pushed.drops == [('odometry', 'bad_odometry'), ('transforms', 'bad_transform'),
                             ('transforms', 'bad_transform'), ('odometry', 'odometry_frame')]
+    pushed.take('transforms', transforms(('base_link', 'lidar', 1.0)))
     assert pushed.sweep(0.0).map_reason == 'no_map'
 
 
