@@ -42,7 +42,9 @@ class Backend(Protocol):
     threads: int  # CPU threads that `infer` takes
 
     def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
-        """lidar (B, 5, H, W), map_image (B, 3, H, W), float32 on `device`, history of B sweeps -> their outputs.
+        """lidar (B, C, H, W), map_image (B, 3, H, W), float32 on `device`, history of B sweeps -> their outputs.
+
+        C channels, see `bev.lidar.CHANNELS`.
 
         Only networks with the setting `temporal` look at the history. Outputs that the pipeline does not need (`extra`)
         may be missing.

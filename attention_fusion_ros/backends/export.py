@@ -45,7 +45,7 @@ class Exported:
 
 
 def random_inputs(network: FusionNetwork, batch: int, seed: int) -> tuple[Tensor, ...]:
-    """Values in 0..1, as in the BEV grids: lidar (B, 5, H, W), map (B, 3, H, W)."""
+    """Values in 0..1, as in the BEV grids: lidar (B, C, H, W), C as in `bev.lidar.CHANNELS`, map (B, 3, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     cells = network.config.cells
     return tuple(torch.rand(batch, len(names), cells, cells, generator=generator)
@@ -64,7 +64,7 @@ def write_pt2(program: torch.export.ExportedProgram, path: Path, about: dict[str
 
 
 def run_pt2(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Load a .pt2 file and run it: lidar (B, 5, H, W), map (B, 3, H, W) -> the outputs."""
+    """Load a .pt2 file and run it: lidar (B, C, H, W), map (B, 3, H, W) -> the outputs."""
     with torch.inference_mode():
         return list(torch.export.load(str(path)).module()(*inputs))
 
@@ -84,7 +84,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[st
 
 
 def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Run a .onnx file in onnxruntime on the CPU: lidar (B, 5, H, W), map (B, 3, H, W) -> the outputs."""
+    """Run a .onnx file in onnxruntime on the CPU: lidar (B, C, H, W), map (B, 3, H, W) -> the outputs."""
     import onnxruntime
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     return [torch.from_numpy(a) for a in

@@ -65,7 +65,7 @@ class Exportable(nn.Module):
         self.network = network
 
     def forward(self, lidar: Tensor, map: Tensor) -> tuple[Tensor, ...]:  # noqa: A002 - the name seen in the file
-        """lidar (B, 5, H, W), map (B, 3, H, W) -> the outputs."""
+        """lidar (B, C, H, W), map (B, 3, H, W) -> the outputs."""
         return tuple(named_outputs(self.network(lidar, map)).values())
 
 

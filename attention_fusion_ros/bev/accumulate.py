@@ -69,7 +69,7 @@ def accumulate(now: Points, earlier: Iterable[EarlierSweep], max_points: int | N
 
 def accumulated_bev(now: Points, earlier: Iterable[EarlierSweep], grid: Grid, config: CloudConfig,
                     max_points: int | None = None) -> Tensor:
-    """The points of now and of earlier sweeps -> (5, H, W) float32 features, channels as in `bev.lidar.CHANNELS`.
+    """The points of now and of earlier sweeps -> (C, H, W) float32 features, channels as in `bev.lidar.CHANNELS`.
 
     See `accumulate`. Raises InputError `no_points_in_range` when no point is left inside the grid.
     """

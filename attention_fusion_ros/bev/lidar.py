@@ -56,7 +56,7 @@ def scatter_cells(cell: Tensor, height: Tensor, value: Tensor | None,
 
 def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: float = 1.8,
               max_height: float = 6.0) -> Tensor:
-    """Points (N, 3) float32 in base_link and intensity (N,) or None -> (5, H, W) float32, channels as in CHANNELS.
+    """Points (N, 3) float32 in base_link and intensity (N,) or None -> (C, H, W) float32, channels as in CHANNELS.
 
     min_range, max_height: metres, see `config.CloudConfig`. Empty cells are 0 in every channel.
     Raises InputError `no_points_in_range` when no point is left inside the grid.

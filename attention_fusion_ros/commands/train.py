@@ -42,7 +42,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser = cli.parser('train', __doc__, EXAMPLES)
     parser.add_argument('--config', type=Path, help='training settings (YAML); defaults where it is silent')
     parser.add_argument('-s', dest='settings', action='append', default=[], metavar='NAME=VALUE',
-                        help='override one setting; may be repeated')
+                        help='override one setting (of network and loss: the keys given); may be repeated')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run: state, log, checkpoint')
     parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros/scenes'),
                         help='where simulated scenes are kept (default: %(default)s)')

@@ -25,6 +25,7 @@ from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.utils import atomic
 
 KIND = 'attention_fusion_ros'
+TRAIN_AGAIN = 'Remedy: train again with this version of the package, or use the version that made the file.'
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 
 
@@ -109,11 +110,11 @@ def _check_tensors(path: Path, wanted: dict[str, torch.Tensor], found: dict[str,
     if missing or extra:
         what = f'lacks {missing[0]}' if missing else f'holds {extra[0]}, which the network does not have'
         raise ConfigurationError(f"checkpoint '{path}' {what} ({len(missing)} missing, {len(extra)} extra tensors): "
-                                 'weights and settings do not belong together.')
+                                 f'weights and settings do not belong together. {TRAIN_AGAIN}')
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             raise ConfigurationError(f"checkpoint '{path}': {name} has shape {tuple(tensor.shape)}, the settings ask "
-                                     f'for {tuple(wanted[name].shape)}.')
+                                     f'for {tuple(wanted[name].shape)}. {TRAIN_AGAIN}')
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ConfigurationError(f"checkpoint '{path}': {name} holds values that are not finite.")
 

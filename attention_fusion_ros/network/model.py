@@ -70,7 +70,7 @@ class NetworkOutput:
 
 
 class FusionNetwork(nn.Module):
-    """forward(lidar (B, 5, H, W), map (B, 3, H, W), history) -> NetworkOutput.
+    """forward(lidar (B, C, H, W), map (B, 3, H, W), history) -> NetworkOutput. C channels, see `bev.lidar.CHANNELS`.
 
     Mechanisms that ask for a query (SCA) are given the pooled features of the map: the map asks, the LiDAR features,
     and what both have become in later stages, are searched.
@@ -123,7 +123,7 @@ class FusionNetwork(nn.Module):
         return found
 
     def forward(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
-        """lidar (B, 5, H, W), map_image (B, 3, H, W), history of P earlier sweeps -> NetworkOutput of B sweeps."""
+        """lidar (B, C, H, W), map_image (B, 3, H, W), history of P earlier sweeps -> NetworkOutput of B sweeps."""
         return self.forward_intermediates(lidar, map_image, history)[0]
 
     def forward_intermediates(self, lidar: Tensor, map_image: Tensor,

@@ -25,7 +25,7 @@ from attention_fusion_ros.utils.tensors import upload
 class ExplanationContext:
     """What the network was given for a result: `FusionResult.context`."""
 
-    lidar: Tensor  # (5, H, W)
+    lidar: Tensor  # (C, H, W), C channels, see bev.lidar.CHANNELS
     map_image: Tensor  # (3, H, W)
     history: History | None = None  # of a batch of one
 

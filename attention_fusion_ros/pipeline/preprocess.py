@@ -38,7 +38,7 @@ class Features:
     """What the network is given for one sweep. Grids may be shared between sweeps."""
 
     stamp_ns: int
-    lidar: Tensor  # (5, H, W), channels as in bev.lidar.CHANNELS
+    lidar: Tensor  # (C, H, W), channels as in bev.lidar.CHANNELS
     map: MapFeatures
 
 
@@ -69,7 +69,7 @@ class Preprocessor:
 
     @torch.inference_mode()
     def accumulated(self, sweep: SyncedSweep, remember: bool = True) -> Tensor:
-        """(5, H, W) of the sweep with earlier ones under it; otherwise as calling the whole."""
+        """(C, H, W) of the sweep with earlier ones under it; otherwise as calling the whole."""
         points, T_odom_base = self._points(sweep), sweep.motion.T_odom_base
         if T_odom_base is None:
             return self._bev(points)
@@ -90,7 +90,7 @@ class Preprocessor:
 
     @torch.inference_mode()
     def lidar(self, sweep: SyncedSweep) -> Tensor:
-        """(5, H, W) of this sweep alone. Raises InputError `bad_transform`, `no_points_in_range`."""
+        """(C, H, W) of this sweep alone. Raises InputError `bad_transform`, `no_points_in_range`."""
         return self._bev(self._points(sweep))
 
     @torch.inference_mode()

@@ -16,6 +16,7 @@ from attention_fusion_ros.config import unknown_name
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
 
+SECTIONS = ('network', 'loss')  # settings that are mappings
 TASK_LOSSES = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1}
 
 
@@ -64,11 +65,24 @@ def _number(text: str) -> float | str:
         return text
 
 
+def _overridden(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Settings with others put over them; of a section, only the keys that are named."""
+    for name in SECTIONS:
+        for given in (values, overrides):
+            if not isinstance(given.get(name) or {}, dict):
+                raise ConfigurationError(f"training setting '{name}' must be a mapping of names to values, got "
+                                         f'{given[name]!r}')
+    sections = {name: {**(values.get(name) or {}), **(overrides.get(name) or {})}
+                for name in SECTIONS if name in values or name in overrides}
+    return {**values, **overrides, **sections}
+
+
 def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
          network: NetworkConfig | None = None) -> TrainingConfig:
     """YAML file (None: the defaults) and overrides -> TrainingConfig.
 
-    network: what the section `network` is silent about, for example as in the weights to start from.
+    overrides: single settings; of the sections `network` and `loss`, the keys they name. network: what the section
+    `network` is silent about, for example as in the weights to start from.
 
     Raises ConfigurationError for a file that cannot be read, unknown keys and wrong types.
     """
@@ -80,7 +94,7 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
             raise ConfigurationError(f"training settings '{path}' cannot be read: {error}") from error
         if not isinstance(values, dict):
             raise ConfigurationError(f"training settings '{path}' must be a mapping of names to values")
-    values = {**values, **(overrides or {})}
+    values = _overridden(values, overrides or {})
     fields = {f.name: f for f in dataclasses.fields(TrainingConfig)}
     for name in values:
         if name not in fields:

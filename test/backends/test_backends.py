@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from attention_fusion_ros.backends.create import BACKENDS, create_backend
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.export import export
 from attention_fusion_ros.backends.exported import describe, named_outputs, read_description
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.config import BACKENDS as NAMES
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud, SyncedSweep
@@ -72,6 +74,8 @@ def test_descriptions_that_do_not_fit_are_named(small, changes, words):
 
 def test_the_parameter_names_every_backend():
     assert tuple(BACKENDS) == NAMES
+    page = (Path(__file__).parents[2] / 'docs' / 'export.md').read_text().split('## Backends')[1].split('\n## ')[0]
+    assert tuple(re.findall(r'^\| `(\w+)`.*\|$', page, re.MULTILINE)[1:]) == NAMES  # the first row is the heading
 
 
 @pytest.mark.parametrize('name', EXPORTED)
@@ -81,7 +85,7 @@ def test_exported_files_give_the_same_outputs(name, small, onnx_file):
     assert other.model == torch_backend.model and other.name == name and other.device.type == 'cpu'
     random = torch.Generator().manual_seed(3)
     for batch in (1, 3):
-        lidar, image = (torch.rand(batch, c, 64, 64, generator=random) for c in (5, 3))
+        lidar, image = (torch.rand(batch, c, 64, 64, generator=random) for c in (len(CHANNELS), 3))
         expected, found = (named_outputs(b.infer(lidar, image)) for b in (torch_backend, other))
         assert found.keys() == expected.keys() and {'spatial_encoder_spatial', 'alignment_std'} <= found.keys()
         for output, values in expected.items():
@@ -156,11 +160,11 @@ def test_a_network_with_a_history_is_refused_by_other_backends(tmp_path, monkeyp
         create_backend(replace(lively_config(tmp_path, settings), backend='onnxruntime'))
 
 
-@pytest.mark.parametrize('name', [n for n in BACKENDS if n != 'torch'])
+@pytest.mark.parametrize('name', [n for n, entry in BACKENDS.items() if entry.package != 'torch'])
 def test_a_backend_that_is_not_installed_is_one_error_with_the_pip_line(name, monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m == name else real(m, *a))
-    with pytest.raises(ConfigurationError, match=f'not installed: pip install {name}'):
+    entry, real = BACKENDS[name], importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m == entry.package else real(m, *a))
+    with pytest.raises(ConfigurationError, match=f'not installed: pip install {re.escape(entry.pip)}'):
         create_backend(from_flat({'backend': name}))
 
 

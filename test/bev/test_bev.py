@@ -11,6 +11,7 @@ import torch
 from attention_fusion_ros.bev import lidar, map_image
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import estimate_ground
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.errors import InputError
@@ -78,7 +79,7 @@ def test_features_of_one_wall_cell_by_hand():
     features = lidar.lidar_bev(torch.cat([xyz, post]), None, GRID)
     row, column = (round(float(v)) for v in GRID.metres_to_cells(10.05, 5.05))
     expected = math.log1p(2.0 / 0.1) / math.log1p(60)
-    assert features.shape == (5, 256, 256)
+    assert features.shape == (len(CHANNELS), 256, 256)
     assert float(features[0, row, column]) == pytest.approx(expected, abs=0.03)
     assert float(features[2, row, column]) == pytest.approx(expected, abs=0.03)
     assert not features[4].any()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.datasets import shards
 from attention_fusion_ros.datasets.scenes import SceneOptions, make_scene
 from attention_fusion_ros.datasets.shards import SceneStore, find_shards, read_infos, write_shard, write_shards
@@ -116,7 +117,7 @@ def test_pickled_shards_are_refused_and_never_unpickled(tmp_path):
             return (tmp_path / 'was run').touch, ()
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / 'scenes.pkl').write_bytes(pickle.dumps([Evil()]))
-    np.save(tmp_path / 'old' / 'lidar.npy', np.zeros((1, 5, 64, 64), np.int8))
+    np.save(tmp_path / 'old' / 'lidar.npy', np.zeros((1, len(CHANNELS), 64, 64), np.int8))
     with pytest.raises(ConfigurationError, match='old format.*Remedy: make its scenes again'):
         find_shards([tmp_path], OPTIONS.grid)
     with pytest.raises(ConfigurationError, match='old format'):

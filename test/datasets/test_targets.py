@@ -13,6 +13,7 @@ from support.training_kit import CELLS, make_scenes, network_config
 from attention_fusion_ros.attention import build
 from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.datasets import simulated as datasets
 from attention_fusion_ros.datasets.augment import MapState
 from attention_fusion_ros.datasets.scenes import QUANTUM, quantise
@@ -32,9 +33,10 @@ PLACE = np.array([12.0, 7.0])  # of something that stands still, in base_link no
 
 
 def blob(x: float, y: float) -> np.ndarray:
-    """(5, H, W) int8 features of one thing at a place."""
+    """(C, H, W) int8 features of one thing at a place."""
     fx, fy = GRID.centres()
-    return quantise(np.broadcast_to(1.4 * np.exp(-((fx - x) ** 2 + (fy - y) ** 2) / 8.0), (5, CELLS, CELLS)))
+    feature = 1.4 * np.exp(-((fx - x) ** 2 + (fy - y) ** 2) / 8.0)
+    return quantise(np.broadcast_to(feature, (len(CHANNELS), CELLS, CELLS)))
 
 
 class Store(SceneStore):

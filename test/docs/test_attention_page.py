@@ -44,6 +44,20 @@ except ConfigurationError as error:
 """
 
 
+def assert_checked(folder, example, section):
+    """What this project asks of a mechanism holds for the example as well: style, licence, paper and row."""
+    pytest.importorskip('ruff')
+    check = [sys.executable, '-m', 'ruff', 'check', '--no-cache', '--config', str(ROOT / 'pyproject.toml'), str(folder)]
+    done = subprocess.run(check, cwd=folder.parents[1], text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    own = (folder / 'none.py').read_text().splitlines()[:2]
+    assert example.splitlines()[:2] == own and own[0].startswith('# SPDX')
+    row, = re.findall(r'^    (\| `simam` \|.*)$', section, flags=re.MULTILINE)
+    assert row.count('|') == re.search(r'^\| `none` \|.*$', TEXT, flags=re.MULTILINE).group().count('|')
+    papers = papers_of(example)
+    assert papers and all(paper in row for paper in papers)
+
+
 @pytest.mark.slow
 def test_the_mechanism_of_the_readme_is_added_as_told_and_runs(tmp_path):
     section = README.split('## Add an attention mechanism')[1].split('\n## ')[0]
@@ -55,10 +69,11 @@ def test_the_mechanism_of_the_readme_is_added_as_told_and_runs(tmp_path):
     folder = package / 'attention'
     (folder / 'simam.py').write_text(example)
     registry = (folder / '__init__.py').read_text()
-    for before, added in (('from attention_fusion_ros.attention.se ', f'{line}\n'), ("    'none':", f'    {entry}\n')):
+    for before, added in (('from attention_fusion_ros.attention.sk ', f'{line}\n'), ("    'none':", f'    {entry}\n')):
         assert before in registry
         registry = registry.replace(before, added + before)
     (folder / '__init__.py').write_text(registry)
+    assert_checked(folder, example, section)
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), str(ROOT / 'test')])}
     done = subprocess.run([sys.executable, '-c', WITH_IT], cwd=tmp_path, env=environment, text=True,
                           stderr=subprocess.PIPE)
@@ -74,12 +89,16 @@ def test_every_mechanism_has_its_row_in_the_table():
     assert sorted(rows) == sorted(MECHANISMS)
 
 
+def papers_of(source):
+    """The links at the head of a module."""
+    return [link.rstrip('.,') for link in re.findall(r'https://\S+', source.split('"""')[1])]
+
+
 def test_every_paper_named_in_the_code_is_linked():
     folder = Path(attention.__file__).parent
     for path in folder.glob('*.py'):
-        head = path.read_text(encoding='utf-8').split('"""')[1]
-        for link in re.findall(r'https://\S+', head):
-            assert link.rstrip('.,') in TEXT, f'{path.name}: {link}'
+        for link in papers_of(path.read_text(encoding='utf-8')):
+            assert link in TEXT, f'{path.name}: {link}'
 
 
 @pytest.mark.parametrize('name', [name for name in MECHANISMS if name != 'none'])

@@ -16,6 +16,7 @@ from support import synthetic_bag as bag
 
 from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.kernels import operations
 from attention_fusion_ros.stream.inputs import selectable_inputs
 from attention_fusion_ros.stream.sweeps import SweepStream
@@ -54,9 +55,17 @@ def test_an_input_comes_with_its_sweep(run):
     header = SimpleNamespace(stamp=stamp, frame_id='gnss')
     spec = names['GNSS']
     assert spec in selectable_inputs(names['INPUTS'])
-    stream.take(spec, spec.transports[0], SimpleNamespace(header=header, latitude=49.0, longitude=8.4))
+    message = SimpleNamespace(header=header, status=SimpleNamespace(status=0), latitude=49.0, longitude=8.4)
+    stream.take(spec, spec.transports[0], message)
     sweep = stream.sweep(bag.cloud(bag.T0, np.ones((10, 4), np.float32)))
-    assert sweep.companions['gnss'] == names['Fix'](bag.T0, 49.0, 8.4)
+    assert sweep.companions['gnss'] == names['Fix'](bag.T0, 'gnss', 49.0, 8.4)
+    wrong: dict[str, Any] = {'status': SimpleNamespace(status=-1), 'latitude': np.nan, 'longitude': 'east'}
+    for name, value in wrong.items():
+        with pytest.raises(InputError, match='no position.*Remedy'):
+            names['decode_fix'](SimpleNamespace(**{**vars(message), name: value}))
+    for name in vars(message):
+        with pytest.raises(InputError, match=f'`{name}`.*Remedy'):
+            names['decode_fix'](SimpleNamespace(**{k: v for k, v in vars(message).items() if k != name}))
 
 
 def test_a_mechanism_has_what_its_recipe_names():

@@ -17,6 +17,7 @@ from support.network_kit import lively_config
 
 from attention_fusion_ros.backends.export import export
 from attention_fusion_ros.backends.exported import describe, named_outputs
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import Mode, Motion, SyncedSweep
 from attention_fusion_ros.decode import decode_cloud
 from attention_fusion_ros.evaluation.replay import Replay
@@ -91,6 +92,6 @@ def test_the_page_names_every_output_and_every_part_of_the_description(config):
     page = (ROOT / 'docs' / 'export.md').read_text()
     loaded = checkpoints.load(config.checkpoint)
     with torch.no_grad():
-        outputs = named_outputs(loaded.network(torch.zeros(1, 5, 256, 256), torch.zeros(1, 3, 256, 256)))
+        outputs = named_outputs(loaded.network(torch.zeros(1, len(CHANNELS), 256, 256), torch.zeros(1, 3, 256, 256)))
     for name in [*outputs, *describe(loaded)]:
         assert f'`{name}`' in page or name.startswith('spatial_'), name

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint
@@ -22,7 +23,7 @@ SMALL = NetworkConfig(cells=64, lidar_width=8, map_width=8, widths=(8, 8), block
 
 def test_shapes_and_weights():
     network = FusionNetwork(SMALL).eval()
-    output = network(torch.randn(2, 5, 64, 64), torch.randn(2, 3, 64, 64))
+    output = network(torch.randn(2, len(CHANNELS), 64, 64), torch.randn(2, 3, 64, 64))
     assert output.head.shape == (2, 7, 24) and output.no_direction.shape == (2,)
     assert output.road.shape == (2, 1, 16, 16)
     assert output.channel.shape == (2, 16) and len(network.channel_labels()) == 16
@@ -35,7 +36,7 @@ def test_default_size_is_within_budget():
     from torch.utils.flop_counter import FlopCounterMode
     network = FusionNetwork(NetworkConfig()).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 5, 256, 256), torch.zeros(1, 3, 256, 256))
+        network(torch.zeros(1, len(CHANNELS), 256, 256), torch.zeros(1, 3, 256, 256))
     assert sum(p.numel() for p in network.parameters()) <= 2_000_000
     assert counter.get_total_flops() <= 3e9
 
@@ -43,7 +44,7 @@ def test_default_size_is_within_budget():
 def test_plain_concatenation_weighs_every_channel_alike():
     config = NetworkConfig.from_dict({**SMALL.to_dict(), 'fusion': {'name': 'none'},
                                       'stage_attention': {'name': 'none'}})
-    output = FusionNetwork(config).eval()(torch.randn(1, 5, 64, 64), torch.randn(1, 3, 64, 64))
+    output = FusionNetwork(config).eval()(torch.randn(1, len(CHANNELS), 64, 64), torch.randn(1, 3, 64, 64))
     assert torch.equal(output.channel, torch.ones(1, 16)) and output.spatial == {}
 
 
@@ -54,7 +55,7 @@ def test_settings_stored_before_there_were_more_places_give_the_same_network():
     assert {key.split('.')[0] for key in network.state_dict()} == {
         'lidar_stem', 'lidar_block', 'map_encoder', 'fusion', 'stages', 'road_lateral', 'road_head', 'polar_lateral',
         'polar_stages', 'to_head', 'circular', 'head', 'no_direction'}
-    lidar, map_image = torch.randn(2, 5, 64, 64), torch.randn(2, 3, 64, 64)
+    lidar, map_image = torch.randn(2, len(CHANNELS), 64, 64), torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         block = network.lidar_block
         x = network.lidar_stem(lidar)
@@ -107,7 +108,7 @@ def saved(tmp_path):
 def test_checkpoint_round_trip(saved):
     path, network = saved
     loaded = checkpoint.load(path)
-    inputs = torch.randn(1, 5, 64, 64), torch.randn(1, 3, 64, 64)
+    inputs = torch.randn(1, len(CHANNELS), 64, 64), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded.network(*inputs).head, network(*inputs).head)
     assert loaded.calibration == Calibration((0.9, 0.1), (0.8, -0.2)) and loaded.trained

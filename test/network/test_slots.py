@@ -11,6 +11,7 @@ import torch
 from attention_fusion_ros.attention import MECHANISMS
 from attention_fusion_ros.attention.mechanism import SLOTS
 from attention_fusion_ros.attention.warp import se2_matrix
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint
@@ -41,13 +42,14 @@ def network_with(slot: str, name: str, **options) -> FusionNetwork:
 
 def inputs(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return torch.rand(batch, 5, 64, 64, generator=generator), torch.rand(batch, 3, 64, 64, generator=generator)
+    lidar, image = (torch.rand(batch, c, 64, 64, generator=generator) for c in (len(CHANNELS), 3))
+    return lidar, image
 
 
 def past(steps: int = 2, batch: int = 2) -> History:
     moves = torch.eye(3).repeat(batch, steps, 1, 1)
     moves[:, :, 0, 2] = -torch.arange(steps, 0, -1.0)
-    return History(torch.rand(batch, steps, 5, 64, 64, generator=torch.Generator().manual_seed(2)), moves,
+    return History(torch.rand(batch, steps, len(CHANNELS), 64, 64, generator=torch.Generator().manual_seed(2)), moves,
                 torch.ones(batch, steps, dtype=torch.bool))
 
 
@@ -195,7 +197,7 @@ def test_sweeps_that_are_missing_or_too_many_do_not_count(remembering):
 
 def test_history_is_moved_by_the_motion_of_the_vehicle(remembering):
     """The same world seen 10 m earlier (4 cells of the features) lies on top of the present sweep once it is moved."""
-    ahead = torch.zeros(1, 5, 64, 64)
+    ahead = torch.zeros(1, len(CHANNELS), 64, 64)
     ahead[:, :, 16:20, 32:36] = 1.0
     earlier = torch.roll(ahead, -8, dims=2)  # 10 m farther ahead
     moves = se2_matrix(torch.tensor([[-10.0, 0.0, 0.0]]))[None]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support import synthetic_bag as bag
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.commands import replay
 from attention_fusion_ros.contracts import Attention, Branch, FusionResult, Mode
 from attention_fusion_ros.metrics.agreement import agreement
@@ -28,7 +29,7 @@ LABELS = (*(f'lidar/{i:02d}' for i in range(4)), 'map/00', 'map/01')
 
 
 def result(direction=AHEAD, seen=slice(None), spatial=None) -> FusionResult:
-    lidar = np.zeros((5, 256, 256), np.float32)
+    lidar = np.zeros((len(CHANNELS), 256, 256), np.float32)
     lidar[3, seen, ::4] = 0.5  # every coarse cell of these rows holds a return
     attention = Attention(spatial=WEIGHTS if spatial is None else spatial, lidar_share=0.7, map_share=0.3,
                           channel=np.linspace(0, 1, 6, dtype=np.float32), channel_labels=LABELS)

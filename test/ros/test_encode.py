@@ -17,6 +17,7 @@ from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from attention_fusion_ros.bev.grid import Grid  # noqa: E402
+from attention_fusion_ros.bev.lidar import CHANNELS  # noqa: E402
 from attention_fusion_ros.contracts import (  # noqa: E402
     Attention,
     Branch,
@@ -52,7 +53,8 @@ def result(**changes) -> FusionResult:
     distribution[50] = 1.0
     values = dict(stamp_ns=STAMP, mode=Mode.FUSED, reason='', lookahead=20.0, branches=(AHEAD, LEFT), direction=AHEAD,
                   direction_reason='', distribution=distribution, attention=attention,
-                  lidar_bev=np.zeros((5, 256, 256), np.float32), map_bev=np.zeros((3, 256, 256), np.float32),
+                  lidar_bev=np.zeros((len(CHANNELS), 256, 256), np.float32),
+                  map_bev=np.zeros((3, 256, 256), np.float32),
                   extent=40.0, trained=True)
     return FusionResult(**{**values, **changes})
 

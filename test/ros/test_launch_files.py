@@ -143,9 +143,12 @@ def test_replay_passes_on_only_what_the_other_declares():
 
 def test_every_selectable_input_is_an_argument_and_is_remapped():
     assert [a.name for a in INPUT_ARGUMENTS] == [spec.name for spec in selectable_inputs()]
-    found = dict(remappings({'pointcloud': 'top/points', 'map_image': '/map', 'odometry': 'odom'}))
-    assert found == {'~/input/pointcloud': 'top/points', '~/input/map_image': '/map',
-                     '~/input/map_image/compressed': '/map/compressed', '~/input/odometry': 'odom'}
+    topics = {spec.name: f'chosen/{spec.name}' for spec in selectable_inputs()}
+    found = dict(remappings(topics))
+    assert set(found) == {t.private_topic for spec in selectable_inputs() for t in spec.transports}
+    assert {spec.name: found[spec.transports[0].private_topic] for spec in selectable_inputs()} == topics
+    found = dict(remappings({**topics, 'map_image': '/map'}))
+    assert (found['~/input/map_image'], found['~/input/map_image/compressed']) == ('/map', '/map/compressed')
 
 
 def test_what_launch_files_import_changes_nothing_and_is_small():

@@ -18,6 +18,10 @@ from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from support.node_kit import Graph, map_image, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
+
+INPUT_TOPICS = {f'/attention_fusion/{transport.topic}' for spec in INPUTS for transport in spec.transports
+                if not transport.topic.startswith('/')}
 
 
 def change(graph: Graph, transition: int) -> bool:
@@ -61,8 +65,7 @@ def test_every_transition_can_be_repeated():
             assert not inputs_of(graph)
             for step in range(2):
                 assert change(graph, Transition.TRANSITION_ACTIVATE)
-                wait_until(lambda: inputs_of(graph) == {f'/attention_fusion/input/{n}' for n in (
-                    'pointcloud', 'map_image', 'map_image/compressed', 'odometry')}, 'the inputs appear')
+                wait_until(lambda: inputs_of(graph) == INPUT_TOPICS, 'the inputs appear')
                 seconds = 10.0 * (2 * round_number + step)
                 graph.take(map_image(seconds))
                 graph.sweep(seconds + 0.1)

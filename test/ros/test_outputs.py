@@ -16,24 +16,20 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped  # noqa: E402
 from nav_msgs.msg import OccupancyGrid  # noqa: E402
-from sensor_msgs.msg import Image, LaserScan, PointCloud2  # noqa: E402
 from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
-from std_msgs.msg import Float32MultiArray, Float64  # noqa: E402
 from support.node_kit import LATCHED, T0, Graph, map_image, nanoseconds, street, values, wait_until  # noqa: E402
-from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from attention_fusion_ros.contracts import Calibration  # noqa: E402
 from attention_fusion_ros.network import checkpoint  # noqa: E402
 from attention_fusion_ros.network.config import NetworkConfig, mechanism  # noqa: E402
 from attention_fusion_ros.network.model import FusionNetwork  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.messages.types import message_class  # noqa: E402
 from attention_fusion_ros.ros.outputs import OUTPUTS, STAGES  # noqa: E402
 
-TOPICS = {'direction': PoseWithCovarianceStamped, 'branches': PoseArray, 'branches/scored': PointCloud2,
-          'distribution': LaserScan, 'heatmap/channels': Float32MultiArray, 'markers': MarkerArray,
-          'heatmap/spatial': OccupancyGrid, 'heatmap/gradcam': OccupancyGrid,
-          'attention_points': PointCloud2, 'heatmap/image': Image,
-          **{f'debug/processing_time/{stage}_ms': Float64 for stage in STAGES}}
+# This network does not register the map.
+TOPICS = {spec.name: message_class(spec.type) for spec in OUTPUTS if spec.name != 'map_alignment'}
+SENSOR_FRAME = {spec.name for spec in OUTPUTS if spec.in_sensor_frame}
 # The sensor stands 2 m ahead of the origin and looks to the left.
 T_BASE_SENSOR = [0.0, -1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.0, 0.0, 0.0, 1.0]
 
@@ -60,7 +56,29 @@ def graph():
     graph.close()
 
 
-def test_nothing_is_made_for_nobody(graph):
+@pytest.fixture(scope='module')
+def messages(graph):
+    """What one sweep puts on every topic, by name."""
+    for name, kind in TOPICS.items():
+        graph.subscribe(name, kind)
+        graph.received[name].clear()
+    graph.send(map_image(10.0))
+    points = street()
+    points[:, 2] -= 1.8
+    graph.sweep(10.05, points=points)
+    wait_until(lambda: all(graph.received[n] for n in TOPICS), 'a message on every topic')
+    return {name: graph.received[name][-1] for name in TOPICS}
+
+
+def test_nothing_is_made_for_nobody():
+    graph = Graph({'branches.min_probability': 0.01}, create_pipeline=Decided)
+    try:
+        only_what_is_subscribed_is_made(graph)
+    finally:
+        graph.close()
+
+
+def only_what_is_subscribed_is_made(graph):
     graph.sweep(0.0)
     assert graph.results >= 1 and sum(graph.node.publications.messages.values()) == 0
     subscription = graph.subscribe('branches', PoseArray)
@@ -74,23 +92,13 @@ def test_nothing_is_made_for_nobody(graph):
     assert graph.node.publications.messages['branches'] == made
 
 
-def test_every_topic(graph):
+def test_every_topic(messages):
     """One sweep, all topics: each says the same."""
-    assert {*TOPICS, 'map_alignment'} == {spec.name for spec in OUTPUTS}  # this network does not register the map
-    for name, kind in TOPICS.items():
-        graph.subscribe(name, kind)
-        graph.received[name].clear()
-    graph.send(map_image(10.0))
-    points = street()
-    points[:, 2] -= 1.8
-    graph.sweep(10.05, points=points)
-    wait_until(lambda: all(graph.received[n] for n in TOPICS), 'a message on every topic')
-    got = {name: graph.received[name][-1] for name in TOPICS}
-
+    got = messages
     for name, message in got.items():
         if hasattr(message, 'header'):
             assert message.header.stamp.sec + message.header.stamp.nanosec / 1e9 == pytest.approx(T0 + 10.05), name
-            assert message.header.frame_id == ('lidar' if name == 'attention_points' else 'base_link'), name
+            assert message.header.frame_id == ('lidar' if name in SENSOR_FRAME else 'base_link'), name
 
     scored = read_points(got['branches/scored'])
     assert 1 <= len(scored) == len(got['branches'].poses)
@@ -142,9 +150,9 @@ def test_gradcam_costs_nothing_until_somebody_looks():
         own.close()
 
 
-def test_attention_of_a_point_is_that_of_the_grid_below_it(graph):
+def test_attention_of_a_point_is_that_of_the_grid_below_it(messages):
     """Through the sensor's pose: positions of attention_points and heatmap/spatial have to agree."""
-    cloud, grid = graph.received['attention_points'][-1], graph.received['heatmap/spatial'][-1]
+    cloud, grid = messages['attention_points'], messages['heatmap/spatial']
     points = read_points(cloud)
     T = np.reshape(T_BASE_SENSOR, (4, 4))
     base = np.stack([points['x'], points['y'], points['z']], 1) @ T[:3, :3].T + T[:3, 3]
@@ -157,15 +165,15 @@ def test_attention_of_a_point_is_that_of_the_grid_below_it(graph):
     assert points['attention'][inside].std() > 0.01
 
 
-def test_stage_times_add_up(graph):
-    times = {stage: graph.received[f'debug/processing_time/{stage}_ms'][-1].data for stage in STAGES}
+def test_stage_times_add_up(messages):
+    times = {stage: messages[f'debug/processing_time/{stage}_ms'].data for stage in STAGES}
     parts = sum(times[s] for s in ('decode', 'bev', 'network', 'postprocess'))
     assert all(times[s] > 0 for s in ('decode', 'bev', 'network', 'postprocess'))
     assert parts <= times['total'] < 60_000
     assert times['data_age'] > 1e9  # the test's stamps are years back, and the node says so
 
 
-def test_heatmap_satisfies_displays_that_ask_for_a_latched_map(graph):
+def test_heatmap_satisfies_displays_that_ask_for_a_latched_map(graph, messages):
     """A display that starts later asks for what was sent last, and gets it."""
     graph.probe.create_subscription(OccupancyGrid, '/attention_fusion/heatmap/spatial',
                                     graph.received['latched'].append, LATCHED)

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from builtin_interfaces.msg import Time  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 
 from attention_fusion_ros.config import from_flat  # noqa: E402
 from attention_fusion_ros.contracts import (  # noqa: E402
@@ -27,7 +28,7 @@ from attention_fusion_ros.contracts import (  # noqa: E402
     SyncedSweep,
 )
 from attention_fusion_ros.errors import InputError  # noqa: E402
-from attention_fusion_ros.ros.node.diagnostics import DiagnosticsBuilder, NodeSnapshot  # noqa: E402
+from attention_fusion_ros.ros.node.diagnostics import DiagnosticsBuilder, InputTask, NodeSnapshot  # noqa: E402
 from attention_fusion_ros.ros.node.graph import TopicStatus  # noqa: E402
 from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor, Rate  # noqa: E402
 from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, internal_error  # noqa: E402
@@ -381,7 +382,6 @@ def test_a_subscriber_of_map_alignment_is_told_why_nothing_comes(running):
 
 def test_a_further_input_of_the_table_has_a_status_of_its_own():
     """With texts that fit any optional input; only what is particular needs code."""
-    from attention_fusion_ros.ros.node.diagnostics import InputTask
     clock = Ticks()
     monitor = NodeMonitor(clock)
     monitor.set_active(True)
@@ -392,6 +392,23 @@ def test_a_further_input_of_the_table_has_a_status_of_its_own():
     assert task(NodeSnapshot('active', monitor.snapshot())).message == 'received'
     clock.now += 5.0
     assert task(NodeSnapshot('active', monitor.snapshot())).message.startswith('no GNSS fix for 5 s. Remedy')
+
+
+@pytest.mark.parametrize('name', ['gnss', 'odometry'])
+def test_an_input_whose_messages_were_dropped_keeps_its_reason_while_it_is_silent(name):
+    clock = Ticks()
+    monitor = NodeMonitor(clock)
+    monitor.set_active(True)
+    task = InputTask(replace(input_named('odometry'), name=name))
+    monitor.received('odometry')
+    monitor.dropped('odometry', TRUNCATED)
+    clock.now += 60.0
+    status = task(NodeSnapshot('active', monitor.snapshot()))
+    words = ('no odometry for 60 s', 'truncated_data: half of it.', 'look at the cable')
+    assert status.level == DiagnosticStatus.WARN and all(word in status.message for word in words), status.message
+    monitor.received('odometry')  # a good one
+    clock.now += 60.0
+    assert 'truncated_data' not in task(NodeSnapshot('active', monitor.snapshot())).message
 
 
 def test_states_other_than_active():

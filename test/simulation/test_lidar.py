@@ -14,6 +14,7 @@ import torch
 from attention_fusion_ros.simulation.sensors import raycast
 from attention_fusion_ros.simulation.sensors.lidar import (
     PRESETS,
+    SHARES,
     LidarModel,
     hdl_64e,
     random_lidar,
@@ -321,7 +322,7 @@ def test_random_lidars_stay_within_what_is_promised():
         assert 1.2 <= lidar.height <= 2.2 and len(lidar.elevations) * lidar.steps <= max(65536, 360 * 128)
         assert abs(lidar.pitch_error) <= math.radians(2.51) and abs(lidar.roll_error) <= math.radians(2.51)
         assert lidar.own_body is None or lidar.own_body[3] < lidar.height
-    assert names == {*PRESETS, 'fan'}
+    assert names == {*SHARES}
     a, b = (random_lidar(np.random.default_rng(3)) for _ in range(2))
     assert a == b
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.datasets.scenes import SceneOptions, make_scene
 from attention_fusion_ros.datasets.shards import SceneStore, write_shards
 from attention_fusion_ros.simulation.sensors import past
@@ -83,7 +84,7 @@ def test_scenes_are_stored_with_their_past(tmp_path):
     folders = write_shards(300, 2, tmp_path, SceneOptions(grid, 20.0, past=2), workers=1)
     store = SceneStore(folders)
     features, moves = store.past(0)
-    assert features.shape == (2, 5, 64, 64) and features.dtype == np.int8 and moves.shape == (2, 3)
+    assert features.shape == (2, len(CHANNELS), 64, 64) and features.dtype == np.int8 and moves.shape == (2, 3)
     assert (features[0] != features[1]).any() and np.abs(moves).max() < 15
     without = SceneStore(write_shards(300, 1, tmp_path / 'without', SceneOptions(grid, 20.0), workers=1))
     assert without.past(0) is None

@@ -114,8 +114,9 @@ def test_a_damaged_message_is_named(tmp_path):
 
 def test_a_second_input_of_the_same_type_takes_what_is_left(tmp_path, monkeypatch):
     rear = dataclasses.replace(inputs.input_named('pointcloud'), name='rear', required=False)
-    monkeypatch.setattr(recordings, 'INPUTS', (*inputs.INPUTS, rear))
-    monkeypatch.setattr(recordings, 'selectable_inputs', lambda: inputs.selectable_inputs((*inputs.INPUTS, rear)))
+    table = (*(spec for spec in inputs.INPUTS if spec.name == 'pointcloud' or CLOUD not in spec.types), rear)
+    monkeypatch.setattr(recordings, 'INPUTS', table)
+    monkeypatch.setattr(recordings, 'selectable_inputs', lambda: inputs.selectable_inputs(table))
     one = bag.write(tmp_path / 'one', bag.drive(2))
     two = bag.write(tmp_path / 'two', [*bag.drive(2), (bag.T0, '/rear/points', bag.cloud(bag.T0, bag.street(1)))],
                     types={'/rear/points': CLOUD})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.commands.evaluate import main
 from attention_fusion_ros.datasets.pool import Pool
 from attention_fusion_ros.errors import ConfigurationError
@@ -115,7 +116,7 @@ def test_a_pool_repeats_its_samples_and_gives_a_bare_scene_the_same_map(finished
     assert any((pool[i]['lidar'] != first[i]).any() for i in range(len(pool)))  # another variant
     pool.epoch = 2
     assert all((pool[i]['lidar'] == first[i]).all() for i in range(len(pool)))  # of two
-    assert pool[0]['past'].shape == (3, 5, 64, 64) and 'past' not in Pool(train, ['past', 'moves'])[0]
+    assert pool[0]['past'].shape == (3, len(CHANNELS), 64, 64) and 'past' not in Pool(train, ['past', 'moves'])[0]
     test = Pool(held_out)
     bare = np.flatnonzero(~test.with_vehicles)
     assert len(bare)

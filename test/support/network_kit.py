@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.network import checkpoint
@@ -23,7 +24,7 @@ def lively_config(folder: Path, settings: NetworkConfig | None = None) -> NodeCo
             if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
                 module.momentum = 1.0  # take over the statistics of what is seen next, so that features spread
         network.train()
-        network(*(torch.rand(2, c, 256, 256, generator=generator) ** 4 for c in (5, 3)))
+        network(*(torch.rand(2, c, 256, 256, generator=generator) ** 4 for c in (len(CHANNELS), 3)))
         network.eval().head.weight.mul_(4.0)
     path = folder / 'lively.safetensors'
     checkpoint.save(path, network, Calibration(), {})

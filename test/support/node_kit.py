@@ -30,8 +30,10 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from attention_fusion_ros.ros.messages import sensors
+from attention_fusion_ros.ros.messages.types import type_name
 from attention_fusion_ros.ros.node.node import AttentionFusionNode
 from attention_fusion_ros.ros.node.spinning import spin
+from attention_fusion_ros.stream.inputs import INPUTS, InputSpec, Transport
 
 NODE = '/attention_fusion'
 TIMEOUT = 60.0  # s; for machines with much else to do
@@ -139,12 +141,10 @@ class Graph:
         return subscription
 
     def send(self, message, name: str | None = None):
-        """Publish on the input of the message's type."""
-        topics = {PointCloud2: 'input/pointcloud', Image: 'input/map_image', Odometry: 'input/odometry',
-                  CompressedImage: 'input/map_image/compressed', TFMessage: '/tf_static'}
+        """Publish on the topic called `name`; without it, on the first input of the message's type."""
         kind = type(message)
         qos = LATCHED if kind is TFMessage else RELIABLE
-        self.publisher(name or topics[kind], kind, qos).publish(message)
+        self.publisher(name or input_of(message)[1].topic, kind, qos).publish(message)
 
     def call(self, kind: type, name: str, request, timeout: float = TIMEOUT):
         """Call a service of the node and wait for the answer."""
@@ -183,8 +183,7 @@ class Graph:
 
     def take(self, message, name: str | None = None):
         """Send a message and wait until the node has it; where it got lost on the way, again."""
-        component = {PointCloud2: 'input cloud', Odometry: 'odometry', TFMessage: 'transform'}.get(type(message),
-                                                                                                 'map image')
+        component = input_of(message, name)[0].component
         before, end = self.count(component), time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             self.send(message, name)
@@ -222,6 +221,14 @@ class Graph:
             status = self.diagnostics.get(aspect)
             raise AssertionError(f'{error}; last: {status.message if status else None} '
                                  f'{values(status) if status else None}') from None
+
+
+def input_of(message, topic: str | None = None) -> tuple[InputSpec, Transport]:
+    """The input that takes messages of this type, on this topic if it is one of an input: else the first one."""
+    wanted = type_name(type(message))
+    found = [(spec, transport) for spec in INPUTS for transport in spec.transports if transport.type == wanted]
+    assert found, f'no input takes {wanted}'
+    return next((entry for entry in found if entry[1].topic == topic), found[0])
 
 
 class NodeLog:

@@ -175,7 +175,10 @@ def test_training_settings_are_strict(tmp_path):
     file.write_text('steps: 3\nnetwork: {bins: 60}\nloss: {road: 0}\n')
     loaded = training_config.load(file, {'batch': 2})
     assert (loaded.steps, loaded.batch, loaded.network.bins, loaded.loss['road']) == (3, 2, 60, 0.0)
+    over = training_config.load(file, {'network': {'cells': 64, 'fusion': {'name': 'none'}}, 'loss': {'offset': 2.0}})
+    assert (over.network.bins, over.network.cells, over.network.fusion) == (60, 64, {'name': 'none'})
+    assert (over.loss['road'], over.loss['offset']) == (0.0, 2.0)
     assert training_config.load(None, {'learning_rate': '3e-4'}).learning_rate == 3e-4
-    for wrong in ({'steps': 'many'}, {'learning_rate': 'low'}, {'amp': 1}):
+    for wrong in ({'steps': 'many'}, {'learning_rate': 'low'}, {'amp': 1}, {'network': 3}, {'loss': 'high'}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             training_config.load(None, wrong)

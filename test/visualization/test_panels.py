@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import Attention, Branch, FusionResult, Mode
 from attention_fusion_ros.visualization import lettering, panels
 from attention_fusion_ros.visualization.colour import (
@@ -31,7 +32,8 @@ def result(weights=None, lookahead=20.0, branches=(AHEAD,), reason='', **changes
         stamp_ns=1, mode=Mode.LIDAR_ONLY if reason else Mode.FUSED, reason=reason, lookahead=lookahead,
         branches=branches, direction=branches[0] if branches else None, direction_reason='',
         distribution=np.full(120, 1 / 120, np.float32), attention=attention,
-        lidar_bev=np.zeros((5, 256, 256), np.float32), map_bev=np.zeros((3, 256, 256), np.float32), extent=40.0,
+        lidar_bev=np.zeros((len(CHANNELS), 256, 256), np.float32),
+        map_bev=np.zeros((3, 256, 256), np.float32), extent=40.0,
         trained=True)
     return dataclasses.replace(made, **changes)
 
@@ -127,7 +129,7 @@ def test_map_panel_shows_road_route_and_structure_each_in_its_colour():
     bev[2] = 1.0
     bev[0, :, 100:150] = 1.0
     bev[1, :128, 100:150] = 1.0
-    lidar = np.zeros((5, 256, 256), np.float32)
+    lidar = np.zeros((len(CHANNELS), 256, 256), np.float32)
     lidar[2, 200, 10] = 1.0
     panel = panels.map_panel(result(map_bev=bev, lidar_bev=lidar), 256)
     assert (panel[200, 120] == panels.ROAD).all() and (panel[60, 120] == panels.ROUTE).all()

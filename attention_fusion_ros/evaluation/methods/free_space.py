@@ -36,7 +36,7 @@ STATED_STD_RAD = math.radians(8.0)
 
 
 def clearance(lidar_bev: np.ndarray, grid: Grid) -> np.ndarray:
-    """(5, H, W) LiDAR BEV -> (H, W) float32, metres from each cell to the nearest obstacle."""
+    """(C, H, W) LiDAR BEV -> (H, W) float32, metres from each cell to the nearest obstacle."""
     channel = dict(zip(CHANNELS, lidar_bev, strict=True))
     step, overhead = (float(compress_height(torch.tensor(h))) for h in (OBSTACLE_M, OVERHEAD_M))
     obstacle = ((channel['span'] > step) | (channel['low'] > step)) & (channel['low'] < overhead)
@@ -56,7 +56,7 @@ def _sample(values: np.ndarray, x: np.ndarray, y: np.ndarray, grid: Grid) -> np.
 
 def free_space_branches(lidar_bev: np.ndarray, grid: Grid,
                         lookahead: float) -> tuple[tuple[Branch, ...], Branch | None]:
-    """(5, H, W) LiDAR BEV -> branches, most probable first, and the one most nearly ahead."""
+    """(C, H, W) LiDAR BEV -> branches, most probable first, and the one most nearly ahead."""
     room = clearance(lidar_bev, grid)
     bearings = -math.pi + (np.arange(BEAMS) + 0.5) * (2 * math.pi / BEAMS)
     ranges = np.arange(BLIND_RADIUS_M, lookahead + BEYOND_M, STEP_M)

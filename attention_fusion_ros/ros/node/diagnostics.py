@@ -110,8 +110,15 @@ def _no_values(_: NodeSnapshot) -> dict[str, Any]:
 def _received_or_none(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
     """Of an optional input. silent_s: seconds since its last message, when that is too long ago."""
     if silent_s is not None:
-        return WARN, f'no {spec.label} for {silent_s:.0f} s. Remedy: check its publisher.'
+        return WARN, _silent(node, spec, silent_s) or (f'no {spec.label} for {silent_s:.0f} s. Remedy: check its '
+                                                       'publisher.')
     return OK, 'received' if node.monitor.components[spec.component].received.count else 'none'
+
+
+def _silent(node: NodeSnapshot, spec: InputSpec, silent_s: float) -> str:
+    """Of an input that is silent and whose newest message was dropped: why that was. '' where it was not dropped."""
+    problem = node.monitor.problem_of_newest(spec.component)
+    return problem and f'no {spec.label} for {silent_s:.0f} s, and the last one was dropped: {problem}'
 
 
 # -- what is particular to an input ------------------------------------------------------------------------------------
@@ -148,8 +155,9 @@ def _odometry_values(node: NodeSnapshot) -> dict[str, Any]:
 
 def _judge_odometry(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
     if silent_s is not None:
-        return WARN, (f'no odometry for {silent_s:.0f} s. Remedy: check its publisher; without odometry, map image and '
-                      'earlier sweeps are not moved to the time of the sweep.')
+        return WARN, _silent(node, spec, silent_s) or (
+            f'no odometry for {silent_s:.0f} s. Remedy: check its publisher; without odometry, map image and '
+            'earlier sweeps are not moved to the time of the sweep.')
     if not node.monitor.components[spec.component].received.count:
         if node.config is not None and node.config.map.orientation == 'north_up':
             topic = node.inputs.get(spec.component)

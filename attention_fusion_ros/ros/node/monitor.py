@@ -127,6 +127,13 @@ class MonitorSnapshot:
             return ''
         return f'{of.reason}: {of.problem}'
 
+    def problem_of_newest(self, component: str) -> str:
+        """Reason, cause and remedy when the newest message was dropped, however long ago; '' if it was not."""
+        of = self.components[component]
+        if of.problem_at_s is None or (of.received.last_s is not None and of.problem_at_s < of.received.last_s):
+            return ''
+        return f'{of.reason}: {of.problem}'
+
     @property
     def results_flow(self) -> bool:
         """Whether there was a result within the last RECENT_S."""
