@@ -26,6 +26,7 @@ from attention_fusion_ros.kernels import PLAIN, use
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.checkpoint import Checkpoint
 from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
 
 logger = logging.getLogger(__name__)
@@ -78,9 +79,8 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[st
     onnx_program = torch.onnx.export(program, input_names=list(INPUTS), output_names=names, dynamo=True, verbose=False)
     assert onnx_program is not None
     onnx_program.model.metadata_props.update(about)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    onnx_program.save(str(partial), external_data=False)
-    partial.replace(path)
+    with atomic.replacing(path) as file:
+        onnx_program.save(file.name, external_data=False)
 
 
 def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -145,7 +145,7 @@ def onnx_model(config: NodeConfig) -> Path:
 
     What is made is kept in the user's cache (XDG_CACHE_HOME, default ~/.cache), under a name that changes with the
     weights, the network's code and the version of torch. Raises ConfigurationError when the checkpoint cannot be used,
-    or has to be exported first and the packages for it are missing.
+    or has to be exported first and the packages for it are missing or the cache cannot be written.
     """
     if config.checkpoint.endswith('.onnx'):
         path = Path(config.checkpoint)
@@ -170,10 +170,16 @@ def onnx_model(config: NodeConfig) -> Path:
             f"pip install {' '.join(missing)}, or run 'export {given}--format onnx --out DIR' where they are installed "
             "and give the file in DIR as parameter 'checkpoint'.")
     logger.warning("exporting checkpoint '%s' for backend %s once, to %s", loaded.name, config.backend, path)
-    cache.mkdir(parents=True, exist_ok=True)
-    program = _traced(loaded)
-    with quiet():
-        write_onnx(program, path, describe(loaded), output_names(loaded.network))
+    try:
+        cache.mkdir(parents=True, exist_ok=True)  # before the work, which takes a while
+        program = _traced(loaded)
+        with quiet():
+            write_onnx(program, path, describe(loaded), output_names(loaded.network))
+    except OSError as error:
+        raise ConfigurationError(
+            f"checkpoint '{loaded.name}' has to be exported for backend {config.backend}, but '{cache}' cannot be "
+            f"written: {error.strerror}. Set XDG_CACHE_HOME to a folder that can be written, or run 'export --format "
+            "onnx --out DIR' and give the file in DIR as parameter 'checkpoint'.") from error
     return path
 
 

@@ -9,6 +9,7 @@ answers at once and without ROS; torch and everything that needs it is imported 
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -163,11 +164,18 @@ def progress(*iterable: Any, **settings: Any) -> tqdm:
 def run(body: Callable[[], int]) -> int:
     """Run a command; returns its exit status: 2 for a user's mistake, told in one line on stderr; 130 for Ctrl-C.
 
+    A file or folder that cannot be read or written is such a mistake; other errors of the system are raised.
+
     A command that handles signals (`Interrupted`) says more, and ends with 143 for SIGTERM.
     """
     try:
         return body()
     except (InputError, ConfigurationError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None and error.errno not in (None, errno.ENOSPC):
+            raise
         print(f'error: {error}', file=sys.stderr)
         return 2
     except Interrupted as stop:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.geometry import transform_points
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan
@@ -156,7 +157,7 @@ def scene_picture(world: World, lidar: LidarModel, size: int = 320, seed: int = 
     """Plan, sweep and map of a world, with the truth on each -> `row_of_tiles` of the three."""
     rng = np.random.default_rng([world.seed, seed, zlib.crc32(world.scene_class.encode())])
     cloud, T_base_sensor = scan(world, world.pose, lidar, rng)
-    xyz = cloud.xyz @ T_base_sensor[:3, :3].T + T_base_sensor[:3, 3]
+    xyz = transform_points(T_base_sensor, cloud.xyz)
     style, error = random_style(rng), random_error(rng)
     drawn = bool(rng.random() < 0.5)
     image, layout = draw_map(world, world.pose, style, error, rng, route=drawn)

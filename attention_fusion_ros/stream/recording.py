@@ -249,5 +249,5 @@ def _storage(path: Path) -> list[Path]:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError('recording_unreadable', f'{path} cannot be read: {error}.',
+    return InputError('recording_unreadable', f"{path} cannot be read: {str(error).rstrip('.')}.",
                       "Repair it with 'ros2 bag reindex' or 'mcap recover', or record again.")

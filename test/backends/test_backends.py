@@ -143,6 +143,14 @@ def test_without_the_exporter_the_command_is_named(name, small, tmp_path, monkey
 
 
 @pytest.mark.parametrize('name', EXPORTED)
+def test_a_cache_that_cannot_be_written_is_named(name, small, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    with pytest.raises(ConfigurationError, match='cannot be written.*XDG_CACHE_HOME'):
+        create_backend(replace(small, backend=name))
+
+
+@pytest.mark.parametrize('name', EXPORTED)
 def test_files_of_other_programs_are_named(name, small, tmp_path):
     (tmp_path / 'other.onnx').write_bytes(b'not a model')
     with pytest.raises(ConfigurationError, match='other.onnx'):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import re
@@ -99,6 +100,23 @@ def test_assignments():
     assert cli.assignments(['a=1', ' b = x=y ', 'a=2'], '-s') == {'a': '2', 'b': 'x=y'}
     assert cli.assignments(['map.resolution:=0.5'], '-p', ':=') == {'map.resolution': '0.5'}
     assert cli.yaml_values({'a': '[1, 2]', 'b': 'true'}, '-s') == {'a': [1, 2], 'b': True}
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, capsys):
+    (tmp_path / 'file').touch()
+
+    def write() -> int:
+        (tmp_path / 'file' / 'folder').mkdir()
+        return 0
+
+    def fail() -> int:
+        raise ConnectionResetError(errno.ECONNRESET, 'reset')
+
+    assert cli.run(write) == 2
+    told = capsys.readouterr().err
+    assert told.startswith('error: ') and told.count('\n') == 1 and str(tmp_path / 'file' / 'folder') in told
+    with pytest.raises(ConnectionResetError):
+        cli.run(fail)
 
 
 def test_ros_arguments_are_told_from_those_of_the_command():

@@ -122,6 +122,9 @@ def test_pickled_shards_are_refused_and_never_unpickled(tmp_path):
         find_shards([tmp_path], OPTIONS.grid)
     with pytest.raises(ConfigurationError, match='old format'):
         SceneStore([tmp_path / 'old'])
+    np.savez(tmp_path / 'old' / 'scenes.npz', meta=np.array([Evil()], object), points=np.zeros((0, 2)))
+    with pytest.raises(ConfigurationError, match='cannot be read'):
+        SceneStore([tmp_path / 'old'])
     assert not (tmp_path / 'was run').exists()
 
 

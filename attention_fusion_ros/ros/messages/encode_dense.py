@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.geometry import transform_points
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import image, point_cloud
 from attention_fusion_ros.visualization.panels import compose_picture, point_attention
@@ -37,7 +38,7 @@ def picture(sweep: PublishedSweep, head: Header) -> Image:
 def attention_points(sweep: PublishedSweep, head: Header) -> PointCloud2:
     """The sweep, in its own frame, with the attention of the cell in which each point lies (0 outside the grid)."""
     xyz, T = sweep.sweep.cloud.xyz, sweep.sweep.motion.T_base_sensor.astype(np.float32)
-    xyz_base = xyz @ T[:3, :3].T + T[:3, 3]
+    xyz_base = transform_points(T, xyz)
     points = np.empty(len(xyz), ATTENTION_POINT)
     points['x'], points['y'], points['z'] = xyz.T
     points['attention'] = point_attention(sweep.result, xyz_base, sweep.heatmap)
