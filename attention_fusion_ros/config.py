@@ -115,7 +115,8 @@ class NodeConfig:
         'auto', 'Device of the network: auto (CUDA if it works, else the CPU), cpu, cuda or cuda:N.', read_only=True)
     backend: str = parameter(
         'torch',
-        'Library that runs the network. onnxruntime and openvino run exported .onnx files (docs/export.md).',
+        'Library that runs the network. onnxruntime and openvino run exported .onnx files, and export a .safetensors '
+        'checkpoint themselves (docs/export.md).',
         choices=BACKENDS, read_only=True)
     threads: int = parameter(
         0, 'Number of CPU threads for the network. 0: OMP_NUM_THREADS if set, otherwise one less than there are '

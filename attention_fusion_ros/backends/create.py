@@ -37,12 +37,12 @@ def create_backend(config: NodeConfig) -> Backend:
     Raises ConfigurationError when it is not installed, and when checkpoint or device cannot be used.
     """
     entry = BACKENDS[config.backend]
+    if not entry.module:  # before its package: nobody should install gigabytes in vain
+        usable = ', '.join(name for name, other in BACKENDS.items() if other.module)
+        raise ConfigurationError(f"backend '{config.backend}' is not part of this version yet. Use one of {usable}.")
     if importlib.util.find_spec(entry.package) is None:
         raise ConfigurationError(f"backend '{config.backend}' needs the package {entry.package}, which is not "
                                  f'installed: pip install {entry.pip}')
-    if not entry.module:
-        usable = ', '.join(name for name, other in BACKENDS.items() if other.module)
-        raise ConfigurationError(f"backend '{config.backend}' is not part of this version yet. Use one of {usable}.")
     module = importlib.import_module(f'{__package__}.{entry.module}')
     backend: Backend = getattr(module, entry.cls)(config)
     return backend

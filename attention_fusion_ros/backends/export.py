@@ -61,7 +61,9 @@ def output_names(network: FusionNetwork) -> list[str]:
 
 def write_pt2(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> None:
     """The program as torch.export.load reads it; the description as extra files."""
-    torch.export.save(program, str(path), extra_files={f'{name}.json': text for name, text in about.items()})
+    described = {f'{name}.json': text for name, text in about.items()}
+    with atomic.replacing(path) as file:
+        torch.export.save(program, file, extra_files=described)
 
 
 def run_pt2(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:

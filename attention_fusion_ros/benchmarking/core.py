@@ -62,7 +62,7 @@ class CoreTimes:
 
 def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
             progress: Callable[[Iterable], Iterable] = lambda runs: runs) -> CoreTimes:
-    """Run the pipeline over made-up sweeps with a map image.
+    """Run the pipeline over synthetic sweeps with a map image.
 
     total: from the message to the answer. Raises ConfigurationError, see FusionPipeline.
     """

@@ -162,8 +162,8 @@ def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag:
         points: int = sweeps.POINTS, sample: float = 2.0, progress: OnProgress | None = None) -> LiveResult:
     """Start the node, feed it for `seconds` at `rate` sweeps per second, stop it.
 
-    log: where the output of the node goes. bag: a recording to play instead of made-up sweeps of `points` points.
-    sample: seconds between two looks at the memory. progress(elapsed seconds, result so far) is called often.
+    log: where the output of the node goes. bag: a recording to play instead of synthetic sweeps of `points` points.
+    sample: seconds between two memory samples. progress(elapsed seconds, result so far) is called often.
     Raises NodeError when the node does not come up or does not connect; when it ends later, `ended` says why.
     """
     domain, local = free_domain(), transport.local_only()

@@ -37,7 +37,7 @@ benchmark --untrained -p threads:=1
 def options_parser() -> argparse.ArgumentParser:
     """The options of `benchmark`."""
     parser = cli.parser('benchmark', 'Measure latencies of the pipeline (without ROS), or those of the running node '
-                        '(--node, --soak; needs ROS 2), with made-up sweeps.', EXAMPLES)
+                        '(--node, --soak; needs ROS 2), with synthetic sweeps.', EXAMPLES)
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--node', type=float, nargs='?', const=60.0, metavar='SECONDS',
                       help='feed the node over DDS: drops, rate, latency from publishing to the direction (default 60)')
@@ -45,9 +45,10 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--runs', type=int, default=100, help='runs of the pipeline (default %(default)s)')
     parser.add_argument('--points', type=int, default=sweeps.POINTS, help='of a sweep (default %(default)s)')
     parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='sweeps a second (default %(default)s)')
-    parser.add_argument('--bag', type=Path, help='with --soak or --node: play this recording instead of made-up sweeps')
+    parser.add_argument('--bag', type=Path,
+                        help='with --soak or --node: play this recording instead of synthetic sweeps')
     parser.add_argument('--sample', type=float, default=2.0, metavar='SECONDS',
-                        help='between two looks at the memory of the node (default %(default)s)')
+                        help='interval between memory samples of the node (default %(default)s)')
     parser.add_argument('--out', type=Path, metavar='DIR', help='where JSON, plot and log of the node go')
     parser.add_argument('--untrained', action='store_true', help='random weights: the speed is that of trained ones')
     cli.add_parameter_options(parser)
@@ -165,7 +166,7 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
 def live_lines(result: live.LiveResult, bag: Path | None, points: int, grown: float | None) -> list[str]:
     """Describe a run of the node.
 
-    bag: the recording that was played, None for made-up sweeps of `points` points.
+    bag: the recording that was played, None for synthetic sweeps of `points` points.
     grown: growth of memory in percent, None when the run was too short.
     """
     what = f'{bag.name}, again and again' if bag else f'{points:,} points a sweep'

@@ -69,7 +69,7 @@ def options_parser() -> argparse.ArgumentParser:
                           '--out')
     ablation.add_argument('--ablation-rows', nargs='+', default=[], metavar='ROW', help='only these, for example '
                           'none se cam sam7')
-    ablation.add_argument('--ablation-seeds', type=int, default=3, metavar='N', help='trainings each (default: '
+    ablation.add_argument('--ablation-seeds', type=int, default=3, metavar='N', help='training runs per row (default: '
                           '%(default)s)')
     ablation.add_argument('--ablation-steps', type=int, metavar='N', help='length of a training')
     ablation.add_argument('--ablation-set', nargs='+', default=[], metavar='NAME=VALUE', help='anything else of the '

@@ -39,7 +39,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--rate', type=float, default=default.rate, help='sweeps per second (default %(default)s)')
     parser.add_argument('--speed', type=float, default=default.speed, help='m/s on straights (default %(default)s)')
     parser.add_argument('--seed', type=int, default=default.seed,
-                        help='which town; another number gives another one (default %(default)s)')
+                        help='seed of the simulated town (default %(default)s)')
     parser.add_argument('--lidar', choices=list(PRESETS), default=default.lidar, help='sensor (default %(default)s)')
     parser.add_argument('--map-shift', type=float, nargs=2, default=default.map_shift, metavar=('X', 'Y'),
                         help='map error: metres forward and left (default 1.5 -1.5)')

@@ -40,14 +40,15 @@ def main(argv: list[str] | None = None) -> int:
 def options_parser() -> argparse.ArgumentParser:
     """The options of `train`."""
     parser = cli.parser('train', __doc__, EXAMPLES)
-    parser.add_argument('--config', type=Path, help='training settings (YAML); defaults where it is silent')
+    parser.add_argument('--config', type=Path, help='training settings (YAML); settings it omits keep their defaults')
     parser.add_argument('-s', dest='settings', action='append', default=[], metavar='NAME=VALUE',
                         help='override one setting (of network and loss: the keys given); may be repeated')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run: state, log, checkpoint')
     parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros/scenes'),
                         help='where simulated scenes are kept (default: %(default)s)')
     parser.add_argument('--scenes', type=Path, nargs='+', metavar='DIR', help='train on the simulated scenes found '
-                        "below these folders (shards made before) instead of those that the setting 'scenes' counts")
+                        "below these folders (shards made before) instead of generating as many as the setting "
+                        "'scenes' says")
     parser.add_argument('--validation', type=Path, nargs='+', metavar='DIR', help='the same for the held-back scenes')
     parser.add_argument('--osm', type=Path, metavar='FILE',
                         help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '

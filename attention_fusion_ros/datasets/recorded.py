@@ -43,8 +43,8 @@ from attention_fusion_ros.utils.digest import digest, source_files
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
 DENSITY = CHANNELS.index('density')
 SUMMARY = 'recording.json'  # written when all shards of a recording are there
-SOURCES = ('bev', 'decode', 'stream', 'sync', 'geometry.py', 'pipeline/preprocess.py', 'datasets/driven_path.py',
-           'datasets/recorded.py', 'datasets/recorded_shards.py')
+SOURCES = ('bev', 'decode', 'kernels', 'stream', 'sync', 'contracts.py', 'geometry.py', 'pipeline/preprocess.py',
+           'datasets/driven_path.py', 'datasets/recorded.py', 'datasets/recorded_shards.py', 'datasets/scenes.py')
 
 
 @dataclass(frozen=True)

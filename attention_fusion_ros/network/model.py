@@ -131,7 +131,7 @@ class FusionNetwork(nn.Module):
         """As `forward`, and the features of every residual stage, (B, C_i, h_i, w_i), that the head reads."""
         map_features = self.map_encoder(map_image)
         query = map_features.mean(dim=(2, 3))
-        x, weights = self._encode(lidar, query)
+        x, weights = self.encode(lidar, query)
         weights_by_stage = {'encoder': weights}
         encoded = x if self.temporal.extra_inputs else None
         if self.temporal.extra_inputs:
@@ -149,7 +149,7 @@ class FusionNetwork(nn.Module):
             for block in cast(nn.ModuleList, stage):
                 x, weights_by_stage[f'stage{i + 1}'] = block(x, query)
             stages.append(x)
-        head = self.circular(self.to_head(self._polar_features(stages).flatten(1, 2)))
+        head = self.circular(self.to_head(self.polar_features(stages).flatten(1, 2)))
         registration = weights_by_stage.get('map', {})
         output = NetworkOutput(
             head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(stages),
@@ -158,7 +158,8 @@ class FusionNetwork(nn.Module):
             temporal_weights=weights_by_stage.get('temporal', {}).get('time'), weights=weights_by_stage)
         return output, tuple(stages)
 
-    def _encode(self, lidar: Tensor, query: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def encode(self, lidar: Tensor, query: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """LiDAR grid (B, C, H, W) and query (B, C_q) of the map -> features (B, C', H / 4, W / 4) and their weights."""
         features, weights = self.lidar_block(self.lidar_stem(lidar), query)
         return features, weights
 
@@ -175,7 +176,7 @@ class FusionNetwork(nn.Module):
             # As in the node, which keeps what it has encoded: what trains the encoder is the sweep of now.
             with torch.no_grad():
                 queries = query[:, None].expand(-1, history.valid.shape[1], -1)[history.valid]
-                encoded, _ = self._encode(history.lidar[history.valid], queries)
+                encoded, _ = self.encode(history.lidar[history.valid], queries)
                 features[history.valid] = encoded.to(features.dtype)
         return features, history.T_now_then, history.valid
 
@@ -186,7 +187,8 @@ class FusionNetwork(nn.Module):
         drawn = road.amax(dim=(2, 3), keepdim=True) > ROAD
         return torch.where(drawn, moved, map_features), weights
 
-    def _polar_features(self, stages: Sequence[Tensor]) -> Tensor:  # -> (B, C, R', K)
+    def polar_features(self, stages: Sequence[Tensor]) -> Tensor:
+        """Features of the stages, (B, C_i, h_i, w_i) each -> (B, C, R', K): ranges by bearings."""
         # 1x1 convolution first: sampling is linear, so the order does not matter, and fewer channels are sampled.
         polar = [self.polar(lateral(stage)) for lateral, stage in zip(self.polar_lateral, stages)]
         features: Tensor = self.polar_stages(F.relu(sum(polar[1:], start=polar[0])))

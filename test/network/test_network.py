@@ -64,7 +64,7 @@ def test_settings_stored_before_there_were_more_places_give_the_same_network():
         for (block,) in network.stages:
             x = torch.relu(block.shortcut(x) + block.attention(block.conv2(block.conv1(x)))[0])
             levels.append(x)
-        expected = network.head(network.circular(network.to_head(network._polar_features(levels).flatten(1, 2))))
+        expected = network.head(network.circular(network.to_head(network.polar_features(levels).flatten(1, 2))))
         assert torch.equal(network(lidar, map_image).head, expected)
 
 

@@ -202,7 +202,7 @@ def test_history_is_moved_by_the_motion_of_the_vehicle(remembering):
     earlier = torch.roll(ahead, -8, dims=2)  # 10 m farther ahead
     moves = se2_matrix(torch.tensor([[-10.0, 0.0, 0.0]]))[None]
     with torch.no_grad():
-        now, then = (remembering._encode(x, torch.zeros(1, 8))[0] for x in (ahead, earlier))
+        now, then = (remembering.encode(x, torch.zeros(1, 8))[0] for x in (ahead, earlier))
         sweeps, seen = remembering.temporal.align(now, then[:, None], moves, None)
     middle = (slice(None), slice(None), slice(6, 14), slice(4, 12))
     assert bool(seen[:, 0, 6:14, 4:12].all())

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.map_image import CHANNELS
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.geometry import angle_between, wrap
 
@@ -155,7 +156,7 @@ def map_branches(map_bev: np.ndarray, grid: Grid, lookahead: float) -> tuple[tup
 
     The one to take is where the route leaves the ring, if one is drawn, else the branch most nearly ahead.
     """
-    road, route = map_bev[0], map_bev[1]
+    road, route = (map_bev[CHANNELS.index(name)] for name in ('road', 'route'))
     branches = tuple(Branch(wrap(b), wrap(h), 1.0, STATED_STD_RAD, STATED_STD_RAD)
                      for b, h in trace_roads(np.maximum(road, route), grid, lookahead))
     if not branches:

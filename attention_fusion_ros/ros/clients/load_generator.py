@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes made-up sweeps, map images and odometry at fixed rates."""
+"""Publishes synthetic sweeps, map images and odometry at fixed rates."""
 
 from __future__ import annotations
 

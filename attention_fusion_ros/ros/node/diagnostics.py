@@ -189,8 +189,8 @@ def _extrapolated(node: NodeSnapshot, what: str) -> str:
         last.odometry_extrapolation_s if what == 'odometry' else last.transform_extrapolation_s)
     if seconds < NOTE_EXTRAPOLATION_S:
         return ''
-    return (f', extrapolated at constant velocity by {seconds:.2f} s at the last sweep. Remedy: publish it more often, '
-            'or with less delay.')
+    return (f', extrapolated at constant velocity by {seconds:.2f} s at the last sweep. Remedy: publish '
+            f'the {what} more often, or with less delay.')
 
 
 Values = Callable[[NodeSnapshot], dict[str, Any]]
