@@ -37,3 +37,9 @@ def test_ctrl_c_drops_the_work_that_is_left(tmp_path):
     time.sleep(0.5)
     assert 0 < done < 50 and len(list(tmp_path.iterdir())) == done
 
+
+def test_no_process_is_forked():
+    """A fork would inherit torch's threads, and with them their locks."""
+    work.marks.append('of the parent')
+    with process_pool(1) as pool:
+        assert pool.submit(work.seen_marks).result() == []
