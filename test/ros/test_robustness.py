@@ -17,6 +17,7 @@ from sensor_msgs.msg import LaserScan, PointCloud2  # noqa: E402
 from support.node_kit import RELIABLE, Graph, NodeLog, cloud, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.stream.sweeps import SweepStream  # noqa: E402
 
 
 class Odd(FusionPipeline):
@@ -56,6 +57,16 @@ def test_an_output_that_cannot_be_made_costs_neither_the_sweep_nor_the_other_out
     assert '/attention_fusion/distribution' in status.message and 'Remedy' in status.message
     assert values(status)['dropped.publish_failed'] != '0'
     wait_until(lambda: log.entries('Traceback', '/attention_fusion/distribution'), 'the traceback')
+
+
+def test_an_error_after_the_result_is_logged_and_the_sweep_is_not_dropped(graph, log, monkeypatch):
+    def fails(*_):
+        raise RuntimeError('of no consequence for the result')
+    monkeypatch.setattr(SweepStream, 'needs_dynamic_transforms', fails)
+    graph.subscribe('branches', PoseArray)
+    graph.sweep(0.0)  # counts as a result
+    wait_until(lambda: log.entries('Traceback', 'of no consequence'), 'the traceback')
+    assert graph.received['branches'] and not graph.drops
 
 
 def test_tracebacks_are_those_of_the_error_that_they_are_logged_for(graph, log):
