@@ -14,13 +14,10 @@ import bisect
 import numpy as np
 
 from attention_fusion_ros.geometry import interpolate_se3
-
-SECOND_NS = 10**9
-# Stamps that step back by more are a bag that starts again; by less, messages that overtook each other.
-JUMP_BACK_NS = SECOND_NS
+from attention_fusion_ros.sync.stamped_series import SECOND_NS, StampedSeries
 
 
-class PoseBuffer:
+class PoseBuffer(StampedSeries[np.ndarray]):
     """Poses by stamp. A stamp more than JUMP_BACK_NS before the newest empties the buffer first: time starts again.
 
     max_age_s: how far from the nearest sample a pose may be asked for. history_s: how long samples are kept.
@@ -28,40 +25,13 @@ class PoseBuffer:
     """
 
     def __init__(self, max_age_s: float, history_s: float):
+        super().__init__()
         self.max_age_s, self.history_s = max_age_s, history_s
-        self._stamps: list[int] = []
-        self._poses: list[np.ndarray] = []
-
-    def __len__(self) -> int:
-        return len(self._stamps)
-
-    @property
-    def newest_ns(self) -> int | None:
-        """Stamp of the newest sample in ns, None when empty."""
-        return self._stamps[-1] if self._stamps else None
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._stamps.clear()
-        self._poses.clear()
 
     def add(self, stamp_ns: int, T: np.ndarray) -> None:
         """Add a (4, 4) pose; one with the same stamp is replaced."""
-        if self._stamps and stamp_ns < self._stamps[-1] - JUMP_BACK_NS:
-            self.clear()
-        at = bisect.bisect_left(self._stamps, stamp_ns)
-        if at < len(self._stamps) and self._stamps[at] == stamp_ns:
-            self._poses[at] = T
-            return
-        self._stamps.insert(at, stamp_ns)
-        self._poses.insert(at, T)
-        old = bisect.bisect_left(self._stamps, self._stamps[-1] - int(self.history_s * SECOND_NS))
-        del self._stamps[:old], self._poses[:old]
-
-    def drop_after(self, stamp_ns: int) -> None:
-        """Drop samples later than this: they belong to a time that has not come again yet."""
-        keep = bisect.bisect_right(self._stamps, stamp_ns)
-        del self._stamps[keep:], self._poses[keep:]
+        if self._insert(stamp_ns, T):
+            self._drop_first(bisect.bisect_left(self._stamps, self._stamps[-1] - int(self.history_s * SECOND_NS)))
 
     def pose(self, stamp_ns: int, known_until_ns: int | None = None) -> np.ndarray | None:
         """The (4, 4) pose at a time; None when no sample is within max_age_s of it.
@@ -78,7 +48,7 @@ class PoseBuffer:
         if after == end:
             return self._ahead(stamp_ns, end - 1)
         if after == 0 or self._stamps[after] == stamp_ns:
-            return self._poses[after]
+            return self._values[after]
         return self._between(after - 1, after, stamp_ns)
 
     def extrapolation_s(self, stamp_ns: int, known_until_ns: int | None = None) -> float:
@@ -93,12 +63,12 @@ class PoseBuffer:
         """Constant velocity from `last` on, taken over at least the time to bridge: noise is at most doubled."""
         gap = stamp_ns - self._stamps[last]
         if gap == 0 or last == 0:
-            return self._poses[last]
+            return self._values[last]
         before = max(0, bisect.bisect_right(self._stamps, self._stamps[last] - gap, 0, last) - 1)
         if self._stamps[last] - self._stamps[before] > self.max_age_s * SECOND_NS:
-            return self._poses[last]
+            return self._values[last]
         return self._between(before, last, stamp_ns)
 
     def _between(self, first: int, second: int, stamp_ns: int) -> np.ndarray:
         start, end = self._stamps[first], self._stamps[second]
-        return interpolate_se3(self._poses[first], self._poses[second], (stamp_ns - start) / (end - start))
+        return interpolate_se3(self._values[first], self._values[second], (stamp_ns - start) / (end - start))

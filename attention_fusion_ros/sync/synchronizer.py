@@ -21,8 +21,9 @@ from attention_fusion_ros.decode.odometry import Odometry
 from attention_fusion_ros.decode.transforms import Transforms
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
-from attention_fusion_ros.sync.pose_buffer import JUMP_BACK_NS, SECOND_NS, PoseBuffer
+from attention_fusion_ros.sync.pose_buffer import PoseBuffer
 from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
+from attention_fusion_ros.sync.stamped_series import JUMP_BACK_NS, SECOND_NS
 from attention_fusion_ros.sync.transform_buffer import TransformBuffer
 
 STAMP_BACKWARDS = 'stamp_backwards'
