@@ -66,7 +66,8 @@ def test_an_error_after_the_result_is_logged_and_the_sweep_is_not_dropped(graph,
     graph.subscribe('branches', PoseArray)
     graph.sweep(0.0)  # counts as a result
     wait_until(lambda: log.entries('Traceback', 'of no consequence'), 'the traceback')
-    assert graph.received['branches'] and not graph.drops
+    wait_until(lambda: graph.received['branches'], 'the branches')
+    assert not graph.drops
 
 
 def test_tracebacks_are_those_of_the_error_that_they_are_logged_for(graph, log):
