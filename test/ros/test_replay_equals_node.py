@@ -61,7 +61,7 @@ def test_same_sweeps_same_numbers(recording, tmp_path, monkeypatch):
         found = differences(answers, directions, branches)
         if not found:
             break
-    assert not found, found
+    assert not found, '\n'.join(found)
     assert sum(a.direction is not None for a in answers) >= SWEEPS // 2
     assert np.ptp([a.direction[0] for a in answers if a.direction]) > 0.1  # they change, so equal means something
 

@@ -21,7 +21,7 @@ from attention_fusion_ros.stream.recording import STATIC_TRANSFORMS_TOPIC, RawMe
 
 QUEUE = 10  # messages a slow reliable subscriber may lag behind
 STATIC_QUEUE = 100  # recordings merge several broadcasters of /tf_static, and a late subscriber wants all of them
-SETTLE_S = 0.5  # without a new subscriber before the graph counts as connected
+SETTLE_S = 1.0  # without a change of subscriptions before the graph counts as connected: they follow what is offered
 
 
 def offered_qos(topic: str, latched: bool) -> QoSProfile:
@@ -45,7 +45,7 @@ class BagPlayer:
     """
 
     def __init__(self, node: Node, recording: Recording, topics: list[str], rate: float = 1.0, clock_hz: float = 0.0):
-        self._recording, self._topics, self._rate = recording, topics, rate
+        self._node, self._recording, self._topics, self._rate = node, recording, topics, rate
         self._dynamic = [t for t in topics if t != STATIC_TRANSFORMS_TOPIC]
         self.message_count = recording.count(self._dynamic)  # of one round
         self._publishers: dict[str, Publisher] = {
@@ -55,28 +55,30 @@ class BagPlayer:
         self._clock = node.create_publisher(Clock, '/clock', 1) if clock_hz > 0 else None
         self._clock_period = 1.0 / clock_hz if clock_hz > 0 else 0.0
 
-    def subscribers(self) -> dict[str, int]:
-        """Topic -> how many subscriptions it has."""
-        return {name: p.get_subscription_count() for name, p in self._publishers.items()}
-
     def wait_for_subscribers(self, timeout_s: float, alive: Callable[[], bool] = always) -> bool:
-        """Wait until each point cloud (or any topic, without one) has a subscriber and no new ones appear.
+        """Wait until each point cloud (or any topic, without one) has a subscriber and no subscription comes or goes.
 
         Returns whether that happened in time.
         """
         types = input_named(SWEEPS).types
         clouds = [n for n in self._topics if self._recording.topics[n].type in types]
         start = last_change = time.monotonic()
-        before: dict[str, int] = {}
+        before: set[tuple[str, bytes]] = set()
         while time.monotonic() - start < timeout_s and alive():
-            now = self.subscribers()
+            now = self._subscriptions()
             if now != before:
                 before, last_change = now, time.monotonic()
-            connected = all(now[n] for n in clouds) if clouds else any(now.values())
+            counts = {name: publisher.get_subscription_count() for name, publisher in self._publishers.items()}
+            connected = all(counts[n] for n in clouds) if clouds else any(counts.values())
             if connected and time.monotonic() - last_change > SETTLE_S:
                 return True
             time.sleep(0.05)
         return False
+
+    def _subscriptions(self) -> set[tuple[str, bytes]]:
+        """(Topic, endpoint): one that is made anew, with other QoS, is another one, though the count is the same."""
+        return {(name, bytes(endpoint.endpoint_gid)) for name, publisher in self._publishers.items()
+                for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)}
 
     def publish_static_transforms(self) -> None:
         """Publish every static transform of the recording at once: they hold from its first message on."""
