@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import openvino
 import torch
@@ -35,16 +37,15 @@ class OpenVinoBackend:
         self.device_note, self.device_fell_back = 'backend openvino runs on the CPU', False
         self.threads = config.threads or default_threads()
         path = onnx_model(config)
-        core = openvino.Core()
         try:
-            read = core.read_model(str(path))
+            read = _core().read_model(str(path))
         except RuntimeError as error:
             raise ConfigurationError(f"checkpoint '{path}' cannot be read by openvino: {error}") from error
         described = {name: read.get_rt_info([DESCRIPTION, name]).value for name in DESCRIBED
                      if read.has_rt_info([DESCRIPTION, name])}
         self.model = read_description(path, described)
         # Full precision, so that results do not depend on what the processor can do faster.
-        self._compiled: openvino.CompiledModel | None = core.compile_model(
+        self._compiled: openvino.CompiledModel | None = _core().compile_model(
             read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': self.threads,
                           'PERFORMANCE_HINT': 'LATENCY'})
         self._outputs = [output.any_name for output in self._compiled.outputs]
@@ -61,3 +62,13 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Give the memory back."""
         self._compiled = None
+
+
+@cache
+def _core() -> openvino.Core:
+    """One for the life of the process.
+
+    Its CPU plugin gives the thread that loads it an alternate signal stack, and frees that in whichever thread unloads
+    it: a signal would then kill the process that asked Python to handle it (findings/openvino_signal_stack.sh).
+    """
+    return openvino.Core()

@@ -22,10 +22,11 @@ from attention_fusion_ros.benchmarking.core import VARIETY
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.clients.diagnostics_listener import DiagnosticsListener
+from attention_fusion_ros.ros.clients.domains import reserve_domain
 from attention_fusion_ros.ros.clients.load_generator import LoadGenerator
 from attention_fusion_ros.ros.clients.node_process import NodeError, NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import ReceivedResult, ResultListener
-from attention_fusion_ros.ros.clients.session import Session, free_domain
+from attention_fusion_ros.ros.clients.session import Session
 from attention_fusion_ros.stream.inputs import SWEEPS, default_topics, input_named, launch_remappings
 from attention_fusion_ros.stream.recording import Recording
 
@@ -166,7 +167,7 @@ def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag:
     sample: seconds between two memory samples. progress(elapsed seconds, result so far) is called often.
     Raises NodeError when the node does not come up or does not connect; when it ends later, `ended` says why.
     """
-    domain, local = free_domain(), transport.local_only()
+    domain, local = reserve_domain(), transport.local_only()
     remaps, pace = remaps_and_pace(bag, rate) if bag else (dict(launch_remappings(default_topics())), 1.0)
     result = LiveResult(rate=rate)
     with ExitStack() as stack:

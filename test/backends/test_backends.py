@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import importlib.util
 import logging
 import re
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from support.network_kit import lively_config
+from support.signal_stack import signal_stack_exists
 
 from attention_fusion_ros.backends.create import BACKENDS, create_backend
 from attention_fusion_ros.backends.device import default_threads
@@ -198,3 +203,26 @@ def test_constructing_and_running_a_pipeline_leaves_the_threads_of_the_process_a
         hook.remove()
     assert seen == [before + 1] and torch.get_num_threads() == before
     assert create_backend(replace(small, threads=0)).threads == default_threads()
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc/self/maps')
+def test_a_pipeline_may_be_closed_by_another_thread(name, onnx_file):
+    """The main thread keeps a signal stack that exists: the next signal would end the process."""
+    before = faulthandler.is_enabled()
+    faulthandler.enable(sys.__stderr__)  # as pytest and many programs do: signals have a stack of their own then
+    try:
+        pipelines = [FusionPipeline(from_flat({'checkpoint': onnx_file, 'backend': name, 'device': 'cpu'}))]
+        pipelines[0].run(street())
+
+        def close():
+            pipelines.pop().close()
+            gc.collect()
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        thread.join()
+        assert signal_stack_exists()
+    finally:
+        if not before:
+            faulthandler.disable()

@@ -23,7 +23,8 @@ from tf2_msgs.msg import TFMessage
 
 from attention_fusion_ros.commands import play
 from attention_fusion_ros.ros.clients.bag_player import offered_qos
-from attention_fusion_ros.ros.clients.session import Session, free_domain
+from attention_fusion_ros.ros.clients.domains import reserve_domain
+from attention_fusion_ros.ros.clients.session import Session
 
 pytestmark = pytest.mark.ros
 KEEP_ALL = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -37,7 +38,7 @@ def stamp(message) -> int:
 
 @pytest.fixture
 def domain(monkeypatch):
-    number = free_domain()
+    number = reserve_domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(number))
     return number
 

@@ -124,9 +124,9 @@ class Listener:
 @pytest.fixture
 def listener(monkeypatch):
     pytest.importorskip('rclpy', reason='needs ROS 2')
-    from attention_fusion_ros.ros.clients.session import free_domain
+    from attention_fusion_ros.ros.clients.domains import reserve_domain
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    domain = free_domain()
+    domain = reserve_domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
     listener = Listener(domain)
     yield listener.heard

@@ -185,10 +185,12 @@ def test_launching_brings_the_node_up_to_active(tmp_path):
         pytest.skip('attention_fusion_ros is not installed as a ROS package: colcon build and source it')
     import rclpy
     from lifecycle_msgs.srv import GetState
+
+    from attention_fusion_ros.ros.clients.domains import reserve_domain
     parameter_file = tmp_path / 'parameters.yaml'
     parameter_file.write_text('/**:\n  ros__parameters:\n    checkpoint: untrained\n    allow_untrained: true\n'
                               '    use_tf: false\n')
-    domain = 1 + os.getpid() % 100
+    domain = reserve_domain()
     environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
     code = ('import sys\nfrom launch import LaunchDescription, LaunchService\n'
             'from launch.actions import IncludeLaunchDescription\n'

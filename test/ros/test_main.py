@@ -14,12 +14,14 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
+from attention_fusion_ros.ros.clients.domains import reserve_domain  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 UNTRAINED = ['-p', 'checkpoint:=untrained', '-p', 'allow_untrained:=true', '-p', 'use_tf:=false', '-p', 'device:=cpu']
 
 
 def start(*arguments: str) -> subprocess.Popen:
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100), 'OMP_NUM_THREADS': '1',
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(reserve_domain()), 'OMP_NUM_THREADS': '1',
                    'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
     return subprocess.Popen([sys.executable, '-m', 'attention_fusion_ros', 'fusion_node', *arguments], cwd=ROOT,
                             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

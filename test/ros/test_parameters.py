@@ -158,9 +158,10 @@ def test_on_humble_a_set_is_applied_when_every_check_has_accepted_it():
     import rclpy
     from rcl_interfaces.msg import SetParametersResult
 
+    from attention_fusion_ros.ros.clients.domains import reserve_domain
     from attention_fusion_ros.ros.compat import call_after_others
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=99)
+    rclpy.init(context=context, domain_id=reserve_domain())
     node = rclpy.create_node('old', context=context)
     try:
         node.declare_parameter('a', 1)

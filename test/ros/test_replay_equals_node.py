@@ -20,9 +20,10 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
 
 from attention_fusion_ros.commands import play, replay
+from attention_fusion_ros.ros.clients.domains import reserve_domain
 from attention_fusion_ros.ros.clients.node_process import NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import ReceivedResult, ResultListener
-from attention_fusion_ros.ros.clients.session import Session, free_domain
+from attention_fusion_ros.ros.clients.session import Session
 from attention_fusion_ros.stream.inputs import default_topics, launch_remappings
 
 pytestmark = pytest.mark.slow
@@ -67,7 +68,7 @@ def test_same_sweeps_same_numbers(recording, tmp_path, monkeypatch):
 
 
 def through_the_node(path, parameters, slow, tmp_path, monkeypatch) -> list[ReceivedResult]:
-    domain = free_domain()
+    domain = reserve_domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
     with Session('probe', domain_id=domain) as session:
         listener = ResultListener(session.node)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import array
-import itertools
 import os
 import re
 import sys
@@ -29,6 +28,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from attention_fusion_ros.ros.clients.domains import release_domain, reserve_domain
 from attention_fusion_ros.ros.messages import sensors
 from attention_fusion_ros.ros.messages.types import type_name
 from attention_fusion_ros.ros.node.node import AttentionFusionNode
@@ -42,7 +42,6 @@ LATCHED = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durabilit
 T0 = 1_700_000_000.0  # s, stamps of the tests begin here
 UNTRAINED = {'checkpoint': 'untrained', 'allow_untrained': True, 'device': 'cpu', 'threads': 1,
              'diagnostics.period': 0.1, 'diagnostics.log_throttle': 0.0}
-_domains = itertools.count(os.getpid() * 7)
 
 
 def wait_until(condition, what: str, timeout: float = TIMEOUT):
@@ -62,7 +61,8 @@ class Graph:
     """
 
     def __init__(self, parameters=None, create_pipeline=None, arguments=(), active=True):
-        self.context, self._probe_context, domain = rclpy.Context(), rclpy.Context(), 1 + next(_domains) % 100
+        self.context, self._probe_context, domain = rclpy.Context(), rclpy.Context(), reserve_domain()
+        self._domain = domain
         rclpy.init(args=['--ros-args', *arguments] if arguments else None, context=self.context, domain_id=domain)
         rclpy.init(context=self._probe_context, domain_id=domain)
         overrides = [Parameter(name, value=value) for name, value in {**UNTRAINED, 'use_tf': False,
@@ -112,6 +112,7 @@ class Graph:
         self._probe_context.try_shutdown()
         for thread in self._threads:
             thread.join(10.0)
+        release_domain(self._domain)
         assert not self.errors, self.errors
 
     # -- talking -------------------------------------------------------------------------------------------------------

@@ -4,32 +4,14 @@
 
 from __future__ import annotations
 
-import random
-import re
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from attention_fusion_ros.ros import transport
-
-DOMAINS = range(1, 100)  # those that every operating system has ports for
-PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # RTPS 2.2, 9.6.1.1
-SHARED_MEMORY = Path('/dev/shm')
-
-
-def free_domain() -> int:
-    """A ROS domain id that nobody on this machine uses, as far as can be seen.
-
-    Fast DDS leaves its shared-memory ports behind when a process is killed, and messages through such a port come up to
-    seconds late: domains with ports are left alone.
-    """
-    ports = (re.fullmatch(r'fast(?:rtps|dds)_port(\d+)', f.name) for f in SHARED_MEMORY.glob('fast*_port*'))
-    taken = {(int(match[1]) - PORT_BASE) // PORTS_PER_DOMAIN for match in ports if match}
-    return random.choice([d for d in DOMAINS if d not in taken] or list(DOMAINS))
 
 
 class Session:
