@@ -88,8 +88,9 @@ def measure(config: NodeConfig, runs: int, points: int = sweeps.POINTS,
             processor_ms.append(used_ms)
             for stage, ms in {'decode': decode_ms, **result.stage_ms, 'total': total_ms}.items():
                 times[stage].append(ms)
+        info = pipeline.info
         return CoreTimes({stage: Times.of(ms) for stage, ms in times.items()}, Times.of(processor_ms), points, runs,
-                         fused, pipeline.device, pipeline.device_note, pipeline.checkpoint_name,
-                         pipeline.backend.threads, pipeline.backend.name, pipeline.backend.model.network)
+                         fused, info.device, info.device_note, info.checkpoint_name, pipeline.backend.threads,
+                         info.backend, pipeline.backend.model.network)
     finally:
         pipeline.close()

@@ -64,9 +64,10 @@ def replay(options: argparse.Namespace) -> int:
         for spec, name in topics.selected():
             print(f'  {spec.label:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
         pipeline = FusionPipeline(config)
-        print(f'  network     {pipeline.checkpoint_name} on {pipeline.device}'
-              + (f' ({pipeline.device_note})' if pipeline.device_note else ''))
-        warnings = [] if pipeline.trained else ['Untrained weights: the numbers mean nothing.']
+        info = pipeline.info
+        print(f'  network     {info.checkpoint_name} on {info.device}'
+              + (f' ({info.device_note})' if info.device_note else ''))
+        warnings = [] if info.trained else ['Untrained weights: the numbers mean nothing.']
         if options.pictures and not pipeline.explains:
             warnings.append(f'Grad-CAM is left out: it needs gradients, which backend {config.backend} does not have '
                             '(use backend torch).')

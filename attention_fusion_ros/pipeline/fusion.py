@@ -39,7 +39,7 @@ class PipelineInfo:
 
     backend: str
     device: str  # for example `cpu` or `cuda:0`
-    device_note: str  # why the network does not run on a CUDA device although `device` is auto
+    device_note: str  # why the network does not run on a CUDA device although `device` is auto, '' where it does
     device_fell_back: bool  # there is a CUDA device that would be used if it worked
     checkpoint_name: str
     trained: bool  # False: random weights
@@ -56,7 +56,7 @@ class FusionPipeline:
         """
         self.config = config
         self.backend = backend or create_backend(config)
-        check_lookahead(config, self.backend)
+        _check_lookahead(config, self.backend)
         network = self.backend.model.network
         self.grid = Grid(network.extent, network.cells)
         self.preprocess = Preprocessor(self.grid, self.backend.device, config)
@@ -104,38 +104,9 @@ class FusionPipeline:
     @property
     def info(self) -> PipelineInfo:
         """What is reported about this pipeline."""
-        return PipelineInfo(self.backend.name, self.device, self.device_note, self.device_fell_back,
-                            self.checkpoint_name, self.trained, self.registers_map)
-
-    @property
-    def device(self) -> str:
-        """Where the network runs, for example `cpu` or `cuda:0`."""
-        return str(self.backend.device)
-
-    @property
-    def device_note(self) -> str:
-        """Why the network does not run on a CUDA device although `device` is auto, '' where it does."""
-        return self.backend.device_note
-
-    @property
-    def device_fell_back(self) -> bool:
-        """Whether there is a CUDA device that would be used if it worked."""
-        return self.backend.device_fell_back
-
-    @property
-    def checkpoint_name(self) -> str:
-        """Name of the checkpoint."""
-        return self.backend.model.name
-
-    @property
-    def trained(self) -> bool:
-        """False for random weights."""
-        return self.backend.model.trained
-
-    @property
-    def registers_map(self) -> bool:
-        """Whether the network corrects where the map image lies."""
-        return self.backend.model.registers_map
+        backend, model = self.backend, self.backend.model
+        return PipelineInfo(backend.name, str(backend.device), backend.device_note, backend.device_fell_back,
+                            model.name, model.trained, model.registers_map)
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running (everything not read-only)."""
@@ -171,7 +142,7 @@ class FusionPipeline:
         stage_ms[stage] = 1e3 * (time.perf_counter() - start)
 
 
-def check_lookahead(config: NodeConfig, backend: Backend) -> None:
+def _check_lookahead(config: NodeConfig, backend: Backend) -> None:
     """Raises ConfigurationError when the parameter `lookahead` is not that of the checkpoint."""
     trained_for, name = backend.model.network.lookahead, backend.model.name
     if not math.isclose(trained_for, config.lookahead):

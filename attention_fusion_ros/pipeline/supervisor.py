@@ -15,7 +15,7 @@ import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, SyncedSweep
-from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline, PipelineInfo
 
 Value = TypeVar('Value')
@@ -37,7 +37,7 @@ def is_device_failure(error: BaseException, device: str) -> bool:
 class PipelineSupervisor:
     """A `FusionPipeline` with the same `run`, `explain` and `reset`, whose failures cost sweeps and never the node.
 
-    Not thread-safe, except for the attributes that describe it. Raises ConfigurationError like FusionPipeline.
+    Not thread-safe, except for `info`, `restarts` and `last_traceback`. Raises ConfigurationError like FusionPipeline.
     """
 
     def __init__(self, config: NodeConfig, create: Callable[[NodeConfig], FusionPipeline] = FusionPipeline):
@@ -58,39 +58,11 @@ class PipelineSupervisor:
             self._pipeline = self._build(self._config)
 
     @property
-    def device(self) -> str:
-        """Where the network runs, or ran when it failed, for example `cpu` or `cuda:0`."""
-        return self._info.device
-
-    @property
-    def device_note(self) -> str:
-        """Why the network does not run on a CUDA device although `device` is auto, '' where it does."""
-        return self._failure or self._info.device_note
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether there is a CUDA device that would be used if it worked."""
-        return bool(self._failure) or self._info.device_fell_back
-
-    @property
-    def backend_name(self) -> str:
-        """What runs the network: value of the parameter `backend`."""
-        return self._info.backend
-
-    @property
-    def checkpoint_name(self) -> str:
-        """Name of the checkpoint."""
-        return self._info.checkpoint_name
-
-    @property
-    def trained(self) -> bool:
-        """False for random weights."""
-        return self._info.trained
-
-    @property
-    def registers_map(self) -> bool:
-        """Whether the network corrects where the map image lies."""
-        return self._info.registers_map
+    def info(self) -> PipelineInfo:
+        """What is reported about the pipeline, or the latest one; that its device was given up, if it was."""
+        if not self._failure:
+            return self._info
+        return dataclasses.replace(self._info, device_note=self._failure, device_fell_back=True)
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
@@ -129,7 +101,7 @@ class PipelineSupervisor:
             raise
         except Exception as error:
             self.last_traceback = traceback.format_exc()
-            if is_device_failure(error, self.device):
+            if is_device_failure(error, self._info.device):
                 self._discard(error)
                 raise self._device_error(error) from error
             self.reset()
@@ -153,7 +125,7 @@ class PipelineSupervisor:
         except RuntimeError:
             self._pipeline = None  # a broken CUDA context fails at everything, at being freed as well
         if self._config.device == 'auto':
-            self._failure = f'{self.device} failed: {_first_line(error)}'
+            self._failure = f'{self._info.device} failed: {_first_line(error)}'
             self._config = dataclasses.replace(self._config, device='cpu')
         self._retry_at_s = 0.0
 
@@ -164,14 +136,14 @@ class PipelineSupervisor:
                              f'{RETRY_PERIOD_S:g} s.', DEVICE_REMEDY)
         try:
             self._pipeline = self._build(self._config)
-        except (RuntimeError, ConfigurationError) as error:
+        except Exception as error:  # every engine has errors of its own
             self._retry_at_s = time.monotonic() + RETRY_PERIOD_S
             raise self._device_error(error) from error
         self.restarts += 1
         return self._pipeline
 
     def _device_error(self, error: BaseException) -> InputError:
-        return InputError('device_error', f'{self.device}: {_first_line(error)}.', DEVICE_REMEDY)
+        return InputError('device_error', f'{self._info.device}: {_first_line(error)}.', DEVICE_REMEDY)
 
 
 def _first_line(error: BaseException) -> str:

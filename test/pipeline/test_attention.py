@@ -62,7 +62,7 @@ def test_every_mechanism_of_the_stages_runs_in_the_pipeline(name, tmp_path):
 def test_the_correction_of_the_map_is_part_of_the_result_only_when_there_is_a_map(tmp_path):
     pipeline = pipeline_with(tmp_path, map_registration=mechanism('stn', width=4))
     fused, alone = pipeline.run(SyncedSweep(cloud(), at(0.0), road_map())), pipeline.run(SyncedSweep(cloud(), at(0.0)))
-    assert pipeline.registers_map and fused.mode is Mode.FUSED
+    assert pipeline.info.registers_map and fused.mode is Mode.FUSED
     found = fused.alignment
     assert min(abs(found.dx), abs(found.dy), abs(found.dyaw)) > 1e-4 and min(found.std) > 0 and len(found.std) == 3
     assert abs(found.dx) <= 10 and abs(found.dyaw) <= 0.35
@@ -72,7 +72,7 @@ def test_the_correction_of_the_map_is_part_of_the_result_only_when_there_is_a_ma
 def test_the_network_as_it_is_by_default_registers_nothing(tmp_path):
     pipeline = pipeline_with(tmp_path)
     result = pipeline.run(SyncedSweep(cloud(), at(0.0), road_map()))
-    assert result.alignment is None and result.attention.time is None and not pipeline.registers_map
+    assert result.alignment is None and result.attention.time is None and not pipeline.info.registers_map
 
 
 def test_earlier_sweeps_are_remembered_with_odometry_and_forgotten_on_reset(tmp_path):

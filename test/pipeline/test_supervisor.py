@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -30,20 +32,20 @@ class Frail(FusionPipeline):
 
     failures: list = []  # raised by the next runs
     at_explaining: list = []
-    broken_devices: set = set()  # cannot be built anew
+    broken_devices: set = set()  # cannot be built anew: raises build_error
+    build_error: Exception = ConfigurationError('the device is not there')
     built: list = []
 
     def __init__(self, config):
-        import dataclasses
         self._claimed = 'cuda:0' if config.device == 'auto' else config.device
         if self._claimed in Frail.broken_devices:
-            raise ConfigurationError(f"device '{self._claimed}' is not there")
+            raise Frail.build_error
         super().__init__(dataclasses.replace(config, device='cpu'))
         Frail.built.append(self._claimed)
 
     @property
-    def device(self):
-        return self._claimed
+    def info(self):
+        return dataclasses.replace(super().info, device=self._claimed)
 
     def run(self, *arguments, **options):
         if Frail.failures:
@@ -67,36 +69,39 @@ def config(**parameters):
 
 def test_auto_falls_back_to_the_cpu():
     engine = PipelineSupervisor(config(device='auto'), Frail)
-    assert engine.device == 'cuda:0' and not engine.fell_back
+    assert engine.info.device == 'cuda:0' and not engine.info.device_fell_back
     Frail.failures = [RuntimeError(CUDA_ERROR)]
     with pytest.raises(InputError, match='illegal memory access') as caught:
         engine.run(SyncedSweep(CLOUD, MOTION))
     assert caught.value.reason == 'device_error' and '\n' not in str(caught.value)
     assert engine.run(SyncedSweep(CLOUD, MOTION)).branches is not None
-    assert engine.device == 'cpu' and 'illegal memory access' in engine.device_note and engine.fell_back
+    assert engine.info.device == 'cpu' and engine.info.device_fell_back
+    assert 'illegal memory access' in engine.info.device_note
     assert Frail.built == ['cuda:0', 'cpu'] and engine.restarts == 1
     engine.update(config(device='auto', **{'map.max_age': 1.0}))  # parameters do not bring the device back
-    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None and engine.device == 'cpu'
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None and engine.info.device == 'cpu'
 
 
 class NoKernels(Frail):
     """A driver or a card that torch was not built for: seen, and of no use."""
 
     def warm_up(self):
-        if self.device != 'cpu':
+        if self.info.device != 'cpu':
             raise RuntimeError('CUDA error: no kernel image is available for execution on the device')
         super().warm_up()
 
 
 def test_auto_starts_on_the_cpu_where_nothing_runs_on_the_device():
     engine = PipelineSupervisor(config(device='auto'), NoKernels)
-    assert engine.device == 'cpu' and engine.fell_back and 'no kernel image' in engine.device_note
+    assert engine.info.device == 'cpu' and engine.info.device_fell_back and 'no kernel image' in engine.info.device_note
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     with pytest.raises(RuntimeError, match='no kernel image'):
         PipelineSupervisor(config(device='cuda:0'), NoKernels)
 
 
-def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
+@pytest.mark.parametrize('error', [ConfigurationError('not there'), RuntimeError('out of memory'), OSError('no file')])
+def test_a_device_that_was_asked_for_is_tried_again(error, monkeypatch):
+    monkeypatch.setattr(Frail, 'build_error', error)
     now = [100.0]
     monkeypatch.setattr(engine_module.time, 'monotonic', lambda: now[0])
     engine = PipelineSupervisor(config(device='cuda'), Frail)
@@ -112,7 +117,7 @@ def test_a_device_that_was_asked_for_is_tried_again(monkeypatch):
         engine.run(SyncedSweep(CLOUD, MOTION))  # not before RETRY_PERIOD_S
     now[0] += engine_module.RETRY_PERIOD_S
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
-    assert engine.device == 'cuda' and engine.device_note == '' and Frail.built == ['cuda', 'cuda']
+    assert engine.info.device == 'cuda' and engine.info.device_note == '' and Frail.built == ['cuda', 'cuda']
 
 
 def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
@@ -156,7 +161,7 @@ def test_a_device_that_fails_at_explaining_is_given_up_too():
     assert caught.value.reason == 'device_error'
     with pytest.raises(InputError) as caught:
         engine.explain(result)
-    assert caught.value.reason == 'internal_error' and engine.device == 'cpu'
+    assert caught.value.reason == 'internal_error' and engine.info.device == 'cpu'
     assert engine.explain(engine.run(SyncedSweep(CLOUD, MOTION))) and Frail.built == ['cuda:0', 'cpu']
 
 

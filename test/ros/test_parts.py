@@ -28,6 +28,7 @@ from attention_fusion_ros.contracts import (  # noqa: E402
     SyncedSweep,
 )
 from attention_fusion_ros.errors import InputError  # noqa: E402
+from attention_fusion_ros.pipeline.fusion import PipelineInfo  # noqa: E402
 from attention_fusion_ros.ros.node.diagnostics import DiagnosticsBuilder, InputTask, NodeSnapshot  # noqa: E402
 from attention_fusion_ros.ros.node.graph import TopicStatus  # noqa: E402
 from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor, Rate  # noqa: E402
@@ -243,9 +244,10 @@ def some_results(monitor, count, found=None, sweep=SWEEP):
         monitor.result(found or result(), sweep, {'total': 50.0})
 
 
-class FakePipeline:
-    device, checkpoint_name, trained, restarts, device_note, fell_back = 'cuda:0', 'roads', True, 0, '', False
-    registers_map, backend_name = False, 'torch'
+def pipeline(**changes):
+    """What diagnostics read of a PipelineSupervisor."""
+    info = PipelineInfo('torch', 'cuda:0', '', False, 'roads', True, False)
+    return SimpleNamespace(info=replace(info, **changes), restarts=0)
 
 
 class Running:
@@ -260,7 +262,7 @@ class Running:
             for component in ('input cloud', 'map image', 'odometry'):
                 self.monitor.received(component)
             some_results(self.monitor, 1)
-        self.node = NodeSnapshot('active', self.monitor.snapshot(), from_flat({}), '', FakePipeline(), {
+        self.node = NodeSnapshot('active', self.monitor.snapshot(), from_flat({}), '', pipeline(), {
             'input cloud': TopicStatus('/lidar', 1), 'map image': TopicStatus('/map', 1),
             'odometry': TopicStatus('/odom', 1)}, {'map_image': 0.1, 'odometry': 0.1})
 
@@ -326,16 +328,16 @@ def test_a_single_bad_sweep_is_a_warning_and_nothing_but_bad_ones_an_error(runni
 
 @pytest.mark.parametrize('changes, words', [
     ({'trained': False}, 'UNTRAINED'),
-    ({'device': 'cpu', 'device_note': 'cuda:0 failed: out of memory', 'fell_back': True}, 'cuda:0 failed'),
+    ({'device': 'cpu', 'device_note': 'cuda:0 failed: out of memory', 'device_fell_back': True}, 'cuda:0 failed'),
 ])
 def test_what_is_odd_about_the_network_is_a_warning(running, changes, words):
-    running.node.pipeline = type('Pipeline', (FakePipeline,), changes)()
+    running.node.pipeline = pipeline(**changes)
     status = running.report()['network']
     assert status.level == status.WARN and words in status.message and 'Remedy' in status.message
 
 
 def test_a_machine_without_cuda_is_no_reason_to_warn(running):
-    running.node.pipeline = type('Pipeline', (FakePipeline,), {'device': 'cpu', 'device_note': 'no CUDA device'})()
+    running.node.pipeline = pipeline(device='cpu', device_note='no CUDA device')
     status = running.report()['network']
     assert status.level == status.OK and 'cpu' in status.message
     assert values(status)['device_note'] == 'no CUDA device'
@@ -376,7 +378,7 @@ def test_a_subscriber_of_map_alignment_is_told_why_nothing_comes(running):
     running.node.alignment_wanted = True
     status = running.report()['output']
     assert status.level == status.WARN and 'map_alignment' in status.message and 'Remedy' in status.message
-    running.node.pipeline = type('Pipeline', (FakePipeline,), {'registers_map': True})()
+    running.node.pipeline = pipeline(registers_map=True)
     assert running.report()['output'].level == status.OK
 
 

@@ -208,24 +208,24 @@ PARTICULARS: dict[str, tuple[Values, Judge]] = {
 def network_task(node: NodeSnapshot) -> Status:
     """Device, checkpoint, and what is unusual about them."""
     values = _drops(node.monitor.components[NETWORK].dropped)
-    pipeline = node.pipeline
     if node.error:
         return Status(ERROR, f'not configured: {node.error}', values)
-    if pipeline is None:
+    if node.pipeline is None:
         return Status(WARN, f'{node.state}. Remedy: trigger the configure transition (the launch file does).', values)
-    values.update(device=pipeline.device, backend=pipeline.backend_name, checkpoint=pipeline.checkpoint_name,
-                  trained=pipeline.trained, restarts=pipeline.restarts, device_note=pipeline.device_note)
+    network = node.pipeline.info
+    values.update(device=network.device, backend=network.backend, checkpoint=network.checkpoint_name,
+                  trained=network.trained, restarts=node.pipeline.restarts, device_note=network.device_note)
     if node.config is not None:
         values['lookahead_m'] = node.config.lookahead
     if problem := node.monitor.recent_problem(NETWORK):
         return Status(ERROR, problem, values)
-    if not pipeline.trained:
+    if not network.trained:
         return Status(WARN, 'UNTRAINED weights: directions and heatmaps are meaningless. Remedy: set checkpoint to a '
                       'trained one (empty for the shipped one).', values)
-    if pipeline.fell_back:
-        return Status(WARN, f'fell back to {pipeline.device}: {pipeline.device_note}. Remedy: set device to cpu if '
+    if network.device_fell_back:
+        return Status(WARN, f'fell back to {network.device}: {network.device_note}. Remedy: set device to cpu if '
                       'that is intended; otherwise check CUDA driver and torch build, then configure again.', values)
-    return Status(OK, f'{pipeline.checkpoint_name} on {pipeline.device}', values)
+    return Status(OK, f'{network.checkpoint_name} on {network.device}', values)
 
 
 def output_task(node: NodeSnapshot) -> Status:
@@ -263,8 +263,8 @@ def _judge_output(node: NodeSnapshot) -> Judgement:
     silent_s = monitor.age_s(monitor.results.last_s)
     if silent_s is not None and silent_s > RECENT_S:
         return ERROR, f'no result for {silent_s:.0f} s; the statuses of the inputs name the cause'
-    if node.alignment_wanted and node.pipeline is not None and not node.pipeline.registers_map:
-        return WARN, NO_ALIGNMENT.format(node.pipeline.checkpoint_name)
+    if node.alignment_wanted and node.pipeline is not None and not node.pipeline.info.registers_map:
+        return WARN, NO_ALIGNMENT.format(node.pipeline.info.checkpoint_name)
     message = f'{last.mode}, {monitor.results.per_second:.1f} results per second'
     return OK, message if last.mode == 'fused' else f'{message} ({last.reason})'
 

@@ -154,9 +154,9 @@ class AttentionFusionNode(LifecycleNode):
         self.monitor.clear()
         self._error = ''
         self._configured = Configured(self, self.parameters, self.monitor, self._log, self._create_pipeline)
-        pipeline = self._configured.pipeline
-        self.get_logger().info(f'configured: {pipeline.checkpoint_name} on {pipeline.device}')
-        if not pipeline.trained:
+        network = self._configured.pipeline.info
+        self.get_logger().info(f'configured: {network.checkpoint_name} on {network.device}')
+        if not network.trained:
             self.get_logger().warning('UNTRAINED weights: directions and heatmaps are meaningless')
 
     def _fail(self, error: str) -> None:
