@@ -3,7 +3,7 @@
 """Markers and fixtures of all tests, and what must be set before a message package is imported.
 
 Markers (`pytest -m "not slow"`, `-m "not ros"`, ...):
-    ros   needs ROS 2: everything in test/ros, fixtures `ros` and `listener`, and explicit marks
+    ros   needs ROS 2: everything in test/ros, fixtures `ros`, `ros_domain` and `listener`, and explicit marks
     data  needs the recorded drives in ../shared: whatever uses `shared_folder`; skipped where that folder is missing
     gpu   needs a CUDA device; skipped where there is none
     slow  takes more than a few seconds: builds, trainings, commands from start to end
@@ -12,6 +12,7 @@ Markers (`pytest -m "not slow"`, `-m "not ros"`, ...):
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ SHARED = TESTS.parent.parent / 'shared'  # beside the repository: recorded drive
 def pytest_collection_modifyitems(items):
     for item in items:
         fixtures = set(getattr(item, 'fixturenames', ()))
-        if TESTS / 'ros' in item.path.parents or fixtures & {'ros', 'listener'}:
+        if TESTS / 'ros' in item.path.parents or fixtures & {'ros', 'ros_domain', 'listener'}:
             item.add_marker('ros')
         if 'shared_folder' in fixtures:
             item.add_marker('data')
@@ -37,6 +38,14 @@ def pytest_collection_modifyitems(items):
 def _has_cuda() -> bool:
     import torch
     return torch.cuda.is_available()
+
+
+@pytest.fixture
+def ros_domain() -> Iterator[int]:
+    """The number of a ROS domain that nobody else on this machine uses."""
+    from attention_fusion_ros.ros.clients.domains import ReservedDomain
+    with ReservedDomain() as number:
+        yield number
 
 
 @pytest.fixture(scope='session')

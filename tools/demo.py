@@ -133,14 +133,13 @@ def drive_through(options: argparse.Namespace, drive: SimulatedDrive, sweeps: li
                   parameters: dict[str, Any]
                   ) -> tuple[list[DemoSweep], float | None, list[str]]:
     """Everything that needs the graph: sweeps with their answers, extent of the pictures, what the node reported."""
-    from attention_fusion_ros.ros.clients.domains import reserve_domain
+    from attention_fusion_ros.ros.clients.domains import ReservedDomain
     from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher
     from attention_fusion_ros.ros.clients.node_process import NodeProcess
     from attention_fusion_ros.ros.clients.result_listener import ResultListener
     from attention_fusion_ros.ros.clients.session import Session
-    domain = reserve_domain()
     found: dict[int, DemoSweep] = {}
-    with Session('attention_fusion_demo', domain_id=domain) as session:
+    with ReservedDomain() as domain, Session('attention_fusion_demo', domain_id=domain) as session:
         listener = ResultListener(session.node, pictures=True)
         publisher = DrivePublisher(session.node, drive)
         print(f'starting the node (ROS_DOMAIN_ID={domain}, log in {shown(options.out / "node.log")})')

@@ -37,15 +37,16 @@ class OpenVinoBackend:
         self.device_note, self.device_fell_back = 'backend openvino runs on the CPU', False
         self.threads = config.threads or default_threads()
         path = onnx_model(config)
+        core = _core()
         try:
-            read = _core().read_model(str(path))
+            read = core.read_model(str(path))
         except RuntimeError as error:
             raise ConfigurationError(f"checkpoint '{path}' cannot be read by openvino: {error}") from error
         described = {name: read.get_rt_info([DESCRIPTION, name]).value for name in DESCRIBED
                      if read.has_rt_info([DESCRIPTION, name])}
         self.model = read_description(path, described)
         # Full precision, so that results do not depend on what the processor can do faster.
-        self._compiled: openvino.CompiledModel | None = _core().compile_model(
+        self._compiled: openvino.CompiledModel | None = core.compile_model(
             read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': self.threads,
                           'PERFORMANCE_HINT': 'LATENCY'})
         self._outputs = [output.any_name for output in self._compiled.outputs]

@@ -22,7 +22,7 @@ from attention_fusion_ros.benchmarking.core import VARIETY
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.clients.diagnostics_listener import DiagnosticsListener
-from attention_fusion_ros.ros.clients.domains import reserve_domain
+from attention_fusion_ros.ros.clients.domains import ReservedDomain
 from attention_fusion_ros.ros.clients.load_generator import LoadGenerator
 from attention_fusion_ros.ros.clients.node_process import NodeError, NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import ReceivedResult, ResultListener
@@ -167,10 +167,11 @@ def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag:
     sample: seconds between two memory samples. progress(elapsed seconds, result so far) is called often.
     Raises NodeError when the node does not come up or does not connect; when it ends later, `ended` says why.
     """
-    domain, local = reserve_domain(), transport.local_only()
+    local = transport.local_only()
     remaps, pace = remaps_and_pace(bag, rate) if bag else (dict(launch_remappings(default_topics())), 1.0)
     result = LiveResult(rate=rate)
     with ExitStack() as stack:
+        domain = stack.enter_context(ReservedDomain())
         session = stack.enter_context(Session('benchmark', domain_id=domain, environment=local))
         diagnostics = DiagnosticsListener(session.node)
         listener = ResultListener(session.node, shares=False, keep=0 if bag is None else KEPT_RESULTS)

@@ -37,7 +37,8 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--clock', nargs='?', type=float, const=40.0, default=0.0, metavar='HZ',
                         help='publish /clock with the recorded time, for nodes with use_sim_time (default 40 Hz)')
     parser.add_argument('--wait', nargs='?', type=float, const=math.inf, default=0.0, metavar='SECONDS',
-                        help='start when the point clouds have a subscriber; fail after SECONDS, if given')
+                        help='start when the point clouds have a subscriber and subscriptions have settled; fail '
+                        'where there is none after SECONDS, if given')
     parser.add_argument('--quiet', action='store_true', help='show no progress bar')
     return parser
 

@@ -95,6 +95,7 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
 
                 publisher.run(prefetched(drive, session.ok), start_ns, session.ok, on_sweep)
             if not options.loop:
+                publisher.flush()
                 break
     return 0
 

@@ -209,8 +209,9 @@ def test_constructing_and_running_a_pipeline_leaves_the_threads_of_the_process_a
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc/self/maps')
 def test_a_pipeline_may_be_closed_by_another_thread(name, onnx_file):
     """The main thread keeps a signal stack that exists: the next signal would end the process."""
-    before = faulthandler.is_enabled()
-    faulthandler.enable(sys.__stderr__)  # as pytest and many programs do: signals have a stack of their own then
+    before = faulthandler.is_enabled()  # as under pytest and many programs: signals have a stack of their own then
+    if not before:
+        faulthandler.enable(sys.__stderr__)
     try:
         pipelines = [FusionPipeline(from_flat({'checkpoint': onnx_file, 'backend': name, 'device': 'cpu'}))]
         pipelines[0].run(street())

@@ -22,9 +22,10 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from attention_fusion_ros.commands import play
-from attention_fusion_ros.ros.clients.bag_player import offered_qos
-from attention_fusion_ros.ros.clients.domains import reserve_domain
+from attention_fusion_ros.ros.clients import bag_player
+from attention_fusion_ros.ros.clients.bag_player import BagPlayer, offered_qos
 from attention_fusion_ros.ros.clients.session import Session
+from attention_fusion_ros.stream.recording import Recording
 
 pytestmark = pytest.mark.ros
 KEEP_ALL = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -37,10 +38,9 @@ def stamp(message) -> int:
 
 
 @pytest.fixture
-def domain(monkeypatch):
-    number = reserve_domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(number))
-    return number
+def domain(ros_domain, monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(ros_domain))
+    return ros_domain
 
 
 class Listener:
@@ -160,3 +160,75 @@ def test_a_late_subscriber_hears_every_static_transform(domain):
         while len(heard) < 30:
             assert time.monotonic() < end, len(heard)
             time.sleep(0.02)
+
+
+class Renewing:
+    """A subscription of `node` that is replaced by another one whenever it is called; `player` sees the graph."""
+
+    def __init__(self, node, player, topic):
+        self._node, self._player, self._topic = node, player, topic
+        self.rounds, self._subscription, self._known = 0, None, self._endpoints()
+
+    def _endpoints(self):
+        return {bytes(e.endpoint_gid) for e in self._player.get_subscriptions_info_by_topic(self._topic)}
+
+    def __call__(self):
+        before, self._subscription = self._subscription, self._node.create_subscription(
+            TYPES[self._topic], self._topic, lambda _: None, 1)
+        if before is not None:
+            self._node.destroy_subscription(before)
+        end = time.monotonic() + 30.0
+        while len(now := self._endpoints()) != 1 or now == self._known:
+            assert time.monotonic() < end, (now, self._known)
+            time.sleep(0.01)
+        self._known = now
+        self.rounds += 1
+
+
+@pytest.fixture
+def connected(domain, tmp_path):
+    """A node, and a player of a recording in the same domain."""
+    path = bag.write(tmp_path / 'drive', bag.drive(1))
+    with Session('node', domain_id=domain) as node, Session('player', domain_id=domain, spin=False) as player, \
+            Recording(path) as recording:
+        yield node.node, player.node, BagPlayer(player.node, recording, ['/lidar/points', '/odom'])
+
+
+def test_it_does_not_start_while_a_subscription_is_made_anew(connected, monkeypatch):
+    """Adapting to the QoS on offer replaces a subscription: as many as before, but not yet connected."""
+    monkeypatch.setattr(bag_player, 'SETTLE_S', 0.2)
+    monkeypatch.setattr(bag_player, 'SETTLE_LIMIT_S', 60.0)
+    node, graph, player = connected
+    renew = Renewing(node, graph, '/lidar/points')
+
+    def before_each_look():
+        if renew.rounds < 12:
+            renew()
+        return True
+
+    assert player.wait_for_subscribers(60.0, before_each_look)
+    assert renew.rounds == 12
+
+
+def test_a_program_that_keeps_coming_and_going_holds_it_up_for_a_while_only(connected, monkeypatch):
+    monkeypatch.setattr(bag_player, 'SETTLE_LIMIT_S', 0.5)
+    node, graph, player = connected
+    node.create_subscription(PointCloud2, '/lidar/points', lambda _: None, 1)
+    renew = Renewing(node, graph, '/odom')
+
+    def before_each_look():
+        renew()
+        return True
+
+    assert player.wait_for_subscribers(60.0, before_each_look)
+    assert renew.rounds > 1
+
+
+def test_the_time_to_wait_is_that_for_a_subscriber(connected):
+    """Settling afterwards does not count."""
+    node, _, player = connected
+    assert not player.wait_for_subscribers(0.1)
+    node.create_subscription(PointCloud2, '/lidar/points', lambda _: None, 1)
+    end = time.monotonic() + 30.0
+    while not player.wait_for_subscribers(0.1):
+        assert time.monotonic() < end

@@ -122,13 +122,11 @@ class Listener:
 
 
 @pytest.fixture
-def listener(monkeypatch):
+def listener(ros_domain, monkeypatch):
     pytest.importorskip('rclpy', reason='needs ROS 2')
-    from attention_fusion_ros.ros.clients.domains import reserve_domain
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    domain = reserve_domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
-    listener = Listener(domain)
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(ros_domain))
+    listener = Listener(ros_domain)
     yield listener.heard
     listener.session.close()
 

@@ -11,49 +11,66 @@ import pytest
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros.clients import domains
-from attention_fusion_ros.ros.clients.domains import PORT_BASE, PORTS_PER_DOMAIN, release_domain, reserve_domain
+from attention_fusion_ros.ros.clients.domains import PORT_BASE, PORTS_PER_DOMAIN, ReservedDomain
 
-RESERVE_AND_WAIT = ('from attention_fusion_ros.ros.clients.domains import reserve_domain\n'
-                    'print(reserve_domain(), flush=True)\ninput()\n')
+RESERVE_AND_WAIT = ('from attention_fusion_ros.ros.clients.domains import ReservedDomain\n'
+                    'domain = ReservedDomain()\nprint(domain.id, flush=True)\ninput()\n')
 
 
 @pytest.fixture
-def three(monkeypatch):
-    """The only domains there are: three that nobody else has now."""
-    chosen = [reserve_domain() for _ in range(3)]
-    for domain in chosen:
-        release_domain(domain)
-    monkeypatch.setattr(domains, 'DOMAINS', chosen)
-    yield chosen
-    for domain in chosen:
-        release_domain(domain)
+def others(monkeypatch):
+    """Lets one choose from which domains reservations are made; they are given back after the test."""
+    reserved = []
+
+    def reserve(among=None) -> ReservedDomain:
+        with monkeypatch.context() as context:
+            if among is not None:
+                context.setattr(domains, 'DOMAINS', among)
+            reserved.append(ReservedDomain())
+        return reserved[-1]
+
+    yield reserve
+    for domain in reserved:
+        domain.close()
 
 
-def test_no_domain_is_given_twice_until_it_is_released(three):
-    assert {reserve_domain() for _ in three} == set(three)
-    with pytest.raises(ConfigurationError, match='in use'):
-        reserve_domain()
-    release_domain(three[1])
-    assert reserve_domain() == three[1]
-    release_domain(three[1])
-    release_domain(three[1])
+def test_no_domain_is_given_twice_until_it_is_released(others):
+    mine = [others() for _ in range(3)]
+    numbers = [domain.id for domain in mine]
+    assert len(set(numbers)) == 3
+    with pytest.raises(ConfigurationError, match='reserved'):
+        others(numbers)
+    mine[1].close()
+    assert others(numbers).id == numbers[1]
+    mine[1].close()
+    with pytest.raises(ConfigurationError):
+        others(numbers)
 
 
-def test_another_process_gets_another_one_until_this_one_ends(three, monkeypatch):
+def test_it_is_released_at_the_end_of_a_with_statement(others):
+    with ReservedDomain() as number, pytest.raises(ConfigurationError):
+        others([number])
+    assert others([number]).id == number
+
+
+def test_another_process_gets_another_one_until_this_one_ends(others):
     with subprocess.Popen([sys.executable, '-c', RESERVE_AND_WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as other:
         theirs = int(other.stdout.readline())
-        monkeypatch.setattr(domains, 'DOMAINS', [theirs])
         with pytest.raises(ConfigurationError):
-            reserve_domain()
+            others([theirs])
         other.communicate('\n')
-    assert reserve_domain() == theirs
-    release_domain(theirs)
+    assert others([theirs]).id == theirs
 
 
-def test_domains_whose_ports_were_left_behind_come_last(three, monkeypatch, tmp_path):
-    for domain in three[:2]:
-        (tmp_path / f'fastrtps_port{PORT_BASE + PORTS_PER_DOMAIN * domain + 11}').touch()
+def test_domains_whose_ports_were_left_behind_come_last(others, monkeypatch, tmp_path):
+    """Many of them, of which the one without is the last that chance would give."""
     monkeypatch.setattr(domains, 'SHARED_MEMORY', tmp_path)
-    assert reserve_domain() == three[2]
-    assert {reserve_domain(), reserve_domain()} == set(three[:2])
+    mine = [others() for _ in range(20)]
+    numbers = [domain.id for domain in mine]
+    for number in numbers[1:]:
+        (tmp_path / f'fastrtps_port{PORT_BASE + PORTS_PER_DOMAIN * number + 11}').touch()
+    for domain in mine:
+        domain.close()
+    assert others(numbers).id == numbers[0]
+    assert others(numbers).id in numbers[1:]

@@ -62,7 +62,7 @@ def messages(graph):
     for name, kind in TOPICS.items():
         graph.subscribe(name, kind)
         graph.received[name].clear()
-    graph.send(map_image(10.0))
+    graph.take(map_image(10.0))
     points = street()
     points[:, 2] -= 1.8
     graph.sweep(10.05, points=points)

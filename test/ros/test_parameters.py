@@ -153,15 +153,14 @@ def test_several_at_once_become_one_configuration(graph):
     assert set_parameter(graph, 'map.max_future', 0.2).successful
 
 
-def test_on_humble_a_set_is_applied_when_every_check_has_accepted_it():
+def test_on_humble_a_set_is_applied_when_every_check_has_accepted_it(ros_domain):
     """rclpy has no callback after setting there; one that is registered first is called last."""
     import rclpy
     from rcl_interfaces.msg import SetParametersResult
 
-    from attention_fusion_ros.ros.clients.domains import reserve_domain
     from attention_fusion_ros.ros.compat import call_after_others
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=reserve_domain())
+    rclpy.init(context=context, domain_id=ros_domain)
     node = rclpy.create_node('old', context=context)
     try:
         node.declare_parameter('a', 1)

@@ -20,7 +20,7 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
 
 from attention_fusion_ros.commands import play, replay
-from attention_fusion_ros.ros.clients.domains import reserve_domain
+from attention_fusion_ros.ros.clients.domains import ReservedDomain
 from attention_fusion_ros.ros.clients.node_process import NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import ReceivedResult, ResultListener
 from attention_fusion_ros.ros.clients.session import Session
@@ -68,9 +68,8 @@ def test_same_sweeps_same_numbers(recording, tmp_path, monkeypatch):
 
 
 def through_the_node(path, parameters, slow, tmp_path, monkeypatch) -> list[ReceivedResult]:
-    domain = reserve_domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
-    with Session('probe', domain_id=domain) as session:
+    with ReservedDomain() as domain, Session('probe', domain_id=domain) as session:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
         listener = ResultListener(session.node)
         with NodeProcess(session, parameters, REMAPS, tmp_path / 'node.log', domain) as node:
             node.bring_up()

@@ -24,8 +24,8 @@ from support.node_kit import (  # noqa: E402
 
 def at(graph, seconds):
     """Inputs and a sweep of one moment, in the order in which a recording has them."""
-    graph.send(odometry(seconds, x=seconds))
-    graph.send(map_image(seconds))
+    graph.take(odometry(seconds, x=seconds))
+    graph.take(map_image(seconds))
     graph.send(cloud(seconds))
 
 
@@ -93,7 +93,7 @@ def test_simulated_time():
         graph.status('map image', lambda s: values(s)['newest_age_s'] == '0.000', 'ages by the simulated clock')
 
         set_clock(0.0)
-        assert graph.node.snapshot().ages_s['map_image'] is None, 'the map image of the future is forgotten'
+        wait_until(lambda: graph.node.snapshot().ages_s['map_image'] is None, 'the map of the future is forgotten')
         graph.sweep(0.1)  # no sweep is lost: the clock told in time
         assert graph.last.reason == 'no_map'
         assert not graph.drops

@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from attention_fusion_ros.ros import transport
-from attention_fusion_ros.ros.clients.domains import reserve_domain
 
 BYTES, COUNT = 1_900_000, 20  # 120,000 points of 16 bytes
 # Publishes COUNT messages once a best effort subscriber is there; or counts what such a subscriber hears.
@@ -84,12 +83,12 @@ def test_where_there_is_no_room_or_no_shared_memory_nothing_changes(monkeypatch)
     assert transport.environment() == {}
 
 
-def test_a_session_leaves_the_environment_alone(monkeypatch):
+def test_a_session_leaves_the_environment_alone(ros_domain, monkeypatch):
     """The profile is for the middleware of the session, not for whatever this process starts later."""
     from attention_fusion_ros.ros.clients.session import Session
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     before = dict(os.environ)
-    with Session('quiet', domain_id=reserve_domain(), spin=False, environment={'OF_THE_SESSION': '1'}):
+    with Session('quiet', domain_id=ros_domain, spin=False, environment={'OF_THE_SESSION': '1'}):
         assert dict(os.environ) == before
     assert dict(os.environ) == before
 
@@ -114,12 +113,12 @@ def test_staying_on_this_machine_is_up_to_the_user(monkeypatch):
     assert transport.local_only() == {}
 
 
-def test_sweeps_arrive_without_retransmission():
+def test_sweeps_arrive_without_retransmission(ros_domain):
     """Between two processes. Without the profile most of them are lost where the machine has other things to do."""
     if not transport.environment():
         pytest.skip('not enough shared memory on this machine')
     path = os.pathsep.join(p for p in sys.path if p)
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(reserve_domain()), 'PYTHONPATH': path,
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(ros_domain), 'PYTHONPATH': path,
                    'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
     start = [sys.executable, '-c', TALK]
     speaker = subprocess.Popen([*start, 'speaker', str(BYTES), str(COUNT)], env=environment)

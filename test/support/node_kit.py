@@ -28,7 +28,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
-from attention_fusion_ros.ros.clients.domains import release_domain, reserve_domain
+from attention_fusion_ros.ros.clients.domains import ReservedDomain
 from attention_fusion_ros.ros.messages import sensors
 from attention_fusion_ros.ros.messages.types import type_name
 from attention_fusion_ros.ros.node.node import AttentionFusionNode
@@ -61,8 +61,8 @@ class Graph:
     """
 
     def __init__(self, parameters=None, create_pipeline=None, arguments=(), active=True):
-        self.context, self._probe_context, domain = rclpy.Context(), rclpy.Context(), reserve_domain()
-        self._domain = domain
+        self.context, self._probe_context, self._domain = rclpy.Context(), rclpy.Context(), ReservedDomain()
+        domain = self._domain.id
         rclpy.init(args=['--ros-args', *arguments] if arguments else None, context=self.context, domain_id=domain)
         rclpy.init(context=self._probe_context, domain_id=domain)
         overrides = [Parameter(name, value=value) for name, value in {**UNTRAINED, 'use_tf': False,
@@ -112,7 +112,8 @@ class Graph:
         self._probe_context.try_shutdown()
         for thread in self._threads:
             thread.join(10.0)
-        release_domain(self._domain)
+        # A context gives its ports back when it is collected: until then they are what keeps others off.
+        self._domain.close()
         assert not self.errors, self.errors
 
     # -- talking -------------------------------------------------------------------------------------------------------

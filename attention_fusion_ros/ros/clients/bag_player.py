@@ -7,13 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.ros.clients.session import flush
 from attention_fusion_ros.ros.messages.sensors import clock
 from attention_fusion_ros.ros.messages.types import message_class
 from attention_fusion_ros.stream.inputs import SWEEPS, input_named
@@ -22,6 +22,7 @@ from attention_fusion_ros.stream.recording import STATIC_TRANSFORMS_TOPIC, RawMe
 QUEUE = 10  # messages a slow reliable subscriber may lag behind
 STATIC_QUEUE = 100  # recordings merge several broadcasters of /tf_static, and a late subscriber wants all of them
 SETTLE_S = 1.0  # without a change of subscriptions before the graph counts as connected: they follow what is offered
+SETTLE_LIMIT_S = 5.0  # other programs whose subscriptions come and go do not hold it up for longer
 
 
 def offered_qos(topic: str, latched: bool) -> QoSProfile:
@@ -56,29 +57,37 @@ class BagPlayer:
         self._clock_period = 1.0 / clock_hz if clock_hz > 0 else 0.0
 
     def wait_for_subscribers(self, timeout_s: float, alive: Callable[[], bool] = always) -> bool:
-        """Wait until each point cloud (or any topic, without one) has a subscriber and no subscription comes or goes.
+        """Wait until each point cloud (or any topic, without one) has a subscriber, and then until all have settled.
 
-        Returns whether that happened in time.
+        Returns whether there was a subscriber within `timeout_s` seconds. Settled: no subscription has come or gone for
+        SETTLE_S, or SETTLE_LIMIT_S have passed.
         """
         types = input_named(SWEEPS).types
         clouds = [n for n in self._topics if self._recording.topics[n].type in types]
         start = last_change = time.monotonic()
-        before: set[tuple[str, bytes]] = set()
-        while time.monotonic() - start < timeout_s and alive():
-            now = self._subscriptions()
-            if now != before:
-                before, last_change = now, time.monotonic()
+        connected_s: float | None = None
+        before: object = None
+        while alive():
+            # Counts first: a subscription that has been counted is among those that are looked up after it.
             counts = {name: publisher.get_subscription_count() for name, publisher in self._publishers.items()}
-            connected = all(counts[n] for n in clouds) if clouds else any(counts.values())
-            if connected and time.monotonic() - last_change > SETTLE_S:
-                return True
+            now, time_s = (counts, self._subscriptions()), time.monotonic()
+            if now != before:
+                before, last_change = now, time_s
+            if all(counts[n] for n in clouds) if clouds else any(counts.values()):
+                connected_s = time_s if connected_s is None else connected_s
+                if time_s - last_change > SETTLE_S or time_s - connected_s > SETTLE_LIMIT_S:
+                    return True
+            else:
+                connected_s = None
+                if time_s - start > timeout_s:
+                    return False
             time.sleep(0.05)
         return False
 
     def _subscriptions(self) -> set[tuple[str, bytes]]:
         """(Topic, endpoint): one that is made anew, with other QoS, is another one, though the count is the same."""
         return {(name, bytes(endpoint.endpoint_gid)) for name, publisher in self._publishers.items()
-                for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)}
+                for endpoint in self._node.get_subscriptions_info_by_topic(name)}
 
     def publish_static_transforms(self) -> None:
         """Publish every static transform of the recording at once: they hold from its first message on."""
@@ -104,11 +113,9 @@ class BagPlayer:
                 on_message(raw)
         return sent
 
-    def flush(self, timeout_s: float = 2.0) -> None:
-        """Give reliable subscribers up to `timeout_s` seconds to acknowledge the last messages."""
-        for publisher in self._publishers.values():
-            if publisher.get_subscription_count():
-                publisher.wait_for_all_acked(Duration(seconds=timeout_s))
+    def flush(self) -> None:
+        """Wait until reliable subscribers have the last messages, see `session.flush`."""
+        flush(self._publishers.values())
 
     def _wait(self, start_wall: float, start_stamp: int, stamp: int, alive: Callable[[], bool]) -> None:
         """Sleep until the message is due, ticking the clock on the way."""

@@ -21,6 +21,7 @@ from tf2_msgs.msg import TFMessage
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.decode.plain_messages import VELODYNE_POINT
 from attention_fusion_ros.geometry import yaw_of
+from attention_fusion_ros.ros.clients.session import flush
 from attention_fusion_ros.ros.messages.sensors import clock, header, image, odometry, point_cloud, transform
 from attention_fusion_ros.simulation.sensors.scan import FRAME_ID
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
@@ -108,6 +109,10 @@ class DrivePublisher:
                 self._tick(start_ns + path[i][0])
                 self._publish_pose(path, i, start_ns)
         return count
+
+    def flush(self) -> None:
+        """Wait until reliable subscribers have the last messages, see `session.flush`."""
+        flush(p for p in (self._map, self._odometry, self._tf, self._cloud) if p is not None)
 
     def _publish_pose(self, path: Sequence[tuple[int, Sequence[float]]], i: int, start_ns: int) -> None:
         (time_ns, pose), speed = path[i], 0.0

@@ -5,13 +5,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import rclpy
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.publisher import Publisher
 
 from attention_fusion_ros.ros import transport
+
+FLUSH_S = 2.0
+
+
+def flush(publishers: Iterable[Publisher]) -> None:
+    """Give reliable subscribers up to 2 s a publisher to acknowledge the last messages, which are lost otherwise."""
+    for publisher in publishers:
+        if publisher.get_subscription_count():
+            publisher.wait_for_all_acked(Duration(seconds=FLUSH_S))
 
 
 class Session:
