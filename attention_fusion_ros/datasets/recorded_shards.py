@@ -23,6 +23,7 @@ from attention_fusion_ros.utils import atomic
 
 INDEX = 'sweeps.npz'
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
+OPEN_SHARDS = 64  # at a time in a process: each takes a file descriptor, of which there are 1024 by default
 CACHED_MAPS = 16  # map images a process keeps at hand, 1 to 2 MB each
 
 
@@ -76,13 +77,11 @@ class RecordedStore(Sequence[RecordedScene]):
 
     def __init__(self, folders: Sequence[Path]):
         self.folders = tuple(folders)
-        self._features: list[np.ndarray] = []
         self._indices: list[dict[str, np.ndarray]] = []
         self._rows: list[tuple[int, int]] = []  # of each sweep: its shard and its row there
         for folder in folders:
-            features, index = _open(folder)
-            self._rows += [(len(self._features), row) for row in range(len(features))]
-            self._features.append(features)
+            index = _read_index(folder)
+            self._rows += [(len(self._indices), row) for row in range(len(index['map']))]
             self._indices.append(index)
 
     def __reduce__(self) -> tuple[type[RecordedStore], tuple[tuple[Path, ...]]]:
@@ -96,14 +95,20 @@ class RecordedStore(Sequence[RecordedScene]):
         index = self._indices[shard]
         number = int(index['map'][row])
         return RecordedScene(
-            features=np.asarray(self._features[shard][row]),
+            features=np.array(_features(self.folders[shard])[row]),
             map_image=None if number < 0 else _read_map(self.folders[shard], number),
             motion=Motion(index['T_base_sensor'][row], _or_none(index['T_odom_base'][row]),
                           _or_none(index['T_odom_base_map'][row])),
             truth=DrivenTruth(_pair(index['ahead'][row]), _pair(index['behind'][row])))
 
 
-def _open(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+@lru_cache(maxsize=OPEN_SHARDS)
+def _features(folder: Path) -> np.ndarray:
+    features: np.ndarray = np.load(folder / 'lidar.npy', mmap_mode='r')
+    return features
+
+
+def _read_index(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(folder / INDEX) as stored:
             index = dict(stored)
@@ -118,7 +123,7 @@ def _open(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ConfigurationError(f"shard '{folder}' cannot be read: {error!r}. Remedy: remove it; it is made again "
                                  'from its recording.') from error
-    return features, index
+    return index
 
 
 def _map_arrays(number: int, image: MapImage) -> dict[str, np.ndarray]:

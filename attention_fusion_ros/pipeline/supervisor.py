@@ -87,13 +87,18 @@ class PipelineSupervisor:
         Raises InputError besides: `device_error` (the sweep is lost, the next one finds a new pipeline), and
         `internal_error` for anything unexpected.
         """
-        return self._guarded(lambda pipeline: pipeline.run(sweep))
+        try:
+            return self._guarded(lambda pipeline: pipeline.run(sweep), 'the sweep could not be processed')
+        except InputError as error:
+            if error.reason == 'internal_error':
+                self.reset()  # what is remembered may be half of something
+            raise
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """As `FusionPipeline.explain`. Raises InputError as `run` does for `device_error` and `internal_error`."""
-        return self._guarded(lambda pipeline: pipeline.explain(result))
+        return self._guarded(lambda pipeline: pipeline.explain(result), 'the result could not be explained')
 
-    def _guarded(self, call: Callable[[FusionPipeline], Value]) -> Value:
+    def _guarded(self, call: Callable[[FusionPipeline], Value], problem: str) -> Value:
         pipeline = self._rebuilt() if self._pipeline is None else self._pipeline
         try:
             return call(pipeline)
@@ -104,8 +109,7 @@ class PipelineSupervisor:
             if is_device_failure(error, self._info.device):
                 self._discard(error)
                 raise self._device_error(error) from error
-            self.reset()
-            raise InputError('internal_error', f'the sweep could not be processed: {type(error).__name__}: {error}.',
+            raise InputError('internal_error', f'{problem}: {type(error).__name__}: {error}.',
                              'report it, with the traceback in the log.') from error
 
     def _build(self, config: NodeConfig) -> FusionPipeline:

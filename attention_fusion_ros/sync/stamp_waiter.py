@@ -15,6 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from attention_fusion_ros.sync.stamped_series import JUMP_BACK_NS
+
 MAX_WAIT_S = 0.1  # the longest a sweep waits for what belongs to it, in the node and (in recorded time) elsewhere
 JUDGED_SWEEPS = 4
 KEPT_STAMPS = 16
@@ -43,12 +45,18 @@ class StampWaiter:
         """A message of the topic has been taken in."""
         with self._condition:
             stamps, met = self._stamps[topic], self._met[topic]
-            if stamps and stamp_ns < stamps[-1]:
+            if stamps and stamp_ns < max(stamps) - JUMP_BACK_NS:
                 stamps.clear()  # a recording starts again: later stamps say nothing any more
             stamps.append(stamp_ns)
             for i, (sweep_ns, had_companion) in enumerate(met):
                 met[i] = sweep_ns, had_companion or sweep_ns == stamp_ns  # late, but one of those that do come
             self._condition.notify_all()
+
+    def drop_after(self, stamp_ns: int) -> None:
+        """The clock was set back to this time: later stamps say nothing any more."""
+        with self._condition:
+            for topic, stamps in self._stamps.items():
+                self._stamps[topic] = deque((s for s in stamps if s <= stamp_ns), maxlen=KEPT_STAMPS)
 
     def notify(self) -> None:
         """Something else has changed that a wait may depend on."""

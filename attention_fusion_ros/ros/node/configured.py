@@ -51,6 +51,7 @@ class Configured:
         self._node, self._parameters, self._monitor, self._log = node, parameters, monitor, log
         self._problems = ProblemReporter(monitor, log)
         self._subscriptions: Subscriptions | None = None
+        self._activations = 0  # a sweep of an earlier one is not published
         self._alone_since_s: dict[str, float] = {}  # by required input: since when it has no publisher
         self.config = config = parameters.config()
         self.inputs = inputs_of(config)
@@ -73,6 +74,7 @@ class Configured:
 
     def activate(self) -> None:
         """Forget what was before, and subscribe."""
+        self._activations += 1
         self._stream.reset()
         self._worker.open()
         self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, self._on_lost)
@@ -80,6 +82,7 @@ class Configured:
     def deactivate(self) -> None:
         """Unsubscribe; a sweep in work is finished, but its result is not published. May be repeated."""
         self._worker.pause()
+        self._activations += 1
         subscriptions, self._subscriptions = self._subscriptions, None
         if subscriptions is not None:
             subscriptions.close()
@@ -116,6 +119,7 @@ class Configured:
     def _process(self, item: tuple[Any, float]) -> None:
         """One sweep, from message to messages; whatever is wrong with it costs this sweep only."""
         message, received_s = item
+        activation = self._activations
         try:
             self._take_over_parameters()
             sweep = self._stream.sweep(message)
@@ -125,7 +129,8 @@ class Configured:
         except Exception as error:
             self._drop_sweep(internal_error(error))
         else:
-            self._publish(result, sweep, received_s)
+            if activation == self._activations:
+                self._publish(result, sweep, received_s)
 
     def _publish(self, result: FusionResult, sweep: SyncedSweep, received_s: float) -> None:
         try:

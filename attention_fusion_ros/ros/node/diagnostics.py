@@ -138,12 +138,14 @@ def _map_values(node: NodeSnapshot) -> dict[str, Any]:
             **_alignment_values(None if last is None else last.alignment)}
 
 
-def _judge_map(node: NodeSnapshot, spec: InputSpec, _: float | None) -> Judgement:
+def _judge_map(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
     last = node.monitor.last
     if last is not None and last.mode == 'fused':
         return OK, 'used'
     if last is None and node.monitor.components[spec.component].received.count:
         return OK, WAITING
+    if silent_s is not None and (dropped := _silent(node, spec, silent_s)):
+        return WARN, f'lidar_only: {dropped}'
     reason = 'no_map' if last is None else last.reason
     return WARN, f"lidar_only, {reason}: {spec.reasons.get(reason, 'the map image is not used.')}"
 

@@ -88,10 +88,10 @@ class Publications:
 
     def _send(self, name: str, make: Callable[..., Any], *arguments: Any) -> None:
         publisher = self._publishers[name]
-        self._messages[name] += 1
         try:
             message = make(*arguments)
             if message is not None:
+                self._messages[name] += 1
                 publisher.publish(message)
         except Exception as error:  # one output must not cost the others, nor the sweep
             self._on_error(publisher.topic_name, error)

@@ -60,10 +60,7 @@ class ProblemReporter:
         """A sweep gave no result. The traceback of what caused an internal error is logged with it."""
         self._monitor.sweep_dropped(error)
         text = f'sweep dropped, {error.reason}: {error}'
-        if error.reason == 'internal_error' and error.__cause__ is not None:
-            self._log.error(error.reason, f'{text}\n{format_traceback(error.__cause__)}')
-        else:
-            self._log.warn(error.reason, text)
+        self._log_with_cause(error.reason, text, error)
 
     def input_dropped(self, spec: InputSpec, error: InputError) -> None:
         """A message of an input cannot be used, or was lost on the way."""
@@ -76,7 +73,14 @@ class ProblemReporter:
     def explanation_failed(self, error: InputError) -> None:
         """There is no Grad-CAM of a result."""
         self._monitor.dropped(NETWORK, error)
-        self._log.warn(f'gradcam {error.reason}', f'heatmap/gradcam is not published, {error.reason}: {error}')
+        self._log_with_cause(f'gradcam {error.reason}', f'heatmap/gradcam is not published, {error.reason}: {error}',
+                             error)
+
+    def _log_with_cause(self, key: str, text: str, error: InputError) -> None:
+        if error.reason == 'internal_error' and error.__cause__ is not None:
+            self._log.error(key, f'{text}\n{format_traceback(error.__cause__)}')
+        else:
+            self._log.warn(key, text)
 
     def output_failed(self, topic: str, error: Exception) -> None:
         """A message could not be made or published; the other outputs of the sweep are not affected."""
