@@ -120,10 +120,12 @@ def export(checkpoint: Checkpoint, folder: Path, formats: Sequence[str]) -> Iter
         with quiet():
             if kind == 'pt2':
                 write_pt2(program, path, about)
-                yield Exported(path, differences(path, run_pt2, network, names))
-                continue
-            write_onnx(program, path, about, names)
-        if importlib.util.find_spec('onnxruntime') is None:
+                found = differences(path, run_pt2, network, names)
+            else:
+                write_onnx(program, path, about, names)
+        if kind == 'pt2':
+            yield Exported(path, found)
+        elif importlib.util.find_spec('onnxruntime') is None:
             yield Exported(path, None, 'onnxruntime is not installed (pip install onnxruntime)')
         else:
             yield Exported(path, differences(path, run_onnx, network, names))

@@ -23,6 +23,8 @@ from attention_fusion_ros.network.model import SPATIAL_NAMES, FusionNetwork, Net
 
 INPUTS = ('lidar', 'map')
 SPATIAL_PREFIX = 'spatial_'
+# Of a description: what is needed to make results of the outputs.
+NEEDED = ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')
 
 
 def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
@@ -86,8 +88,7 @@ def read_description(path: Path, texts: Mapping[str, str]) -> Model:
     Raises ConfigurationError when the file was made by another program or for another version of this package.
     """
     try:
-        values = {name: json.loads(text) for name, text in texts.items() if name in
-                  ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')}
+        values = {name: json.loads(text) for name, text in texts.items() if name in NEEDED}
     except ValueError as error:
         raise ConfigurationError(f"model '{path}' has an unreadable description ({error}), as files of earlier "
                                  'versions have. Export the .safetensors checkpoint again.') from error

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.export import onnx_model
-from attention_fusion_ros.backends.exported import INPUTS, network_output, read_description
+from attention_fusion_ros.backends.exported import INPUTS, NEEDED, network_output, read_description
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
@@ -21,7 +21,6 @@ from attention_fusion_ros.network.model import NetworkOutput
 
 # Where its reader of .onnx files puts their metadata.
 DESCRIPTION = 'framework'
-DESCRIBED = ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')
 
 
 class OpenVinoBackend:
@@ -42,7 +41,7 @@ class OpenVinoBackend:
             read = core.read_model(str(path))
         except RuntimeError as error:
             raise ConfigurationError(f"checkpoint '{path}' cannot be read by openvino: {error}") from error
-        described = {name: read.get_rt_info([DESCRIPTION, name]).value for name in DESCRIBED
+        described = {name: read.get_rt_info([DESCRIPTION, name]).value for name in NEEDED
                      if read.has_rt_info([DESCRIPTION, name])}
         self.model = read_description(path, described)
         # Full precision, so that results do not depend on what the processor can do faster.

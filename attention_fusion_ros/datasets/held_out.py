@@ -207,7 +207,7 @@ def _true_roads(stored: dict) -> TrueRoads:
 @lru_cache
 def generator_hash() -> str:
     """A name for the code that makes scenes: changes when the simulator or this file does."""
-    return digest(source_files(('simulation', 'datasets/held_out.py'), ('gallery.py', '__init__.py')))
+    return digest(source_files(('simulation', 'datasets/held_out.py'), ('__init__.py',)))
 
 
 def cache_key(lookahead: float, osm: Path | None) -> str:

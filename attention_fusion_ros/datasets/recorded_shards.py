@@ -18,12 +18,12 @@ import numpy as np
 
 from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.datasets.driven_path import DrivenTruth
+from attention_fusion_ros.datasets.shards import OPEN_SHARDS
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils import atomic
 
 INDEX = 'sweeps.npz'
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
-OPEN_SHARDS = 64  # at a time in a process: each takes a file descriptor, of which there are 1024 by default
 CACHED_MAPS = 16  # map images a process keeps at hand, 1 to 2 MB each
 
 
@@ -78,6 +78,7 @@ class RecordedStore(Sequence[RecordedScene]):
     def __init__(self, folders: Sequence[Path]):
         self.folders = tuple(folders)
         self._indices: list[dict[str, np.ndarray]] = []
+        self._features = lru_cache(OPEN_SHARDS)(_open_features)
         self._rows: list[tuple[int, int]] = []  # of each sweep: its shard and its row there
         for folder in folders:
             index = _read_index(folder)
@@ -95,15 +96,14 @@ class RecordedStore(Sequence[RecordedScene]):
         index = self._indices[shard]
         number = int(index['map'][row])
         return RecordedScene(
-            features=np.array(_features(self.folders[shard])[row]),
+            features=np.array(self._features(self.folders[shard])[row]),
             map_image=None if number < 0 else _read_map(self.folders[shard], number),
             motion=Motion(index['T_base_sensor'][row], _or_none(index['T_odom_base'][row]),
                           _or_none(index['T_odom_base_map'][row])),
             truth=DrivenTruth(_pair(index['ahead'][row]), _pair(index['behind'][row])))
 
 
-@lru_cache(maxsize=OPEN_SHARDS)
-def _features(folder: Path) -> np.ndarray:
+def _open_features(folder: Path) -> np.ndarray:
     features: np.ndarray = np.load(folder / 'lidar.npy', mmap_mode='r')
     return features
 
@@ -112,11 +112,11 @@ def _read_index(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(folder / INDEX) as stored:
             index = dict(stored)
-        features = np.load(folder / 'lidar.npy', mmap_mode='r')
+        count = len(_open_features(folder))
         if int(index['version']) > VERSION:
             raise ConfigurationError(f"shard '{folder}' has format {index['version']}, this version reads {VERSION}. "
                                      'Remedy: update attention_fusion_ros, or remove the shard.')
-        if {len(array) for name, array in index.items() if name != 'version'} != {len(features)}:
+        if {len(array) for name, array in index.items() if name != 'version'} != {count}:
             raise ValueError('its arrays differ in length')
     except ConfigurationError:
         raise

@@ -13,6 +13,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from concurrent.futures import as_completed
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,17 @@ from attention_fusion_ros.utils.processes import process_pool
 
 SHARD = 256  # scenes a shard
 PART = 16  # seeds whose scenes are kept at a time while a shard is made: what an interruption costs
+OPEN_SHARDS = 64  # of a store at a time: each takes up to three file descriptors, of which there are 1024 by default
 INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
 PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
 # What scenes are made by.
-SOURCES = ('simulation', 'bev', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py')
+SOURCES = ('simulation', 'bev', 'kernels', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py')
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 
 
 def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
     """A folder for scenes made with these options by this code: other code makes other scenes of the same seeds."""
-    code = digest(source_files(SOURCES, ('gallery.py', '__init__.py')))
+    code = digest(source_files(SOURCES, ('__init__.py',)))
     extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
     earlier = f'-past{past}' if past else ''
     return f'{code}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'
@@ -230,18 +232,14 @@ class SceneStore:
     """
 
     def __init__(self, folders: Sequence[Path]):
-        self._shards: list[tuple[np.ndarray, np.ndarray, list[SceneInfo]]] = []
-        self._past: list[tuple[np.ndarray, np.ndarray] | None] = []
+        self._infos: list[list[SceneInfo]] = []
+        self._open = lru_cache(OPEN_SHARDS)(_open_arrays)
         self.index: list[tuple[int, int]] = []  # of each scene: its shard and its row there
         self._folders = list(folders)
         for folder in folders:
             infos = read_infos(folder)
-            self.index += [(len(self._shards), i) for i in range(len(infos))]
-            self._shards.append((np.load(folder / 'lidar.npy', mmap_mode='r'),
-                                 np.load(folder / 'masks.npy', mmap_mode='r'), infos))
-            stored = (folder / 'past.npy').exists()
-            self._past.append((np.load(folder / 'past.npy', mmap_mode='r'), np.load(folder / 'moves.npy'))
-                              if stored else None)
+            self.index += [(len(self._infos), i) for i in range(len(infos))]
+            self._infos.append(infos)
 
     def __reduce__(self) -> tuple[type[SceneStore], tuple[list[Path]]]:
         return type(self), (self._folders,)  # other processes open the files, they are not sent their content
@@ -252,20 +250,24 @@ class SceneStore:
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, SceneInfo]:
         """-> features (C, H, W) int8, masks (3, H/4, W/4) uint8, info."""
         shard, row = self.index[i]
-        lidar, mask, infos = self._shards[shard]
-        return np.asarray(lidar[row]), np.asarray(mask[row]), infos[row]
+        arrays = self._open(self._folders[shard])
+        return np.array(arrays['lidar'][row]), np.array(arrays['masks'][row]), self._infos[shard][row]
 
     def infos(self) -> list[SceneInfo]:
         """What every scene is, in order."""
-        return [self._shards[shard][2][row] for shard, row in self.index]
+        return [self._infos[shard][row] for shard, row in self.index]
 
     def past(self, i: int) -> tuple[np.ndarray, np.ndarray] | None:
         """-> features (P, C, H, W) int8 of earlier sweeps, the last one first, and their moves (P, 3): x, y [m],
         yaw [rad] of base_link then in base_link now. None where the shard has none.
         """
         shard, row = self.index[i]
-        stored = self._past[shard]
-        if stored is None:
+        arrays = self._open(self._folders[shard])
+        if 'past' not in arrays:
             return None
-        features, moves = stored
-        return np.asarray(features[row]), moves[row]
+        return np.array(arrays['past'][row]), np.array(arrays['moves'][row])
+
+
+def _open_arrays(folder: Path) -> dict[str, np.ndarray]:
+    return {name: np.load(path, mmap_mode='r') for name in ('lidar', 'masks', 'past', 'moves')
+            if (path := folder / f'{name}.npy').exists()}

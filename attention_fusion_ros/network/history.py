@@ -19,7 +19,7 @@ from attention_fusion_ros.utils.tensors import upload
 class History:
     """P earlier sweeps of each of B sweeps, oldest first. Networks without `temporal` take no notice of them."""
 
-    lidar: Tensor  # (B, P, 5, H, W) BEV features; encoded: (B, P, C, H / 4, W / 4), NetworkOutput.encoded of then
+    lidar: Tensor  # (B, P, C, H, W) BEV features; encoded: NetworkOutput.encoded of then, (B, P, C', H / 4, W / 4)
     T_now_then: Tensor  # (B, P, 3, 3) planar, metres in base_link
     valid: Tensor  # (B, P) bool, False where there is no such sweep
     encoded: bool = False

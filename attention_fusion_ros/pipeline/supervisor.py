@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -37,7 +37,7 @@ def is_device_failure(error: BaseException, device: str) -> bool:
 class PipelineSupervisor:
     """A `FusionPipeline` with the same `run`, `explain` and `reset`, whose failures cost sweeps and never the node.
 
-    Not thread-safe, except for `info`, `restarts` and `last_traceback`. Raises ConfigurationError like FusionPipeline.
+    Not thread-safe, except for `info` and `restarts`. Raises ConfigurationError like FusionPipeline.
     """
 
     def __init__(self, config: NodeConfig, create: Callable[[NodeConfig], FusionPipeline] = FusionPipeline):
@@ -45,7 +45,6 @@ class PipelineSupervisor:
         self._retry_at_s = 0.0
         self._failure = ''  # why the device was given up, '' while it was not
         self.restarts = 0
-        self.last_traceback = ''  # of the last unexpected error
         self._pipeline: FusionPipeline | None = None
         self._info: PipelineInfo
         try:
@@ -105,7 +104,6 @@ class PipelineSupervisor:
         except InputError:
             raise
         except Exception as error:
-            self.last_traceback = traceback.format_exc()
             if is_device_failure(error, self._info.device):
                 self._discard(error)
                 raise self._device_error(error) from error
@@ -124,10 +122,8 @@ class PipelineSupervisor:
 
     def _discard(self, error: BaseException) -> None:
         """Let go of the pipeline; the next sweep gets a new one."""
-        try:
+        with suppress(RuntimeError):  # a broken CUDA context fails at everything, at being freed as well
             self.close()
-        except RuntimeError:
-            self._pipeline = None  # a broken CUDA context fails at everything, at being freed as well
         if self._config.device == 'auto':
             self._failure = f'{self._info.device} failed: {_first_line(error)}'
             self._config = dataclasses.replace(self._config, device='cpu')

@@ -19,7 +19,7 @@ def source_files(include: Sequence[str] = ('',), exclude: Sequence[str] = ()) ->
         exclude: the same, left out; also the name of a file wherever it is (`__init__.py`).
 
     Raises:
-        ValueError: nothing is there under a name of `include`, as after a module has been moved.
+        ValueError: nothing is there under a name, as after a module has been moved.
     """
     found: set[Path] = set()
     for name in include:
@@ -28,11 +28,14 @@ def source_files(include: Sequence[str] = ('',), exclude: Sequence[str] = ()) ->
         if not files:
             raise ValueError(f"there is no source '{name}' in {PACKAGE.name}")
         found.update(files)
-    return sorted(path for path in found if not _is_below(path.relative_to(PACKAGE), exclude))
+    for name in exclude:
+        if not any(_is_below(path.relative_to(PACKAGE), name) for path in found):
+            raise ValueError(f"there is no source '{name}' to leave out in {', '.join(include) or PACKAGE.name}")
+    return sorted(path for path in found if not any(_is_below(path.relative_to(PACKAGE), name) for name in exclude))
 
 
-def _is_below(part: Path, places: Sequence[str]) -> bool:
-    return any(part.is_relative_to(place) or part.name == place for place in places)
+def _is_below(part: Path, place: str) -> bool:
+    return part.is_relative_to(place) or part.name == place
 
 
 def digest(files: Iterable[Path] = (), settings: Iterable[object] = (), length: int = 10) -> str:

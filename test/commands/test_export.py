@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 
 import pytest
 import torch
@@ -69,7 +70,11 @@ def test_a_network_that_registers_the_map(kind, tmp_path):
     network = FusionNetwork(REGISTERED).eval()
     with torch.no_grad():
         network.map_registration.regression.bias.uniform_(-0.5, 0.5)
-    done, = exporting.export(checkpoints.Checkpoint(network, Calibration(), 'registered', True), tmp_path, (kind,))
+    exported = []
+    for done in exporting.export(checkpoints.Checkpoint(network, Calibration(), 'registered', True), tmp_path, (kind,)):
+        exported.append(done)
+        assert logging.root.manager.disable == logging.NOTSET, 'the caller gets its log back'
+    done, = exported
     assert list(done.differences)[-2:] == ['alignment', 'alignment_std']
     assert max(done.differences.values()) <= exporting.TOLERANCE
     assert network(*exporting.random_inputs(network, 1, 0)).alignment.abs().min() > 0.001, 'it was moved'

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from attention_fusion_ros.commands import train
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.datasets import recorded as recordings
+from attention_fusion_ros.datasets import recorded_shards
 from attention_fusion_ros.datasets.driven_path import DrivenTruth
 from attention_fusion_ros.datasets.recorded import (
     LabelOptions,
@@ -284,3 +288,15 @@ def test_recordings_without_odometry_are_refused_before_anything_is_read(tmp_pat
 def test_a_folder_without_recordings_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match='no rosbag2 recording'):
         find_recordings(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc/self/maps')
+def test_few_of_many_shards_are_open_at_a_time(bags, tmp_path, monkeypatch):
+    """Of an hour of driving there are more shards than a process may have open files."""
+    monkeypatch.setattr(recorded_shards, 'OPEN_SHARDS', 2)
+    first, = labelled(bags, tmp_path / 'cache').folders
+    copies = [shutil.copytree(first, tmp_path / f'many/{number}') for number in range(6)]
+    store = RecordedStore(copies)
+    assert len({scene.features.tobytes() for scene in store}) == len(store) // 6
+    maps = Path('/proc/self/maps').read_text()
+    assert 1 <= maps.count(str(tmp_path / 'many')) <= 2

@@ -7,6 +7,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +147,13 @@ def test_other_processes_are_sent_where_the_scenes_are_and_not_the_scenes(shard)
     assert len(sent) < 1000
     received = pickle.loads(sent)
     assert len(received) == len(store) and np.array_equal(received[3][0], store[3][0])
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc/self/maps')
+def test_few_of_many_shards_are_open_at_a_time(shard, tmp_path, monkeypatch):
+    """Of a long training there are more shards than a process may have open files."""
+    monkeypatch.setattr(shards, 'OPEN_SHARDS', 2)
+    store = SceneStore([shutil.copytree(shard, tmp_path / f'many/{number}') for number in range(6)])
+    assert len({lidar.tobytes() for lidar, _, _ in store}) == len(store) // 6
+    maps = {line.split()[-1] for line in Path('/proc/self/maps').read_text().splitlines()}
+    assert 1 <= len({Path(name).parent for name in maps if name.startswith(str(tmp_path / 'many'))}) <= 2

@@ -218,3 +218,16 @@ def test_a_network_that_does_not_register_the_map_says_so(graph):
     assert not graph.received['map_alignment']
     graph.probe.destroy_subscription(subscription)
     graph.status('output', lambda s: 'map_alignment' not in s.message, 'nobody waits any more')
+
+
+def test_messages_that_were_not_made_are_not_counted():
+    own = Graph({'branches.min_direction_probability': 0.99, 'branches.min_probability': 0.01})
+    try:
+        own.subscribe('direction', PoseWithCovarianceStamped)
+        own.subscribe('branches', PoseArray)
+        own.sweep(0.0)
+        wait_until(lambda: own.received['branches'], 'the branches')
+        assert own.last.direction_reason and own.node.publications.messages['direction'] == 0
+        assert own.node.publications.messages['branches'] >= 1
+    finally:
+        own.close()

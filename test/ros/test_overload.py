@@ -16,6 +16,7 @@ from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import LaserScan  # noqa: E402
 from support.node_kit import Graph, cloud, map_image, nanoseconds, odometry, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
@@ -105,3 +106,15 @@ def test_a_sweep_that_waited_when_the_node_was_deactivated_is_forgotten(graph):
     Held.release.set()
     graph.sweep(0.2)
     assert nanoseconds(0.1) not in Held.stamps
+
+
+def test_the_result_of_a_sweep_that_was_in_work_is_not_published_after_another_activation(graph):
+    graph.subscribe('distribution', LaserScan)
+    hold_one(graph)
+    graph.node.trigger_deactivate()
+    graph.node.trigger_activate()
+    Held.release.set()
+    graph.sweep(5.0)
+    wait_until(lambda: graph.received['distribution'], 'the result')
+    assert graph.results == 1 and len(graph.received['distribution']) == 1
+    assert graph.received['distribution'][0].header.stamp.sec == nanoseconds(5.0) // 10**9

@@ -195,6 +195,18 @@ def test_an_internal_error_is_logged_with_the_traceback_of_its_cause():
     assert monitor.snapshot().sweep_drops['internal_error'] == 2
 
 
+def test_a_picture_that_cannot_be_made_is_no_dropped_sweep():
+    monitor, lines = NodeMonitor(), Lines()
+    problems = ProblemReporter(monitor, ThrottledLog(lines, lambda: 0.0))
+    try:
+        raise KeyError('stage9')
+    except KeyError as error:
+        problems.explanation_failed(internal_error(error))
+    seen = monitor.snapshot()
+    assert not seen.sweep_drops and seen.components['network'].dropped == {'internal_error': 1}
+    assert 'Traceback' in lines.errors[0] and 'stage9' in lines.errors[0] and 'heatmap/gradcam' in lines.errors[0]
+
+
 def test_an_output_that_fails_is_no_dropped_sweep():
     monitor, lines = NodeMonitor(), Lines()
     ProblemReporter(monitor, ThrottledLog(lines, lambda: 0.0)).output_failed('/x/direction', ValueError('no such bin'))
@@ -411,6 +423,21 @@ def test_an_input_whose_messages_were_dropped_keeps_its_reason_while_it_is_silen
     monitor.received('odometry')  # a good one
     clock.now += 60.0
     assert 'truncated_data' not in task(NodeSnapshot('active', monitor.snapshot())).message
+
+
+def test_a_map_image_that_was_refused_is_not_said_to_be_missing():
+    """Published once, as map servers do: the reason must not go away with time."""
+    clock = Ticks()
+    monitor = NodeMonitor(clock)
+    monitor.set_active(True)
+    monitor.received('map image')
+    monitor.dropped('map image', TRUNCATED)
+    for _ in range(3):
+        clock.now += 60.0
+        some_results(monitor, 1, result(Mode.LIDAR_ONLY, 'no_map'))
+        status = InputTask(input_named('map_image'))(NodeSnapshot('active', monitor.snapshot()))
+        assert status.level == DiagnosticStatus.WARN and 'truncated_data: half of it.' in status.message, status.message
+        assert 'no map image has been received' not in status.message
 
 
 def test_states_other_than_active():

@@ -109,6 +109,28 @@ def test_a_sweep_waits_for_the_map_image_of_its_own_stamp():
     assert pushed.stream.waiting_for_ns is None
 
 
+def test_after_the_clock_was_set_back_sweeps_wait_for_their_map_image_again():
+    pushed = Pushed(max_wait_s=30.0)
+    for seconds in (10.0, 10.1):
+        pushed.take('map_image', image(seconds))
+        assert pushed.sweep(seconds).map_reason == ''
+    pushed.stream.on_time_jump(at(5.0))
+
+    def later():
+        while pushed.stream.waiting_for_ns is None:
+            if done.is_set():
+                return
+        pushed.take('map_image', image(5.0))
+
+    done = threading.Event()
+    thread = threading.Thread(target=later)
+    thread.start()
+    sweep = pushed.sweep(5.0)
+    done.set()
+    thread.join()
+    assert sweep.map_reason == '' and sweep.map_image.stamp_ns == at(5.0)
+
+
 def test_a_sweep_waits_for_its_transform():
     pushed = Pushed(max_wait_s=30.0, use_tf=True)
     pushed.take('map_image', image(0.0))

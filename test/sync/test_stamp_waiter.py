@@ -8,6 +8,8 @@ import threading
 
 from attention_fusion_ros.sync.stamp_waiter import StampWaiter
 
+SECOND = 10**9
+
 
 def test_companions_that_are_there_cost_no_time():
     waiter = StampWaiter('map', 'odometry')
@@ -66,6 +68,22 @@ def test_a_later_stamp_ends_the_wait():
 
 def test_after_a_jump_back_the_old_stamps_say_nothing():
     waiter = StampWaiter('map')
-    waiter.on_message('map', 1000)
-    waiter.on_message('map', 10)
-    assert waiter.wait(20, max_wait_s=0.05) >= 0.05
+    waiter.on_message('map', 1000 * SECOND)
+    waiter.on_message('map', 10 * SECOND)
+    assert waiter.wait(20 * SECOND, max_wait_s=0.05) >= 0.05
+
+
+def test_messages_that_overtook_each_other_are_no_jump():
+    waiter = StampWaiter('odometry')
+    waiter.on_message('odometry', 10 * SECOND)
+    waiter.on_message('odometry', 10 * SECOND - 5_000_000)
+    assert waiter.wait(10 * SECOND, max_wait_s=10.0) < 5.0
+
+
+def test_stamps_of_before_the_clock_was_set_back_say_nothing():
+    waiter = StampWaiter('map')
+    waiter.on_message('map', 10 * SECOND)
+    waiter.on_message('map', 100 * SECOND)
+    waiter.drop_after(50 * SECOND)
+    assert waiter.wait(10 * SECOND, max_wait_s=10.0) < 5.0
+    assert waiter.wait(50 * SECOND, max_wait_s=0.05) >= 0.05

@@ -14,6 +14,8 @@ def test_source_files_are_chosen_by_module_and_folder():
     assert not [p for p in source_files(exclude=('ros',)) if 'ros' in p.relative_to(PACKAGE).parts[:-1]]
     with pytest.raises(ValueError, match='gone.py'):
         source_files(('bev', 'gone.py'))
+    with pytest.raises(ValueError, match=r"no source 'gone.py' to leave out in bev"):
+        source_files(('bev',), ('gone.py',))
 
 
 def test_the_digest_changes_with_everything_it_is_made_of(tmp_path):

@@ -44,7 +44,9 @@ class DriveWorker:
 
     def __init__(self, setup: DriveSetup):
         self._setup = setup
-        networks = [PipelineMethod(FusionPipeline(config), config, name) for name, config in setup.networks]
+        self._pipelines = [FusionPipeline(config) for _, config in setup.networks]
+        networks = [PipelineMethod(pipeline, config, name)
+                    for pipeline, (name, config) in zip(self._pipelines, setup.networks)]
         self._methods: list[Method] = [*networks, *baselines(setup.lookahead)]
 
     def run(self, job: Job) -> dict[tuple[str, str], DriveScores]:
@@ -52,6 +54,11 @@ class DriveWorker:
         setup = self._setup
         return benchmark.run_drive(load_drive(job.folder), self._methods, [job.condition], [job.turn], setup.every,
                                    setup.route, setup.lookahead)
+
+    def close(self) -> None:
+        """Free the networks."""
+        for pipeline in self._pipelines:
+            pipeline.close()
 
 
 _process_worker: DriveWorker | None = None  # of this process, in a pool
@@ -89,6 +96,7 @@ def evaluate_drives(folder: str | Path, setup: DriveSetup, workers: int = 1, tur
         for job in jobs:
             done(job, worker.run(job))
     else:
+        worker.close()
         with process_pool(workers, _start_process, (setup,)) as pool:
             waiting = {pool.submit(_run_in_process, job): job for job in jobs}
             for future in as_completed(waiting):

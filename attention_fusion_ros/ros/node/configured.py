@@ -51,13 +51,13 @@ class Configured:
         self._node, self._parameters, self._monitor, self._log = node, parameters, monitor, log
         self._problems = ProblemReporter(monitor, log)
         self._subscriptions: Subscriptions | None = None
-        self._activations = 0  # a sweep of an earlier one is not published
+        self._activations = 0  # and deactivations: a sweep that arrived before the last of them is not published
         self._alone_since_s: dict[str, float] = {}  # by required input: since when it has no publisher
         self.config = config = parameters.config()
         self.inputs = inputs_of(config)
         self._stream = SweepStream(config, self._problems_of_inputs)
         with ExitStack() as undo:
-            self._worker: Worker[tuple[Any, float]] = Worker(self._process, self._on_overrun)
+            self._worker: Worker[tuple[Any, float, int]] = Worker(self._process, self._on_overrun)
             undo.callback(self._worker.close)
             # In the thread that uses it: the first run in a thread is slow, however warm another thread is.
             self.pipeline = self._worker.call(lambda: PipelineSupervisor(config, create_pipeline))
@@ -116,10 +116,9 @@ class Configured:
 
     # -- in the worker's thread ----------------------------------------------------------------------------------------
 
-    def _process(self, item: tuple[Any, float]) -> None:
+    def _process(self, item: tuple[Any, float, int]) -> None:
         """One sweep, from message to messages; whatever is wrong with it costs this sweep only."""
-        message, received_s = item
-        activation = self._activations
+        message, received_s, activation = item
         try:
             self._take_over_parameters()
             sweep = self._stream.sweep(message)
@@ -171,7 +170,7 @@ class Configured:
     def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         self._monitor.received(spec.component)
         if spec.name == SWEEPS:
-            self._worker.put((message, time.perf_counter()))
+            self._worker.put((message, time.perf_counter(), self._activations))
         else:
             self._stream.take(spec, transport, message)
 
