@@ -1,9 +1,11 @@
+# make setup   the virtual environment; TORCH=cpu takes the small build of torch
 # make demo    a simulated drive through the real node, with a table, pictures and a report
 # make test    style, import rules, types and every test
-# make quick   the same without the slow tests: about two minutes
+# make quick   the same without the slow tests: about three minutes on two cores
 # make lint    style, import rules and types alone
 # make docs    the documentation site, in out/site
-# All set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
+# make clean   remove what was built and written, but not the virtual environment
+# All but the last set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
 
 SHELL := /bin/bash
 ENVIRONMENT := $(shell tools/setup.sh --where)
@@ -38,7 +40,7 @@ lint: setup
 test: lint
 	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile $(TESTS)
 
-# What takes more than a few seconds is left out: under two minutes on two cores.
+# What takes more than a few seconds is left out.
 quick: export OMP_NUM_THREADS ?= 1
 quick: lint
 	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile -m 'not slow' $(TESTS)

@@ -11,6 +11,8 @@ import sys
 
 from attention_fusion_ros import DroppedSweep, FusionPipeline, NodeConfig, Recording, synced_sweeps
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 config = NodeConfig(device='cpu')
 pipeline = FusionPipeline(config)
 with Recording(sys.argv[1]) as recording:

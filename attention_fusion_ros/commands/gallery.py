@@ -59,6 +59,8 @@ def draw(options: argparse.Namespace) -> int:
 
     if min(options.per_class, options.columns, options.size) < 1:
         raise ConfigurationError('--per-class, --columns and --size must be at least 1')
+    if not cv2.haveImageWriter(str(options.out)):
+        raise ConfigurationError(f"--out '{options.out}' is no name of a picture: end it in .png or .jpg")
     pictures = []
     for scene_class in cli.progress(options.classes or list(CLASS_SHARES), desc='scenes', unit=' classes'):
         pictures += [_scene(options, scene_class, options.seed + i) for i in range(options.per_class)]

@@ -53,6 +53,8 @@ def test_the_command_writes_a_sheet(tmp_path, capsys):
     assert main(['--classes', 'osm', '--per-class', '1', '--out', str(out)]) == 2
     assert 'extract' in capsys.readouterr().err
     assert main(['--classes', 'x', '--columns', '0', '--out', str(out)]) == 2
+    assert main(['--classes', 'x', '--out', str(tmp_path / 'folder')]) == 2
+    assert 'end it in .png' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('width', [240, 400, 960, 2000])
