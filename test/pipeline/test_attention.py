@@ -86,6 +86,12 @@ def test_earlier_sweeps_are_remembered_with_odometry_and_forgotten_on_reset(tmp_
     assert not np.array_equal(again.distribution, results[3].distribution)
 
 
+def test_the_sweep_of_the_warm_up_is_not_remembered(tmp_path):
+    pipeline = pipeline_with(tmp_path, temporal=mechanism('temporal', keys=4), time_steps=3)
+    pipeline.warm_up()
+    assert pipeline.run(SyncedSweep(cloud(), at(0.0))).attention.time.tolist() == [1.0]
+
+
 def test_without_odometry_nothing_is_remembered(tmp_path):
     pipeline = pipeline_with(tmp_path, temporal=mechanism('temporal', keys=4), time_steps=3)
     results = [pipeline.run(SyncedSweep(cloud(k), Motion(np.eye(4)))) for k in range(2)]

@@ -96,6 +96,32 @@ def test_accumulated_sweeps_lie_on_top_of_each_other():
     assert np.allclose(fresh.lidar_bev, alone.lidar_bev)
 
 
+def test_sweeps_of_another_epoch_do_not_count():
+    pipeline = FusionPipeline(from_flat(UNTRAINED))
+    motion = Motion(np.eye(4), np.eye(4))
+    pipeline.run(SyncedSweep(cloud(1, stamp=3), motion))
+    again = [pipeline.run(SyncedSweep(cloud(k, stamp=k), motion, epoch=1)).lidar_bev for k in (1, 2)]
+    alone = [pipeline.run(SyncedSweep(cloud(k), Motion(np.eye(4)), epoch=1)).lidar_bev for k in (1, 2)]
+    assert np.array_equal(again[0], alone[0])
+    assert not np.array_equal(again[1], alone[1])  # those of the same epoch do
+
+
+def test_the_sweep_of_the_warm_up_is_not_accumulated():
+    pipeline = FusionPipeline(from_flat({**UNTRAINED, 'cloud.accumulate_points': 1_000_000}))
+    pipeline.warm_up()
+    results = [pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4), T))) for T in (np.eye(4), None)]
+    assert np.array_equal(results[0].lidar_bev, results[1].lidar_bev)
+
+
+def test_the_number_of_accumulated_sweeps_can_change():
+    pipeline = FusionPipeline(from_flat(UNTRAINED))
+    motion = Motion(np.eye(4), np.eye(4))
+    pipeline.run(SyncedSweep(cloud(1), motion))
+    pipeline.update(from_flat({**UNTRAINED, 'cloud.accumulate': 1}))
+    results = [pipeline.run(SyncedSweep(cloud(2, stamp=2), m)) for m in (motion, Motion(np.eye(4)))]
+    assert np.array_equal(results[0].lidar_bev, results[1].lidar_bev)
+
+
 def test_the_own_body_is_not_left_behind():
     pipeline = FusionPipeline(from_flat(UNTRAINED))
     step = np.eye(4)
