@@ -155,6 +155,18 @@ def test_sweeps_are_accumulated_as_the_node_does(bags, recorded, tmp_path):
         assert np.array_equal(one.features, same.features)  # sweeps that are left out are accumulated all the same
 
 
+def test_sweeps_from_before_a_jump_of_time_are_not_accumulated(tmp_path):
+    first = bend(6.0)
+    again = [(stamp + 10**10, topic, message) for stamp, topic, message in first[1:]]  # stamped as before
+    synthetic_bag.write(tmp_path / 'bags/twice', first + again)
+    kept = {'cloud.accumulate_age': 60.0}
+    scenes = labelled(tmp_path / 'bags', tmp_path / 'cache', **kept)
+    alone = labelled(tmp_path / 'bags', tmp_path / 'alone', **kept, **{'cloud.accumulate': 1})
+    assert len(scenes) == len(alone) == 9 + 8  # one is lost at the jump
+    same = [np.array_equal(one.features, other.features) for one, other in zip(scenes, alone)]
+    assert same == [number in (0, 9) for number in range(17)]
+
+
 def test_features_are_those_of_the_pipeline(bags, tmp_path):
     config = from_flat({'checkpoint': str(synthetic_bag.lively_checkpoint(tmp_path / 'lively.safetensors')),
                         'device': 'cpu', 'threads': 1})
