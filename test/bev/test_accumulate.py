@@ -55,3 +55,11 @@ def test_sweeps_are_remembered_up_to_their_age_and_number():
     assert len(list(history.earlier(2 * 10**9 + 1, ahead(8.0)))) == 1
     history.clear()
     assert not list(history.earlier(2 * 10**9, ahead(8.0)))
+
+
+@pytest.mark.parametrize('count, kept', [(2, 2), (3, 1)])
+def test_a_sweep_that_leaves_no_room_for_others_is_not_remembered(count, kept):
+    history = SweepAccumulator(CloudConfig(accumulate=2, accumulate_points=3))
+    history.add(1, np.eye(4), points((10.0, 0.0, 0.0)))
+    history.add(2, np.eye(4), points(*[(10.0, 0.0, 0.0)] * count))
+    assert [len(sweep.points.xyz) for sweep in history.earlier(3, np.eye(4))] == [kept]

@@ -72,6 +72,25 @@ def test_ground_is_not_pulled_by_returns_from_below():
     assert float(h[:on_ground].abs().quantile(0.95)) < 0.08
 
 
+@pytest.mark.parametrize('height', [0.8, 3.0])
+def test_ground_does_not_rise_under_what_hides_it(height):
+    """A lorry, say, of which only the roof is seen."""
+    xyz, on_ground = _street(np.random.default_rng(6))
+    xyz = xyz[:on_ground]
+    xyz[(xyz[:, 0] - 15).abs().maximum((xyz[:, 1] - 15).abs()) < 3, 2] += height
+    x, y = torch.meshgrid(torch.arange(13.0, 18.0), torch.arange(13.0, 18.0), indexing='ij')
+    assert float(estimate_ground(xyz, 40.0).at(x.flatten(), y.flatten()).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize('height, counts', [(-0.8, True), (-1.2, False)])
+def test_points_far_below_the_ground_are_left_out(height, counts):
+    xyz, _ = _street(np.random.default_rng(7))
+    low = lidar.lidar_bev(torch.cat([xyz, torch.tensor([[10.05, 5.05, height]])]), None, GRID)[CHANNELS.index('low')]
+    row, column = (round(float(v)) for v in GRID.metres_to_cells(10.05, 5.05))
+    expected = -math.log1p(0.8 / 0.1) / math.log1p(60) if counts else 0.0
+    assert float(low[row, column]) == pytest.approx(expected, abs=0.1)
+
+
 def test_features_of_one_wall_cell_by_hand():
     rng = np.random.default_rng(3)
     xyz, _ = _street(rng)
@@ -166,3 +185,12 @@ def test_valid_says_where_the_image_reaches():
     road, route, valid = map_image.map_bev(image, Motion(np.eye(4)), MapConfig(), GRID)
     assert float(valid.sum()) * GRID.resolution ** 2 == pytest.approx(400.0, rel=0.03)
     assert torch.equal(road, valid) and torch.equal(route, valid)
+
+
+def test_a_thin_line_of_a_map_finer_than_the_grid_is_seen_wherever_it_lies():
+    """A pixel of 4 cm in a cell of 31 cm: without averaging, it would be seen only where a sample hits it."""
+    for column in range(1000, 1008):
+        road = np.zeros((2000, 2000), np.float32)
+        road[:, column] = 1.0
+        layers = map_image.map_bev(MapImage(0, '', road, None), Motion(np.eye(4)), MapConfig(resolution=0.04), GRID)
+        assert 0.11 < float(layers[0].max()) < 0.14, column
