@@ -82,6 +82,15 @@ def test_auto_falls_back_to_the_cpu():
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None and engine.info.device == 'cpu'
 
 
+def test_parameters_that_change_before_the_pipeline_is_built_anew_do_not_bring_the_device_back():
+    engine = PipelineSupervisor(config(device='auto'), Frail)
+    Frail.failures = [RuntimeError(CUDA_ERROR)]
+    with pytest.raises(InputError):
+        engine.run(SyncedSweep(CLOUD, MOTION))
+    engine.update(config(device='auto'))
+    assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None and Frail.built == ['cuda:0', 'cpu']
+
+
 class NoKernels(Frail):
     """A driver or a card that torch was not built for: seen, and of no use."""
 
@@ -97,6 +106,22 @@ def test_auto_starts_on_the_cpu_where_nothing_runs_on_the_device():
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     with pytest.raises(RuntimeError, match='no kernel image'):
         PipelineSupervisor(config(device='cuda:0'), NoKernels)
+
+
+@pytest.mark.parametrize('device', ['auto', 'cuda:0'])
+def test_a_pipeline_that_cannot_be_warmed_up_is_closed(device):
+    closed = []
+
+    class Closing(NoKernels):
+        def close(self):
+            closed.append(self.info.device)
+            super().close()
+
+    try:
+        PipelineSupervisor(config(device=device), Closing)
+    except RuntimeError:
+        assert device != 'auto'
+    assert closed == ['cuda:0']
 
 
 @pytest.mark.parametrize('error', [ConfigurationError('not there'), RuntimeError('out of memory'), OSError('no file')])
@@ -128,6 +153,18 @@ def test_an_unforeseen_error_keeps_the_pipeline_and_tells_where_it_was():
     assert caught.value.reason == 'internal_error' and isinstance(caught.value.__cause__, KeyError)
     assert engine.run(SyncedSweep(CLOUD, MOTION)) is not None
     assert len(Frail.built) == 1
+
+
+@pytest.mark.parametrize('at_explaining', [False, True])
+def test_earlier_sweeps_are_forgotten_after_an_unforeseen_error_of_run_alone(at_explaining):
+    sweep = SyncedSweep(CLOUD, Motion(np.eye(4), np.eye(4)))
+    engine = PipelineSupervisor(config(**{'cloud.accumulate_points': 1_000_000}), Frail)
+    first = engine.run(sweep)
+    failures = Frail.at_explaining if at_explaining else Frail.failures
+    failures.append(KeyError('stage9'))
+    with pytest.raises(InputError, match='stage9'):
+        engine.explain(first) if at_explaining else engine.run(sweep)
+    assert np.array_equal(engine.run(sweep).lidar_bev, first.lidar_bev) != at_explaining
 
 
 @pytest.mark.parametrize('device, error, reason', [
