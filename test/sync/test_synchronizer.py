@@ -9,8 +9,9 @@ import pytest
 from support.sync_kit import at, image, odometry, transforms
 
 from attention_fusion_ros.config import from_flat
-from attention_fusion_ros.decode import decode_odometry, decode_static_transforms
+from attention_fusion_ros.decode import decode_odometry, decode_static_transforms, decode_transforms
 from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
 from attention_fusion_ros.sync.synchronizer import Synchronizer
 
 
@@ -91,3 +92,30 @@ def test_a_clock_set_back_forgets_what_is_later():
     p.match(at(50.0), 'lidar')
     p.on_time_jump(at(0.0))
     assert p.match(at(0.1), 'lidar').map_reason == 'no_map'
+
+
+def test_a_clock_set_back_forgets_later_transforms_and_further_inputs():
+    p = Synchronizer(from_flat({}), {'gnss': StampedBuffer('gnss', max_age_s=1.0)})
+    p.add_transforms(decode_transforms(transforms(('base_link', 'lidar', 1.0), seconds=50.0)))
+    p.add('gnss', image(50.0))
+    assert p.has_transform('lidar', at(50.0)) and p.match(at(50.0), 'lidar').companions.keys() == {'gnss'}
+    p.on_time_jump(at(0.0))
+    assert not p.has_transform('lidar', at(50.0)) and p.age_s('gnss', at(50.0)) is None
+
+
+def test_the_age_of_odometry_can_change():
+    p = synchronizer()
+    p.add_odometry(decode_odometry(odometry(0.0)))
+    assert p.match(at(0.2), 'lidar').motion.T_odom_base is not None
+    p.update(from_flat({'use_tf': False, 'odometry.max_age': 0.1}))
+    assert p.match(at(0.2), 'lidar').motion.T_odom_base is None
+
+
+@pytest.mark.parametrize('later', [False, True])
+def test_odometry_later_than_the_sweep_does_not_say_where_a_later_map_image_was_taken(later):
+    """Else the result would depend on how long the sweep has waited."""
+    p = synchronizer(**{'map.max_future': 0.1})
+    for seconds, x in ((0.0, 0.0), (0.1, 1.0), (0.2, 5.0))[:3 if later else 2]:
+        p.add_odometry(decode_odometry(odometry(seconds, x=x)))
+    p.add_map_image(image(0.15))
+    assert p.match(at(0.1), 'lidar').motion.T_odom_base_map[0, 3] == pytest.approx(1.5)

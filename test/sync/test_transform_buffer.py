@@ -49,6 +49,30 @@ def test_moving_transforms_are_taken_at_the_stamp():
     assert caught.value.reason == 'transform_missing'
 
 
+@pytest.mark.parametrize('static', [False, True])
+def test_a_frame_with_another_parent_forgets_where_it_was(static):
+    tree = TransformBuffer()
+    add(tree, transforms(('mast', 'lidar', 5.0), seconds=0.0), static)
+    add(tree, transforms(('base_link', 'lidar', 1.0), seconds=0.1), static=False)
+    assert tree.lookup('base_link', 'lidar', at(0.2))[0, 3] == pytest.approx(1.0)
+
+
+def test_a_moving_frame_may_be_on_either_side():
+    tree = TransformBuffer()
+    add(tree, transforms(('base_link', 'lidar', 1.0), seconds=0.1), static=False)
+    for frames in (('base_link', 'lidar'), ('lidar', 'base_link')):
+        assert tree.is_dynamic(*frames)
+        assert tree.extrapolation_s(*frames, at(0.3)) == pytest.approx(0.2)
+
+
+def test_a_vehicle_that_moves_does_not_move_its_sensors():
+    tree = TransformBuffer()
+    add(tree, transforms(('odom', 'base_link', 1.0), seconds=0.1), static=False)
+    add(tree, transforms(('base_link', 'lidar', 1.0), ('base_link', 'rear', -1.0)), static=True)
+    for frames in (('base_link', 'lidar'), ('lidar', 'rear')):
+        assert not tree.is_dynamic(*frames) and tree.extrapolation_s(*frames, at(0.3)) == 0.0
+
+
 @pytest.mark.parametrize('source, needle', [('lidar', "unknown frame 'lidar'"), ('camera', 'separate trees'),
                                             ('', 'T_base_sensor')])
 def test_missing_transforms_say_what_is_missing(source, needle):
