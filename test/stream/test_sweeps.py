@@ -147,6 +147,23 @@ def test_a_sweep_waits_for_its_transform():
     thread.join()
 
 
+def test_a_sweep_waits_for_its_transform_in_a_message_with_a_bad_one():
+    pushed = Pushed(max_wait_s=600.0, use_tf=True)
+    pushed.take('map_image', image(0.0))
+    pushed.take('odometry', odometry(0.0))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(pushed.sweep(0.0)))
+    thread.start()
+    while pushed.stream.waiting_for_ns is None:
+        pass
+    pushed.take('transforms', transforms(('base_link', 'rear', 1.0, (0.0, 0.0, 0.0, 0.0)), ('base_link', 'lidar', 1.0)))
+    thread.join(30.0)
+    woken = bool(found)
+    pushed.take('odometry', odometry(0.1))  # ends the wait in any case
+    thread.join()
+    assert woken and pushed.drops == [('transforms', 'bad_transform')]
+
+
 def test_a_frame_that_was_waited_for_in_vain_is_not_waited_for_again():
     pushed = Pushed(use_tf=True)
     sweeps = [cloud(0.1 * i, 'nowhere') for i in range(3)]
@@ -159,6 +176,31 @@ def test_a_frame_that_was_waited_for_in_vain_is_not_waited_for_again():
     assert waited == [False, True]
     pushed.take('transforms', transforms(('base_link', 'nowhere', 1.0)))
     assert pushed.stream.sweep(sweeps[1]).motion.T_base_sensor[0, 3] == 1.0
+
+
+def is_ready(pushed: Pushed, seconds: float, frame: str) -> bool:
+    """Whether a sweep with map image and odometry does not wait for its transform."""
+    pushed.take('map_image', image(seconds))
+    pushed.take('odometry', odometry(seconds))
+    return pushed.stream.is_ready(pushed.stream.decode(cloud(seconds, frame)))
+
+
+def test_a_frame_is_waited_for_again_after_a_reset():
+    pushed = Pushed(use_tf=True)
+    with pytest.raises(InputError):
+        pushed.sweep(0.0, 'nowhere')
+    assert is_ready(pushed, 0.1, 'nowhere')
+    pushed.stream.reset()
+    assert not is_ready(pushed, 0.1, 'nowhere')
+
+
+def test_a_frame_is_waited_for_again_once_it_was_known():
+    pushed = Pushed(use_tf=True)
+    with pytest.raises(InputError):
+        pushed.sweep(0.0)
+    pushed.take('transforms', transforms(('base_link', 'lidar', 1.0), seconds=0.1), transport=1)
+    assert is_ready(pushed, 0.1, 'lidar') and pushed.sweep(0.1) is not None
+    assert not is_ready(pushed, 5.0, 'lidar')
 
 
 def test_moving_transforms_are_extrapolated_and_say_by_how_much():
@@ -334,6 +376,27 @@ def test_a_recording_that_starts_again_loses_one_sweep(tmp_path):
     reasons = [s.error.reason if isinstance(s, DroppedSweep) else '' for s in sweeps]
     assert reasons == ['', '', '', 'stamp_backwards', '', '']
     assert sweeps[4].epoch > sweeps[2].epoch
+
+
+class PlayedInARow(Recording):
+    """What was recorded from ROW on comes first, then what was recorded before: time jumps back between."""
+
+    ROW = bag.T0 + 100 * 10**9
+
+    def raw_messages(self, topics):
+        return iter(sorted(super().raw_messages(topics), key=lambda raw: (raw.stamp_ns < self.ROW, raw.stamp_ns)))
+
+
+def test_a_sweep_waits_no_longer_when_an_earlier_recording_follows(tmp_path):
+    """The last map image is missing: its sweep is given before messages of another time are taken in."""
+    later = [event for event in bag.drive(8, PlayedInARow.ROW) if event[1] != '/tf_static']
+    events = bag.drive(2) + [event for event in later if event is not later[-2]]
+    with PlayedInARow(bag.write(tmp_path / 'row', events)) as recording:
+        sweeps = list(synced_sweeps(recording, recording.input_topics(), from_flat({})))
+    last = sweeps[7]
+    assert last.cloud.stamp_ns == PlayedInARow.ROW + 7 * bag.PERIOD
+    assert last.map_image.stamp_ns == PlayedInARow.ROW + 6 * bag.PERIOD
+    assert last.motion.T_odom_base[0, 3] == pytest.approx(14.0)
 
 
 def test_base_poses_are_those_of_the_base_frame(tmp_path):
