@@ -138,6 +138,17 @@ def test_what_cannot_run_is_replaced_with_one_warning(toy, words, caplog):
     assert not toy and len(warnings) == 1 and words in warnings[0]
 
 
+def test_whether_a_version_is_available_is_asked_once():
+    asked = []
+    fast_version(TOY, 'asked', devices=('cpu',), available=lambda: not asked.append(1))(shared_pad.plain)
+    try:
+        for _ in range(3):
+            shared_pad(torch.randn(1, 2, 6), 1)
+    finally:
+        remove_version(TOY, 'asked')
+    assert len(asked) == 1
+
+
 def test_an_unknown_version_is_named_once(caplog):
     with caplog.at_level(logging.WARNING), use('nosuch'):
         for _ in range(2):

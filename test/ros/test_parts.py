@@ -110,6 +110,17 @@ def test_rate_is_of_the_last_seconds():
     assert rate.snapshot().per_second == 0.0 and rate.snapshot().count == 100
 
 
+def test_no_input_is_expected_while_the_node_is_not_active():
+    clock = Ticks()
+    monitor = NodeMonitor(clock)
+    assert monitor.snapshot().age_s(None) is None
+    monitor.set_active(True)
+    clock.now += 2.0
+    assert monitor.snapshot().age_s(None) == 2.0
+    monitor.set_active(False)
+    assert monitor.snapshot().active_since_s is None and monitor.snapshot().age_s(None) is None
+
+
 def test_a_snapshot_does_not_change_any_more():
     clock = Ticks()
     monitor = NodeMonitor(clock)

@@ -25,6 +25,14 @@ def test_every_process_is_set_up_and_has_the_environment_of_now(monkeypatch):
             assert pool.submit(work.environment, 'ATTENTION_FUSION_TEST').result() == (value, [value], 1)
 
 
+def test_a_variable_that_is_gone_is_gone_in_every_process(monkeypatch):
+    with process_pool(1) as pool:  # the server has it, whether it starts now or runs already
+        assert pool.submit(work.environment, 'PATH').result()[0]
+    monkeypatch.delenv('PATH')
+    with process_pool(1) as pool:
+        assert pool.submit(work.environment, 'PATH').result()[0] is None
+
+
 def test_ctrl_c_drops_the_work_that_is_left(tmp_path):
     with pytest.raises(KeyboardInterrupt), process_pool(1) as pool:
         for k in range(50):
