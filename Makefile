@@ -37,10 +37,8 @@ lint: setup
 	$(ENVIRONMENT)/bin/lint-imports
 	$(VENV_PYTHON) -m mypy
 
-# What fails beside other tests runs once more, alone: messages over DDS get lost where all cores are busy.
 test: lint
-	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile $(TESTS) || { [[ $$? == 1 ]] && \
-		echo 'once more, alone:' && $(VENV_PYTHON) -m pytest --last-failed --last-failed-no-failures none $(TESTS); }
+	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile $(TESTS)
 
 # What takes more than a few seconds is left out.
 quick: export OMP_NUM_THREADS ?= 1

@@ -3,7 +3,8 @@
 """Markers and fixtures of all tests, and what must be set before a message package is imported.
 
 Markers (`pytest -m "not slow"`, `-m "not ros"`, ...):
-    ros   needs ROS 2: everything in test/ros, fixtures `ros`, `ros_domain` and `listener`, and explicit marks
+    ros   needs ROS 2: everything in test/ros, fixtures `ros`, `ros_domain` and `listener`, and explicit marks; with
+          pytest-rerunfailures it has a second try, for DDS loses messages where all cores are busy
     data  needs the recorded drives in ../shared: whatever uses `shared_folder`; skipped where that folder is missing
     gpu   needs a CUDA device; skipped where there is none
     slow  takes more than a few seconds: builds, trainings, commands from start to end
@@ -24,11 +25,14 @@ TESTS = Path(__file__).parent
 SHARED = TESTS.parent.parent / 'shared'  # beside the repository: recorded drives, too large for it
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    retries = config.pluginmanager.hasplugin('rerunfailures')
     for item in items:
         fixtures = set(getattr(item, 'fixturenames', ()))
         if TESTS / 'ros' in item.path.parents or fixtures & {'ros', 'ros_domain', 'listener'}:
             item.add_marker('ros')
+        if retries and item.get_closest_marker('ros'):
+            item.add_marker(pytest.mark.flaky(reruns=1))
         if 'shared_folder' in fixtures:
             item.add_marker('data')
         if item.get_closest_marker('gpu') and not _has_cuda():

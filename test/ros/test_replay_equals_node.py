@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 SWEEPS = 8
 LEAD_IN = 3  # sweeps taken out at the start: what DDS loses or delays while it connects must not be what is compared
 # Paces: a machine with much else to do drops sweeps, or gets the map too late, at the first one.
-SLOW = (0.5, 0.15, 0.15)
+SLOW = (0.5, 0.15)
 REMAPS = dict(launch_remappings(default_topics()))
 
 
