@@ -1,17 +1,15 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the node that need no graph: the worker's mailbox, monitor, log, diagnostics, pauses after errors."""
+"""The text and level of every status in /diagnostics."""
 
 from __future__ import annotations
 
-import dataclasses
-import threading
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.node_parts import SWEEP, TRUNCATED, Ticks, result, some_results
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
@@ -19,252 +17,12 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 
 from attention_fusion_ros.config import from_flat  # noqa: E402
-from attention_fusion_ros.contracts import (  # noqa: E402
-    MapAlignment,
-    MapImage,
-    Mode,
-    Motion,
-    PointCloud,
-    SyncedSweep,
-)
-from attention_fusion_ros.errors import InputError  # noqa: E402
+from attention_fusion_ros.contracts import MapAlignment, MapImage, Mode  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import PipelineInfo  # noqa: E402
 from attention_fusion_ros.ros.node.diagnostics import DiagnosticsBuilder, InputTask, NodeSnapshot  # noqa: E402
 from attention_fusion_ros.ros.node.graph import TopicStatus  # noqa: E402
-from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor, Rate  # noqa: E402
-from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, internal_error  # noqa: E402
-from attention_fusion_ros.ros.node.spinning import LONGEST_PAUSE_S, Backoff  # noqa: E402
-from attention_fusion_ros.ros.node.worker import Worker  # noqa: E402
+from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor  # noqa: E402
 from attention_fusion_ros.stream.inputs import MAP_REASONS, SWEEPS, input_named  # noqa: E402
-
-TRUNCATED = InputError('truncated_data', 'half of it.', 'look at the cable.')
-
-
-class Ticks:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-# -- worker -----------------------------------------------------------------------------------------------------------
-
-def test_worker_processes_the_newest_and_counts_the_rest():
-    done, overruns, gate, entered = [], [], threading.Event(), threading.Event()
-
-    def work(item):
-        entered.set()
-        gate.wait(30.0)
-        done.append(item)
-
-    worker = Worker(work, lambda: overruns.append(1))
-    worker.put('too early')
-    worker.open()
-    worker.put(0)
-    assert entered.wait(30.0)
-    for i in range(1, 6):
-        worker.put(i)
-    gate.set()
-    end = time.monotonic() + 30.0
-    while len(done) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
-    assert done == [0, 5] and len(overruns) == 4
-    worker.close()
-    worker.close()
-    worker.put(6)
-    assert done == [0, 5]
-
-
-def test_worker_calls_functions_in_its_own_thread():
-    items = []
-    worker = Worker(lambda item: items.append(threading.get_ident()), lambda: None)
-    ident = worker.call(threading.get_ident)
-    assert ident != threading.get_ident()
-    with pytest.raises(ValueError, match='as it was raised'):
-        worker.call(lambda: (_ for _ in ()).throw(ValueError('as it was raised')))
-    worker.open()
-    worker.put(0)
-    end = time.monotonic() + 30.0
-    while not items and time.monotonic() < end:
-        time.sleep(0.01)
-    assert items == [ident]  # the same thread, still alive
-    worker.close()
-    with pytest.raises(RuntimeError, match='closed'):
-        worker.call(lambda: None)
-
-
-# -- monitor ----------------------------------------------------------------------------------------------------------
-
-def test_rate_is_of_the_last_seconds():
-    clock = Ticks()
-    rate = Rate(clock)
-    assert rate.snapshot().per_second == 0.0
-    for _ in range(100):
-        clock.now += 0.1
-        rate.tick()
-    assert rate.snapshot().per_second == pytest.approx(10.0)
-    clock.now += 60.0
-    assert rate.snapshot().per_second == 0.0 and rate.snapshot().count == 100
-
-
-def test_no_input_is_expected_while_the_node_is_not_active():
-    clock = Ticks()
-    monitor = NodeMonitor(clock)
-    assert monitor.snapshot().age_s(None) is None
-    monitor.set_active(True)
-    clock.now += 2.0
-    assert monitor.snapshot().age_s(None) == 2.0
-    monitor.set_active(False)
-    assert monitor.snapshot().active_since_s is None and monitor.snapshot().age_s(None) is None
-
-
-def test_a_snapshot_does_not_change_any_more():
-    clock = Ticks()
-    monitor = NodeMonitor(clock)
-    monitor.set_active(True)
-    monitor.received('map image')
-    before = monitor.snapshot()
-    seen = repr(before)
-    clock.now += 1.0
-    monitor.received('map image')
-    monitor.dropped('map image', TRUNCATED)
-    monitor.sweep_dropped(TRUNCATED)
-    some_results(monitor, 1)
-    assert repr(before) == seen and repr(monitor.snapshot()) != seen
-    with pytest.raises(TypeError):
-        before.components['map image'].dropped['truncated_data'] = 7
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        before.results.count = 7
-
-
-def test_a_snapshot_is_consistent_while_others_write():
-    """Worker and executor count at the same time; what belongs together is seen together."""
-    monitor, stop, failures = NodeMonitor(), threading.Event(), []
-
-    def write():
-        while not stop.is_set():
-            monitor.received('input cloud')
-            monitor.sweep_dropped(TRUNCATED)
-            some_results(monitor, 1)
-
-    def read():
-        while not stop.is_set():
-            seen = monitor.snapshot()
-            drops = seen.components['input cloud'].dropped.get('truncated_data', 0)
-            if drops != seen.sweep_drops['truncated_data'] or len(seen.latencies_ms) != min(seen.results.count, 200):
-                failures.append(seen)
-
-    threads = [threading.Thread(target=target) for target in (write, write, read, read)]
-    for thread in threads:
-        thread.start()
-    time.sleep(1.0)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert monitor.snapshot().results.count == monitor.snapshot().sweep_drops['truncated_data'] > 0
-
-
-# -- log --------------------------------------------------------------------------------------------------------------
-
-class Lines:
-    """A logger that keeps what it is given."""
-
-    def __init__(self):
-        self.warnings, self.errors = [], []
-        self.warning, self.error = self.warnings.append, self.errors.append
-
-
-def test_warnings_are_logged_once_in_a_while():
-    clock, lines = Ticks(), Lines()
-    log = ThrottledLog(lines, lambda: 5.0, clock)
-    for key in 'aab':
-        log.warn(key, key)
-    assert lines.warnings == ['a', 'b']
-    clock.now += 5.1
-    log.warn('a', 'again')
-    assert lines.warnings == ['a', 'b', 'again']
-    clock.now += 5.1
-    log.warn('a', 'too early', period_s=20.0)
-    assert lines.warnings == ['a', 'b', 'again']
-
-
-def test_an_internal_error_is_logged_with_the_traceback_of_its_cause():
-    """And with no other: an earlier error must not be shown as the cause of a later one."""
-    monitor, lines = NodeMonitor(), Lines()
-    problems = ProblemReporter(monitor, ThrottledLog(lines, lambda: 0.0))
-    for cause in ('the first', 'the second'):
-        try:
-            raise KeyError(cause)
-        except KeyError as error:
-            problems.sweep_dropped(internal_error(error))
-    assert len(lines.errors) == 2 and not lines.warnings
-    assert 'Traceback' in lines.errors[1] and 'the second' in lines.errors[1] and 'the first' not in lines.errors[1]
-    assert monitor.snapshot().sweep_drops['internal_error'] == 2
-
-
-def test_a_picture_that_cannot_be_made_is_no_dropped_sweep():
-    monitor, lines = NodeMonitor(), Lines()
-    problems = ProblemReporter(monitor, ThrottledLog(lines, lambda: 0.0))
-    try:
-        raise KeyError('stage9')
-    except KeyError as error:
-        problems.explanation_failed(internal_error(error))
-    seen = monitor.snapshot()
-    assert not seen.sweep_drops and seen.components['network'].dropped == {'internal_error': 1}
-    assert 'Traceback' in lines.errors[0] and 'stage9' in lines.errors[0] and 'heatmap/gradcam' in lines.errors[0]
-
-
-def test_an_output_that_fails_is_no_dropped_sweep():
-    monitor, lines = NodeMonitor(), Lines()
-    ProblemReporter(monitor, ThrottledLog(lines, lambda: 0.0)).output_failed('/x/direction', ValueError('no such bin'))
-    seen = monitor.snapshot()
-    assert not seen.sweep_drops and seen.components['output'].dropped == {'publish_failed': 1}
-    assert '/x/direction' in lines.errors[0] and 'no such bin' in lines.errors[0]
-
-
-# -- errors in callbacks ----------------------------------------------------------------------------------------------
-
-def test_pauses_after_errors_grow_and_start_over():
-    clock = Ticks()
-    backoff = Backoff(clock)
-    pauses = [backoff.next_pause_s() for _ in range(12)]
-    assert pauses == sorted(pauses) and pauses[0] < 0.05 and pauses[-1] == LONGEST_PAUSE_S
-    clock.now += 60.0
-    assert backoff.next_pause_s() == pauses[0]
-
-
-def test_an_error_that_repeats_is_one_line_each():
-    backoff = Backoff(Ticks())
-    texts = []
-    for _ in range(3):
-        backoff.next_pause_s()
-        try:
-            raise ValueError('always the same')
-        except ValueError as error:
-            texts.append(backoff.describe(error))
-    assert 'Traceback' in texts[0]
-    assert all(text.count('\n') == 0 and 'always the same' in text for text in texts[1:])
-
-
-# -- diagnostics ------------------------------------------------------------------------------------------------------
-
-CLOUD = PointCloud(0, 'lidar', np.zeros((0, 3), np.float32), None)
-SWEEP = SyncedSweep(CLOUD, Motion(np.eye(4)))
-
-
-def result(mode=Mode.FUSED, reason='', alignment=None, stamp_ns=10**9):
-    """What the monitor reads of a FusionResult."""
-    return SimpleNamespace(stamp_ns=stamp_ns, mode=mode, reason=reason, direction_reason='', branches=(1, 2),
-                           alignment=alignment)
-
-
-def some_results(monitor, count, found=None, sweep=SWEEP):
-    for _ in range(count):
-        monitor.result(found or result(), sweep, {'total': 50.0})
 
 
 def pipeline(**changes):
