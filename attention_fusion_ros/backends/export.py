@@ -118,17 +118,19 @@ def export(checkpoint: Checkpoint, folder: Path, formats: Sequence[str]) -> Iter
     for kind in formats:
         path = folder / f'{checkpoint.name}.{kind}'
         with quiet():
-            if kind == 'pt2':
-                write_pt2(program, path, about)
-                found = differences(path, run_pt2, network, names)
-            else:
-                write_onnx(program, path, about, names)
-        if kind == 'pt2':
-            yield Exported(path, found)
-        elif importlib.util.find_spec('onnxruntime') is None:
-            yield Exported(path, None, 'onnxruntime is not installed (pip install onnxruntime)')
-        else:
-            yield Exported(path, differences(path, run_onnx, network, names))
+            exported = _written(path, kind, program, network, names, about)
+        yield exported  # after the block: what the caller logs is not to be silenced
+
+
+def _written(path: Path, kind: str, program: torch.export.ExportedProgram, network: FusionNetwork, names: list[str],
+             about: dict[str, str]) -> Exported:
+    if kind == 'pt2':
+        write_pt2(program, path, about)
+        return Exported(path, differences(path, run_pt2, network, names))
+    write_onnx(program, path, about, names)
+    if importlib.util.find_spec('onnxruntime') is None:
+        return Exported(path, None, 'onnxruntime is not installed (pip install onnxruntime)')
+    return Exported(path, differences(path, run_onnx, network, names))
 
 
 def _traced(checkpoint: Checkpoint) -> torch.export.ExportedProgram:

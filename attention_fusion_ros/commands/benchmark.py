@@ -49,7 +49,7 @@ def options_parser() -> argparse.ArgumentParser:
                         help='with --soak or --node: play this recording instead of synthetic sweeps')
     parser.add_argument('--sample', type=float, default=2.0, metavar='SECONDS',
                         help='interval between memory samples of the node (default %(default)s)')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='where JSON, plot and log of the node go')
+    parser.add_argument('--out', type=cli.output_folder, metavar='DIR', help='where JSON, plot and log of the node go')
     parser.add_argument('--untrained', action='store_true', help='random weights: the speed is that of trained ones')
     cli.add_parameter_options(parser)
     return parser

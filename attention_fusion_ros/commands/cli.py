@@ -41,6 +41,15 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def output_folder(text: str) -> Path:
+    """The type of an option that names a folder to write to: a file in its place is refused before the work."""
+    path = Path(text)
+    there = next((p for p in (path, *path.parents) if p.exists()), None)
+    if there is not None and not there.is_dir():
+        raise argparse.ArgumentTypeError(f"'{there}' is a file; give a folder")
+    return path
+
+
 def add_topic_options(to: argparse.ArgumentParser) -> None:
     """--pointcloud, --map-image, ...: which topics of a recording are the inputs."""
     from attention_fusion_ros.stream.inputs import selectable_inputs

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
@@ -31,7 +30,7 @@ def options_parser() -> argparse.ArgumentParser:
                         '-p backend:=onnxruntime (or openvino) -p checkpoint:=FILE; docs/export.md tells how to '
                         'decode it elsewhere.', EXAMPLES)
     parser.add_argument('--checkpoint', default='', help='a .safetensors file, or untrained; default: the shipped one')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the files go')
+    parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go')
     parser.add_argument('--format', choices=('onnx', 'pt2', 'both'), default='both', help='default: %(default)s')
     parser.add_argument('--allow-untrained', action='store_true', help='needed with --checkpoint untrained')
     return parser

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
@@ -32,7 +31,7 @@ def options_parser() -> argparse.ArgumentParser:
                         'Writes directions.csv, branches.csv, report.html and report.png, and for the sweeps pictured '
                         'attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
     parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the files go')
+    parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go')
     cli.add_topic_options(parser)
     parser.add_argument('--limit', type=int, default=0, metavar='N', help='only the first N sweeps')
     parser.add_argument('--pictures', type=int, default=12, metavar='N', help='pictures in the report (default 12)')

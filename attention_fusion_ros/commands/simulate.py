@@ -8,6 +8,7 @@ import argparse
 import math
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def options_parser() -> argparse.ArgumentParser:
     default = DriveOptions()
     parser = cli.parser('simulate', 'Publish a simulated drive through a town: /lidar/points (x y z intensity ring '
                         'time), /map_image (slightly misplaced), /odom, /tf and /tf_static, stamped with the time of '
-                        'publishing. Needs ROS 2, except with --bag.', EXAMPLES)
+                        'publishing. Needs ROS 2, except with --bag, which writes all of these but /tf.', EXAMPLES)
     parser.add_argument('--rate', type=float, default=default.rate, help='sweeps per second (default %(default)s)')
     parser.add_argument('--speed', type=float, default=default.speed, help='m/s on straights (default %(default)s)')
     parser.add_argument('--seed', type=int, default=default.seed,
@@ -49,7 +50,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--route', action=argparse.BooleanOptionalAction, default=default.route,
                         help='draw the route in red into the map image')
     parser.add_argument('--duration', type=float, default=0.0, metavar='SECONDS',
-                        help='stop after this much of the drive (default: at its end)')
+                        help='stop after this much of the drive (default, and 0: at its end)')
     parser.add_argument('--bag', type=Path, metavar='DIR', help='write a recording (mcap) instead of publishing; '
                         'does not need ROS')
     parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
@@ -93,7 +94,8 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
                 def on_sweep(_: SimulatedSweep, __: int, bar: tqdm = progress) -> None:
                     bar.update()
 
-                publisher.run(prefetched(drive, session.ok), start_ns, session.ok, on_sweep)
+                with closing(prefetched(drive, session.ok)) as sweeps:
+                    publisher.run(sweeps, start_ns, session.ok, on_sweep)
             if not options.loop:
                 publisher.flush()
                 break

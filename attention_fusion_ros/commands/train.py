@@ -43,7 +43,8 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--config', type=Path, help='training settings (YAML); settings it omits keep their defaults')
     parser.add_argument('-s', dest='settings', action='append', default=[], metavar='NAME=VALUE',
                         help='override one setting (of network and loss: the keys given); may be repeated')
-    parser.add_argument('--out', type=Path, required=True, help='folder of the run: state, log, checkpoint')
+    parser.add_argument('--out', type=cli.output_folder, required=True,
+                        help='folder of the run: state, log, checkpoint')
     parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros/scenes'),
                         help='where simulated scenes are kept (default: %(default)s)')
     parser.add_argument('--scenes', type=Path, nargs='+', metavar='DIR', help='train on the simulated scenes found '
@@ -55,7 +56,7 @@ def options_parser() -> argparse.ArgumentParser:
                         'the scenes that are made takes its roads from there')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
     parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '
-                        'driven path (needs odometry); -s scenes=0 for recordings alone')
+                        'driven path (needs odometry); -s scenes=0 -s validation_scenes=0 for recordings alone')
     parser.add_argument('--every', type=int, default=1, help='use only each n-th recorded sweep')
     parser.add_argument('--start-from', default='', metavar='CHECKPOINT',
                         help="weights to start from: 'shipped' or a path; random when left out. The network is that of "

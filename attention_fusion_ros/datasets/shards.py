@@ -33,7 +33,7 @@ from attention_fusion_ros.utils.processes import process_pool
 
 SHARD = 256  # scenes a shard
 PART = 16  # seeds whose scenes are kept at a time while a shard is made: what an interruption costs
-OPEN_SHARDS = 64  # of a store at a time: each takes up to three file descriptors, of which there are 1024 by default
+OPEN_SHARDS = 64  # of a store at a time: each takes up to four file descriptors, of which there are 1024 by default
 INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
 PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
 # What scenes are made by.
@@ -168,8 +168,12 @@ def read_infos(folder: Path) -> list[SceneInfo]:
         lines = iter(_split(points, meta['scenes']))
         return [_info(scene, lines) for scene in meta['scenes']]
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise ConfigurationError(f"shard '{folder}' cannot be read: {error!r}. Remedy: remove it; if it came from the "
-                                 'cache, it is made again.') from error
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"shard '{folder}' cannot be read: {error!r}. Remedy: remove it; if it came from the "
+                              'cache, it is made again.')
 
 
 def _split(points: np.ndarray, scenes: list[dict[str, Any]]) -> list[np.ndarray]:
@@ -228,7 +232,7 @@ def find_shards(folders: Sequence[Path], grid: Grid) -> list[Path]:
 class SceneStore:
     """Shards opened for reading: random access to scenes, features mapped from disk.
 
-    Raises ConfigurationError when a shard cannot be read, see `read_infos`.
+    Raises ConfigurationError when a shard cannot be read, see `read_infos`, or its arrays do not fit.
     """
 
     def __init__(self, folders: Sequence[Path]):
@@ -238,6 +242,7 @@ class SceneStore:
         self._folders = list(folders)
         for folder in folders:
             infos = read_infos(folder)
+            _check_arrays(folder, len(infos))
             self.index += [(len(self._infos), i) for i in range(len(infos))]
             self._infos.append(infos)
 
@@ -268,6 +273,15 @@ class SceneStore:
         return np.array(arrays['past'][row]), np.array(arrays['moves'][row])
 
 
+def _check_arrays(folder: Path, scenes: int) -> None:
+    try:
+        lengths = {name: len(array) for name, array in _open_arrays(folder).items()}
+        if set(lengths.values()) != {scenes}:
+            raise ValueError(f'{scenes} scenes, but {lengths}')
+    except (OSError, ValueError, EOFError) as error:
+        raise _unreadable(folder, error) from error
+
+
 def _open_arrays(folder: Path) -> dict[str, np.ndarray]:
-    return {name: np.load(path, mmap_mode='r') for name in ('lidar', 'masks', 'past', 'moves')
-            if (path := folder / f'{name}.npy').exists()}
+    names = ['lidar', 'masks'] + (['past', 'moves'] if (folder / 'past.npy').exists() else [])
+    return {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in names}

@@ -134,7 +134,7 @@ def resolve(name: str, allow_untrained: bool) -> Checkpoint:
     """
     if name == 'untrained':
         if not allow_untrained:
-            raise ConfigurationError("checkpoint 'untrained' gives meaningless results; set allow_untrained to true to "
-                                     'run it all the same.')
+            raise ConfigurationError("checkpoint 'untrained' gives meaningless results; set the parameter "
+                                     'allow_untrained to true, or give --allow-untrained, to use it all the same.')
         return untrained()
     return load(name or SHIPPED)

@@ -34,4 +34,3 @@ class BatchedPipeline(FusionPipeline):
                 found += [fusion_result(f, output.only(k), self.backend.model, self.config,
                                         context=ExplanationContext(f.lidar, f.map.grid)) for k, f in enumerate(part)]
         return found
-

@@ -15,7 +15,7 @@ import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, SyncedSweep
-from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline, PipelineInfo
 
 Value = TypeVar('Value')
@@ -86,18 +86,15 @@ class PipelineSupervisor:
         Raises InputError besides: `device_error` (the sweep is lost, the next one finds a new pipeline), and
         `internal_error` for anything unexpected.
         """
-        try:
-            return self._guarded(lambda pipeline: pipeline.run(sweep), 'the sweep could not be processed')
-        except InputError as error:
-            if error.reason == 'internal_error':
-                self.reset()  # what is remembered may be half of something
-            raise
+        # What is remembered may be half of something after an unexpected error.
+        return self._guarded(lambda pipeline: pipeline.run(sweep), 'the sweep could not be processed', self.reset)
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """As `FusionPipeline.explain`. Raises InputError as `run` does for `device_error` and `internal_error`."""
         return self._guarded(lambda pipeline: pipeline.explain(result), 'the result could not be explained')
 
-    def _guarded(self, call: Callable[[FusionPipeline], Value], problem: str) -> Value:
+    def _guarded(self, call: Callable[[FusionPipeline], Value], problem: str,
+                 on_unexpected: Callable[[], None] = lambda: None) -> Value:
         pipeline = self._rebuilt() if self._pipeline is None else self._pipeline
         try:
             return call(pipeline)
@@ -107,6 +104,7 @@ class PipelineSupervisor:
             if is_device_failure(error, self._info.device):
                 self._discard(error)
                 raise self._device_error(error) from error
+            on_unexpected()
             raise InputError('internal_error', f'{problem}: {type(error).__name__}: {error}.',
                              'report it, with the traceback in the log.') from error
 
@@ -138,6 +136,9 @@ class PipelineSupervisor:
             self._pipeline = self._build(self._config)
         except Exception as error:  # every engine has errors of its own
             self._retry_at_s = time.monotonic() + RETRY_PERIOD_S
+            if isinstance(error, ConfigurationError):  # it says itself what to do: the checkpoint is gone, for example
+                raise InputError('device_error', str(error), f'the network is built again every {RETRY_PERIOD_S:g} s.'
+                                 ) from error
             raise self._device_error(error) from error
         self.restarts += 1
         return self._pipeline

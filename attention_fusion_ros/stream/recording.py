@@ -175,10 +175,14 @@ class Recording:
         if unknown:
             raise TypeError(f'no such input: {", ".join(sorted(unknown))}')
         chosen: list[InputTopic] = []
-        taken = {_absolute(name) for name in wanted.values() if name != NONE}
+        # What was asked for first: a topic that is wrong for its input is not missing for another one.
+        named = {spec.name: self._find(spec, wanted[spec.name], set()) for spec in selectable_inputs()
+                 if wanted.get(spec.name)}
+        taken = {name for name in named.values() if name is not None}
         for spec in INPUTS:
             if spec.selectable:
-                name = self._find(spec, wanted.get(spec.name, ''), taken | {topic.name for topic in chosen})
+                name = named[spec.name] if spec.name in named else self._find(
+                    spec, '', taken | {topic.name for topic in chosen})
                 if name is not None:
                     chosen.append(InputTopic(name, spec, spec.transport_of(self.topics[name].type)))
             else:

@@ -92,8 +92,7 @@ class SweepStream:
 
     def on_time_jump(self, stamp_ns: int) -> None:
         """The clock was set back to this time: forget what is later."""
-        self._synchronizer.on_time_jump(stamp_ns)
-        self._waiter.drop_after(stamp_ns)
+        self._waiter.drop_after(self._synchronizer.on_time_jump(stamp_ns))
 
     def take(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         """Take in a message of any input but the sweeps; what cannot be used goes to on_drop."""

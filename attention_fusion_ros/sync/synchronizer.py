@@ -100,12 +100,17 @@ class Synchronizer:
             self._last_sweep_ns = None
             self._drop_after(-1)
 
-    def on_time_jump(self, stamp_ns: int) -> None:
-        """The clock was set back to this time: forget what is later."""
+    def on_time_jump(self, stamp_ns: int) -> int:
+        """The clock was set back to this time: forget what is later; returns the last stamp in ns that is kept.
+
+        That is JUMP_BACK_NS later than this time: messages of after the jump may overtake the clock.
+        """
+        keep_ns = stamp_ns + JUMP_BACK_NS
         with self._lock:
             if self._last_sweep_ns is not None and self._last_sweep_ns > stamp_ns:
                 self._last_sweep_ns = None
-            self._drop_after(stamp_ns + JUMP_BACK_NS)
+            self._drop_after(keep_ns)
+        return keep_ns
 
     def add(self, name: str, item: Any) -> int | None:
         """Add the decoded message of an input, by the input's name; returns its stamp in ns, None for transforms.

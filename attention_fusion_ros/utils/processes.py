@@ -10,16 +10,17 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 START_METHOD = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
 PRELOADED = ['numpy', 'torch', 'attention_fusion_ros.network.model']  # imported once, for all processes
+Value = TypeVar('Value')
 
 
 @contextmanager
 def process_pool(workers: int, initializer: Callable[..., object] | None = None,
                  arguments: tuple = ()) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one torch thread each; initializer(*arguments) runs first in each of them.
+    """Processes with one torch thread each; initializer(*arguments) runs first in each of them, see `with_own`.
 
     They start clean (forkserver, or spawn where there is none), with the environment variables of this process. When
     the block ends with an error or Ctrl-C, work that has not begun is dropped and the processes are ended. They
@@ -41,12 +42,21 @@ def process_pool(workers: int, initializer: Callable[..., object] | None = None,
         pool.shutdown()
 
 
+_own: Any = None  # what the initializer of this process returned
+
+
+def with_own(function: Callable[..., Value], *arguments: Any) -> Value:
+    """In a process of a pool: `function` of what its initializer returned (a method: of that object)."""
+    return function(_own, *arguments)
+
+
 def _begin(environment: dict[str, str], initializer: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
     import torch
 
+    global _own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()  # the server that processes are forked from has the variables of when it was started
     os.environ.update(environment)
     if initializer is not None:
-        initializer(*arguments)
+        _own = initializer(*arguments)
     torch.set_num_threads(1)  # last: the initializer may have set another number; every core has its own process

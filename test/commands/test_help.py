@@ -119,6 +119,17 @@ def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, capsys):
         cli.run(fail)
 
 
+@pytest.mark.parametrize('below', ['', 'deeper/still'])
+def test_a_file_in_the_place_of_the_output_folder_is_refused_before_the_work(tmp_path, capsys, below):
+    from attention_fusion_ros.commands import replay
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit) as stopped:
+        replay.main([str(tmp_path / 'no recording'), '--out', str(tmp_path / 'file' / below)])
+    assert stopped.value.code == 2 and f"'{tmp_path / 'file'}' is a file; give a folder" in capsys.readouterr().err
+    assert cli.output_folder(str(tmp_path / 'new' / 'one')) == tmp_path / 'new' / 'one'
+    assert not (tmp_path / 'new').exists()
+
+
 def test_ros_arguments_are_told_from_those_of_the_command():
     assert cli.without_ros_arguments(['a', '--ros-args', '-r', 'x:=y']) == ['a']
     assert cli.without_ros_arguments(['--ros-args', '-p', 'x:=1', '--', 'a', '--b']) == ['a', '--b']

@@ -7,7 +7,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -177,6 +179,35 @@ def test_a_drive_shorter_than_a_period_is_one_sweep(listener):
         time.sleep(0.3)
     assert len(SimulatedDrive(dataclasses.replace(FAST, duration=0.01))) == 1
     assert SimulatedDrive(dataclasses.replace(FAST, duration=1e-12)).odometry(0)
+
+
+def test_sweeps_are_computed_ahead_and_no_thread_is_left_when_the_rest_is_not_wanted(drive):
+    """A thread that still computes when the process ends aborts it: Ctrl-C."""
+    from attention_fusion_ros.ros.clients.drive_publisher import prefetched
+    assert [sweep.index for sweep in prefetched(drive)] == [0, 1, 2, 3]
+    with closing(prefetched(drive)) as sweeps:
+        assert next(sweeps).index == 0
+        assert any(thread.name.startswith('simulation') for thread in threading.enumerate())
+    assert not any(thread.name.startswith('simulation') for thread in threading.enumerate())
+    assert not list(prefetched(drive, alive=lambda: False))
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_where_the_sweeps_are_used(drive):
+    from attention_fusion_ros.ros.clients.drive_publisher import prefetched
+
+    class Broken:
+        def __len__(self):
+            return 2
+
+        def sweep(self, index):
+            if index:
+                raise ValueError('no such sweep')
+            return drive.sweep(0)
+
+    sweeps = prefetched(Broken())
+    assert next(sweeps).index == 0
+    with pytest.raises(ValueError, match='no such sweep'):
+        next(sweeps)
 
 
 def test_clock_and_no_map(listener):

@@ -131,6 +131,16 @@ def test_pickled_shards_are_refused_and_never_unpickled(tmp_path):
     assert not (tmp_path / 'was run').exists()
 
 
+@pytest.mark.parametrize('spoil', [lambda file: file.unlink(), lambda file: file.write_bytes(b'half'),
+                                   lambda file: np.save(file, np.load(file)[:-1])])
+@pytest.mark.parametrize('name', ['lidar.npy', 'masks.npy'])
+def test_a_shard_that_has_lost_something_is_refused_before_training(shard, tmp_path, name, spoil):
+    folder = shutil.copytree(shard, tmp_path / 'spoiled')
+    spoil(folder / name)
+    with pytest.raises(ConfigurationError, match='spoiled.*cannot be read.*Remedy: remove it'):
+        SceneStore([folder])
+
+
 def test_several_processes_make_the_scenes_of_one(shard, tmp_path):
     import torch
     torch.ones(300, 300).matmul(torch.ones(300, 300))  # torch has been used: its threads would not survive a fork

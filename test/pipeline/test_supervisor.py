@@ -136,6 +136,8 @@ def test_a_device_that_was_asked_for_is_tried_again(error, monkeypatch):
         with pytest.raises(InputError) as caught:
             engine.run(SyncedSweep(CLOUD, MOTION))
         assert caught.value.reason == 'device_error'
+        if isinstance(error, ConfigurationError) and caught.value.__cause__ is error:  # it says itself what to do
+            assert str(error) in str(caught.value) and engine_module.DEVICE_REMEDY not in str(caught.value)
     assert Frail.built == ['cuda']
     Frail.broken_devices = set()
     with pytest.raises(InputError):

@@ -102,6 +102,8 @@ def test_topics_that_are_missing_ambiguous_or_of_another_type(drive, tmp_path):
     missing = refusal(drive, map_image='/camera')
     assert missing.reason == 'topic_missing' and '/map_image' in missing.remedy
     assert refusal(drive, odometry='/map_image').reason == 'topic_type'
+    wrong = refusal(drive, odometry='/lidar/points')  # the only cloud: not missing, but wrong for odometry
+    assert wrong.reason == 'topic_type' and "'/lidar/points' holds sensor_msgs/msg/PointCloud2" in str(wrong)
     with Recording(two) as recording:
         assert recording.input_topics(pointcloud='rear/points')['pointcloud'] == '/rear/points'
 

@@ -131,6 +131,15 @@ def test_after_the_clock_was_set_back_sweeps_wait_for_their_map_image_again():
     assert sweep.map_reason == '' and sweep.map_image.stamp_ns == at(5.0)
 
 
+def test_what_overtakes_the_clock_that_is_set_back_is_not_waited_for_again():
+    pushed = Pushed(max_wait_s=30.0)
+    pushed.take('map_image', image(5.01))
+    pushed.take('odometry', odometry(5.01))
+    pushed.stream.on_time_jump(at(5.0))
+    assert pushed.stream.is_ready(pushed.stream.decode(cloud(5.01)))
+    assert not pushed.stream.is_ready(pushed.stream.decode(cloud(5.02)))
+
+
 def test_a_sweep_waits_for_its_transform():
     pushed = Pushed(max_wait_s=30.0, use_tf=True)
     pushed.take('map_image', image(0.0))

@@ -14,6 +14,18 @@ _given: list[str] = []
 marks: list[str] = []  # what a process has written here, only its forks see
 
 
+class Counter:
+    """Something that a process makes once and keeps."""
+
+    def __init__(self, start: int):
+        self.total = start
+
+    def add(self, number: int) -> tuple[int, int]:
+        """The total so far, and the process."""
+        self.total += number
+        return self.total, os.getpid()
+
+
 def threads(_: int) -> tuple[int, float, int]:
     """Threads of torch, what a product comes to, and the process."""
     return torch.get_num_threads(), float(torch.ones(200, 200).matmul(torch.ones(200, 200)).sum()), os.getpid()

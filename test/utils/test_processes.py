@@ -7,7 +7,7 @@ import pytest
 import torch
 from support import work
 
-from attention_fusion_ros.utils.processes import process_pool
+from attention_fusion_ros.utils.processes import process_pool, with_own
 
 
 def test_processes_have_one_thread_and_can_use_torch_after_it_was_used_here():
@@ -23,6 +23,14 @@ def test_every_process_is_set_up_and_has_the_environment_of_now(monkeypatch):
         monkeypatch.setenv('ATTENTION_FUSION_TEST', value)
         with process_pool(1, work.remember, (value,)) as pool:
             assert pool.submit(work.environment, 'ATTENTION_FUSION_TEST').result() == (value, [value], 1)
+
+
+def test_what_was_made_in_the_process_does_its_work():
+    with process_pool(2, work.Counter, (10,)) as pool:
+        found = [pool.submit(with_own, work.Counter.add, 1).result() for _ in range(4)]
+    assert all(10 < total <= 14 for total, _ in found) and os.getpid() not in {pid for _, pid in found}
+    by_process = {pid: [total for total, at in found if at == pid] for _, pid in found}
+    assert all(totals == list(range(11, 11 + len(totals))) for totals in by_process.values())  # made once in each
 
 
 def test_a_variable_that_is_gone_is_gone_in_every_process(monkeypatch):

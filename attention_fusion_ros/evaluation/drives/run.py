@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from attention_fusion_ros.evaluation.drives.benchmark import CONDITIONS, TURNS_R
 from attention_fusion_ros.evaluation.methods.baselines import baselines
 from attention_fusion_ros.evaluation.methods.method import Method, PipelineMethod
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
-from attention_fusion_ros.utils.processes import process_pool
+from attention_fusion_ros.utils.processes import process_pool, with_own
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,6 @@ class DriveWorker:
             pipeline.close()
 
 
-_process_worker: DriveWorker | None = None  # of this process, in a pool
-
-
-def _start_process(setup: DriveSetup) -> None:
-    global _process_worker
-    networks = tuple((name, replace(config, threads=1)) for name, config in setup.networks)  # a process each core
-    _process_worker = DriveWorker(replace(setup, networks=networks))
-
-
-def _run_in_process(job: Job) -> dict[tuple[str, str], DriveScores]:
-    assert _process_worker is not None
-    return _process_worker.run(job)
-
-
 def evaluate_drives(folder: str | Path, setup: DriveSetup, workers: int = 1, turns: Sequence[float] = TURNS_RAD,
                     progress: Callable[[int], object] = lambda sweeps: None,
                     ) -> dict[str, dict[tuple[str, str], DriveScores]]:
@@ -91,14 +78,15 @@ def evaluate_drives(folder: str | Path, setup: DriveSetup, workers: int = 1, tur
         parts[job] = part
         progress(benchmark.steps(drives[job.folder], [job.condition], [job.turn], setup.every))
 
-    worker = DriveWorker(setup)  # also with several processes: a bad checkpoint is reported here, not as a broken pool
-    if workers <= 1:
-        for job in jobs:
-            done(job, worker.run(job))
-    else:
-        worker.close()
-        with process_pool(workers, _start_process, (setup,)) as pool:
-            waiting = {pool.submit(_run_in_process, job): job for job in jobs}
+    # Also with several processes: a bad checkpoint is reported here, not as a broken pool.
+    with closing(DriveWorker(setup)) as worker:
+        if workers <= 1:
+            for job in jobs:
+                done(job, worker.run(job))
+    if workers > 1:
+        networks = tuple((name, replace(config, threads=1)) for name, config in setup.networks)  # a process each core
+        with process_pool(workers, DriveWorker, (replace(setup, networks=networks),)) as pool:
+            waiting = {pool.submit(with_own, DriveWorker.run, job): job for job in jobs}
             for future in as_completed(waiting):
                 done(waiting[future], future.result())
     scores: dict[str, dict[tuple[str, str], DriveScores]] = {}

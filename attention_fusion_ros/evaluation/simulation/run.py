@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.pipeline.batch import BatchedPipeline
 from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures
-from attention_fusion_ros.utils.processes import process_pool
+from attention_fusion_ros.utils.processes import process_pool, with_own
 from attention_fusion_ros.visualization.panels import spatial_heatmap
 
 PUBLISHED = 'heatmap as published'
@@ -222,19 +224,6 @@ class SceneWorker:
             pipeline.close()
 
 
-_process_worker: SceneWorker | None = None  # of this process, in a pool
-
-
-def _start_process(setup: SimSetup, cache: ResultCache[ScenePredictions]) -> None:
-    global _process_worker
-    _process_worker = SceneWorker(setup, cache)
-
-
-def _run_in_process(seeds: Sequence[int]) -> list[ScenePredictions]:
-    assert _process_worker is not None
-    return _process_worker.run(seeds)
-
-
 def cache_of(setup: SimSetup) -> ResultCache[ScenePredictions]:
     """Where predictions of this setup are kept, below `setup.cache`."""
     named = [n.config.checkpoint for n in setup.networks if n.config.checkpoint != 'untrained']
@@ -252,12 +241,12 @@ def evaluate_scenes(first_seed: int, count: int, setup: SimSetup, workers: int =
     checkpoint cannot be used, RuntimeError when too few seeds make a scene.
     """
     cache = cache_of(setup)  # here, so that workers started later cannot see other code
-    worker = SceneWorker(setup, cache)  # also with several processes: a bad checkpoint is reported here
-    if workers <= 1:
-        return _collect(first_seed, count, lambda jobs: map(worker.run, jobs), progress)
-    worker.close()
-    with process_pool(workers, _start_process, (setup, cache)) as pool:
-        return _collect(first_seed, count, lambda jobs: pool.map(_run_in_process, jobs), progress)
+    # Also with several processes: a bad checkpoint is reported here, not as a broken pool.
+    with closing(SceneWorker(setup, cache)) as worker:
+        if workers <= 1:
+            return _collect(first_seed, count, lambda jobs: map(worker.run, jobs), progress)
+    with process_pool(workers, SceneWorker, (setup, cache)) as pool:
+        return _collect(first_seed, count, lambda jobs: pool.map(partial(with_own, SceneWorker.run), jobs), progress)
 
 
 Jobs = list[tuple[int, ...]]

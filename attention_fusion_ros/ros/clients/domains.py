@@ -33,10 +33,11 @@ class ReservedDomain:
     def __init__(self) -> None:
         ports = (re.fullmatch(r'fast(?:rtps|dds)_port(\d+)', f.name) for f in SHARED_MEMORY.glob('fast*_port*'))
         used = {(int(match[1]) - PORT_BASE) // PORTS_PER_DOMAIN for match in ports if match}
-        for self.id in sorted(DOMAINS, key=lambda domain: (domain in used, random.random())):
+        for domain in sorted(DOMAINS, key=lambda domain: (domain in used, random.random())):
             self._holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             try:
-                self._holder.bind(('127.0.0.1', PORT_BASE + PORTS_PER_DOMAIN * self.id))
+                self._holder.bind(('127.0.0.1', PORT_BASE + PORTS_PER_DOMAIN * domain))
+                self.id = domain
                 return
             except OSError:
                 self._holder.close()

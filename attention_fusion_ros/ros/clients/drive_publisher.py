@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -112,7 +113,7 @@ class DrivePublisher:
 
     def flush(self) -> None:
         """Wait until reliable subscribers have the last messages, see `session.flush`."""
-        flush(p for p in (self._map, self._odometry, self._tf, self._cloud) if p is not None)
+        flush(p for p in (self._static, self._map, self._odometry, self._tf, self._cloud) if p is not None)
 
     def _publish_pose(self, path: Sequence[tuple[int, Sequence[float]]], i: int, start_ns: int) -> None:
         (time_ns, pose), speed = path[i], 0.0
@@ -128,40 +129,23 @@ class DrivePublisher:
             self._clock.publish(clock(stamp_ns))
 
 
-def prefetched(drive: SimulatedDrive, alive: Callable[[], bool] = always) -> Iterator[SimulatedSweep]:
-    """The sweeps of a drive, computed in another thread up to PREFETCH_SWEEPS ahead of their use."""
-    ready: queue.Queue[SimulatedSweep | Exception | None] = queue.Queue(PREFETCH_SWEEPS)
-    stop = threading.Event()
+def prefetched(drive: SimulatedDrive, alive: Callable[[], bool] = always) -> Generator[SimulatedSweep, None, None]:
+    """The sweeps of a drive, computed in another thread up to PREFETCH_SWEEPS ahead of their use.
 
-    def compute() -> None:
+    Close it when it is not used to the end: a thread that still computes when the process ends aborts it.
+    """
+    indices, ready = iter(range(len(drive))), deque[Future[SimulatedSweep]]()
+    with ThreadPoolExecutor(1, 'simulation') as pool:
         try:
-            for i in range(len(drive)):
-                item = drive.sweep(i)
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if stop.is_set():
+            while alive():
+                ready.extend(pool.submit(drive.sweep, i) for i in islice(indices, PREFETCH_SWEEPS - len(ready)))
+                if not ready:
                     return
-            ready.put(None)
-        except Exception as error:  # to be raised where the sweeps are used
-            ready.put(error)
-    threading.Thread(target=compute, name='simulation', daemon=True).start()
-    try:
-        while alive():
-            try:
-                item = ready.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, Exception):
-                raise item
-            yield item
-    finally:
-        stop.set()
+                if wait(list(ready)[:1], timeout=0.2).done:
+                    yield ready.popleft().result()
+        finally:
+            for future in ready:
+                future.cancel()
 
 
 def _sleep_until(due_s: float, alive: Callable[[], bool]) -> None:

@@ -15,11 +15,11 @@ from rclpy.publisher import Publisher
 
 from attention_fusion_ros.ros import transport
 
-FLUSH_S = 2.0
+FLUSH_S = 2.0  # a publisher
 
 
 def flush(publishers: Iterable[Publisher]) -> None:
-    """Give reliable subscribers up to 2 s a publisher to acknowledge the last messages, which are lost otherwise."""
+    """Give reliable subscribers up to FLUSH_S to acknowledge the last messages, which are lost otherwise."""
     for publisher in publishers:
         if publisher.get_subscription_count():
             publisher.wait_for_all_acked(Duration(seconds=FLUSH_S))

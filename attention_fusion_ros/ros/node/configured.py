@@ -51,13 +51,12 @@ class Configured:
         self._node, self._parameters, self._monitor, self._log = node, parameters, monitor, log
         self._problems = ProblemReporter(monitor, log)
         self._subscriptions: Subscriptions | None = None
-        self._activations = 0  # and deactivations: a sweep that arrived before the last of them is not published
         self._alone_since_s: dict[str, float] = {}  # by required input: since when it has no publisher
         self.config = config = parameters.config()
         self.inputs = inputs_of(config)
         self._stream = SweepStream(config, self._problems_of_inputs)
         with ExitStack() as undo:
-            self._worker: Worker[tuple[Any, float, int]] = Worker(self._process, self._on_overrun)
+            self._worker: Worker[tuple[Any, float, Subscriptions | None]] = Worker(self._process, self._on_overrun)
             undo.callback(self._worker.close)
             # In the thread that uses it: the first run in a thread is slow, however warm another thread is.
             self.pipeline = self._worker.call(lambda: PipelineSupervisor(config, create_pipeline))
@@ -74,7 +73,6 @@ class Configured:
 
     def activate(self) -> None:
         """Forget what was before, and subscribe."""
-        self._activations += 1
         self._stream.reset()
         self._worker.open()
         self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, self._on_lost)
@@ -82,7 +80,6 @@ class Configured:
     def deactivate(self) -> None:
         """Unsubscribe; a sweep in work is finished, but its result is not published. May be repeated."""
         self._worker.pause()
-        self._activations += 1
         subscriptions, self._subscriptions = self._subscriptions, None
         if subscriptions is not None:
             subscriptions.close()
@@ -116,9 +113,9 @@ class Configured:
 
     # -- in the worker's thread ----------------------------------------------------------------------------------------
 
-    def _process(self, item: tuple[Any, float, int]) -> None:
+    def _process(self, item: tuple[Any, float, Subscriptions | None]) -> None:
         """One sweep, from message to messages; whatever is wrong with it costs this sweep only."""
-        message, received_s, activation = item
+        message, received_s, subscriptions = item
         try:
             self._take_over_parameters()
             sweep = self._stream.sweep(message)
@@ -128,7 +125,7 @@ class Configured:
         except Exception as error:
             self._drop_sweep(internal_error(error))
         else:
-            if activation == self._activations:
+            if subscriptions is self._subscriptions:  # else the node has been deactivated since the sweep arrived
                 self._publish(result, sweep, received_s)
 
     def _publish(self, result: FusionResult, sweep: SyncedSweep, received_s: float) -> None:
@@ -170,7 +167,7 @@ class Configured:
     def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         self._monitor.received(spec.component)
         if spec.name == SWEEPS:
-            self._worker.put((message, time.perf_counter(), self._activations))
+            self._worker.put((message, time.perf_counter(), self._subscriptions))
         else:
             self._stream.take(spec, transport, message)
 
