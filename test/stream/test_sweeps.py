@@ -203,6 +203,13 @@ def test_a_frame_is_waited_for_again_after_a_reset():
     assert not is_ready(pushed, 0.1, 'nowhere')
 
 
+def test_what_came_before_a_reset_is_waited_for_again():
+    pushed = Pushed()
+    assert is_ready(pushed, 10.0, 'lidar')
+    pushed.stream.reset()
+    assert not pushed.stream.is_ready(pushed.stream.decode(cloud(10.0)))
+
+
 def test_a_frame_is_waited_for_again_once_it_was_known():
     pushed = Pushed(use_tf=True)
     with pytest.raises(InputError):

@@ -73,6 +73,14 @@ def test_after_a_jump_back_the_old_stamps_say_nothing():
     assert waiter.wait(20 * SECOND, max_wait_s=0.05) >= 0.05
 
 
+def test_a_jump_back_is_one_from_the_newest_stamp_not_from_the_last_one():
+    """Messages had overtaken each other just before the recording started again."""
+    waiter = StampWaiter('map')
+    for seconds in (10.0, 9.5, 8.9):
+        waiter.on_message('map', round(seconds * SECOND))
+    assert waiter.missing(9 * SECOND)
+
+
 def test_messages_that_overtook_each_other_are_no_jump():
     waiter = StampWaiter('odometry')
     waiter.on_message('odometry', 10 * SECOND)

@@ -89,9 +89,11 @@ def test_the_sensor_pose_must_be_rigid():
 def test_a_clock_set_back_forgets_what_is_later():
     p = synchronizer()
     p.add_map_image(image(50.0))
-    p.match(at(50.0), 'lidar')
+    p.add_odometry(decode_odometry(odometry(50.0)))
+    assert p.match(at(50.0), 'lidar').motion.T_odom_base is not None
     p.on_time_jump(at(0.0))
-    assert p.match(at(0.1), 'lidar').map_reason == 'no_map'
+    assert p.match(at(0.1), 'lidar').map_reason == 'no_map' and p.age_s('odometry', at(0.1)) is None
+    assert p.match(at(50.0), 'lidar').motion.T_odom_base is None
 
 
 def test_a_clock_set_back_forgets_later_transforms_and_further_inputs():
