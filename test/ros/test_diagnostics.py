@@ -22,7 +22,7 @@ from attention_fusion_ros.pipeline.fusion import PipelineInfo  # noqa: E402
 from attention_fusion_ros.ros.node.diagnostics import DiagnosticsBuilder, InputTask, NodeSnapshot  # noqa: E402
 from attention_fusion_ros.ros.node.graph import TopicStatus  # noqa: E402
 from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor  # noqa: E402
-from attention_fusion_ros.stream.inputs import MAP_REASONS, SWEEPS, input_named  # noqa: E402
+from attention_fusion_ros.stream.inputs import MAP_REASONS, input_named  # noqa: E402
 
 
 def pipeline(**changes):
@@ -215,8 +215,3 @@ def test_states_other_than_active():
     statuses = report(NodeSnapshot('unconfigured', NodeMonitor().snapshot(), error='no such checkpoint'))
     assert statuses['network'].level == statuses['network'].ERROR
     assert 'no such checkpoint' in statuses['network'].message
-
-
-def test_the_cloud_is_the_only_required_input():
-    from attention_fusion_ros.stream.inputs import INPUTS
-    assert [spec.name for spec in INPUTS if spec.required] == [SWEEPS]
