@@ -48,7 +48,8 @@ def test_no_domain_is_given_twice_until_it_is_released(others):
 
 
 def test_it_is_released_at_the_end_of_a_with_statement(others):
-    with ReservedDomain() as number, pytest.raises(ConfigurationError):
+    domain = ReservedDomain()  # kept: the statement gives it back, not the garbage collector
+    with domain as number, pytest.raises(ConfigurationError):
         others([number])
     assert others([number]).id == number
 
