@@ -13,10 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+def finished(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """An example that was run."""
+    return subprocess.run([sys.executable, str(ROOT / 'examples' / name), *map(str, arguments)], text=True,
+                          capture_output=True, timeout=240, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+
+
 def run(name: str, *arguments: object) -> str:
     """Output of an example."""
-    done = subprocess.run([sys.executable, str(ROOT / 'examples' / name), *map(str, arguments)], text=True,
-                          capture_output=True, timeout=240, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    done = finished(name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -25,6 +30,12 @@ def test_the_core_as_a_library(mini_recording):
     lines = run('library.py', mini_recording).splitlines()
     assert len(lines) == 4
     assert all(re.fullmatch(r'\d+: fused, roads at [+-]\d+ deg \(\d\.\d\d\).*', line) for line in lines), lines
+
+
+def test_the_library_example_says_what_it_wants():
+    done = finished('library.py')
+    assert done.returncode == 1 and done.stdout == ''
+    assert 'python3 examples/library.py out/drive' in done.stderr.splitlines()
 
 
 def test_the_library_example_is_short():
