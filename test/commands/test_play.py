@@ -10,6 +10,7 @@ import time
 
 import pytest
 from support import synthetic_bag as bag
+from support.calls import recorded_calls
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -107,6 +108,12 @@ def test_chosen_topics_and_remapping(domain, drive):
         assert not listener.heard['/map_image'] and not listener.static
     finally:
         listener.session.close()
+
+
+def test_the_last_messages_are_waited_for_before_it_ends(domain, drive, monkeypatch):
+    calls = recorded_calls(monkeypatch, (BagPlayer, 'play_once'), (BagPlayer, 'flush'), (Session, 'close'))
+    assert play.main([str(drive), '--rate', '20', '--quiet']) == 0
+    assert calls == ['play_once', 'flush', 'close']
 
 
 def test_loop_starts_again_with_the_same_stamps(listener, drive, monkeypatch):

@@ -13,6 +13,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from support.calls import recorded_calls
 
 from attention_fusion_ros.commands import simulate
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
@@ -169,6 +170,14 @@ def test_what_is_published_can_be_used_by_the_node(listener, drive):
     assert (moving.header.frame_id, moving.child_frame_id) == ('odom', 'base_link')
     assert 0 < listener['/odom'][-1].twist.twist.linear.x <= FAST.speed + 0.1
     assert not listener['/clock']
+
+
+def test_the_last_messages_are_waited_for_before_it_ends(listener, monkeypatch):
+    from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher
+    from attention_fusion_ros.ros.clients.session import Session
+    calls = recorded_calls(monkeypatch, (DrivePublisher, 'run'), (DrivePublisher, 'flush'), (Session, 'close'))
+    assert simulate.main(['--seed', '1', '--rate', '4', '--lidar', 'vlp_16', '--duration', '0.01', '--quiet']) == 0
+    assert calls == ['run', 'flush', 'close']
 
 
 def test_a_drive_shorter_than_a_period_is_one_sweep(listener):
