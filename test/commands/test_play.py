@@ -224,11 +224,107 @@ def test_a_program_that_keeps_coming_and_going_holds_it_up_for_a_while_only(conn
     renew = Renewing(node, graph, '/odom')
 
     def before_each_look():
+        assert renew.rounds < 200, 'it waits on'
         renew()
         return True
 
     assert player.wait_for_subscribers(60.0, before_each_look)
     assert renew.rounds > 1
+
+
+class Unseen:
+    """`node` in a graph that names no endpoints: only its `publishers`, by topic, know whether somebody subscribes."""
+
+    def __init__(self, node):
+        self._node, self.publishers = node, {}
+
+    def create_publisher(self, kind, topic, qos):
+        self.publishers[topic] = self._node.create_publisher(kind, topic, qos)
+        return self.publishers[topic]
+
+    def get_subscriptions_info_by_topic(self, topic):
+        return []
+
+    def wait(self, topic, count):
+        """Wait until a publisher has so many subscribers."""
+        end = time.monotonic() + 30.0
+        while self.publishers[topic].get_subscription_count() != count:
+            assert time.monotonic() < end, (topic, count)
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def unseen(domain, tmp_path):
+    """A node, and a player of two clouds and odometry in the same domain, whose endpoints the player does not see."""
+    events = [(stamp, topic + '/rear' * rear, message) for stamp, topic, message in bag.drive(1)
+              for rear in range(1 + (topic == '/lidar/points'))]
+    path = bag.write(tmp_path / 'clouds', events, types={'/lidar/points/rear': bag.TOPICS['/lidar/points']})
+    with Session('node', domain_id=domain) as node, Session('player', domain_id=domain, spin=False) as player, \
+            Recording(path) as recording:
+        graph = Unseen(player.node)
+        yield node.node, graph, BagPlayer(graph, recording, ['/lidar/points', '/lidar/points/rear', '/odom'])
+
+
+def test_each_cloud_is_waited_for(unseen, monkeypatch):
+    monkeypatch.setattr(bag_player, 'SETTLE_S', 0.1)
+    node, graph, player = unseen
+    node.create_subscription(PointCloud2, '/lidar/points/rear', lambda _: None, 1)
+    graph.wait('/lidar/points/rear', 1)
+    assert not player.wait_for_subscribers(1.0)
+    node.create_subscription(PointCloud2, '/lidar/points', lambda _: None, 1)
+    assert player.wait_for_subscribers(60.0)
+
+
+def test_it_does_not_start_while_publishers_gain_and_lose_subscribers(unseen, monkeypatch):
+    """An endpoint is in the graph before messages reach it: then the publisher alone tells that it has come."""
+    monkeypatch.setattr(bag_player, 'SETTLE_S', 0.2)
+    monkeypatch.setattr(bag_player, 'SETTLE_LIMIT_S', 60.0)
+    node, graph, player = unseen
+    for topic in ('/lidar/points', '/lidar/points/rear'):
+        node.create_subscription(PointCloud2, topic, lambda _: None, 1)
+        graph.wait(topic, 1)
+    changes, subscriptions = [], []
+
+    def before_each_look():
+        if len(changes) < 12:
+            if subscriptions:
+                node.destroy_subscription(subscriptions.pop())
+            else:
+                subscriptions.append(node.create_subscription(Odometry, '/odom', lambda _: None, 1))
+            graph.wait('/odom', len(subscriptions))
+            changes.append(len(subscriptions))
+        return True
+
+    assert player.wait_for_subscribers(60.0, before_each_look)
+    assert changes == [1, 0] * 6
+
+
+def test_time_to_settle_starts_anew_after_a_subscriber_has_left(unseen, monkeypatch):
+    monkeypatch.setattr(bag_player, 'SETTLE_LIMIT_S', 0.5)
+    node, graph, player = unseen
+    topic = '/lidar/points'
+
+    def subscribe():
+        subscriptions.append(node.create_subscription(PointCloud2, topic, lambda _: None, 1))
+        graph.wait(topic, 1)
+
+    def leave():
+        node.destroy_subscription(subscriptions.pop())
+        graph.wait(topic, 0)
+
+    node.create_subscription(PointCloud2, '/lidar/points/rear', lambda _: None, 1)
+    graph.wait('/lidar/points/rear', 1)
+    steps, subscriptions = [subscribe, leave, lambda: time.sleep(0.6), subscribe], []
+    looks = []
+
+    def before_each_look():
+        if len(looks) < len(steps):
+            steps[len(looks)]()
+        looks.append(len(subscriptions))
+        return True
+
+    assert player.wait_for_subscribers(60.0, before_each_look)
+    assert looks[:4] == [1, 0, 0, 1] and len(looks) > 4, 'it has settled the moment it is back'
 
 
 def test_the_time_to_wait_is_that_for_a_subscriber(connected):
