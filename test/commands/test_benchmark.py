@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -192,6 +193,30 @@ def test_sweeps_that_are_late_are_left_out_not_sent_in_a_burst(ros, monkeypatch)
     assert source.skipped in (4, 5) and min(np.diff(sent)) > 0.04
     assert len(Node.topics['/map_image'].stamps) in (3, 4) and len(Node.topics['/odom'].stamps) > 55
     assert Node.topics['/map_image'].stamps[0] < sent[0]
+
+
+def test_node_player_and_measurement_share_a_domain_of_their_own(ros, ros_domain, monkeypatch, tmp_path):
+    """Neither the vehicle's graph nor another measurement on this machine gets in the way."""
+    from support import synthetic_bag as bag
+
+    from attention_fusion_ros.benchmarking import live
+    domains = {}
+
+    class Player:
+        def __init__(self, path, pace, environment):
+            domains['player'] = int(environment['ROS_DOMAIN_ID'])
+
+    class Node:
+        def __init__(self, session, parameters, remaps, log, domain_id, environment):
+            domains.update(session=session.context.get_domain_id(), node=domain_id)
+            raise live.NodeError('enough is known')
+
+    monkeypatch.setattr(live, 'ReservedDomain', lambda: nullcontext(ros_domain))
+    monkeypatch.setattr(live, 'BagSource', Player)
+    monkeypatch.setattr(live, 'NodeProcess', Node)
+    with pytest.raises(live.NodeError, match='enough is known'):
+        live.run({}, 1.0, 10.0, tmp_path / 'log', bag.write(tmp_path / 'drive', bag.drive(2)))
+    assert domains == dict.fromkeys(('player', 'session', 'node'), ros_domain)
 
 
 def test_nothing_arrived_is_an_error(ros, monkeypatch, capsys):
