@@ -37,7 +37,8 @@ OPEN_SHARDS = 64  # of a store at a time: each takes up to four file descriptors
 INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
 PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
 # What scenes are made by.
-SOURCES = ('simulation', 'bev', 'kernels', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py')
+SOURCES = ('simulation', 'bev', 'kernels', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py',
+           'datasets/target.py')
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 
 

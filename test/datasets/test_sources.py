@@ -18,7 +18,6 @@ EITHER = {
     'contracts.py': 'names and types of what is handed on',
     'errors.py': 'what is said of failures',
     'utils': 'how files are written, processes started and arrays copied',
-    'datasets/target.py': 'the names of the masks alone; all else is about batches',
 }
 SCENES = EITHER
 RECORDED = {
@@ -27,6 +26,7 @@ RECORDED = {
     'attention': 'features are made without a network',
     'network': 'features are made without a network',
     'simulation': 'imported along with what quantises features, which is the same for simulated scenes',
+    'datasets/target.py': 'recordings have no masks; all else is about batches',
     'datasets/shards.py': 'how many shards are open at a time alone',
 }
 # Where the sweeps of recordings are made; `recorded` itself also imports what trains on them.
