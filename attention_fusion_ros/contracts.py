@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -64,6 +64,17 @@ class Mode(str, Enum):
     LIDAR_ONLY = 'lidar_only'
 
 
+class PointTimes(Protocol):
+    """When each point of a cloud was measured, see `decode.point_time`. Nothing is read before somebody asks."""
+
+    @property
+    def what(self) -> str:
+        """The field that holds it, in words."""
+
+    def offsets_s(self, stamp_ns: int, xyz: np.ndarray) -> tuple[np.ndarray, str]:
+        """(N,) float32 seconds after the stamp in the header, and how they were read. Raises InputError."""
+
+
 @dataclass(frozen=True)
 class PointCloud:
     """One decoded sweep in its sensor frame; every point is finite."""
@@ -72,6 +83,7 @@ class PointCloud:
     frame_id: str
     xyz: np.ndarray  # (N, 3) float32, m
     intensity: np.ndarray | None  # (N,) float32, in the sensor's own unit; None when the sensor sends none
+    times: PointTimes | None = field(default=None, repr=False, compare=False)  # None when the sensor sends none
 
 
 @dataclass(frozen=True)
@@ -94,8 +106,25 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class SweepPart:
+    """Points of a sweep that one sensor sent in one message: `cloud.xyz[first:last]`."""
+
+    input_name: str  # 'pointcloud', 'pointcloud_2', ...
+    frame_id: str  # of the message
+    stamp_ns: int  # of the message
+    # (4, 4) base_link at the sweep's stamp <- the sensor when it sent this part: its origin is where rays started
+    T_base_sensor: np.ndarray
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class SyncedSweep:
-    """One decoded sweep with everything that belongs to it, aligned in time: what the pipeline is given."""
+    """One decoded sweep with everything that belongs to it, aligned in time: what the pipeline is given.
+
+    A sweep may be assembled from messages of several LiDARs, or of parts of a turn. Its stamp is that of the latest part,
+    and its points lie where they would have been seen at that time, in the frame of the first sensor.
+    """
 
     cloud: PointCloud
     motion: Motion
@@ -107,6 +136,16 @@ class SyncedSweep:
     decode_ms: float = 0.0  # spent on decoding the sweep
     odometry_extrapolation_s: float = 0.0  # by how much T_odom_base goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # by how much T_base_sensor goes beyond the newest moving transform
+    parts: tuple[SweepPart, ...] = ()  # what the sweep was assembled from; () where it is one message, see `sources`
+    deskew: str = ''  # which time of the points was used, or why none was; '' where they have none
+    warnings: Mapping[str, str] = field(default_factory=dict)  # reason -> what is missing in this sweep, and the remedy
+
+    @property
+    def sources(self) -> tuple[SweepPart, ...]:
+        """The parts of the sweep, one at least: which points were seen from where."""
+        cloud = self.cloud
+        return self.parts or (SweepPart('pointcloud', cloud.frame_id, cloud.stamp_ns, self.motion.T_base_sensor, 0,
+                                        len(cloud.xyz)),)
 
 
 @dataclass(frozen=True)

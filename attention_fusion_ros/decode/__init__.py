@@ -31,6 +31,8 @@ REASONS = {
     'size_mismatch': 'width, height and steps contradict each other, or there is more data than they say',
     'truncated_data': 'there is less data than the steps say, or a compressed file breaks off',
     'no_finite_points': 'every point is NaN or infinite',
+    'implausible_time': 'the time of the points is constant, spans more than a second, or is in no order; the cloud is '
+                        'used without it',
     'empty_image': 'the map image has no pixels',
     'unknown_encoding': 'the map image has an encoding that is not read',
     'dim_image': 'the map image uses a 255th of its range at most, like an unscaled 0/1 mask',

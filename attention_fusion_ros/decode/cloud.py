@@ -8,6 +8,7 @@ overlapping fields do no harm) and copied once into contiguous float32, which to
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from attention_fusion_ros.decode.message import (
     text,
     whole_number,
 )
+from attention_fusion_ros.decode.point_time import TIME_NAMES, UNITS, PointTimes
 from attention_fusion_ros.errors import InputError
 
 # sensor_msgs/PointField; 9 to 11 came with PCL 1.12 and ROS 2 Rolling (ros2/common_interfaces#301).
@@ -44,7 +46,8 @@ def decode_cloud(msg: Any) -> PointCloud:
 
     x, y and z are float32 or float64 [m] at any offset; the intensity is the first of INTENSITY_NAMES present, of any
     datatype. Of fields with the same name the first counts; of a field with count > 1 the first element. Points whose
-    coordinates are NaN, infinite or beyond float32 are dropped; an intensity that is not finite becomes 0.
+    coordinates are NaN, infinite or beyond float32 are dropped; an intensity that is not finite becomes 0. The time of
+    each point is the first of `point_time.TIME_NAMES` present, and is read only when somebody asks for it.
 
     Raises InputError: malformed_message, stamp_zero, empty_cloud, missing_field, unknown_datatype, field_out_of_point,
     size_mismatch, truncated_data, no_finite_points.
@@ -62,6 +65,7 @@ def decode_cloud(msg: Any) -> PointCloud:
     order = '>' if flag(msg, 'is_bigendian') else '<'
     coordinates = _coordinates(fields)
     intensity_field = next((fields[name] for name in INTENSITY_NAMES if name in fields), None)
+    time_name = next((name for name in TIME_NAMES if name in fields and fields[name].dtype in UNITS), None)
     xyz = np.empty((height, width, 3), np.float32)
     intensity = None
     with np.errstate(over='ignore', invalid='ignore'):  # float64 beyond float32 becomes inf and is dropped below
@@ -70,7 +74,11 @@ def decode_cloud(msg: Any) -> PointCloud:
         if intensity_field is not None:
             intensity = _view(data, intensity_field, order, height, width, row_step, point_step).astype(np.float32)
             intensity = intensity.reshape(-1)
-    return _finite(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity)
+    times = None
+    if time_name is not None:
+        field = fields[time_name]
+        times = PointTimes(time_name, field.dtype, _view(data, field, order, height, width, row_step, point_step))
+    return _finite(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity, times)
 
 
 def _fields(msg: Any, point_step: int) -> dict[str, Field]:
@@ -112,7 +120,8 @@ def _view(data: np.ndarray, field: Field, order: str, height: int, width: int, r
     return np.ndarray((height, width), np.dtype(order + field.dtype), data, field.offset, (row_step, point_step))
 
 
-def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None) -> PointCloud:
+def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None,
+            times: PointTimes | None) -> PointCloud:
     """Drop what is not finite. A finite sum proves that all are, at a fraction of the cost of asking each one."""
     with np.errstate(over='ignore', invalid='ignore'):
         suspicious = not np.isfinite(xyz.sum())
@@ -125,6 +134,7 @@ def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray
                              'check that the sensor has a return at all, and its byte order (is_bigendian).')
         xyz = xyz.take(keep, axis=0)
         intensity = None if intensity is None else intensity.take(keep)
+        times = None if times is None else dataclasses.replace(times, keep=keep)
     if intensity is not None and not finite_intensity:
         intensity = np.where(np.isfinite(intensity), intensity, np.float32(0.0))
-    return PointCloud(stamp_ns, frame_id, xyz, intensity)
+    return PointCloud(stamp_ns, frame_id, xyz, intensity, times)
