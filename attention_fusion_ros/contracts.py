@@ -122,8 +122,8 @@ class SweepPart:
 class SyncedSweep:
     """One decoded sweep with everything that belongs to it, aligned in time: what the pipeline is given.
 
-    A sweep may be assembled from messages of several LiDARs, or of parts of a turn. Its stamp is that of the latest part,
-    and its points lie where they would have been seen at that time, in the frame of the first sensor.
+    A sweep may be assembled from messages of several LiDARs, or of parts of a turn. Its stamp is that of its latest
+    part, and its points lie where they would have been seen at that time, in the frame of the first sensor.
     """
 
     cloud: PointCloud

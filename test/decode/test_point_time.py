@@ -42,7 +42,7 @@ DRIVERS = {
     'ouster': ('t', 'u4', RISING * 1e9, RISING, 't (uint32) in ns after the stamp'),
     'velodyne, since the end': ('time', 'f4', RISING - TURN_S, RISING - TURN_S, 'time (float32) in s after the stamp'),
     'velodyne, since the start': ('time', 'f4', RISING, RISING, 'time (float32) in s after the stamp'),
-    'hesai and robosense': ('timestamp', 'f8', STAMP / 1e9 + RISING, RISING, 'timestamp (float64) in s since the epoch'),
+    'hesai, robosense': ('timestamp', 'f8', STAMP / 1e9 + RISING, RISING, 'timestamp (float64) in s since the epoch'),
     'robosense, stamped at the end': ('timestamp', 'f8', STAMP / 1e9 + RISING - TURN_S, RISING - TURN_S,
                                       'timestamp (float64) in s since the epoch'),
     'livox_ros_driver2': ('timestamp', 'f8', float(STAMP) + RISING * 1e9, RISING,
@@ -61,8 +61,8 @@ DRIVERS = {
                              'timestamp (uint64) in ns since the epoch'),
     'signed nanoseconds': ('t', 'i4', (RISING - TURN_S) * 1e9, RISING - TURN_S, 't (int32) in ns after the stamp'),
     'a tenth of a turn': ('t', 'u4', RISING * 1e8, RISING / 10, 't (uint32) in ns after the stamp'),
-    'within the second': ('t', 'u4', RISING * 1e9 + 3e9, RISING, 't (uint32) in ns of another clock: the first point is '
-                          'taken to be at the stamp'),
+    'within the second': ('t', 'u4', RISING * 1e9 + 3e9, RISING, 't (uint32) in ns of another clock: the first point '
+                          'is taken to be at the stamp'),
 }
 
 
