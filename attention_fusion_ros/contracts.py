@@ -87,13 +87,28 @@ class PointCloud:
 
 
 @dataclass(frozen=True)
+class MapPlacement:
+    """Where a map lies that says so itself, as an occupancy grid does."""
+
+    resolution: float  # m/pixel
+    T_frame_image: np.ndarray  # (4, 4) pose of the lower left corner of the image, x right and y up, in its frame
+
+
+@dataclass(frozen=True)
 class MapImage:
-    """One decoded topological map image. How it lies on the ground is configuration, not message content."""
+    """One decoded topological map image. How it lies on the ground is configuration, unless it has a `placement`."""
 
     stamp_ns: int
     frame_id: str
     road: np.ndarray  # (H, W) float32 in 0..1, 1 = road
     route: np.ndarray | None  # (H, W) float32 in 0..1, 1 = route; None when no route is drawn
+    placement: MapPlacement | None = None
+    warnings: tuple[str, ...] = ()  # what is doubtful about it although it is used: names in `decode.MAP_WARNINGS`
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the layers."""
+        return self.road.nbytes + (0 if self.route is None else self.route.nbytes)
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,7 @@ class Motion:
     T_base_sensor: np.ndarray  # (4, 4) float64
     T_odom_base: np.ndarray | None = None  # (4, 4) at the sweep's stamp; None without odometry
     T_odom_base_map: np.ndarray | None = None  # (4, 4) at the map image's stamp; None without odometry
+    T_map_base: np.ndarray | None = None  # (4, 4) at the sweep's stamp in the frame of a map that has a placement
 
 
 @dataclass(frozen=True)

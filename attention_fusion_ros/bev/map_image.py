@@ -9,14 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.map_source import MapSource
 from attention_fusion_ros.config import MapConfig
-from attention_fusion_ros.contracts import MapImage, Motion
+from attention_fusion_ros.contracts import MapImage, MapPlacement, Motion
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import inverse, planar, rotation_2d, se2
-from attention_fusion_ros.utils.tensors import upload
 
 CHANNELS = ('road', 'route', 'valid')
+ROAD, ROUTE, VALID = range(3)
+LOWER_LEFT = (0.0, 1.0)  # as an anchor
+ROUTE_WIDTH_M = 1.5  # of the thinnest route that networks are trained with
+THIN_CORE = 0.4  # a route is thin where no cell all of whose neighbours belong to it is covered by more
+FAINTEST_ROUTE = 0.02  # of a thin route's brightest cell
 
 
 def vehicle_to_map_frame(motion: Motion, orientation: str) -> np.ndarray:
@@ -42,29 +47,58 @@ def vehicle_to_map_frame(motion: Motion, orientation: str) -> np.ndarray:
     return moved
 
 
-def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid,
-            device: torch.device | str = 'cpu') -> Tensor:
+def vehicle_to_placed_image(placed: MapPlacement, motion: Motion) -> np.ndarray:
+    """(3, 3) planar transform from base_link to metres up and left of the image's lower left corner.
+
+    Raises InputError `map_not_placed` when it is not known where base_link is in the frame of the image.
+    """
+    if motion.T_map_base is None:
+        raise InputError('map_not_placed', 'it is not known where the vehicle is in the frame of the map.',
+                         'publish the transform between the two, or odometry in that frame.')
+    T_image_base = planar(inverse(placed.T_frame_image) @ motion.T_map_base)  # x right, y up
+    left_is_minus_x = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned: np.ndarray = left_is_minus_x @ T_image_base
+    return turned
+
+
+def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, device: torch.device | str = 'cpu',
+            source: MapSource | None = None) -> Tensor:
     """-> (3, H, W) float32: road 0..1, route 0..1, valid (1 where the image covers the cell).
 
+    source: of this image, for several sweeps with it; see `map_source`.
     Raises InputError, see `vehicle_to_map_frame`.
     """
-    T = vehicle_to_map_frame(motion, layout.orientation)
-    layers = [image.road, image.route if image.route is not None else np.zeros_like(image.road)]
-    source = upload(np.stack([*layers, np.ones_like(image.road)]), device)
-    height, width = image.road.shape
-    resolution = layout.resolution
-    shrink = int(grid.resolution // resolution)
-    if shrink >= 2 and min(height, width) >= shrink:  # finer than the grid: average first, else thin lines vanish
-        source = F.avg_pool2d(source[None], shrink, ceil_mode=True, count_include_pad=False)[0]
-        resolution = resolution * shrink
-    x, y = grid.centre_tensors(device)
-    T_map_base = upload(T, device)
-    up = T_map_base[0, 0] * x + T_map_base[0, 1] * y + T_map_base[0, 2]
-    left = T_map_base[1, 0] * x + T_map_base[1, 1] * y + T_map_base[1, 2]
-    column = layout.anchor[0] * width * layout.resolution / resolution - left / resolution
-    row = layout.anchor[1] * height * layout.resolution / resolution - up / resolution
-    unit = pixels_to_unit(column, row, source.shape[2], source.shape[1])
-    return F.grid_sample(source[None], unit[None], align_corners=False, padding_mode='zeros')[0]
+    placed = image.placement
+    if placed is None:
+        T, anchor = vehicle_to_map_frame(motion, layout.orientation), (layout.anchor[0], layout.anchor[1])
+    else:
+        T, anchor = vehicle_to_placed_image(placed, motion), LOWER_LEFT
+    grids = (source or map_source(image, layout, grid, device)).sample(T, anchor)
+    return grids if image.route is None else with_wide_route(grids, grid)
+
+
+def map_source(image: MapImage, layout: MapConfig, grid: Grid, device: torch.device | str = 'cpu',
+               last: MapSource | None = None) -> MapSource:
+    """What sweeps with this image sample. last: the one before, which is given again where it is of this image."""
+    resolution = layout.resolution if image.placement is None else image.placement.resolution
+    if last is not None and last.fits(image, resolution):
+        return last
+    return MapSource(image, resolution, grid, device)
+
+
+def with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
+    """Draw a route of thin strokes as wide as the network knows it; others stay as they are. (3, H, W) -> (3, H, W).
+
+    A stroke of a pixel is 5 cm wide in a map of that resolution: a sixth of a cell, as faint as no route at all.
+    """
+    route = grids[ROUTE]
+    # What is left of it after a cell has been taken from every side: of a thin stroke, nothing.
+    core = -F.max_pool2d(-route[None], 3, stride=1, padding=1)
+    cells = 2 * round(ROUTE_WIDTH_M / grid.resolution / 2) + 1
+    wide = F.max_pool2d(route[None], cells, stride=1, padding=cells // 2)[0]
+    wide = wide / wide.max().clamp(min=FAINTEST_ROUTE)
+    route = torch.where(core.max() < THIN_CORE, wide.clamp(max=1.0), route)
+    return torch.stack([torch.maximum(grids[ROAD], route), route, grids[VALID]])
 
 
 def empty_map_bev(grid: Grid, device: torch.device | str = 'cpu') -> Tensor:

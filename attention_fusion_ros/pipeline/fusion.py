@@ -124,9 +124,11 @@ class FusionPipeline:
         xyz = rng.uniform(-self.grid.extent, self.grid.extent, (WARM_UP_POINTS, 3)).astype(np.float32)
         xyz[:, 2] *= 0.01
         cloud = PointCloud(1, '', xyz, rng.uniform(0.0, 1.0, len(xyz)).astype(np.float32))
-        road = MapImage(1, '', np.ones((320, 320), np.float32), np.zeros((320, 320), np.float32))
+        road = np.zeros((320, 320), np.float32)
+        road[:, 150:170] = 1.0
+        image = MapImage(1, '', road, road)
         for _ in range(WARM_UPS):
-            self._run(SyncedSweep(cloud, Motion(np.eye(4), np.eye(4), np.eye(4)), road), remember=False)
+            self._run(SyncedSweep(cloud, Motion(np.eye(4), np.eye(4), np.eye(4)), image), remember=False)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -12,16 +12,15 @@ from torch import Tensor
 
 from attention_fusion_ros.bev.accumulate import EarlierSweep, Points, SweepAccumulator, accumulated_bev
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
-from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev
+from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev, map_source
+from attention_fusion_ros.bev.map_quality import map_problem
+from attention_fusion_ros.bev.map_source import MapSource
 from attention_fusion_ros.config import MapConfig, NodeConfig
 from attention_fusion_ros.contracts import Mode, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import is_rigid, transform_points
 from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.utils.tensors import upload
-
-ROAD_LAYER = MAP_CHANNELS.index('road')
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Preprocessor:
         self.grid, self.device = grid, device
         self._config = config
         self._accumulator = SweepAccumulator(config.cloud)
+        self._map_source: MapSource | None = None  # of the newest map image, for the sweeps that share it
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
@@ -56,8 +56,9 @@ class Preprocessor:
         self._accumulator.update(config.cloud)
 
     def reset(self) -> None:
-        """Forget earlier sweeps."""
+        """Forget earlier sweeps and the map image."""
         self._accumulator.clear()
+        self._map_source = None
 
     @torch.inference_mode()
     def __call__(self, sweep: SyncedSweep, remember: bool = True) -> Features:
@@ -98,12 +99,14 @@ class Preprocessor:
         """The sweep's map image. layout: how it lies on the ground, default as configured."""
         if sweep.map_image is None:
             return self.no_map(sweep.map_reason or 'no_map')
+        layout = layout or self._config.map
+        self._map_source = map_source(sweep.map_image, layout, self.grid, self.device, self._map_source)
         try:
-            grid = map_bev(sweep.map_image, sweep.motion, layout or self._config.map, self.grid, self.device)
+            grid = map_bev(sweep.map_image, sweep.motion, layout, self.grid, self.device, self._map_source)
         except InputError as error:
             return self.no_map(error.reason)
-        if not bool((grid[ROAD_LAYER] > ROAD).any()):  # an all-black image tells as much as none
-            return self.no_map('map_without_roads')
+        if problem := map_problem(grid, ROAD):
+            return self.no_map(problem)
         return MapFeatures(grid, Mode.FUSED, '')
 
     def no_map(self, reason: str = 'no_map') -> MapFeatures:

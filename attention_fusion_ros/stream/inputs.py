@@ -114,6 +114,14 @@ MAP_REASONS = {
                                        'odometry.max_age.'),
     'map_without_roads': Reason('the map image shows no road around the vehicle.',
                                 'check map.resolution and map.anchor, and that roads are drawn bright on dark.'),
+    'map_elsewhere': Reason('the map image does not reach the surroundings of the vehicle.',
+                            'check map.resolution, map.anchor and map.orientation; of an occupancy grid, its origin '
+                            'and the transform between its frame and the vehicle.'),
+    'map_all_road': Reason('the map image is bright everywhere around the vehicle: all of it would be road.',
+                           'draw roads bright on a dark background (below a fifth of the full scale), and nothing '
+                           'else.'),
+    'map_inverted': Reason('most of the map image is bright and the rest dark, like roads drawn dark on light.',
+                           'invert the image: roads bright, everything else dark (below a fifth of the full scale).'),
 }
 
 # Sweeps have depth 1, for old ones are worthless.

@@ -19,7 +19,8 @@ from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
 # Points near the vehicle for later sweeps, points on the grid, ground cells with points, points of a useful height.
 KNOWN_SELECTIONS = 4
-KNOWN_NUMBERS = 1  # whether the map image shows a road
+KNOWN_NUMBERS = 0
+KNOWN_COPIES = 1  # how much of the map is road; counted on a CUDA device only
 
 
 class Waits(TorchDispatchMode):
@@ -54,7 +55,7 @@ def test_every_wait_of_a_sweep_is_known(tmp_path):
     with Waits() as waits:
         result = pipeline.run(sweep(10**8))
     assert result.mode.value == 'fused' and result.branches
-    assert waits.found == {'selection': KNOWN_SELECTIONS, 'number': KNOWN_NUMBERS}
+    assert waits.found == Counter({'selection': KNOWN_SELECTIONS, 'number': KNOWN_NUMBERS})
 
 
 @pytest.mark.gpu
@@ -71,4 +72,4 @@ def test_torch_sees_no_other_waits_on_a_cuda_device():
     finally:
         torch.cuda.set_sync_debug_mode('default')
     found = [str(w.message) for w in seen if 'synchroniz' in str(w.message)]
-    assert len(found) <= KNOWN_SELECTIONS + KNOWN_NUMBERS + 1, found  # and the fetch of the head
+    assert len(found) <= KNOWN_SELECTIONS + KNOWN_NUMBERS + KNOWN_COPIES + 1, found  # and the fetch of the head

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A map image prepared for sampling: averaged down where it is finer than the grid, but only where a grid reaches.
+
+A map of a whole town, in pixels of 5 cm, costs what the 80 m around the vehicle cost: tiles are averaged when a grid
+reaches them for the first time, and are kept for the sweeps after it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
+from attention_fusion_ros.contracts import MapImage
+from attention_fusion_ros.utils.tensors import upload
+
+TILE = 128  # averaged pixels along an edge of a tile
+MARGIN = 2.0  # averaged pixels around what a grid covers: bilinear sampling reads one further
+
+
+class MapSource:
+    """Road and route of one map image, as the sweeps with this image sample them. Not thread-safe."""
+
+    def __init__(self, image: MapImage, resolution: float, grid: Grid, device: torch.device | str = 'cpu'):
+        """resolution: m/pixel of the image."""
+        height, width = image.road.shape
+        shrink = int(grid.resolution // resolution)
+        self.image, self.resolution, self.grid, self.device = image, resolution, grid, torch.device(device)
+        self._shrink = shrink if shrink >= 2 and min(height, width) >= shrink else 1
+        self._shape = math.ceil(height / self._shrink), math.ceil(width / self._shrink)
+        self._images = [image.road] if image.route is None else [image.road, image.route]
+        self._aliased = self._shrink == 1 and self.device.type == 'cpu'
+        if self._aliased:  # no copy at all
+            self._planes = [upload(layer, device) for layer in self._images]
+        else:
+            self._planes = [torch.zeros(self._shape, device=device) for _ in self._images]
+        self._ready = np.zeros([math.ceil(n / TILE) for n in self._shape], bool)
+
+    def fits(self, image: MapImage, resolution: float) -> bool:
+        """Whether this is the source of that image at that resolution."""
+        return self.image is image and self.resolution == resolution
+
+    def sample(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Tensor:
+        """-> (3, H, W) float32 on the grid: road, route, and 1 where the image covers the cell.
+
+        T_up_left: (3, 3) planar transform from base_link to metres up and left of the anchor in the image.
+        anchor: (column, row) as fractions of width and height.
+        """
+        height, width = self.image.road.shape
+        metres = self.resolution * self._shrink  # a pixel of the planes
+        origin = anchor[0] * width / self._shrink, anchor[1] * height / self._shrink
+        self._prepare(T_up_left, origin, metres)
+        x, y = self.grid.centre_tensors(self.device)
+        T = upload(T_up_left, self.device)
+        column = origin[0] - (T[1, 0] * x + T[1, 1] * y + T[1, 2]) / metres
+        row = origin[1] - (T[0, 0] * x + T[0, 1] * y + T[0, 2]) / metres
+        rows, columns = self._shape
+        unit = pixels_to_unit(column, row, columns, rows)[None]
+        layers = [F.grid_sample(plane[None, None], unit, align_corners=False, padding_mode='zeros')[0, 0]
+                  for plane in self._planes]
+        if len(layers) == 1:
+            layers.append(torch.zeros_like(layers[0]))
+        return torch.stack([*layers, _covered(column, columns) * _covered(row, rows)])
+
+    def _prepare(self, T_up_left: np.ndarray, origin: tuple[float, float], metres: float) -> None:
+        """Average the tiles that the grid reaches, as far as it has not been done."""
+        if self._aliased or self._ready.all():
+            return
+        e = self.grid.extent
+        corners = T_up_left @ np.array([[e, e, -e, -e], [e, -e, e, -e], [1, 1, 1, 1]])
+        ends = []
+        for start, position, count in zip(origin[::-1], corners[:2], self._ready.shape, strict=True):
+            pixels = start - position / metres
+            low, high = pixels.min() - MARGIN, pixels.max() + MARGIN
+            ends.append((max(int(low // TILE), 0), min(int(high // TILE) + 1, count)))
+        (top, bottom), (left, right) = ends
+        for i in range(top, bottom):
+            for j in range(left, right):
+                if not self._ready[i, j]:
+                    self._average(i, j)
+
+    def _average(self, i: int, j: int) -> None:
+        s = self._shrink
+        tile = slice(i * TILE, (i + 1) * TILE), slice(j * TILE, (j + 1) * TILE)
+        pixels = tuple(slice(t.start * s, t.stop * s) for t in tile)
+        for plane, layer in zip(self._planes, self._images, strict=True):
+            part = upload(layer[pixels], 'cpu')
+            if s > 1:
+                part = F.avg_pool2d(part[None, None], s, ceil_mode=True, count_include_pad=False)[0, 0]
+            plane[tile] = part.to(self.device)
+        self._ready[i, j] = True
+
+
+def _covered(position: Tensor, size: int) -> Tensor:
+    """How much of a bilinear sample lies on an image: 1 inside, down to 0 a pixel outside. position: pixels, any shape.
+
+    What `grid_sample` makes of an image of ones, along one axis.
+    """
+    centre = position - 0.5
+    return torch.minimum(centre + 1.0, size - centre).clamp_(0.0, 1.0)
