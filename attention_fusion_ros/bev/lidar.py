@@ -22,6 +22,8 @@ CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
 HEIGHT_UNIT_M = 0.1  # heights well below this are in the linear part of the compression
 HEIGHT_FULL_M = 6.0  # compressed to 1
 DENSITY_FULL = 128.0  # points in a cell, compressed to 1
+INTENSITY_LIMIT = 1e30  # differences of greater ones overflow
+INTENSITY_NOISE = 1e-5  # of the median: spread of a sensor whose intensities are all equal but for rounding
 BELOW_GROUND_M = -1.0  # lower points are multipath
 
 
@@ -32,10 +34,17 @@ def compress_height(h: Tensor) -> Tensor:
 
 
 def normalise_intensity(intensity: Tensor) -> Tensor:
-    """(N,) intensities in any unit -> about -1..1: centred on the sweep's median, scaled by its 10..90 % spread."""
-    sample = intensity[:: max(1, len(intensity) // 8192)].float()
+    """(N,) intensities in any unit -> about -1..1: centred on their median, scaled by their 10..90 % spread.
+
+    Give it those of the points that are used: others, of no returns or of the vehicle itself, would move the scale.
+    """
+    if len(intensity) == 0:
+        return intensity
+    intensity = intensity.float().clamp(-INTENSITY_LIMIT, INTENSITY_LIMIT)
+    sample = intensity[:: max(1, len(intensity) // 8192)]
     low, middle, high = torch.quantile(sample, constant((0.1, 0.5, 0.9), sample.device))
-    normalised: Tensor = ((intensity - middle) / (high - low).clamp(min=1e-6)).clamp(-1.0, 1.0)
+    spread = torch.maximum(high - low, (INTENSITY_NOISE * middle.abs()).clamp(min=1e-6))
+    normalised: Tensor = ((intensity - middle) / spread).clamp(-1.0, 1.0)
     return normalised
 
 
@@ -77,7 +86,7 @@ def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: floa
     row, column = grid.metres_to_cells(xyz[:, 0], xyz[:, 1])
     cell = (row.round().long().clamp_(0, grid.cells - 1) * grid.cells
             + column.round().long().clamp_(0, grid.cells - 1))
-    values = None if intensity is None else normalise_intensity(intensity.float())[index[chosen]]
+    values = None if intensity is None else normalise_intensity(intensity[index[chosen]])
     count, top, low, total = scatter_cells(cell, h, values, grid.cells * grid.cells)
     features = {'top': compress_height(top), 'low': compress_height(low), 'span': compress_height(top - low),
                 'density': torch.log1p(count) / math.log1p(DENSITY_FULL), 'intensity': total / count.clamp(min=1)}

@@ -17,13 +17,14 @@ from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.decode.message import (
     attribute,
     byte_view,
-    check_layout,
     flag,
     malformed,
+    row_stride,
     stamp_and_frame,
     text,
     whole_number,
 )
+from attention_fusion_ros.decode.no_returns import no_returns
 from attention_fusion_ros.decode.point_time import TIME_NAMES, UNITS, PointTimes
 from attention_fusion_ros.errors import InputError
 
@@ -45,22 +46,19 @@ def decode_cloud(msg: Any) -> PointCloud:
     """One sweep in its sensor frame from a sensor_msgs/PointCloud2.
 
     x, y and z are float32 or float64 [m] at any offset; the intensity is the first of INTENSITY_NAMES present, of any
-    datatype. Of fields with the same name the first counts; of a field with count > 1 the first element. Points whose
-    coordinates are NaN, infinite or beyond float32 are dropped; an intensity that is not finite becomes 0. The time of
-    each point is the first of `point_time.TIME_NAMES` present, and is read only when somebody asks for it.
+    datatype. Of fields with the same name the first counts; of a field with count > 1 the first element; a count of 0
+    is read as 1. Numbers that the data contradicts are not believed, see `_layout`. Points whose coordinates are NaN,
+    infinite or beyond float32 are dropped, and so are those that stand for 'no return', see `no_returns`; an intensity
+    that is not finite becomes 0. The time of each point is the first of `point_time.TIME_NAMES` present, and is read
+    only when somebody asks for it.
 
     Raises InputError: malformed_message, stamp_zero, empty_cloud, missing_field, unknown_datatype, field_out_of_point,
-    size_mismatch, truncated_data, no_finite_points.
+    size_mismatch, truncated_data, no_finite_points, no_returns.
     """
     stamp_ns, frame_id = stamp_and_frame(msg)
-    width, height = whole_number(msg, 'width'), whole_number(msg, 'height')
-    point_step, row_step = whole_number(msg, 'point_step'), whole_number(msg, 'row_step')
-    if width * height == 0:
-        raise InputError('empty_cloud', f'The cloud has no points ({width} x {height}).',
-                         'check that the sensor sees anything and that no filter before this node removes every point.')
-    fields = _fields(msg, point_step)
     data = byte_view(msg)
-    check_layout('cloud', len(data), height, width * point_step, row_step, 'row_step')
+    width, height, point_step, row_step = _layout(msg, len(data))
+    fields = _fields(msg, point_step)
 
     order = '>' if flag(msg, 'is_bigendian') else '<'
     coordinates = _coordinates(fields)
@@ -78,7 +76,27 @@ def decode_cloud(msg: Any) -> PointCloud:
     if time_name is not None:
         field = fields[time_name]
         times = PointTimes(time_name, field.dtype, _view(data, field, order, height, width, row_step, point_step))
-    return _finite(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity, times)
+    return _measured(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity, times)
+
+
+def _layout(msg: Any, got: int) -> tuple[int, int, int, int]:
+    """Columns, rows, bytes of a point, and bytes from one row to the next.
+
+    got: bytes in `data`. Where they leave one reading, it decides against the numbers beside it: `row_stride`, a height
+    of 0 beside the points of one row, a width of 0 beside those of one column, and a width greater than the rows that
+    row_step and data agree on.
+    """
+    width, height = whole_number(msg, 'width'), whole_number(msg, 'height')
+    point_step, row_step = whole_number(msg, 'point_step'), whole_number(msg, 'row_step')
+    if width * height == 0:
+        points = max(width, height)
+        if points < 2 or got == 0 or got != points * point_step:
+            raise InputError('empty_cloud', f'The cloud has no points ({width} x {height}).', 'check that the sensor '
+                             'sees anything and that no filter before this node removes every point.')
+        return points, 1, point_step, got
+    if 0 < point_step <= row_step < width * point_step and row_step % point_step == 0 and got == height * row_step:
+        width = row_step // point_step
+    return width, height, point_step, row_stride('cloud', got, height, width * point_step, row_step, 'row_step')
 
 
 def _fields(msg: Any, point_step: int) -> dict[str, Field]:
@@ -89,12 +107,12 @@ def _fields(msg: Any, point_step: int) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     for item in described:
         name, offset = text(item, 'name'), whole_number(item, 'offset')
-        datatype, count = whole_number(item, 'datatype'), whole_number(item, 'count')
+        datatype, count = whole_number(item, 'datatype'), max(1, whole_number(item, 'count'))
         if datatype not in DATATYPES:
             raise InputError('unknown_datatype', f"Field '{name}' has datatype {datatype}; known are 1 to 11.",
                              'use a datatype of sensor_msgs/PointField.')
         size = np.dtype(DATATYPES[datatype]).itemsize
-        if count == 0 or offset + size * count > point_step:
+        if offset + size * count > point_step:
             raise InputError('field_out_of_point', f"Field '{name}' ({count} x {size} bytes at offset {offset}) does "
                              f'not fit into a point of {point_step} bytes.',
                              'fill in point_step, offset and count (1 for a single value) as the data is laid out.')
@@ -120,9 +138,11 @@ def _view(data: np.ndarray, field: Field, order: str, height: int, width: int, r
     return np.ndarray((height, width), np.dtype(order + field.dtype), data, field.offset, (row_step, point_step))
 
 
-def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None,
-            times: PointTimes | None) -> PointCloud:
-    """Drop what is not finite. A finite sum proves that all are, at a fraction of the cost of asking each one."""
+def _measured(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None,
+              times: PointTimes | None) -> PointCloud:
+    """Drop what is no measurement. A finite sum proves that all are, at a fraction of the cost of asking each one."""
+    count = len(xyz)
+    kept: np.ndarray | None = None  # indices, None: all
     with np.errstate(over='ignore', invalid='ignore'):
         suspicious = not np.isfinite(xyz.sum())
         finite_intensity = intensity is None or bool(np.isfinite(intensity.sum()))
@@ -130,11 +150,21 @@ def _finite(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray
         finite = np.isfinite(xyz[:, 0]) & np.isfinite(xyz[:, 1]) & np.isfinite(xyz[:, 2])
         keep = np.flatnonzero(finite)  # take() is three times as fast as a boolean index
         if not len(keep):
-            raise InputError('no_finite_points', f'None of the {len(xyz)} points is finite.',
+            raise InputError('no_finite_points', f'None of the {count} points is finite.',
                              'check that the sensor has a return at all, and its byte order (is_bigendian).')
+        xyz, kept = xyz.take(keep, axis=0), keep
+    no_return = no_returns(xyz)
+    if no_return is not None:
+        keep = np.flatnonzero(~no_return)
+        if not len(keep):
+            raise InputError('no_returns', f"None of the {count} points is a return: all lie at the sensor's origin or "
+                             'at one and the same place, or are not finite.',
+                             'check that nothing covers the sensor, and that it is not in standby.')
         xyz = xyz.take(keep, axis=0)
-        intensity = None if intensity is None else intensity.take(keep)
-        times = None if times is None else dataclasses.replace(times, keep=keep)
+        kept = keep if kept is None else kept.take(keep)
+    if kept is not None:
+        intensity = None if intensity is None else intensity.take(kept)
+        times = None if times is None else dataclasses.replace(times, keep=kept)
     if intensity is not None and not finite_intensity:
         intensity = np.where(np.isfinite(intensity), intensity, np.float32(0.0))
     return PointCloud(stamp_ns, frame_id, xyz, intensity, times)

@@ -10,7 +10,7 @@ import numpy as np
 
 from attention_fusion_ros.contracts import MapImage
 from attention_fusion_ros.decode.map_style import road_and_route
-from attention_fusion_ros.decode.message import byte_view, check_layout, flag, stamp_and_frame, text, whole_number
+from attention_fusion_ros.decode.message import byte_view, flag, row_stride, stamp_and_frame, text, whole_number
 from attention_fusion_ros.errors import InputError
 
 
@@ -52,7 +52,7 @@ def decode_map_image(msg: Any) -> MapImage:
     channels = len(encoding.order)
     pixel_bytes = dtype.itemsize * channels
     data = byte_view(msg)
-    check_layout('map image', len(data), height, width * pixel_bytes, step, 'step')
+    step = row_stride('map image', len(data), height, width * pixel_bytes, step, 'step')
 
     pixels: np.ndarray = np.ndarray((height, width, channels), dtype, data, 0, (step, pixel_bytes, dtype.itemsize))
     road, route = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})

@@ -83,21 +83,23 @@ def byte_view(msg: Any) -> np.ndarray:
     return np.frombuffer(view, np.uint8)
 
 
-def check_layout(what: str, got: int, rows: int, row_bytes: int, row_step: int, step_name: str) -> None:
-    """Compare the bytes that arrived with the layout that the message claims.
+def row_stride(what: str, got: int, rows: int, row_bytes: int, row_step: int, step_name: str) -> int:
+    """Bytes from one row of the data to the next.
 
-    got: bytes in `data`; rows x row_step: bytes claimed; row_bytes: bytes of a row that hold content, the rest pads.
-    Raises InputError: size_mismatch when the numbers contradict each other, truncated_data when bytes are missing.
+    got: bytes in `data`; row_bytes: bytes of a row that hold content, the rest pads; row_step: as the message states
+    it. Where the length of the data leaves one reading, it decides: publishers fill in a step of 0, of the whole data
+    (ROS 2's PointCloud2Modifier::resize(width, height) until ros2/common_interfaces#340) or of an earlier size.
+    Raises InputError: truncated_data when there are fewer bytes than the steps say, size_mismatch when the numbers
+    contradict each other otherwise.
     """
-    remedy = f'fill in width, height and {step_name} as the data is laid out.'
-    if row_step < row_bytes:
-        raise InputError('size_mismatch', f'A row of the {what} holds {row_bytes} bytes but {step_name} is {row_step}.',
-                         remedy)
-    claimed = rows * row_step
-    if got < claimed:
-        raise InputError('truncated_data', f'The {what} has {got} of the {claimed} bytes that height x {step_name} '
-                         'says.', 'look for lost fragments (a larger receive buffer, reliable QoS) or a driver that '
-                         'cuts off data.')
-    if got > claimed:
-        raise InputError('size_mismatch', f'The {what} has {got} bytes, more than the {claimed} that height x '
-                         f'{step_name} says.', remedy)
+    if row_step >= row_bytes and got in (rows * row_step, (rows - 1) * row_step + row_bytes):  # the last row unpadded
+        return row_step
+    content = rows * row_bytes
+    if got == content:
+        return row_bytes
+    message = (f'The data of the {what} is {got} bytes long, which fits neither {rows} rows of {row_bytes} bytes '
+               f'({content}) nor {rows} rows of the {row_step} bytes that {step_name} says ({rows * row_step}).')
+    remedy = f'fill in width, height and {step_name} as the data is laid out, and send all of it.'
+    if row_step >= row_bytes and got < rows * row_step:
+        raise InputError('truncated_data', message, remedy)
+    raise InputError('size_mismatch', message, remedy)

@@ -112,6 +112,46 @@ def test_intensity_is_the_same_in_any_unit():
                           atol=1e-3)
 
 
+@pytest.mark.parametrize('place', [(0.0, 0.0, 1.0), (1.0, -1.0, 0.5), (500.0, 0.0, 0.0), (10.0, 10.0, 90.0)],
+                         ids=['origin', 'vehicle itself', 'beyond the grid', 'above'])
+@pytest.mark.parametrize('value', [0.0, -50.0, 255.0, 1e30])
+def test_no_intensity_of_points_that_are_not_used_moves_the_others(place, value):
+    rng = np.random.default_rng(4)
+    xyz, _ = _street(rng)
+    intensity = torch.from_numpy(rng.gamma(2.0, 20.0, len(xyz)).astype(np.float32))
+    plain = lidar.lidar_bev(xyz, intensity, GRID)
+    more = lidar.lidar_bev(torch.cat([xyz, torch.tensor([place]).repeat(len(xyz), 1)]),
+                           torch.cat([intensity, torch.full((len(xyz),), value)]), GRID)
+    assert torch.allclose(plain[4], more[4], atol=1e-6)
+
+
+@pytest.mark.parametrize('value', [1e30, -1e30, 3e38])
+def test_a_single_absurd_intensity_is_one_bright_cell(value):
+    rng = np.random.default_rng(4)
+    xyz, _ = _street(rng)
+    intensity = torch.from_numpy(rng.gamma(2.0, 20.0, len(xyz)).astype(np.float32))
+    plain = lidar.lidar_bev(xyz, intensity, GRID)[4]
+    intensity[7] = value
+    absurd = lidar.lidar_bev(xyz, intensity, GRID)[4]
+    assert absurd.isfinite().all() and int(((plain - absurd).abs() > 1e-3).sum()) == 1
+
+
+@pytest.mark.parametrize('value', [0.0, 0.1, 100.0, -7.0, 65535.0, 3e38])
+def test_equal_intensities_say_nothing(value):
+    xyz, _ = _street(np.random.default_rng(4))
+    rounding = 1.0 + 1e-7 * torch.randn(len(xyz), generator=torch.Generator().manual_seed(1))
+    features = lidar.lidar_bev(xyz, value * rounding.clamp(max=1.0), GRID)
+    assert float(features[4].abs().max()) < 0.1
+
+
+def test_intensities_of_both_ends_of_float32_stay_finite():
+    xyz, _ = _street(np.random.default_rng(4))
+    intensity = torch.full((len(xyz),), 3.4e38)
+    intensity[::2] = -3.4e38
+    features = lidar.lidar_bev(xyz, intensity, GRID)
+    assert features.isfinite().all() and float(features[4].abs().max()) <= 1.0
+
+
 def test_the_order_of_points_does_not_matter():
     xyz, _ = _street(np.random.default_rng(5))
     order = torch.randperm(len(xyz))

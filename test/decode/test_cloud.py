@@ -189,18 +189,22 @@ def change_stamp(**attributes):
 BAD = {
     'data cut off': (lambda m: change(data=m.data[:-1])(m), 'truncated_data'),
     'no data': (change(data=b''), 'truncated_data'),
+    'no data and no row_step': (change(data=b'', row_step=0), 'size_mismatch'),
     'data of another cloud': (lambda m: change(data=m.data + b'\0')(m), 'size_mismatch'),
     'more rows than data': (change(height=5), 'truncated_data'),
     'fewer rows than data': (change(height=3), 'size_mismatch'),
-    'more columns than a row holds': (change(width=7), 'size_mismatch'),
+    'more columns than a row holds, in rows of no whole points': (change(width=7, row_step=95), 'size_mismatch'),
     'greater points than a row holds': (change(point_step=17), 'size_mismatch'),
     'point_step 0': (change(point_step=0), 'field_out_of_point'),
-    'row_step 0': (change(row_step=0), 'size_mismatch'),
-    'row_step of one point': (change(row_step=16), 'size_mismatch'),
-    'no columns': (change(width=0), 'empty_cloud'),
-    'no rows': (change(height=0), 'empty_cloud'),
+    'row_step 0 and data cut off': (lambda m: change(row_step=0, data=m.data[:-1])(m), 'size_mismatch'),
+    'row_step 0 and one row less': (lambda m: change(row_step=0, data=m.data[:-96])(m), 'size_mismatch'),
+    'row_step of the whole cloud and one row less': (lambda m: change(row_step=384, data=m.data[:-96])(m),
+                                                     'truncated_data'),
+    'no columns, and data of several': (change(width=0), 'empty_cloud'),
+    'no rows, and data of several': (change(height=0), 'empty_cloud'),
+    'no columns and no rows': (change(width=0, height=0), 'empty_cloud'),
     'no points and no data': (change(width=0, row_step=0, data=b''), 'empty_cloud'),
-    'absurdly wide': (change(width=2**32 - 1), 'size_mismatch'),
+    'absurdly wide': (change(width=2**32 - 1, row_step=0), 'size_mismatch'),
     'absurdly high': (change(height=2**32 - 1), 'truncated_data'),
     'absurd all over': (change(width=2**32 - 1, height=2**32 - 1, row_step=2**32 - 1), 'size_mismatch'),
     'absurd and of no size': (change(width=2**32 - 1, height=2**32 - 1, row_step=0, point_step=0, fields=[], data=b''),
@@ -216,9 +220,9 @@ BAD = {
     'x beyond the point': (change_field(0, offset=13), 'field_out_of_point'),
     'intensity far beyond the point': (change_field(3, offset=2**32 - 1), 'field_out_of_point'),
     'count beyond the point': (change_field(3, count=2), 'field_out_of_point'),
-    'count 0': (change_field(0, count=0), 'field_out_of_point'),
     'every point NaN': (lambda m: change(data=np.full(len(m.data) // 4, np.nan, np.float32).tobytes())(m),
                         'no_finite_points'),
+    'every point at the origin': (lambda m: change(data=bytes(len(m.data)))(m), 'no_returns'),
     'stamp 0': (change_stamp(sec=0, nanosec=0), 'stamp_zero'),
     'stamp before 1970': (change_stamp(sec=-1), 'malformed_message'),
     'nanoseconds of more than a second': (change_stamp(nanosec=10**9), 'malformed_message'),
@@ -239,6 +243,99 @@ BAD = {
     'header None': (change(header=None), 'malformed_message'),
     'frame None': (lambda m: change(frame_id=None)(m.header), 'malformed_message'),
 }
+
+
+def packed(**numbers):
+    return lambda msg: change(data=msg.data, **numbers)(msg)
+
+
+# What is wrong beside data that leaves one reading -> how it is done to a good cloud of 6 x 4 points of 16 bytes.
+DATA_DECIDES = {
+    'row_step 0': packed(row_step=0),
+    'row_step of one point': packed(row_step=16),
+    'row_step of the whole cloud': packed(row_step=384),  # PointCloud2Modifier::resize(width, height)
+    'row_step of the cloud before a filter': packed(row_step=1536),
+    'row_step of a narrower cloud': packed(row_step=80),
+    'row_step in points': packed(row_step=6),
+    'row_step greatest': packed(row_step=2**32 - 1),
+    'width and height swapped': packed(width=4, height=6),
+    'width and height swapped and row_step 0': packed(width=4, height=6, row_step=0),
+    'one column of all points': packed(width=1, height=24),
+    'one row of all points': packed(width=24, height=1),
+    'no height': packed(width=24, height=0, row_step=384),
+    'no height and no row_step': packed(width=24, height=0, row_step=0),
+    'no width': packed(width=0, height=24, row_step=0),
+    'width of the cloud before a filter': packed(width=100),
+    'width greatest': packed(width=2**32 - 1),
+    'count 0 of every field': lambda msg: [change(count=0)(f) for f in msg.fields],
+    'everything at once': lambda msg: [packed(width=24, height=0, row_step=7)(msg), change_field(2, count=0)(msg)],
+}
+
+
+@pytest.mark.parametrize('what', DATA_DECIDES)
+def test_where_the_data_leaves_one_reading_it_decides(what):
+    values = points(24)
+    msg = cloud(values, height=4)
+    DATA_DECIDES[what](msg)
+    check(msg, values)
+
+
+def test_rows_may_be_padded_and_the_last_one_not():
+    values = points(24)
+    msg = cloud(values, height=4, row_padding=5)
+    msg.data = msg.data[:-5]
+    check(msg, values)
+
+
+@pytest.mark.parametrize('spoil', [lambda m: change(data=m.data[:-1])(m), change(row_step=97)],
+                         ids=['cut off', 'wrong row_step'])
+def test_where_it_does_not_the_message_says_what_does_not_fit_and_guesses_no_cause(spoil):
+    msg = cloud(points(24), height=4, row_padding=3)
+    spoil(msg)
+    with pytest.raises(InputError) as error:
+        decode_cloud(msg)
+    told = str(error.value)
+    assert all(str(number) in told for number in (len(msg.data), 384, 4 * msg.row_step))
+    assert not any(word in told for word in ('fragment', 'QoS', 'receive buffer', 'lost'))
+
+
+NO_RETURNS = {
+    'origin': (0.0, 0.0, 0.0),
+    'negative zero': (-0.0, 0.0, -0.0),
+    'tiny': (1e-6, -1e-6, 0.0),
+    'a millimetre': (0.001, 0.0, 0.001),
+    'smallest numbers': (1e-45, 1e-45, 1e-45),
+    'NaN x only': (np.nan, 0.0, 0.0),
+    'moved into the frame of the vehicle': (2.4, 0.0, 1.73),
+    'at the greatest range': (0.0, 0.0, 655.35),
+}
+
+
+@pytest.mark.parametrize('order', ['shuffled', 'every second', 'some rings', 'last'])
+@pytest.mark.parametrize('what', NO_RETURNS)
+def test_points_that_stand_for_no_return_are_dropped(what, order):
+    count = 12_800
+    values = points(count)
+    wrong = {'shuffled': np.random.default_rng(1).permutation(count) < count // 2,
+             'every second': np.arange(count) % 2 == 1,
+             'some rings': np.arange(count) % 64 > 60, 'last': np.arange(count) > count * 0.97}[order]
+    spoilt = {name: np.where(wrong, value, values[name]) for name, value in zip('xyz', NO_RETURNS[what])}
+    got = decode_cloud(cloud(spoilt | {'intensity': np.where(wrong, 0, values['intensity'])}, height=4))
+    np.testing.assert_array_equal(got.xyz, np.stack([values[name][~wrong] for name in 'xyz'], 1))
+    np.testing.assert_array_equal(got.intensity, np.float32(values['intensity'][~wrong]))
+
+
+def test_what_measurements_have_in_common_is_kept():
+    """A wall at exactly 10 m, two returns of one beam, returns on the vehicle itself, and few points in all."""
+    values = points(6_000)
+    values['x'][:2_000] = 10.0
+    for name in 'xyz':
+        values[name][3_000:4_000] = values[name][2_000:3_000]
+        values[name][4_000:4_040] = 3.0
+    values['x'][5_000:], values['y'][5_000:], values['z'][5_000:] = 0.1, 0.0, np.linspace(-1, 1, 1_000)
+    check(cloud(values), values)
+    few = {name: np.full(5, 2.0) for name in 'xyz'} | {'intensity': np.arange(5)}
+    check(cloud(few), few)
 
 
 @pytest.mark.parametrize('what', BAD)
