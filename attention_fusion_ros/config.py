@@ -135,6 +135,10 @@ class NodeConfig:
         IDENTITY_4X4,
         'Pose of the sensor in the vehicle frame: a row-major 4x4 matrix (sensor to base_link). Used when use_tf '
         'is false.', read_only=True)
+    tf_max_age: float = parameter(
+        10.0,
+        'How long the last transform of a mounting that stands still holds where it is published on /tf rather than '
+        '/tf_static. For one that is published once, more than the drive takes.', 's', 0.05, 1e7)
     frames: FramesConfig = field(default_factory=FramesConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
     map: MapConfig = field(default_factory=MapConfig)

@@ -149,6 +149,7 @@ class SyncedSweep:
     companions: Mapping[str, Any] = field(default_factory=dict)  # decoded messages of further inputs, by input name
     companion_poses: Mapping[str, np.ndarray] = field(default_factory=dict)  # (4, 4) base <- its frame, where tf knows
     epoch: int = 0  # changes when time jumps back: what is remembered of another epoch does not count
+    odometry_reason: str = ''  # why there is no odometry, '' when there is
     decode_ms: float = 0.0  # spent on decoding the sweep
     odometry_extrapolation_s: float = 0.0  # by how much T_odom_base goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # by how much T_base_sensor goes beyond the newest moving transform

@@ -75,8 +75,25 @@ def yaw_of(T: np.ndarray) -> float:
 
 
 def planar(T: np.ndarray) -> np.ndarray:
-    """(4, 4) -> (3, 3): the yaw and the x, y of a spatial transform (gravity-aligned parents)."""
+    """(4, 4) -> (3, 3): the yaw and the x, y of a spatial transform, seen along the z axis of the parent frame.
+
+    Of a motion between two poses of base_link take `planar_motion`: only the motion is a matter of the ground plane.
+    """
     return se2(T[0, 3], T[1, 3], yaw_of(T))
+
+
+def planar_motion(T_odom_now: np.ndarray, T_odom_then: np.ndarray) -> np.ndarray:
+    """Two (4, 4) poses of base_link in one frame -> (3, 3) T_now_then on the ground plane of base_link now.
+
+    The motion is taken in space first: how the common frame lies (upside down, tilted, LiDAR odometry that starts as
+    the sensor's own frame) makes no difference.
+    """
+    return planar(inverse(T_odom_now) @ T_odom_then)
+
+
+def tilt_of(T: np.ndarray) -> float:
+    """Angle in radians, 0..pi, between the z axes of the two frames of a (4, 4) transform."""
+    return math.atan2(math.hypot(T[0, 2], T[1, 2]), T[2, 2])
 
 
 def inverse(T: np.ndarray) -> np.ndarray:

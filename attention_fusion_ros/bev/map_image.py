@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from attention_fusion_ros.bev.map_source import MapSource
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, MapPlacement, Motion
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.geometry import inverse, planar, rotation_2d, se2
+from attention_fusion_ros.geometry import inverse, planar, planar_motion, rotation_2d, se2, tilt_of
 
 CHANNELS = ('road', 'route', 'valid')
 ROAD, ROUTE, VALID = range(3)
@@ -22,29 +24,46 @@ LOWER_LEFT = (0.0, 1.0)  # as an anchor
 ROUTE_WIDTH_M = 1.5  # of the thinnest route that networks are trained with
 THIN_CORE = 0.4  # a route is thin where no cell all of whose neighbours belong to it is covered by more
 FAINTEST_ROUTE = 0.02  # of a thin route's brightest cell
+# More than the steepest streets (35 %, 19 degrees): the frame of odometry itself is tilted then.
+MAX_TILT_RAD = math.radians(20.0)
 
 
 def vehicle_to_map_frame(motion: Motion, orientation: str) -> np.ndarray:
     """(3, 3) planar transform from base_link at the sweep's stamp to the metric frame of the map image.
 
     That frame has its origin at the vehicle at the map's stamp; x points up in the image, y left.
-    Raises InputError `north_up_without_odometry` when the orientation needs odometry and there is none.
+    Raises InputError when the orientation needs what odometry does not give: `north_up_without_odometry`,
+    `north_up_not_level`.
     """
+    now, then = motion.T_odom_base, motion.T_odom_base_map
     if orientation == 'north_up':
-        if motion.T_odom_base is None or motion.T_odom_base_map is None:
+        if now is None or then is None:
             raise InputError('north_up_without_odometry', 'a north_up map image needs odometry to be turned.',
                              'publish odometry (x east, y north) or use map.orientation heading_up.')
-        now, then = planar(motion.T_odom_base), planar(motion.T_odom_base_map)
-        relative = se2(now[0, 2] - then[0, 2], now[1, 2] - then[1, 2], 0.0)
-        relative[:2, :2] = now[:2, :2]
+        require_level(now)
+        relative = se2(now[0, 3] - then[0, 3], now[1, 3] - then[1, 3], 0.0)
+        relative[:2, :2] = planar(now)[:2, :2]
         up_is_y = np.eye(3)
         up_is_y[:2, :2] = rotation_2d(-np.pi / 2)  # odom north (+y) is up (+x of the map frame), odom east is right
         turned: np.ndarray = up_is_y @ relative
         return turned
-    if motion.T_odom_base is None or motion.T_odom_base_map is None:
+    if now is None or then is None:
         return np.eye(3)
-    moved: np.ndarray = inverse(planar(motion.T_odom_base_map)) @ planar(motion.T_odom_base)
-    return moved
+    return planar_motion(then, now)
+
+
+def require_level(T_odom_base: np.ndarray, max_tilt_rad: float = MAX_TILT_RAD) -> None:
+    """Raises InputError `north_up_not_level` where the z axis of the odometry frame does not point up.
+
+    T_odom_base: (4, 4). max_tilt_rad: how far the vehicle itself may lean (slopes, rad).
+    """
+    tilt = tilt_of(T_odom_base)
+    if tilt > max_tilt_rad:
+        raise InputError('north_up_not_level', f'a north_up map image needs an odometry frame whose z axis points up, '
+                         f'and this one is tilted by {math.degrees(tilt):.0f} degrees against the vehicle (LiDAR '
+                         'odometry often starts as the frame of its sensor).',
+                         'let odometry start level (x east, y north, z up), or draw the map heading_up and set '
+                         'map.orientation.')
 
 
 def vehicle_to_placed_image(placed: MapPlacement, motion: Motion) -> np.ndarray:

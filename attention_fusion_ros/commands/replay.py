@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.stream.inputs import SWEEPS
+from attention_fusion_ros.stream.inputs import SWEEPS, input_named
 
 if TYPE_CHECKING:
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.report.explained_sweep import ExplainedSweep
-    from attention_fusion_ros.report.records import SweepRecord
+    from attention_fusion_ros.report.records import Summary, SweepRecord
     from attention_fusion_ros.stream.recording import InputTopics, Recording
 
 EXAMPLES = """\
@@ -78,6 +78,8 @@ def replay(options: argparse.Namespace) -> int:
         raise broken or InputError('no_sweeps', f'{topics[SWEEPS]} holds no message.', 'Record again.')
     if broken:
         warnings.append(str(broken))
+    if run.clocks is not None:
+        warnings.append(str(run.clocks))
     write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
     summary = summarise(records)
     print('\n'.join(summary.lines()))
@@ -85,11 +87,23 @@ def replay(options: argparse.Namespace) -> int:
         print(f'dropped     {count} x {name}')
     for reason, message in run.remedies.items():
         print(f'  {reason}: {message}')
+    for reason, text in ({} if run.clocks else _why_without(summary)).items():
+        print(f'  {reason}: {text}')
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
     print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png'
           + (', attention.png, attention.json' if shown else ''))
     return 0 if summary.results and not broken else 1
+
+
+def _why_without(summary: Summary) -> dict[str, str]:
+    """Cause and remedy, by reason, of results without an input that the recording has."""
+    found = {}
+    for name, counts in (('map_image', summary.mode_reasons), ('odometry', summary.odometry_reasons or {})):
+        reasons = input_named(name).reasons
+        found.update({reason: str(reasons[reason]) for reason in counts
+                      if reason in reasons and reason not in ('no_map', 'no_odometry')})
+    return found
 
 
 def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_fusion_ros.geometry import angle_between, interpolate_se3, inverse, planar
+from attention_fusion_ros.geometry import angle_between, interpolate_se3, inverse, transform_points
 
 KNOWN_WITHIN_RAD = math.radians(20.0)  # bearings this near to a driven branch are known: it is there, and nothing else
 HEADING_SPAN_M = 3.0  # the heading is measured over this much of the path on both sides of the ring
@@ -61,10 +61,10 @@ def with_pose_at(stamps: np.ndarray, poses: np.ndarray, stamp_ns: int) -> tuple[
 def driven_truth(poses: np.ndarray, now: int, lookahead: float) -> DrivenTruth:
     """Where the path before and after a sweep crosses the ring.
 
-    poses: (F, 4, 4) odom <- base_link in order of time. now: index of the sweep's pose. lookahead: radius in m.
+    poses: (F, 4, 4) odom <- base_link in order of time; how odom lies makes no difference. now: index of the sweep's
+    pose. lookahead: radius in m.
     """
-    T = inverse(planar(poses[now]))
-    xy = poses[:, :2, 3] @ T[:2, :2].T + T[:2, 2]
+    xy = transform_points(inverse(poses[now]), poses[:, :3, 3])[:, :2]
     return DrivenTruth(_leave(xy[now:], lookahead), _leave(xy[now::-1], lookahead))
 
 

@@ -17,6 +17,7 @@ from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.report.records import SweepRecord
 from attention_fusion_ros.stream.recording import InputTopics, Recording
 from attention_fusion_ros.stream.sweeps import DroppedSweep, synced_sweeps
+from attention_fusion_ros.sync.clocks import ClockDifference
 
 
 class Replay:
@@ -25,6 +26,7 @@ class Replay:
     def __init__(self, recording: Recording, topics: InputTopics, config: NodeConfig, pipeline: FusionPipeline):
         self._recording, self._topics, self._config, self._pipeline = recording, topics, config, pipeline
         self.remedies: dict[str, str] = {}  # drop reason -> the first message about it
+        self.clocks: ClockDifference | None = None  # where sweeps and other inputs are stamped by different clocks
         self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
 
     def run(self, limit: int = 0) -> Iterator[tuple[SweepRecord, FusionResult | None]]:
@@ -33,7 +35,8 @@ class Replay:
         limit: only so many sweeps, 0 for all. Raises InputError when the recording breaks off, ConfigurationError when
         T_base_sensor is needed but is no rigid transform.
         """
-        for sweep in synced_sweeps(self._recording, self._topics, self._config, limit, self._on_drop):
+        for sweep in synced_sweeps(self._recording, self._topics, self._config, limit, self._on_drop,
+                                   on_clocks=self._on_clocks):
             yield self._fuse(sweep)
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
@@ -49,11 +52,16 @@ class Replay:
         except InputError as error:
             return self._dropped(sweep.cloud.stamp_ns, error), None
         latency_ms = sweep.decode_ms + 1e3 * (time.perf_counter() - start)
-        return SweepRecord.of(result, latency_ms, {'decode': sweep.decode_ms, **result.stage_ms}), result
+        record = SweepRecord.of(result, latency_ms, {'decode': sweep.decode_ms, **result.stage_ms},
+                                sweep.odometry_reason)
+        return record, result
 
     def _dropped(self, stamp_ns: int, error: InputError) -> SweepRecord:
         self.remedies.setdefault(error.reason, str(error))
         return SweepRecord(stamp_ns, drop_reason=error.reason)
+
+    def _on_clocks(self, difference: ClockDifference) -> None:
+        self.clocks = difference
 
     def _on_drop(self, topic: str, error: InputError) -> None:
         self.input_drops[f'{topic}: {error.reason}'] += 1

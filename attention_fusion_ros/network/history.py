@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.geometry import inverse, planar
+from attention_fusion_ros.geometry import planar_motion
 from attention_fusion_ros.utils.tensors import upload
 
 
@@ -63,6 +63,6 @@ class FeatureHistory:
         if T_odom_base is None or not self._sweeps:
             return None
         lidar = torch.stack([encoded for _, encoded in self._sweeps], dim=1)  # (1, P, C, h, w)
-        moves = np.stack([planar(inverse(T_odom_base) @ then) for then, _ in self._sweeps])[None]
+        moves = np.stack([planar_motion(T_odom_base, then) for then, _ in self._sweeps])[None]
         return History(lidar, upload(moves, lidar.device).to(lidar.dtype),
                        torch.ones(1, len(self._sweeps), dtype=torch.bool, device=lidar.device), encoded=True)

@@ -34,14 +34,16 @@ class SweepRecord:
     map_share: float | None = None  # of the channel attention
     latency_ms: float | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
+    odometry_reason: str | None = None  # why no odometry, '' where there is; None: not asked
     true_branches: tuple[tuple[float, float], ...] | None = None  # bearing, heading; rad, where known
 
     @staticmethod
-    def of(result: FusionResult, latency_ms: float, stage_ms: dict[str, float] | None = None) -> SweepRecord:
+    def of(result: FusionResult, latency_ms: float, stage_ms: dict[str, float] | None = None,
+           odometry_reason: str | None = None) -> SweepRecord:
         """The record of a result; latency from undecoded message to result."""
         return SweepRecord(result.stamp_ns, '', result.mode.value, result.reason, result.direction,
                            result.direction_reason, result.branches, result.distribution.copy(),
-                           result.attention.map_share, latency_ms, dict(stage_ms or result.stage_ms))
+                           result.attention.map_share, latency_ms, dict(stage_ms or result.stage_ms), odometry_reason)
 
 
 def write_directions(path: Path, records: Sequence[SweepRecord]) -> None:
@@ -82,18 +84,27 @@ class Summary:
     no_direction: dict[str, int]  # why no direction although there was a result
     latency_ms: dict[str, float]  # median, p95; empty without results
     stage_ms: dict[str, float]  # median of each stage
+    odometry_reasons: dict[str, int] | None = None  # why results did without odometry; None: not asked
 
     def lines(self) -> list[str]:
         """The summary for a terminal."""
         latency = (f"median {self.latency_ms['median']:.1f} ms, 95th percentile {self.latency_ms['p95']:.1f} ms"
                    if self.latency_ms else 'none measured')
         stages = ', '.join(f'{name} {value:.1f}' for name, value in self.stage_ms.items())
+        found = [f'map image   {self._with(self.mode_reasons)}']
+        if self.odometry_reasons is not None:
+            found.append(f'odometry    {self._with(self.odometry_reasons)}')
         return [f'sweeps      {self.sweeps}',
                 f'results     {self.results} ({counted(self.modes)})',
                 f'not fused   {counted(self.mode_reasons)}',
+                *found,
                 f'directions  {self.directions} (none: {counted(self.no_direction)})',
                 f'drops       {sum(self.drops.values())} ({counted(self.drops)})',
                 f'latency     {latency}' + (f' (median of the stages in ms: {stages})' if stages else '')]
+
+    def _with(self, without: dict[str, int]) -> str:
+        """How many results had an input, and why the others did not."""
+        return f'used for {self.results - sum(without.values())} of {self.results} (without: {counted(without)})'
 
 
 def counted(counts: dict[str, int]) -> str:
@@ -112,7 +123,9 @@ def summarise(records: Sequence[SweepRecord]) -> Summary:
         drops=_count(r.drop_reason for r in records), no_direction=_count(r.direction_reason for r in done),
         latency_ms=({'median': float(np.median(latencies)), 'p95': float(np.percentile(latencies, 95))}
                     if latencies else {}),
-        stage_ms={name: float(np.median(values)) for name, values in stages.items() if values})
+        stage_ms={name: float(np.median(values)) for name, values in stages.items() if values},
+        odometry_reasons=(_count(r.odometry_reason or '' for r in done)
+                          if any(r.odometry_reason is not None for r in done) else None))
 
 
 def _count(values: Iterable[str]) -> dict[str, int]:

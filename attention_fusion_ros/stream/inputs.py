@@ -109,6 +109,11 @@ MAP_REASONS = {
     'north_up_without_odometry': Reason('a north_up map image needs odometry, and there is none for the sweep.',
                                         'publish odometry (x east, y north), or draw the map heading_up and set '
                                         'map.orientation.'),
+    'north_up_not_level': Reason('a north_up map image needs an odometry frame whose z axis points up; this one is '
+                                 'tilted or upside down, as that of LiDAR odometry that starts as the frame of its '
+                                 'sensor.',
+                                 'let odometry start level (x east, y north, z up), or draw the map heading_up and set '
+                                 'map.orientation.'),
     'no_odometry_at_map_stamp': Reason('odometry does not reach back to the stamp of the map image.',
                                        'publish the map image more often, or raise odometry.history and '
                                        'odometry.max_age.'),
@@ -122,6 +127,15 @@ MAP_REASONS = {
                            'else.'),
     'map_inverted': Reason('most of the map image is bright and the rest dark, like roads drawn dark on light.',
                            'invert the image: roads bright, everything else dark (below a fifth of the full scale).'),
+}
+
+ODOMETRY_REASONS = {
+    'no_odometry': Reason('no usable odometry has been received yet.', 'publish it, or remap input/odometry.'),
+    'odometry_too_old': Reason('the newest odometry before the sweep is older than odometry.max_age.',
+                               'publish it more often or with less delay, let both publishers use the same clock '
+                               '(use_sim_time), or raise odometry.max_age.'),
+    'odometry_from_future': Reason('all odometry is stamped later than the sweep.',
+                                   'let both publishers use the same clock (use_sim_time).'),
 }
 
 # Sweeps have depth 1, for old ones are worthless.
@@ -145,7 +159,8 @@ INPUTS: tuple[InputSpec, ...] = (
         name=synchronizer.ODOMETRY, component='odometry', label='odometry',
         transports=(Transport('input/odometry', 'nav_msgs/msg/Odometry', decode_odometry, depth=50),),
         description='Topic of nav_msgs/Odometry (optional input).',
-        note="optional: moves the map image and older sweeps to the sweep's time", waits=True, default_topic='odom'),
+        note="optional: moves the map image and older sweeps to the sweep's time", waits=True, default_topic='odom',
+        reasons=ODOMETRY_REASONS),
     InputSpec(
         name=synchronizer.TRANSFORMS, component='transform', label='transforms',
         transports=(

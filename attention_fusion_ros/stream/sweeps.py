@@ -29,11 +29,14 @@ from attention_fusion_ros.stream.recording import (
     Recording,
     header_stamp_ns,
 )
+from attention_fusion_ros.sync.clocks import RECEIVED, ClockDifference
 from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S, StampWaiter
-from attention_fusion_ros.sync.synchronizer import ODOMETRY, TRANSFORMS, Synchronizer
+from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFORMS, Synchronizer
 from attention_fusion_ros.sync.transform_buffer import TRANSFORM_MISSING
 
 MAX_WAIT_NS = round(MAX_WAIT_S * 1e9)
+JUDGED_SWEEPS = 8  # for naming the inputs that sweeps do not find
+NOT_AT_THE_TIME = ('map_too_old', 'map_from_future', 'no_odometry_at_map_stamp')  # reasons that clocks may explain
 OnBasePose = Callable[[int, np.ndarray], None]
 
 
@@ -43,6 +46,7 @@ class DecodedSweep:
 
     cloud: PointCloud
     decode_ms: float
+    received_ns: int | None = None  # when it was received, where that is known
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,15 @@ class SweepStream:
         """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
         buffers = {spec.name: spec.make_buffer() for spec in inputs if spec.make_buffer is not None}
         self._synchronizer = Synchronizer(config, buffers, on_base_pose)
+        self._inputs = inputs
         self._on_drop = on_drop
         self._max_wait_s = max_wait_s
         self._companions = tuple(spec.name for spec in inputs if spec.waits)
         self._decode_cloud = input_named(SWEEPS, inputs).transports[0].decode
         self._waiter = StampWaiter(*self._companions)
+        # The newest sweeps by input: whether nothing of it was of their time.
+        self._missed: dict[str, deque[bool]] = {name: deque(maxlen=JUDGED_SWEEPS)
+                                                for name in (MAP_IMAGE, ODOMETRY, TRANSFORMS)}
         self._frames_given_up: set[str] = set()  # sensor frames whose transform was waited for in vain
 
     @property
@@ -94,10 +102,13 @@ class SweepStream:
         """The clock was set back to this time: forget what is later."""
         self._waiter.drop_after(self._synchronizer.on_time_jump(stamp_ns))
 
-    def take(self, spec: InputSpec, transport: Transport, message: Any) -> None:
-        """Take in a message of any input but the sweeps; what cannot be used goes to on_drop."""
+    def take(self, spec: InputSpec, transport: Transport, message: Any, received_ns: int | None = None) -> None:
+        """Take in a message of any input but the sweeps; what cannot be used goes to on_drop.
+
+        received_ns: when it was received, in ROS time or in that of the recording: for the comparison of clocks.
+        """
         try:
-            stamp_ns = self._synchronizer.add(spec.name, transport.decode(message))
+            stamp_ns = self._synchronizer.add(spec.name, transport.decode(message), received_ns)
         except InputError as error:
             self._waiter.notify()  # other transforms of the message may be good
             if self._on_drop is not None:
@@ -108,21 +119,22 @@ class SweepStream:
         else:
             self._waiter.notify()
 
-    def sweep(self, message: Any) -> SyncedSweep:
+    def sweep(self, message: Any, received_ns: int | None = None) -> SyncedSweep:
         """Decode a sweep, wait up to max_wait_s for what belongs to it, and put the two together.
 
+        received_ns: as for `take`.
         Raises InputError when the sweep has to be dropped: what `decode_cloud` raises, stamp_backwards,
         transform_missing.
         """
-        decoded = self.decode(message)
+        decoded = self.decode(message, received_ns)
         self._waiter.wait(decoded.cloud.stamp_ns, self._max_wait_s, ready=lambda: self._transform_ready(decoded.cloud))
         return self._match(decoded)
 
-    def decode(self, message: Any) -> DecodedSweep:
+    def decode(self, message: Any, received_ns: int | None = None) -> DecodedSweep:
         """Decode a sweep, for `is_ready` and `complete`. Raises InputError."""
         start = time.perf_counter()
         cloud = self._decode_cloud(message)
-        return DecodedSweep(cloud, 1e3 * (time.perf_counter() - start))
+        return DecodedSweep(cloud, 1e3 * (time.perf_counter() - start), received_ns)
 
     def is_ready(self, decoded: DecodedSweep) -> bool:
         """Whether nothing is missing any more that a sweep waits for."""
@@ -148,6 +160,20 @@ class SweepStream:
         """Seconds since the newest stamp of an input; None without any, for transforms and for sweeps."""
         return self._synchronizer.age_s(input_name, now_ns)
 
+    def clock_difference(self, *names: str, received: str = '') -> ClockDifference | None:
+        """How sweeps are stamped against inputs, where that is steady and no latency.
+
+        names: of inputs; default those that most of the last sweeps were not matched with. received: what to call the
+        clock that tells when messages are received; it is named where it differs as those inputs do.
+        """
+        names = names or tuple(name for name, missed in self._missed.items() if 2 * sum(missed) > len(missed))
+        labels = {spec.name: spec.label for spec in self._inputs} | {RECEIVED: received}
+        return self._synchronizer.clock_difference(names, labels, with_received=bool(received))
+
+    def sweeps_against_reception(self, received: str) -> ClockDifference | None:
+        """How sweeps are stamped against the clock that tells when they are received, which is called `received`."""
+        return self._synchronizer.clock_difference((RECEIVED,), {RECEIVED: received})
+
     def _transform_ready(self, cloud: PointCloud) -> bool:
         # Waiting for a frame that nobody publishes would cost more than the sweeps that are dropped anyway.
         if cloud.frame_id in self._frames_given_up:
@@ -157,17 +183,21 @@ class SweepStream:
     def _match(self, decoded: DecodedSweep) -> SyncedSweep:
         cloud = decoded.cloud
         try:
-            found = self._synchronizer.match(cloud.stamp_ns, cloud.frame_id)
+            found = self._synchronizer.match(cloud.stamp_ns, cloud.frame_id, decoded.received_ns)
         except InputError as error:
             if error.reason == TRANSFORM_MISSING:
                 self._frames_given_up.add(cloud.frame_id)
+                self._missed[TRANSFORMS].append(True)
             raise
+        self._missed[TRANSFORMS].append(False)
+        self._missed[ODOMETRY].append(bool(found.odometry_reason))
+        self._missed[MAP_IMAGE].append(found.map_reason in NOT_AT_THE_TIME)
         self._frames_given_up.discard(cloud.frame_id)
         return SyncedSweep(
             cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,
             companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decoded.decode_ms,
             odometry_extrapolation_s=found.odometry_extrapolation_s,
-            transform_extrapolation_s=found.transform_extrapolation_s)
+            transform_extrapolation_s=found.transform_extrapolation_s, odometry_reason=found.odometry_reason)
 
 
 @dataclass(frozen=True)
@@ -180,11 +210,13 @@ class _Waiting:
 
 def synced_sweeps(recording: Recording, topics: InputTopics, config: NodeConfig, limit: int = 0,
                   on_drop: Callable[[str, InputError], None] | None = None,
-                  on_base_pose: OnBasePose | None = None) -> Iterator[SyncedSweep | DroppedSweep]:
+                  on_base_pose: OnBasePose | None = None,
+                  on_clocks: Callable[[ClockDifference], None] | None = None) -> Iterator[SyncedSweep | DroppedSweep]:
     """Every sweep of a recording in recorded order, with what belongs to it or the reason why it is dropped.
 
     Static transforms are read first: they hold from the start, wherever they stand. limit: only the first so many
-    sweeps, 0 for all. on_drop(topic, error) is called when a message other than a sweep cannot be used.
+    sweeps, 0 for all. on_drop(topic, error) is called when a message other than a sweep cannot be used;
+    on_clocks(difference), at the end, where sweeps and other inputs are stamped by different clocks.
     Raises InputError when the recording breaks off, ConfigurationError for a T_base_sensor that is no rigid transform.
     """
     puller = _Puller(recording, topics, config, on_drop, on_base_pose)
@@ -207,6 +239,8 @@ def synced_sweeps(recording: Recording, topics: InputTopics, config: NodeConfig,
             yield puller.complete(waiting.popleft())
     while waiting:
         yield puller.complete(waiting.popleft())
+    if on_clocks is not None and (difference := puller.clock_difference()) is not None:
+        on_clocks(difference)
 
 
 def base_poses(recording: Recording, topics: InputTopics, config: NodeConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -248,16 +282,19 @@ class _Puller:
         except InputError as error:
             self._dropped(topic.spec, error)
             return
-        self._stream.take(topic.spec, topic.transport, message)
+        self._stream.take(topic.spec, topic.transport, message, raw.stamp_ns)
 
     def decode(self, raw: RawMessage) -> DecodedSweep | DroppedSweep:
         stamp_ns = raw.stamp_ns
         try:
             message = self._recording.decode(raw)
             stamp_ns = header_stamp_ns(message)
-            return self._stream.decode(message)
+            return self._stream.decode(message, raw.stamp_ns)
         except InputError as error:
             return DroppedSweep(stamp_ns, error)
+
+    def clock_difference(self) -> ClockDifference | None:
+        return self._stream.clock_difference(received='the time of recording')
 
     def is_ready(self, waiting: _Waiting) -> bool:
         return isinstance(waiting.sweep, DroppedSweep) or self._stream.is_ready(waiting.sweep)

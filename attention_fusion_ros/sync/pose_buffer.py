@@ -33,20 +33,22 @@ class PoseBuffer(StampedSeries[np.ndarray]):
         if self._insert(stamp_ns, T):
             self._drop_first(bisect.bisect_left(self._stamps, self._stamps[-1] - int(self.history_s * SECOND_NS)))
 
-    def pose(self, stamp_ns: int, known_until_ns: int | None = None) -> np.ndarray | None:
-        """The (4, 4) pose at a time; None when no sample is within max_age_s of it.
+    def pose(self, stamp_ns: int, known_until_ns: int | None = None, max_age_s: float | None = None
+             ) -> np.ndarray | None:
+        """The (4, 4) pose at a time; None when no sample is within max_age_s (default: the buffer's) of it.
 
         known_until_ns: later samples do not count, so that the pose does not depend on how long the caller waited.
         """
+        max_age_s = self.max_age_s if max_age_s is None else max_age_s
         end = self._end(known_until_ns)
         if end == 0:
             return None
         after = bisect.bisect_left(self._stamps, stamp_ns, 0, end)
         neighbours = [i for i in (after - 1, after) if 0 <= i < end]
-        if min(abs(self._stamps[i] - stamp_ns) for i in neighbours) > self.max_age_s * SECOND_NS:
+        if min(abs(self._stamps[i] - stamp_ns) for i in neighbours) > max_age_s * SECOND_NS:
             return None
         if after == end:
-            return self._ahead(stamp_ns, end - 1)
+            return self._ahead(stamp_ns, end - 1, max_age_s)
         if after == 0 or self._stamps[after] == stamp_ns:
             return self._values[after]
         return self._between(after - 1, after, stamp_ns)
@@ -59,13 +61,13 @@ class PoseBuffer(StampedSeries[np.ndarray]):
     def _end(self, known_until_ns: int | None) -> int:
         return len(self._stamps) if known_until_ns is None else bisect.bisect_right(self._stamps, known_until_ns)
 
-    def _ahead(self, stamp_ns: int, last: int) -> np.ndarray:
+    def _ahead(self, stamp_ns: int, last: int, max_age_s: float) -> np.ndarray:
         """Constant velocity from `last` on, taken over at least the time to bridge: noise is at most doubled."""
         gap = stamp_ns - self._stamps[last]
         if gap == 0 or last == 0:
             return self._values[last]
         before = max(0, bisect.bisect_right(self._stamps, self._stamps[last] - gap, 0, last) - 1)
-        if self._stamps[last] - self._stamps[before] > self.max_age_s * SECOND_NS:
+        if self._stamps[last] - self._stamps[before] > max_age_s * SECOND_NS:
             return self._values[last]
         return self._between(before, last, stamp_ns)
 

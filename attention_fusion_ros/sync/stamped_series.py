@@ -32,6 +32,11 @@ class StampedSeries(Generic[Value]):
         """Stamp of the newest value in ns, None when empty."""
         return self._stamps[-1] if self._stamps else None
 
+    @property
+    def oldest_ns(self) -> int | None:
+        """Stamp of the oldest value in ns, None when empty."""
+        return self._stamps[0] if self._stamps else None
+
     def clear(self) -> None:
         """Forget everything."""
         self._stamps.clear()

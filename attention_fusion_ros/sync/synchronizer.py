@@ -9,7 +9,7 @@ result depends on stamps, not on when messages happened to arrive.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,7 +21,8 @@ from attention_fusion_ros.decode.odometry import Odometry
 from attention_fusion_ros.decode.transforms import Transforms
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
-from attention_fusion_ros.sync.pose_buffer import PoseBuffer
+from attention_fusion_ros.sync.clocks import ClockComparison, ClockDifference
+from attention_fusion_ros.sync.odometry_buffer import OdometryBuffer, Placed
 from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
 from attention_fusion_ros.sync.stamped_series import JUMP_BACK_NS, SECOND_NS
 from attention_fusion_ros.sync.transform_buffer import TransformBuffer
@@ -58,6 +59,7 @@ class SyncedInputs:
     epoch: int = 0  # how often time had jumped back
     companions: Mapping[str, Any] = field(default_factory=dict)  # further inputs by name; absent: no usable message
     companion_poses: Mapping[str, np.ndarray] = field(default_factory=dict)  # (4, 4) base <- frame; absent: not known
+    odometry_reason: str = ''  # why there is no odometry for it, '' when there is
     odometry_extrapolation_s: float = 0.0  # by how much the pose goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # the same for the sensor's transform
 
@@ -77,21 +79,23 @@ class Synchronizer:
         """Raises ConfigurationError when T_base_sensor is needed but is no rigid transform."""
         self._lock = threading.Lock()
         self._maps: StampedBuffer[MapImage] = StampedBuffer('map', config.map.max_age, config.map.max_future)
-        self._transforms = TransformBuffer()
-        self._odometry = PoseBuffer(config.odometry.max_age, config.odometry.history)
+        self._T_base_sensor = sensor_pose(config)
+        self._transforms = TransformBuffer(config.tf_max_age)
+        self._odometry = OdometryBuffer(config, self._transforms, self._T_base_sensor)
+        self._clocks = ClockComparison()
         self._buffers = dict(buffers or {})
         self._on_base_pose = on_base_pose
-        self._odometry_frame = ''  # of the latest odometry, where it is not the base frame
+        self._sensor_frame = ''  # of the latest sweep
         self._last_sweep_ns: int | None = None
         self._epoch = 0
         self._config = config
-        self._T_base_sensor = sensor_pose(config)
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
         with self._lock:
             self._config = config
-            self._odometry.max_age_s = config.odometry.max_age
+            self._odometry.poses.max_age_s = config.odometry.max_age
+            self._transforms.max_age_s = config.tf_max_age
             self._maps.max_age_s, self._maps.max_future_s = config.map.max_age, config.map.max_future
 
     def reset(self) -> None:
@@ -112,11 +116,14 @@ class Synchronizer:
             self._drop_after(keep_ns)
         return keep_ns
 
-    def add(self, name: str, item: Any) -> int | None:
+    def add(self, name: str, item: Any, received_ns: int | None = None) -> int | None:
         """Add the decoded message of an input, by the input's name; returns its stamp in ns, None for transforms.
 
-        Raises InputError when it cannot be used.
+        received_ns: when it was received, for the comparison of clocks. Raises InputError when it cannot be used.
         """
+        if received_ns is not None:
+            with self._lock:
+                self._compare_clock(name, item, received_ns)
         if name == MAP_IMAGE:
             return self.add_map_image(item)
         if name == ODOMETRY:
@@ -138,19 +145,10 @@ class Synchronizer:
         """Add odometry; returns its stamp in ns.
 
         Raises InputError `odometry_frame` when its child frame is neither the base frame nor connected to it by a
-        transform.
+        transform (or, with `use_tf` false, is the sensor's frame). It is kept, and counts as soon as it is.
         """
-        base, child, T = self._config.frames.base, odometry.child_frame_id, odometry.T_odom_child
         with self._lock:
-            self._odometry_frame = child if child != base else ''
-            if self._odometry_frame:
-                try:
-                    T = T @ self._transforms.lookup(child, base, odometry.stamp_ns)
-                except InputError as error:
-                    raise InputError(
-                        'odometry_frame', f"odometry is of frame '{child}', which no transform connects with '{base}'.",
-                        f"set frames.base to '{child}' or publish the transform.") from error
-            self._odometry.add(odometry.stamp_ns, T)
+            T = self._odometry.add(odometry)
         if self._on_base_pose is not None:
             self._on_base_pose(odometry.stamp_ns, T)
         return odometry.stamp_ns
@@ -165,6 +163,8 @@ class Synchronizer:
         with self._lock:
             for item in transforms.items:
                 self._transforms.add(item)
+            placed = self._odometry.place()
+        self._tell(placed)
         if transforms.problem is not None:
             raise transforms.problem
 
@@ -172,7 +172,7 @@ class Synchronizer:
         """Whether /tf matters for the sweep's sensor or for odometry (False: static transforms are enough)."""
         with self._lock:
             return any(self._transforms.is_dynamic(self._config.frames.base, frame)
-                       for frame in (frame_id, self._odometry_frame) if frame)
+                       for frame in (frame_id, self._odometry.frame) if frame)
 
     def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
         """Whether the sweep's transform is known by now."""
@@ -183,38 +183,69 @@ class Synchronizer:
             return False
         return True
 
-    def match(self, stamp_ns: int, frame_id: str) -> SyncedInputs:
+    def match(self, stamp_ns: int, frame_id: str, received_ns: int | None = None) -> SyncedInputs:
         """What goes with the sweep of this stamp and sensor frame.
 
-        Without odometry a heading_up map image is used as it is, a north_up one not at all.
+        Without odometry a heading_up map image is used as it is, a north_up one not at all. received_ns: as for `add`.
         Raises InputError: stamp_backwards, transform_missing.
         """
         with self._lock:
+            self._sensor_frame = frame_id
+            placed = self._odometry.take_sensor_frame(frame_id)
+        self._tell(placed)
+        with self._lock:
             self._check_time(stamp_ns)
+            if received_ns is not None:
+                self._clocks.on_sweep(stamp_ns, received_ns)
             T_base_sensor, transform_extrapolation_s = self._sensor(frame_id, stamp_ns)
-            T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
+            T_odom_base = self._odometry.poses.pose(stamp_ns, known_until_ns=stamp_ns)
             image, reason = self._maps.match(stamp_ns)
             T_odom_base_map = None
             if image is not None and T_odom_base is None:
                 if self._config.map.orientation == 'north_up':
                     image, reason = None, 'north_up_without_odometry'
-            elif image is not None:
-                T_odom_base_map = self._odometry.pose(image.stamp_ns, known_until_ns=stamp_ns)
+            elif image is not None and T_odom_base is not None:
+                T_odom_base_map = self._odometry.poses.pose(image.stamp_ns, known_until_ns=stamp_ns)
                 if T_odom_base_map is None:
                     image, reason = None, 'no_odometry_at_map_stamp'
+                elif self._config.map.orientation == 'north_up' and self._odometry.leans_with_its_sensor(T_odom_base):
+                    image, reason = None, 'north_up_not_level'
             companions = self._companions(stamp_ns)
             return SyncedInputs(
                 image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map), self._epoch,
                 companions, self._poses(companions, stamp_ns),
-                0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns, stamp_ns),
+                self._odometry.reason(stamp_ns) if T_odom_base is None else '',
+                0.0 if T_odom_base is None else self._odometry.poses.extrapolation_s(stamp_ns, stamp_ns),
                 transform_extrapolation_s)
 
     def age_s(self, name: str, now_ns: int) -> float | None:
         """Seconds since the newest stamp of an input; None without any, and for transforms."""
         with self._lock:
-            buffers: dict[str, Any] = {MAP_IMAGE: self._maps, ODOMETRY: self._odometry, **self._buffers}
+            buffers: dict[str, Any] = {MAP_IMAGE: self._maps, ODOMETRY: self._odometry.poses, **self._buffers}
             newest_ns = buffers[name].newest_ns if name in buffers else None
         return None if newest_ns is None else (now_ns - newest_ns) / SECOND_NS
+
+    def clock_difference(self, names: Iterable[str], labels: Mapping[str, str], with_received: bool = False
+                         ) -> ClockDifference | None:
+        """How sweeps are stamped against these inputs, see `ClockComparison.difference`."""
+        with self._lock:
+            return self._clocks.difference(names, labels, with_received)
+
+    def _compare_clock(self, name: str, item: Any, received_ns: int) -> None:
+        if name != TRANSFORMS:
+            self._clocks.on_message(name, int(item.stamp_ns), received_ns)
+            return
+        base = self._config.frames.base
+        watched = frozenset().union(*(self._transforms.moving_frames(base, frame)
+                                      for frame in (self._sensor_frame, self._odometry.frame) if frame))
+        for transform in item.items:
+            if not transform.static and transform.child in watched:
+                self._clocks.on_message(name, transform.stamp_ns, received_ns)
+
+    def _tell(self, placed: Placed) -> None:
+        if self._on_base_pose is not None:
+            for stamp_ns, T in placed:
+                self._on_base_pose(stamp_ns, T)
 
     def _companions(self, stamp_ns: int) -> dict[str, Any]:
         found = {name: buffer.match(stamp_ns)[0] for name, buffer in self._buffers.items()}
@@ -240,6 +271,7 @@ class Synchronizer:
 
     def _drop_after(self, stamp_ns: int) -> None:
         self._epoch += 1
+        self._clocks.clear()
         self._maps.drop_after(stamp_ns)
         self._odometry.drop_after(stamp_ns)
         self._transforms.drop_after(stamp_ns)
