@@ -201,6 +201,44 @@ def test_map_moves_with_the_vehicle_since_its_stamp():
     assert _spot(layers) == pytest.approx((-7.0, -8.0), abs=0.3)
 
 
+MOUNTINGS = {'upright': (0.0, 0.0, 0.0, 1.0), 'upside down': (1.0, 0.0, 0.0, 0.0),
+             'on its side': (math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)), 'on its nose': (0.0, math.sqrt(0.5), 0.0,
+                                                                                        math.sqrt(0.5)),
+             'tilted': (0.1, -0.2, 0.3, math.sqrt(1 - 0.14))}
+
+
+@pytest.mark.parametrize('quaternion', MOUNTINGS.values(), ids=MOUNTINGS)
+def test_how_the_odometry_frame_lies_does_not_matter(quaternion):
+    """LiDAR odometry that starts as the frame of its sensor: upside down, x and yaw of each pose alone are wrong."""
+    start = se3_from_quaternion((5, -3, 2), quaternion)
+    now = start @ se3_from_quaternion((4, 0, 0), quaternion_from_yaw(math.pi / 2))
+    layers = map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), now, start), MapConfig(), GRID)
+    assert _spot(layers) == pytest.approx((-7.0, -8.0), abs=0.3)
+
+
+@pytest.mark.parametrize('pitch', [15.0, -15.0])
+def test_on_a_slope_the_map_moves_in_the_plane_of_the_vehicle(pitch):
+    half = math.radians(pitch) / 2
+    up = se3_from_quaternion((0, 0, 0), (0.0, -math.sin(half), 0.0, math.cos(half)))
+    now = up @ se3_from_quaternion((4, 0, 0), quaternion_from_yaw(math.pi / 2))
+    layers = map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), now, up), MapConfig(), GRID)
+    assert _spot(layers) == pytest.approx((-7.0, -8.0), abs=0.3)
+
+
+@pytest.mark.parametrize('degrees, refused', [(0, False), (15, False), (25, True), (90, True), (180, True)])
+def test_north_up_needs_a_level_frame(degrees, refused):
+    half = math.radians(degrees) / 2
+    pose = se3_from_quaternion((50, 60, 0), (math.sin(half), 0.0, 0.0, math.cos(half)))
+    make = lambda: map_image.map_bev(_spot_image(12.0, -7.0), Motion(np.eye(4), pose, pose),  # noqa: E731
+                                     MapConfig(orientation='north_up'), GRID)
+    if not refused:
+        assert _spot(make()) == pytest.approx((7.0, 12.0), abs=0.3)
+        return
+    with pytest.raises(InputError, match=f'tilted by {degrees} degrees') as caught:
+        make()
+    assert caught.value.reason == 'north_up_not_level' and 'heading_up' in caught.value.remedy
+
+
 def test_north_up_turns_with_the_heading():
     # The vehicle heads north (odom +y). A spot 12 m up (north) and 7 m right (east) is 12 m ahead and 7 m right.
     pose = se3_from_quaternion((50, 60, 0), quaternion_from_yaw(math.pi / 2))

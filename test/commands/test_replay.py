@@ -120,6 +120,29 @@ def test_the_map_image_of_a_sweep_may_be_recorded_a_little_after_it(run, tmp_pat
     np.testing.assert_array_equal(numbers(plain[2], 'bearing_rad'), numbers(shifted[2], 'bearing_rad'))
 
 
+def test_it_says_how_many_sweeps_had_odometry_and_a_map(run, tmp_path):
+    *_, printed, errors = run(bag.write(tmp_path / 'drive', bag.drive(4)), '--limit', '3')
+    assert 'map image   used for 3 of 3 (without: -)' in printed
+    assert 'odometry    used for 3 of 3 (without: -)' in printed and 'ahead of' not in errors
+
+
+def test_sweeps_of_another_clock_are_told_in_one_sentence(run, tmp_path):
+    street = bag.street(0)
+    events = [(stamp, topic, bag.cloud(stamp + 37 * 10**9, street) if topic == '/lidar/points' else message)
+              for stamp, topic, message in bag.drive(4)]
+    status, *_, printed, errors = run(bag.write(tmp_path / 'tai', events))
+    assert status == 0 and 'odometry    used for 0 of 4 (without: odometry_too_old 4)' in printed
+    assert 'map image   used for 0 of 4 (without: map_too_old 4)' in printed
+    assert errors.count('sweeps are 37.0 s ahead of map image, odometry and the time of recording, steadily') == 1
+    assert 'more often' not in printed + errors
+
+
+def test_a_map_image_that_is_too_old_comes_with_a_remedy(run, tmp_path):
+    events = [event for i, event in enumerate(bag.drive(20)) if event[1] != '/map_image' or i < 4]
+    *_, printed, errors = run(bag.write(tmp_path / 'drive', events))
+    assert 'map_too_old: the newest map image is older than map.max_age. Remedy:' in printed and 'ahead' not in errors
+
+
 @pytest.mark.slow
 def test_static_transforms_hold_wherever_they_stand(run, tmp_path):
     events = bag.drive(2)

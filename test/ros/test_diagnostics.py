@@ -18,11 +18,12 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 
 from attention_fusion_ros.config import from_flat  # noqa: E402
 from attention_fusion_ros.contracts import MapAlignment, MapImage, Mode  # noqa: E402
+from attention_fusion_ros.errors import InputError  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import PipelineInfo  # noqa: E402
 from attention_fusion_ros.ros.node.diagnostics import DiagnosticsBuilder, InputTask, NodeSnapshot  # noqa: E402
 from attention_fusion_ros.ros.node.graph import TopicStatus  # noqa: E402
 from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor  # noqa: E402
-from attention_fusion_ros.stream.inputs import MAP_REASONS, input_named  # noqa: E402
+from attention_fusion_ros.stream.inputs import MAP_REASONS, ODOMETRY_REASONS, input_named  # noqa: E402
 
 
 def pipeline(**changes):
@@ -153,6 +154,32 @@ def test_what_is_extrapolated_is_named(running, component, field):
     status = running.report()[component]
     assert status.level == status.OK and 'extrapolated' in status.message and '0.31 s' in status.message
     assert values(status)['extrapolated_s'] == '0.310'
+
+
+@pytest.mark.parametrize('reason', ODOMETRY_REASONS)
+def test_odometry_that_no_sweep_finds_is_not_ok(running, reason):
+    some_results(running.monitor, 1, sweep=replace(SWEEP, odometry_reason=reason))
+    status = running.report()['odometry']
+    assert status.level == status.WARN and 'not used' in status.message and 'Remedy' in status.message
+    assert values(status)['reason'] == reason
+    some_results(running.monitor, 1)
+    status = running.report()['odometry']
+    assert status.level == status.OK and status.message == 'used'
+
+
+def test_inputs_that_another_clock_stamps_say_so_instead_of_publish_more_often(running):
+    words = 'sweeps are 37.0 s ahead of it, steadily. Remedy: PTP.'
+    running.node.clocks = {name: words for name in ('pointcloud', 'map_image', 'odometry', 'transforms')}
+    assert running.report()['odometry'].message == 'used'  # sweeps find it all the same
+    some_results(running.monitor, 1, result(Mode.LIDAR_ONLY, 'map_too_old'),
+                 replace(SWEEP, odometry_reason='odometry_too_old'))
+    statuses = running.report()
+    for component in ('map image', 'odometry'):
+        assert statuses[component].level == DiagnosticStatus.WARN and words in statuses[component].message
+        assert 'more often' not in statuses[component].message
+    assert statuses['input cloud'].level == DiagnosticStatus.OK and words in statuses['input cloud'].message
+    running.monitor.sweep_dropped(InputError('transform_missing', 'too old.', 'raise tf_max_age.'))
+    assert words in running.report()['transform'].message
 
 
 def test_a_subscriber_of_map_alignment_is_told_why_nothing_comes(running):

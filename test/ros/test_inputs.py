@@ -232,3 +232,16 @@ def test_extrapolated_transforms_are_named(graph):
     status = graph.status('transform', lambda s: 'extrapolated' in s.message, 'the extrapolation')
     assert '0.20 s' in status.message and 'Remedy' in status.message
     assert values(status)['extrapolated_s'] == '0.200'
+
+
+def test_sweeps_of_another_clock_find_no_odometry_and_diagnostics_compare_the_clocks(graph):
+    """A LiDAR on PTP (TAI) time: 37 s ahead of everybody else."""
+    for i in range(5):
+        graph.take(odometry(0.1 * i, x=float(i)))
+        graph.take(map_image(0.1 * i))
+        graph.sweep(37.0 + 0.1 * i)
+    status = graph.status('odometry', lambda s: 'steadily' in s.message, 'the clocks')
+    assert status.level == status.WARN and 'sweeps are 37.' in status.message and 'ahead of odometry' in status.message
+    status = graph.status('map image', lambda s: 'steadily' in s.message, 'the clocks')
+    assert status.level == status.WARN and 'ahead of map image' in status.message
+    assert 'more often' not in status.message

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tree of frames against tf2's own buffer: the same transforms, and the two differences that are documented."""
+"""The tree of frames against tf2's own buffer: the same transforms, and the three differences that are documented."""
 
 from __future__ import annotations
 
@@ -82,6 +82,60 @@ def test_a_moving_transform_is_extrapolated_where_tf2_refuses_but_not_for_long(t
     assert ours.extrapolation_s('mast', 'head', soon_ns) == pytest.approx(0.01)
     with pytest.raises(InputError):
         ours.lookup('mast', 'head', late_ns)
+
+
+def given(*links, static: bool = False, trees=None):
+    """tf2's buffer and ours with (seconds, parent, child, xyz, yaw) added."""
+    theirs, ours = trees or (tf2_ros.Buffer(), TransformBuffer())
+    for seconds, *link in links:
+        transform = message(T0_NS + round(seconds * 1e9), *link)
+        (theirs.set_transform_static if static else theirs.set_transform)(transform, 'test')
+        decode = decode_static_transforms if static else decode_transforms
+        for item in decode(TFMessage(transforms=[transform])).items:
+            ours.add(item)
+    return theirs, ours
+
+
+@pytest.mark.parametrize('seconds', [0.0, 0.4, 1.0, 2.7, 3.0])
+def test_a_mounting_that_is_published_once_a_second_is_the_same_between_its_samples(seconds):
+    theirs, ours = given(*[(float(i), 'base_link', 'lidar', (1.0, 0.2, 2.0), 0.3) for i in range(4)])
+    stamp_ns = T0_NS + round(seconds * 1e9)
+    expected = matrix(theirs.lookup_transform('base_link', 'lidar', Time(nanoseconds=stamp_ns)))
+    for interpolate in (False, True):
+        assert ours.lookup('base_link', 'lidar', stamp_ns, interpolate) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_mounting_holds_where_tf2_refuses():
+    theirs, ours = given((0.0, 'base_link', 'lidar', (1.0, 0.2, 2.0), 0.3))
+    stamp_ns = T0_NS + 5 * 10**9
+    with pytest.raises(tf2_ros.ExtrapolationException):
+        theirs.lookup_transform('base_link', 'lidar', Time(nanoseconds=stamp_ns))
+    assert ours.lookup('base_link', 'lidar', stamp_ns)[:3, 3] == pytest.approx([1.0, 0.2, 2.0])
+
+
+def test_a_frame_that_changes_its_parent_is_where_tf2_says():
+    trees = given((0.0, 'base_link', 'left', (0.0, 1.0, 0.0), 0.5), (0.0, 'base_link', 'right', (0.0, -1.0, 0.0), -0.5),
+                  static=True)
+    theirs, ours = given((0.0, 'left', 'lidar', (0.1, 0.0, 0.0), 0.0), (1.0, 'right', 'lidar', (0.1, 0.0, 0.0), 0.0),
+                         trees=trees)
+    stamp_ns = T0_NS + 10**9
+    expected = matrix(theirs.lookup_transform('base_link', 'lidar', Time(nanoseconds=stamp_ns)))
+    assert ours.lookup('base_link', 'lidar', stamp_ns) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize('quaternion', [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 2.0), (math.nan, 0.0, 0.0, 1.0)])
+def test_rotations_that_tf2_refuses_are_refused(trees, quaternion):
+    theirs, ours = trees
+    transform = message(T0_NS, 'base_link', 'camera', (0.0, 0.0, 0.0), 0.0)
+    rotation = transform.transform.rotation
+    rotation.x, rotation.y, rotation.z, rotation.w = quaternion
+    theirs.set_transform_static(transform, 'test')
+    with pytest.raises(tf2_ros.TransformException):
+        theirs.lookup_transform('base_link', 'camera', Time(nanoseconds=T0_NS))
+    decoded = decode_static_transforms(TFMessage(transforms=[transform]))
+    assert decoded.items == () and decoded.problem.reason == 'bad_transform'
+    with pytest.raises(InputError):
+        ours.lookup('base_link', 'camera', T0_NS)
 
 
 def test_frames_that_are_not_connected_are_refused_by_both(trees):

@@ -216,7 +216,7 @@ def test_a_frame_is_waited_for_again_once_it_was_known():
         pushed.sweep(0.0)
     pushed.take('transforms', transforms(('base_link', 'lidar', 1.0), seconds=0.1), transport=1)
     assert is_ready(pushed, 0.1, 'lidar') and pushed.sweep(0.1) is not None
-    assert not is_ready(pushed, 5.0, 'lidar')
+    assert not is_ready(pushed, 50.0, 'lidar')
 
 
 def test_moving_transforms_are_extrapolated_and_say_by_how_much():
@@ -324,6 +324,52 @@ def test_a_second_lidar_is_an_entry_in_the_table_alone():
     sweep = stream.sweep(cloud(0.0))
     assert sweep.companions['rear'].stamp_ns == at(-0.05)
     assert sweep.companion_poses['rear'][0, 3] == -2.0 and sweep.motion.T_base_sensor[0, 3] == 1.0
+
+
+def shifted(shift: float, **parameters) -> tuple[Pushed, SyncedSweep | None]:
+    """Ten sweeps stamped `shift` s ahead of the transform, odometry and map image that are received with them."""
+    pushed, sweep = Pushed(**parameters), None
+    for i in range(10):
+        now = 0.1 * i
+        for name, message in (('map_image', image(now)), ('odometry', odometry(now)),
+                              ('transforms', transforms(('base_link', 'lidar', 1.0), seconds=now))):
+            spec = input_named(name, pushed.inputs)
+            pushed.stream.take(spec, spec.transports[-1 if name == 'transforms' else 0], message, at(now))
+        try:
+            sweep = pushed.stream.sweep(cloud(now + shift), at(now))
+        except InputError:
+            sweep = None
+    return pushed, sweep
+
+
+@pytest.mark.parametrize('shift', [37.0, -1.6e9])
+def test_sweeps_of_another_clock_find_nothing_and_the_stream_says_why(shift):
+    pushed, sweep = shifted(shift)
+    assert sweep.motion.T_odom_base is None and sweep.map_image is None
+    assert sweep.odometry_reason == ('odometry_too_old' if shift > 0 else 'odometry_from_future')
+    assert pushed.stream.clock_difference().others == ('map image', 'odometry')
+    assert pushed.stream.clock_difference().seconds == pytest.approx(shift)
+    pushed, sweep = shifted(shift, use_tf=True)
+    assert sweep is None and pushed.stream.clock_difference(received='now').others == ('transforms', 'now')
+
+
+def test_sweeps_of_the_same_clock_find_everything():
+    pushed, sweep = shifted(0.0, use_tf=True)
+    assert sweep.odometry_reason == '' and sweep.motion.T_odom_base is not None
+    assert pushed.stream.clock_difference() is None and pushed.stream.sweeps_against_reception('now') is None
+
+
+def test_odometry_of_the_lidar_counts_with_a_parameter_for_its_pose():
+    """Of the frame of the sweeps, whose pose on the vehicle is T_base_sensor; it is known with the first sweep."""
+    half_turn = np.diag([1.0, -1.0, -1.0, 1.0])
+    pushed = Pushed(T_base_sensor=half_turn.ravel().tolist())
+    for i in range(3):
+        pushed.take('odometry', odometry(0.1 * i, x=1.0 * i, child='lidar'))
+    assert pushed.drops == [('odometry', 'odometry_frame')] * 3  # so far
+    first = pushed.sweep(0.2).motion.T_odom_base
+    pushed.take('odometry', odometry(0.3, x=3.0, child='lidar'))
+    assert np.linalg.inv(first) @ pushed.sweep(0.3).motion.T_odom_base == pytest.approx(
+        se3_from_quaternion((1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)))
 
 
 # -- recordings -------------------------------------------------------------------------------------------------------

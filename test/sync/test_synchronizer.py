@@ -80,6 +80,67 @@ def test_odometry_of_another_frame_is_carried_over_by_the_transform():
     assert paired.motion.T_base_sensor[0, 3] == pytest.approx(1.0)
 
 
+def test_odometry_that_came_before_its_transform_counts_as_soon_as_that_is_there():
+    told = []
+    p = Synchronizer(from_flat({}), on_base_pose=lambda stamp_ns, T: told.append((stamp_ns, T[0, 3])))
+    for i in range(3):
+        with pytest.raises(InputError):
+            p.add_odometry(decode_odometry(odometry(0.1 * i, x=1.0 * i, child='imu')))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'lidar', 1.0))))
+    assert told == []
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'imu', 2.0))))
+    assert told == [(at(0.1 * i), pytest.approx(i - 2.0)) for i in range(3)]
+    assert p.match(at(0.15), 'lidar').motion.T_odom_base[0, 3] == pytest.approx(-0.5)
+
+
+def test_odometry_of_a_frame_some_links_away():
+    p = Synchronizer(from_flat({}))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'roof', 1.0), ('/roof', '/lidar', 1.0),
+                                                         ('lidar', 'imu', 0.5))))
+    p.add_odometry(decode_odometry(odometry(0.0, x=10.0, child='/imu')))
+    assert p.match(at(0.0), '/lidar').motion.T_odom_base[0, 3] == pytest.approx(7.5)
+
+
+@pytest.mark.parametrize('stamps, reason', [([], 'no_odometry'), ([-3.0], 'odometry_too_old'),
+                                            ([0.1, 5.0], 'odometry_from_future'), ([-3.0, 5.0], 'odometry_too_old'),
+                                            ([-0.1], '')])
+def test_why_a_sweep_has_no_odometry(stamps, reason):
+    p = synchronizer(**{'odometry.history': 20.0})
+    for seconds in stamps:
+        p.add_odometry(decode_odometry(odometry(seconds)))
+    paired = p.match(at(0.0), 'lidar')
+    assert paired.odometry_reason == reason and (paired.motion.T_odom_base is None) == bool(reason)
+
+
+@pytest.mark.parametrize('angle, reason', [(0.0, ''), (10.0, 'north_up_not_level'), (90.0, 'north_up_not_level'),
+                                           (180.0, 'north_up_not_level')])
+def test_a_north_up_map_refuses_the_frame_of_a_tilted_lidar(angle, reason):
+    """LiDAR odometry starts as the frame of its sensor."""
+    roll = (np.sin(np.radians(angle) / 2), 0.0, 0.0, np.cos(np.radians(angle) / 2))
+    p = Synchronizer(from_flat({'map.orientation': 'north_up'}))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'lidar', 1.0, roll))))
+    p.add_odometry(decode_odometry(odometry(0.0, child='lidar')))
+    p.add_map_image(image(0.0))
+    assert p.match(at(0.0), 'lidar').map_reason == reason
+
+
+def test_a_north_up_map_takes_level_odometry_of_a_tilted_lidar():
+    roll = (np.sin(0.2), 0.0, 0.0, np.cos(0.2))
+    p = Synchronizer(from_flat({'map.orientation': 'north_up'}))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'lidar', 1.0, roll))))
+    p.add_odometry(decode_odometry(odometry(0.0, child='lidar', quaternion=roll)))
+    p.add_map_image(image(0.0))
+    assert p.match(at(0.0), 'lidar').map_reason == ''
+
+
+def test_how_long_a_transform_holds_can_change():
+    p = Synchronizer(from_flat({}))
+    p.add_transforms(decode_transforms(transforms(('base_link', 'lidar', 1.0), seconds=0.0)))
+    assert p.has_transform('lidar', at(8.0)) and not p.has_transform('lidar', at(12.0))
+    p.update(from_flat({'tf_max_age': 100.0}))
+    assert p.has_transform('lidar', at(99.0))
+
+
 def test_the_sensor_pose_must_be_rigid():
     mirror = np.diag([1.0, 1.0, -1.0, 1.0]).ravel().tolist()
     with pytest.raises(ConfigurationError, match='T_base_sensor'):

@@ -101,3 +101,95 @@ def test_a_loop_of_frames_ends():
     add(tree, transforms(('a', 'b', 1.0), ('b', 'a', 1.0)), static=True)
     with pytest.raises(InputError):
         tree.lookup('base_link', 'b', 0)
+
+
+def tree_of(*samples, max_age_s: float = 10.0) -> TransformBuffer:
+    """samples: (seconds, x) of base_link -> lidar on /tf."""
+    tree = TransformBuffer(max_age_s)
+    for seconds, x in samples:
+        add(tree, transforms(('base_link', 'lidar', x), seconds=seconds), static=False)
+    return tree
+
+
+@pytest.mark.parametrize('samples', [[(0.0, 1.0)], [(0.0, 1.0), (1.0, 1.0), (2.0, 1.001)], [(0.0, 1.0), (5.0, 1.0)]])
+def test_a_mounting_on_tf_holds_after_it_was_published_last(samples):
+    tree = tree_of(*samples)
+    newest = samples[-1][0]
+    for later in (0.3, 0.9, 4.0, 9.9):
+        assert tree.lookup('base_link', 'lidar', at(newest + later))[0, 3] == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(InputError, match='was last published 10.5 s before the sweep') as caught:
+        tree.lookup('base_link', 'lidar', at(newest + 10.5))
+    assert caught.value.reason == 'transform_missing' and 'raise tf_max_age' in caught.value.remedy
+    tree.max_age_s = 60.0
+    assert tree.lookup('base_link', 'lidar', at(newest + 10.5))[0, 3] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_mounting_that_moves_does_not_hold():
+    """A pan unit whose publisher has died is somewhere else by now."""
+    tree = tree_of(*[(0.1 * i, 0.1 * i) for i in range(10)])
+    assert tree.lookup('base_link', 'lidar', at(1.3))[0, 3] == pytest.approx(1.3)
+    with pytest.raises(InputError, match='moves, and was last published 2.1 s before') as caught:
+        tree.lookup('base_link', 'lidar', at(3.0))
+    assert 'tf_max_age' in caught.value.remedy
+
+
+def test_a_mounting_that_moves_and_comes_rarely_is_carried_on_until_the_next_is_due():
+    tree = tree_of(*[(1.0 * i, 0.1 * i) for i in range(5)])
+    assert tree.lookup('base_link', 'lidar', at(4.9))[0, 3] == pytest.approx(0.49)
+    assert tree.lookup('base_link', 'lidar', at(3.5), interpolate=True)[0, 3] == pytest.approx(0.35)
+    with pytest.raises(InputError):
+        tree.lookup('base_link', 'lidar', at(5.7))
+
+
+def test_a_slow_movement_is_a_movement():
+    """A mast that rises 1 mm from sample to sample."""
+    tree = tree_of(*[(0.01 * i, 0.001 * i) for i in range(100)])
+    with pytest.raises(InputError, match='moves'):
+        tree.lookup('base_link', 'lidar', at(3.0))
+
+
+def test_what_has_come_to_rest_holds_again():
+    moving = [(0.1 * i, 0.1 * i) for i in range(10)]
+    tree = tree_of(*moving, *[(1.0 * i, 1.0) for i in range(1, 15)])
+    assert tree.lookup('base_link', 'lidar', at(20.0))[0, 3] == pytest.approx(1.0)
+
+
+def test_the_first_transform_counts_for_a_sweep_a_little_before_it():
+    tree = tree_of((0.0, 1.0), (0.1, 1.0))
+    assert tree.lookup('base_link', 'lidar', at(-0.2))[0, 3] == pytest.approx(1.0)
+    with pytest.raises(InputError, match='not known before 37.0 s after the sweep') as caught:
+        tree.lookup('base_link', 'lidar', at(-37.0))
+    assert 'same clock' in caught.value.remedy
+
+
+@pytest.mark.parametrize('wheels', [False, True])
+@pytest.mark.parametrize('order', [1, -1])
+def test_lidar_odometry_on_tf_does_not_take_the_mounting_away(order, wheels):
+    """KISS-ICP and others publish `odom_lidar -> lidar`, beside the mounting `base_link -> lidar`."""
+    tree = TransformBuffer()
+    messages = [(transforms(('base_link', 'lidar', 1.0)), True),
+                (transforms(('odom_lidar', 'lidar', 77.0), seconds=0.1), False)]
+    if wheels:  # then both parents lead to base_link
+        messages.append((transforms(('map', 'odom_lidar', 0.0), ('map', 'base_link', 70.0), seconds=0.1), False))
+    for message, static in messages[::order]:
+        add(tree, message, static)
+    assert tree.lookup('base_link', 'lidar', at(0.1))[0, 3] == pytest.approx(1.0)
+    assert not tree.is_dynamic('base_link', 'lidar') and tree.moving_frames('base_link', 'lidar') == frozenset()
+
+
+def test_a_second_parent_of_the_vehicle_does_not_move_its_sensors():
+    tree = TransformBuffer()
+    add(tree, transforms(('base_link', 'lidar', 1.0)), static=True)
+    for i in range(6):
+        add(tree, transforms((('odom', 'base_footprint')[i % 2], 'base_link', 1.0 * i), seconds=0.1 * i), static=False)
+        assert tree.lookup('base_link', 'lidar', at(0.1 * i))[0, 3] == pytest.approx(1.0)
+
+
+def test_a_tree_that_changes():
+    """A frame that moves from one parent to another is where the parent heard of last says."""
+    tree = TransformBuffer()
+    add(tree, transforms(('base_link', 'left', 1.0), ('base_link', 'right', -1.0)), static=True)
+    add(tree, transforms(('left', 'lidar', 0.0), seconds=0.0), static=False)
+    assert tree.lookup('base_link', 'lidar', at(0.0))[0, 3] == pytest.approx(1.0)
+    add(tree, transforms(('right', 'lidar', 0.0), seconds=1.0), static=False)
+    assert tree.lookup('base_link', 'lidar', at(1.0))[0, 3] == pytest.approx(-1.0)

@@ -118,6 +118,16 @@ def test_driven_path_on_a_circle():
     assert truth.known(np.array([half, half + 1.0])).tolist() == [True, False]
 
 
+@pytest.mark.parametrize('quaternion', [(1.0, 0.0, 0.0, 0.0), (math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)),
+                                        (0.0, 0.6, 0.0, 0.8)])
+def test_how_the_odometry_frame_lies_does_not_change_the_driven_path(quaternion):
+    a = np.linspace(-2.5, 2.5, 1001)
+    poses = _poses(np.c_[30 * np.sin(a), 30 - 30 * np.cos(a)], a)
+    level = driven_truth(poses, 500, 20.0)
+    other = driven_truth(se3_from_quaternion((1, 2, 3), quaternion) @ poses, 500, 20.0)
+    assert other.ahead == pytest.approx(level.ahead) and other.behind == pytest.approx(level.behind)
+
+
 def test_a_path_that_ends_early_tells_nothing():
     poses = _poses([(float(i), 0.0) for i in range(10)], [0.0] * 10)
     assert driven_truth(poses, 5, 20.0).branches == []

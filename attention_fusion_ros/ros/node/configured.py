@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,22 @@ from attention_fusion_ros.stream.inputs import SWEEPS, InputSpec, Transport
 from attention_fusion_ros.stream.sweeps import SweepStream
 from attention_fusion_ros.sync.synchronizer import TRANSFORMS
 
+ROS_TIME = 'ROS time (now)'  # the clock that tells when messages are received
 NO_PUBLISHER_S = 5.0  # without a publisher of a required input until the log says so
 OVERRUN = InputError('overrun', 'a newer sweep arrived before this one was processed.', 'see the stage times; fewer '
                      'points, device cuda or fewer subscribers make the node faster.')
 LOST = InputError('lost_in_transport', 'sweeps were lost between the driver and the node.', 'publish them reliably, '
                   "and start the driver with this package's Fast DDS profile (README, On a vehicle).")
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A sweep on its way to the worker."""
+
+    message: Any
+    stamp_ns: int  # ROS time when it was received
+    perf_counter_s: float  # the same by the clock for durations
+    subscriptions: Subscriptions | None  # of the activation that it belongs to
 
 
 class Configured:
@@ -56,7 +68,7 @@ class Configured:
         self.inputs = inputs_of(config)
         self._stream = SweepStream(config, self._problems_of_inputs)
         with ExitStack() as undo:
-            self._worker: Worker[tuple[Any, float, Subscriptions | None]] = Worker(self._process, self._on_overrun)
+            self._worker: Worker[_Received] = Worker(self._process, self._on_overrun)
             undo.callback(self._worker.close)
             # In the thread that uses it: the first run in a thread is slow, however warm another thread is.
             self.pipeline = self._worker.call(lambda: PipelineSupervisor(config, create_pipeline))
@@ -111,22 +123,27 @@ class Configured:
         kept = [spec.name for spec in self.inputs if spec.name not in (SWEEPS, TRANSFORMS)]
         return {name: self._stream.age_s(name, now_ns) for name in kept}
 
+    def clocks(self) -> dict[str, str]:
+        """By input: how sweeps are stamped against it, in words, where that cannot be latency; sweeps: by ROS time."""
+        found = {spec.name: self._stream.sweeps_against_reception(ROS_TIME) if spec.name == SWEEPS
+                 else self._stream.clock_difference(spec.name, received=ROS_TIME) for spec in self.inputs}
+        return {name: str(difference) for name, difference in found.items() if difference is not None}
+
     # -- in the worker's thread ----------------------------------------------------------------------------------------
 
-    def _process(self, item: tuple[Any, float, Subscriptions | None]) -> None:
+    def _process(self, item: _Received) -> None:
         """One sweep, from message to messages; whatever is wrong with it costs this sweep only."""
-        message, received_s, subscriptions = item
         try:
             self._take_over_parameters()
-            sweep = self._stream.sweep(message)
+            sweep = self._stream.sweep(item.message, item.stamp_ns)
             result = self.pipeline.run(sweep)
         except InputError as error:
             self._drop_sweep(error)
         except Exception as error:
             self._drop_sweep(internal_error(error))
         else:
-            if subscriptions is self._subscriptions:  # else the node has been deactivated since the sweep arrived
-                self._publish(result, sweep, received_s)
+            if item.subscriptions is self._subscriptions:  # else the node was deactivated since the sweep arrived
+                self._publish(result, sweep, item.perf_counter_s)
 
     def _publish(self, result: FusionResult, sweep: SyncedSweep, received_s: float) -> None:
         try:
@@ -166,10 +183,11 @@ class Configured:
 
     def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         self._monitor.received(spec.component)
+        now_ns = self._node.get_clock().now().nanoseconds
         if spec.name == SWEEPS:
-            self._worker.put((message, time.perf_counter(), self._subscriptions))
+            self._worker.put(_Received(message, now_ns, time.perf_counter(), self._subscriptions))
         else:
-            self._stream.take(spec, transport, message)
+            self._stream.take(spec, transport, message, now_ns)
 
     def _on_time_jump(self, _: TimeJump) -> None:
         """The clock was set back (a bag that starts again): forget what is later."""

@@ -18,8 +18,9 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import MapAlignment
 from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
 from attention_fusion_ros.ros.node.graph import TopicStatus
-from attention_fusion_ros.ros.node.monitor import NETWORK, OUTPUT, RECENT_S, MonitorSnapshot
+from attention_fusion_ros.ros.node.monitor import NETWORK, OUTPUT, RECENT_S, LastResult, MonitorSnapshot
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec
+from attention_fusion_ros.stream.sweeps import NOT_AT_THE_TIME
 from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFORMS
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -40,6 +41,7 @@ class NodeSnapshot:
     pipeline: PipelineSupervisor | None = None
     inputs: Mapping[str, TopicStatus] = field(default_factory=dict)  # by component
     ages_s: Mapping[str, float | None] = field(default_factory=dict)  # newest stamp against the node's clock, by input
+    clocks: Mapping[str, str] = field(default_factory=dict)  # how sweeps are stamped against others, by input
     outputs: tuple[TopicStatus, ...] = ()
     messages: Mapping[str, int] = field(default_factory=dict)  # made so far, by name of the output
     alignment_wanted: bool = False  # whether map_alignment has a subscriber
@@ -99,8 +101,13 @@ class InputTask:
             return ERROR, _nothing_received(spec, topic, silent_s)
         if problem := monitor.recent_problem(spec.component):
             costs_sweeps = component.reason in monitor.sweep_drops
-            return (ERROR if costs_sweeps and not monitor.results_flow else WARN), problem
+            return (ERROR if costs_sweeps and not monitor.results_flow else WARN), _with_clocks(node, spec, problem)
         return self._extra_judgement(node, spec, silent_s if component.received.count else None)
+
+
+def _with_clocks(node: NodeSnapshot, spec: InputSpec, text: str) -> str:
+    """The text, and how sweeps are stamped against this input where that cannot be latency."""
+    return f'{text}; {node.clocks[spec.name]}' if spec.name in node.clocks else text
 
 
 def _no_values(_: NodeSnapshot) -> dict[str, Any]:
@@ -129,7 +136,10 @@ def _sweep_values(node: NodeSnapshot) -> dict[str, Any]:
 
 def _judge_sweeps(node: NodeSnapshot, spec: InputSpec, _: float | None) -> Judgement:
     received = node.monitor.components[spec.component].received
-    return OK, f'{received.per_second:.1f} sweeps per second' if received.count else WAITING
+    if not received.count:
+        return OK, WAITING
+    # No warning: a recording that is played without simulated time gives the same results.
+    return OK, _with_clocks(node, spec, f'{received.per_second:.1f} sweeps per second')
 
 
 def _map_values(node: NodeSnapshot) -> dict[str, Any]:
@@ -147,12 +157,15 @@ def _judge_map(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> J
     if silent_s is not None and (dropped := _silent(node, spec, silent_s)):
         return WARN, f'lidar_only: {dropped}'
     reason = 'no_map' if last is None else last.reason
+    if reason in NOT_AT_THE_TIME and spec.name in node.clocks:
+        return WARN, f'lidar_only, {reason}: {node.clocks[spec.name]}'
     return WARN, f"lidar_only, {reason}: {spec.reasons.get(reason, 'the map image is not used.')}"
 
 
 def _odometry_values(node: NodeSnapshot) -> dict[str, Any]:
     last = node.monitor.last
-    return {'extrapolated_s': None if last is None else last.odometry_extrapolation_s}
+    return {'extrapolated_s': None if last is None else last.odometry_extrapolation_s,
+            'reason': None if last is None else last.odometry_reason}
 
 
 def _judge_odometry(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
@@ -166,7 +179,13 @@ def _judge_odometry(node: NodeSnapshot, spec: InputSpec, silent_s: float | None)
             return WARN, ('no odometry, but map.orientation north_up needs it. Remedy: publish nav_msgs/Odometry on '
                           f'{topic.name if topic is not None else spec.transports[0].topic}, or remap input/odometry.')
         return OK, 'none: the map image is used as drawn, and earlier sweeps are not accumulated'
-    return OK, f"used{_extrapolated(node, 'odometry')}"
+    last = node.monitor.last
+    if last is None:
+        return OK, WAITING
+    if not last.odometry_reason:
+        return OK, f'used{_extrapolated(last)}'
+    cause = node.clocks.get(spec.name) or str(spec.reasons.get(last.odometry_reason, 'no sweep finds it.'))
+    return WARN, f'received but not used, {last.odometry_reason}: {cause}'
 
 
 def _transform_values(node: NodeSnapshot) -> dict[str, Any]:
@@ -182,17 +201,20 @@ def _transform_values(node: NodeSnapshot) -> dict[str, Any]:
 def _judge_transforms(node: NodeSnapshot, _: InputSpec, __: float | None) -> Judgement:
     if not node.monitor.results.count:
         return OK, WAITING
-    return OK, f"known{_extrapolated(node, 'transform')}"
-
-
-def _extrapolated(node: NodeSnapshot, what: str) -> str:
     last = node.monitor.last
-    seconds = 0.0 if last is None else (
-        last.odometry_extrapolation_s if what == 'odometry' else last.transform_extrapolation_s)
+    seconds = 0.0 if last is None else last.transform_extrapolation_s
+    if seconds < NOTE_EXTRAPOLATION_S:
+        return OK, 'known'
+    return OK, (f'known, from {seconds:.2f} s before the last sweep: extrapolated at constant velocity where it moves, '
+                'held up to tf_max_age where it does not. Remedy: publish the transform more often, or on /tf_static.')
+
+
+def _extrapolated(last: LastResult) -> str:
+    seconds = last.odometry_extrapolation_s
     if seconds < NOTE_EXTRAPOLATION_S:
         return ''
     return (f', extrapolated at constant velocity by {seconds:.2f} s at the last sweep. Remedy: publish '
-            f'the {what} more often, or with less delay.')
+            'the odometry more often, or with less delay.')
 
 
 Values = Callable[[NodeSnapshot], dict[str, Any]]

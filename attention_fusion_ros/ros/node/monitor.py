@@ -101,6 +101,7 @@ class LastResult:
     alignment: MapAlignment | None = None
     odometry_extrapolation_s: float = 0.0  # how far the pose lies beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # the same of the sensor's transform
+    odometry_reason: str = ''  # why it had no odometry, '' where it had
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,8 @@ class NodeMonitor:
         last = LastResult(
             result.stamp_ns, result.mode.value, result.reason, result.direction_reason, len(result.branches),
             MappingProxyType(dict(stage_ms)), None if image is None else (result.stamp_ns - image.stamp_ns) / 1e9,
-            result.alignment, sweep.odometry_extrapolation_s, sweep.transform_extrapolation_s)
+            result.alignment, sweep.odometry_extrapolation_s, sweep.transform_extrapolation_s,
+            sweep.odometry_reason)
         with self._lock:
             self._latencies_ms.append(stage_ms['total'])
             self._last = last

@@ -80,6 +80,7 @@ class AttentionFusionNode(LifecycleNode):
                 node.config, node.pipeline = configured.config, configured.pipeline
                 node.inputs, node.outputs = configured.input_topics(), configured.output_topics()
                 node.ages_s = configured.ages_s(now_ns)
+                node.clocks = configured.clocks()
                 node.messages = configured.publications.messages
                 node.alignment_wanted = configured.publications.has_subscribers('map_alignment')
             return node
