@@ -46,6 +46,7 @@ setup(
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
         'plots': ['matplotlib', 'tensorboard'],
         'osm': ['osmium>=4'],
+        'draco': ['DracoPy>=2'],
         'export': ['onnx', 'onnxscript', 'onnxruntime'],
         'openvino': ['onnx', 'onnxscript', 'openvino'],
     },

@@ -54,7 +54,7 @@ def add_topic_options(to: argparse.ArgumentParser) -> None:
     """--pointcloud, --map-image, ...: which topics of a recording are the inputs."""
     from attention_fusion_ros.stream.inputs import selectable_inputs
     for spec in selectable_inputs():
-        types = ' or '.join(name.split('/')[-1] for name in spec.types)
+        types = ' or '.join(dict.fromkeys(name.split('/')[-1] for name in spec.types))
         without = '' if spec.required else f'; none: without {spec.label}'
         to.add_argument(spec.option, default='', metavar='TOPIC', help=f'default: the only {types} topic{without}')
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from attention_fusion_ros.decode.cloud import decode_cloud
 from attention_fusion_ros.decode.compressed import decode_compressed_map_image
+from attention_fusion_ros.decode.compressed_cloud import decode_compressed_cloud
 from attention_fusion_ros.decode.image import decode_map_image
+from attention_fusion_ros.decode.livox import decode_livox
 from attention_fusion_ros.decode.odometry import Odometry, decode_odometry
+from attention_fusion_ros.decode.sweep import decode_sweep
 from attention_fusion_ros.decode.transforms import (
     StampedTransform,
     Transforms,
@@ -34,15 +37,19 @@ REASONS = {
     'implausible_time': 'the time of the points is constant, spans more than a second, or is in no order; the cloud is '
                         'used without it',
     'no_returns': "every point lies at the sensor's origin, or all lie at one and the same place",
+    'unknown_compression': 'a compressed cloud is none of draco, zlib and zstd',
+    'decoder_missing': 'the package that unpacks a compressed cloud is not installed',
+    'cloud_too_large': 'a compressed cloud claims an absurd size',
     'empty_image': 'the map image has no pixels',
     'unknown_encoding': 'the map image has an encoding that is not read',
     'dim_image': 'the map image uses a 255th of its range at most, like an unscaled 0/1 mask',
     'no_finite_pixels': 'every pixel of a 32FC1 map image is NaN or infinite',
-    'undecodable': 'a compressed map image is damaged',
+    'undecodable': 'a compressed cloud or map image is damaged',
     'image_too_large': 'a compressed map image claims an absurd size',
     'bad_odometry': 'the pose of odometry is not finite, or its quaternion is not of length 1',
     'bad_transform': 'a transform is not finite, its quaternion is not of length 1, or its frames have no names',
 }
 
-__all__ = ['REASONS', 'Odometry', 'StampedTransform', 'Transforms', 'decode_cloud', 'decode_compressed_map_image',
-           'decode_map_image', 'decode_odometry', 'decode_static_transforms', 'decode_transforms']
+__all__ = ['REASONS', 'Odometry', 'StampedTransform', 'Transforms', 'decode_cloud', 'decode_compressed_cloud',
+           'decode_compressed_map_image', 'decode_livox', 'decode_map_image', 'decode_odometry',
+           'decode_static_transforms', 'decode_sweep', 'decode_transforms']

@@ -76,7 +76,7 @@ def decode_cloud(msg: Any) -> PointCloud:
     if time_name is not None:
         field = fields[time_name]
         times = PointTimes(time_name, field.dtype, _view(data, field, order, height, width, row_step, point_step))
-    return _measured(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity, times)
+    return measured_cloud(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity, times)
 
 
 def _layout(msg: Any, got: int) -> tuple[int, int, int, int]:
@@ -138,12 +138,16 @@ def _view(data: np.ndarray, field: Field, order: str, height: int, width: int, r
     return np.ndarray((height, width), np.dtype(order + field.dtype), data, field.offset, (row_step, point_step))
 
 
-def _measured(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None,
-              times: PointTimes | None) -> PointCloud:
-    """Drop what is no measurement. A finite sum proves that all are, at a fraction of the cost of asking each one."""
+def measured_cloud(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.ndarray | None,
+                   times: PointTimes | None) -> PointCloud:
+    """A cloud of what is a measurement among points (N, 3) float32 with intensities (N,) float32.
+
+    Raises InputError: no_finite_points, no_returns.
+    """
     count = len(xyz)
     kept: np.ndarray | None = None  # indices, None: all
     with np.errstate(over='ignore', invalid='ignore'):
+        # A finite sum proves that all are finite, at a fraction of the cost of asking each one.
         suspicious = not np.isfinite(xyz.sum())
         finite_intensity = intensity is None or bool(np.isfinite(intensity.sum()))
     if suspicious:

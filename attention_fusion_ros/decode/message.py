@@ -69,15 +69,15 @@ def stamp_and_frame(msg: Any) -> tuple[int, str]:
     return sec * 10**9 + nanosec, text(header, 'frame_id')
 
 
-def byte_view(msg: Any) -> np.ndarray:
+def byte_view(msg: Any, name: str = 'data') -> np.ndarray:
     """`msg.data` as a (n,) uint8 view, without a copy; InputError(malformed_message) when it holds no bytes."""
-    data = attribute(msg, 'data')
+    data = attribute(msg, name)
     try:
         view = memoryview(data)
     except (TypeError, ValueError, BufferError):
-        malformed(f'`data` must be a buffer of bytes, got {type(data).__name__}.')
+        malformed(f'`{name}` must be a buffer of bytes, got {type(data).__name__}.')
     if view.itemsize != 1 or not view.c_contiguous:
-        malformed(f'`data` must be contiguous bytes, got items of {view.itemsize} bytes.')
+        malformed(f'`{name}` must be contiguous bytes, got items of {view.itemsize} bytes.')
     if view.nbytes == 0:
         return np.empty(0, np.uint8)
     return np.frombuffer(view, np.uint8)

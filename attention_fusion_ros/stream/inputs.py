@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attention_fusion_ros.decode import (
-    decode_cloud,
     decode_compressed_map_image,
     decode_map_image,
     decode_odometry,
     decode_static_transforms,
+    decode_sweep,
     decode_transforms,
 )
+from attention_fusion_ros.decode.definitions import COMPRESSED_CLOUD, LIVOX_PACKAGES
 from attention_fusion_ros.sync import synchronizer
 from attention_fusion_ros.sync.synchronizer import Buffer
 
@@ -34,6 +35,8 @@ class Transport:
     decode: message -> decoded value; raises InputError.
     may_latch: where every publisher latches, what was sent before is asked for.
     fixed_qos: reliable (and transient local where it may latch) whatever publishers offer, as tf2 does.
+    optional: its message package may be missing; then nothing is subscribed.
+    names: of the transport as publishers append them to the topic's name, where `topic` has a name of ours.
     """
 
     topic: str  # relative to the node (`input/map_image`), or absolute (`/tf`)
@@ -42,6 +45,8 @@ class Transport:
     depth: int  # messages that a subscription queues
     may_latch: bool = False
     fixed_qos: bool = False
+    optional: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def private_topic(self) -> str:
@@ -138,13 +143,26 @@ ODOMETRY_REASONS = {
                                    'let both publishers use the same clock (use_sim_time).'),
 }
 
-# Sweeps have depth 1, for old ones are worthless.
+
+def cloud_transports(name: str) -> tuple[Transport, ...]:
+    """The transports of an input whose messages are sweeps. Depth 1, for old ones are worthless."""
+    topic = f'input/{name}'
+    return (
+        Transport(topic, 'sensor_msgs/msg/PointCloud2', decode_sweep, depth=1),
+        Transport(f'{topic}/compressed', COMPRESSED_CLOUD, decode_sweep, depth=1, optional=True,
+                  names=('draco', 'zlib', 'zstd')),  # as point_cloud_transport names its topics
+        *(Transport(f'{topic}/{package}', f'{package}/msg/CustomMsg', decode_sweep, depth=1, optional=True)
+          for package in LIVOX_PACKAGES))
+
+
 INPUTS: tuple[InputSpec, ...] = (
     InputSpec(
         name=SWEEPS, component='input cloud', label='point cloud',
-        transports=(Transport('input/pointcloud', 'sensor_msgs/msg/PointCloud2', decode_cloud, depth=1),),
-        description='Topic of the sweeps, sensor_msgs/PointCloud2.',
-        note='of waiting sweeps only the newest is processed', required=True, default_topic='lidar/points'),
+        transports=cloud_transports(SWEEPS),
+        description='Topic of the sweeps, sensor_msgs/PointCloud2; or of a transport of point_cloud_transport '
+        '(.../zstd, .../zlib, .../draco).',
+        note='of waiting sweeps only the newest is processed; compressed and Livox messages where their packages are '
+        'installed', required=True, default_topic='lidar/points'),
     InputSpec(
         name=synchronizer.MAP_IMAGE, component='map image', label='map image',
         transports=(
@@ -193,12 +211,16 @@ def default_topics(inputs: Iterable[InputSpec] = INPUTS) -> dict[str, str]:
 def launch_remappings(topics: Mapping[str, str], inputs: Iterable[InputSpec] = INPUTS) -> list[tuple[str, str]]:
     """{input name: topic} -> (from, to) remappings of the node, for every transport of the inputs named.
 
-    Further transports of an input are expected below its topic, as image_transport does: `TOPIC/compressed`.
+    Further transports of an input are expected below its topic, as image_transport does: `TOPIC/compressed`. A topic
+    that ends in the name of a transport (`TOPIC/zstd`) is that of this transport alone.
     """
     found = []
     for spec in selectable_inputs(inputs):
         if spec.name in topics:
             first = spec.transports[0].topic
-            for transport in spec.transports:
+            own = [t for t in spec.transports if topics[spec.name].rpartition('/')[2] in t.names]
+            for transport in own:
+                found.append((transport.private_topic, topics[spec.name]))
+            for transport in () if own else spec.transports:
                 found.append((transport.private_topic, topics[spec.name] + transport.topic.removeprefix(first)))
     return found

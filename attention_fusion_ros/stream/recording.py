@@ -91,9 +91,9 @@ class Recording:
         files = _storage(self.path)
         # Imported here: only reading recordings needs it, and it takes a while to import.
         from rosbags.rosbag2 import Reader
-        from rosbags.typesys import Stores, get_typestore
-        # The standard types, as they are since Humble. A recording may hold any others: those are never decoded.
-        self._types = get_typestore(Stores.LATEST)
+
+        from attention_fusion_ros.stream.typestore import typestore
+        self._types = typestore()
         self._stack = ExitStack()
         try:
             self._readers = [self._stack.enter_context(Reader(f)) for f in files]
@@ -206,6 +206,7 @@ class Recording:
                                  f'Give {option} one of: {self._listing(types) or "(none of this type)"}.')
             return name
         found = [t for t in self.topics.values() if t.type in types and t.count > 0 and t.name not in taken]
+        found = _first_transports(found, types)
         if len(found) > 1:
             refusal = '' if spec.required else f', or {option} none'
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
@@ -226,6 +227,12 @@ def header_stamp_ns(message: Any) -> int:
 
 def _absolute(topic: str) -> str:
     return topic if topic.startswith('/') else f'/{topic}'
+
+
+def _first_transports(topics: list[TopicInfo], types: tuple[str, ...]) -> list[TopicInfo]:
+    """Without topics that hold the messages of another one in another transport: `/points/zstd` beside `/points`."""
+    first = {topic.name for topic in topics if topic.type == types[0]}
+    return [t for t in topics if t.type == types[0] or t.name.rpartition('/')[0] not in first]
 
 
 def _transport(spec: InputSpec, topic: str) -> Transport:

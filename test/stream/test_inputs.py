@@ -38,7 +38,10 @@ def test_everything_a_user_reads_is_there():
 
 def test_every_transport_of_an_input_is_remapped():
     assert launch_remappings({'map_image': '/osm/map', 'pointcloud': '/points'}) == [
-        ('~/input/pointcloud', '/points'), ('~/input/map_image', '/osm/map'),
+        ('~/input/pointcloud', '/points'), ('~/input/pointcloud/compressed', '/points/compressed'),
+        ('~/input/pointcloud/livox_ros_driver2', '/points/livox_ros_driver2'),
+        ('~/input/pointcloud/livox_interfaces', '/points/livox_interfaces'),
+        ('~/input/pointcloud/livox_ros_driver', '/points/livox_ros_driver'), ('~/input/map_image', '/osm/map'),
         ('~/input/map_image/compressed', '/osm/map/compressed')]
 
 

@@ -23,6 +23,15 @@ def message_class(type_name: str) -> Any:
                          f'Install the message package {package}, or leave the topic out with --topics.') from error
 
 
+def is_installed(type_name: str) -> bool:
+    """Whether `message_class` finds a type."""
+    try:
+        message_class(type_name)
+    except InputError:
+        return False
+    return True
+
+
 def type_name(kind: Any) -> str:
     """A message class -> `sensor_msgs/msg/PointCloud2`."""
     return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"

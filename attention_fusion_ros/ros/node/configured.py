@@ -212,11 +212,15 @@ class Configured:
 
     def _remap_hint(self, spec: InputSpec) -> str:
         """How to remap an input, to a topic of its type that is being published where there is one."""
-        found = [name for name, types in self._node.get_topic_names_and_types()
+        found = {name: next(t for t in spec.transports if t.type in types)
+                 for name, types in self._node.get_topic_names_and_types()
                  if set(types) & set(spec.types) and self._node.count_publishers(name)
-                 and not name.startswith(f'{self._node.get_fully_qualified_name()}/')]
-        target = found[0] if found else 'TOPIC'
-        return (f'{spec.name}:={target} (launch file) or --ros-args -r {spec.transports[0].private_topic}:={target}'
+                 and not name.startswith(f'{self._node.get_fully_qualified_name()}/')}
+        target, transport = next(iter(found.items()), ('TOPIC', spec.transports[0]))
+        remap = f'--ros-args -r {transport.private_topic}:={target}'
+        if transport.optional and target.rpartition('/')[2] not in transport.names:  # launch files cannot tell
+            return remap
+        return (f'{spec.name}:={target} (launch file) or {remap}'
                 + (f"; published are {', '.join(found)}" if len(found) > 1 else ''))
 
     # -- in both -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError, InputError
-from attention_fusion_ros.ros.messages.types import message_class
+from attention_fusion_ros.ros.messages.types import is_installed, message_class
 from attention_fusion_ros.ros.node.graph import TopicStatus, input_topic, merged, subscribe
 from attention_fusion_ros.ros.node.qos import AdaptiveQos, profile
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport
@@ -28,10 +28,12 @@ def inputs_of(config: NodeConfig) -> tuple[InputSpec, ...]:
     """
     used = tuple(spec for spec in INPUTS if config.use_tf or spec.name != TRANSFORMS)
     for spec in used:
-        for type_name in spec.types:
+        for transport in spec.transports:
             try:
-                message_class(type_name)
+                message_class(transport.type)
             except InputError as error:
+                if transport.optional:
+                    continue
                 remedy = ' Or set use_tf to false and T_base_sensor.' if spec.name == TRANSFORMS else ''
                 raise ConfigurationError(f'{error}{remedy}') from error
     return used
@@ -49,7 +51,8 @@ class Subscriptions:
         self._node, self._on_message, self._on_lost = node, on_message, on_lost
         # Sweeps, the first of the table, last: of messages that wait together, the executor takes those of earlier
         # subscriptions first.
-        self._transports = [(spec, transport) for spec in reversed(inputs) for transport in spec.transports]
+        self._transports = [(spec, transport) for spec in reversed(inputs) for transport in spec.transports
+                            if not transport.optional or is_installed(transport.type)]
         self._adaptive = {transport.topic: AdaptiveQos(transport.depth, transport.may_latch)
                           for _, transport in self._transports if not transport.fixed_qos}
         self._subscriptions: dict[str, Subscription] = {}
