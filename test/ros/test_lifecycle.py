@@ -18,10 +18,12 @@ from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from support.node_kit import Graph, map_image, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.messages.types import is_installed  # noqa: E402
 from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
 
-INPUT_TOPICS = {f'/attention_fusion/{transport.topic}' for spec in INPUTS for transport in spec.transports
-                if not transport.topic.startswith('/')}
+# Those whose message packages are not installed are left out.
+INPUT_TOPICS = {f'/attention_fusion/{t.topic}' for spec in INPUTS for t in spec.transports
+                if t.topic.startswith('input/') and (not t.optional or is_installed(t.type))}
 
 
 def change(graph: Graph, transition: int) -> bool:
