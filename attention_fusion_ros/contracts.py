@@ -103,7 +103,7 @@ class MapImage:
     road: np.ndarray  # (H, W) float32 in 0..1, 1 = road
     route: np.ndarray | None  # (H, W) float32 in 0..1, 1 = route; None when no route is drawn
     placement: MapPlacement | None = None
-    warnings: tuple[str, ...] = ()  # what is doubtful about it although it is used: names in `decode.MAP_WARNINGS`
+    warnings: tuple[str, ...] = ()  # what is doubtful about it although it is used, `map_dim` for example
 
     @property
     def nbytes(self) -> int:

@@ -83,6 +83,8 @@ def replay(options: argparse.Namespace) -> int:
     write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
     summary = summarise(records)
     print('\n'.join(summary.lines()))
+    for name, count in run.map_warnings.items():
+        print(f'WARN        map image: {name} ({count} sweeps)')
     for name, count in run.input_drops.items():
         print(f'dropped     {count} x {name}')
     for reason, message in run.remedies.items():

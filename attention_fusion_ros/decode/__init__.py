@@ -42,7 +42,7 @@ REASONS = {
     'cloud_too_large': 'a compressed cloud claims an absurd size',
     'empty_image': 'the map image has no pixels',
     'unknown_encoding': 'the map image has an encoding that is not read',
-    'dim_image': 'the map image uses a 255th of its range at most, like an unscaled 0/1 mask',
+    'dim_image': 'every pixel of the map image is 1, which is next to nothing',
     'no_finite_pixels': 'every pixel of a 32FC1 map image is NaN or infinite',
     'undecodable': 'a compressed cloud or map image is damaged',
     'image_too_large': 'a compressed map image claims an absurd size',

@@ -13,6 +13,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from attention_fusion_ros.contracts import MapImage
+from attention_fusion_ros.decode.image_file import (
+    JPEG_END,
+    JPEG_SIGNATURE,
+    PNG_END,
+    PNG_SIGNATURE,
+    jpeg_chroma_block,
+    jpeg_size,
+    png_size,
+    png_transparent_value,
+)
 from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, stamp_and_frame, text
 from attention_fusion_ros.errors import InputError
@@ -21,16 +31,13 @@ MAX_PIXELS = 36_000_000  # 6000 x 6000
 # More pixels than a byte of the file can hold: deflate packs at most 1032 to 1, PNG 8 pixels into a byte; a JPEG spends
 # at least one bit on each block of 8 x 8. A header that claims more is damaged or hostile.
 PNG_PIXELS_PER_BYTE, JPEG_PIXELS_PER_BYTE = 1032 * 8, 8 * 64
-PNG_SIGNATURE, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-JPEG_SIGNATURE, JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
-# JPEG frame headers SOF0 to SOF15, without DHT, JPG and DAC, which share their range (ITU-T T.81, table B.1).
-JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def decode_compressed_map_image(msg: Any) -> MapImage:
     """Road and route of a topological map image from a sensor_msgs/CompressedImage holding a PNG or a JPEG file.
 
-    The file tells its own format; the text in `format` is not needed. 8 and 16 bit, grey, colour, palette and alpha.
+    The file tells its own format; the text in `format` is not needed. 8 and 16 bit, grey, colour, palette, alpha and
+    transparent colours. Thin red strokes whose colour a JPEG file has averaged away are restored, see `chroma`.
     Raises InputError: malformed_message, stamp_zero, empty_image, unknown_encoding (no PNG or JPEG, other bit depths),
     truncated_data, undecodable, image_too_large, and what `map_style.road_and_route` raises.
     """
@@ -42,7 +49,8 @@ def decode_compressed_map_image(msg: Any) -> MapImage:
     if not len(data):
         raise InputError('empty_image', 'The compressed map image has no data.',
                          'publish the image only once it is drawn.')
-    width, height, capacity = _size(data.tobytes())
+    file = data.tobytes()
+    width, height, capacity = _size(file)
     if width * height == 0:
         raise InputError('empty_image', f'The compressed map image has no pixels ({width} x {height}).',
                          'publish the image only once it is drawn.')
@@ -60,8 +68,9 @@ def decode_compressed_map_image(msg: Any) -> MapImage:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise InputError('unknown_encoding', f'The compressed map image decodes to {pixels.dtype} pixels.',
                          'send 8 or 16 bit PNG, or JPEG.')
-    road, route = road_and_route(_channels(pixels))
-    return MapImage(stamp_ns, frame_id, road, route)
+    layers = road_and_route(_channels(pixels, png_transparent_value(file)), unused_alpha=False,
+                            chroma_block=jpeg_chroma_block(file))
+    return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings)
 
 
 def _undecodable(why: str) -> NoReturn:
@@ -69,13 +78,23 @@ def _undecodable(why: str) -> NoReturn:
                      'check the compressing publisher; send PNG or JPEG.')
 
 
-def _channels(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """cv2.imdecode gives (H, W), or (H, W, 3 or 4) in the order blue, green, red, alpha."""
+def _channels(pixels: np.ndarray, transparent: tuple[int, ...] | None) -> dict[str, np.ndarray]:
+    """cv2.imdecode gives (H, W), or (H, W, 3 or 4) in the order blue, green, red, alpha.
+
+    transparent: grey value or (r, g, b) of pixels that are transparent, which OpenCV does not look at in every version.
+    """
     if pixels.ndim == 2:
-        return {'v': pixels}
-    if pixels.shape[2] not in (3, 4):
+        channels = {'v': pixels}
+    elif pixels.shape[2] in (3, 4):
+        channels = {letter: pixels[..., i] for i, letter in enumerate('bgra'[: pixels.shape[2]])}
+    else:
         _undecodable(f'{pixels.shape[2]} channels')
-    return {letter: pixels[..., i] for i, letter in enumerate('bgra'[: pixels.shape[2]])}
+    if transparent is not None and 'a' not in channels:
+        seen = np.zeros(pixels.shape[:2], bool)
+        for letter, value in zip('v' if pixels.ndim == 2 else 'rgb', transparent, strict=True):
+            seen |= channels[letter] != value
+        channels['a'] = np.where(seen, np.iinfo(pixels.dtype).max, 0).astype(pixels.dtype)
+    return channels
 
 
 def _size(file: bytes) -> tuple[int, int, int]:
@@ -84,9 +103,13 @@ def _size(file: bytes) -> tuple[int, int, int]:
     Raises InputError: unknown_encoding when it is neither PNG nor JPEG, truncated_data, undecodable.
     """
     if file.startswith(PNG_SIGNATURE):
-        complete, size, per_byte = PNG_END in file[-64:], _png_size(file), PNG_PIXELS_PER_BYTE
+        complete, size, per_byte = PNG_END in file[-64:], png_size(file), PNG_PIXELS_PER_BYTE
     elif file.startswith(JPEG_SIGNATURE):
-        complete, size, per_byte = JPEG_END in file[-64:], _jpeg_size(file), JPEG_PIXELS_PER_BYTE
+        complete, per_byte = JPEG_END in file[-64:], JPEG_PIXELS_PER_BYTE
+        try:
+            size = jpeg_size(file)
+        except ValueError as error:
+            _undecodable(str(error))
     else:
         raise InputError('unknown_encoding', 'The compressed map image is neither PNG nor JPEG.',
                          'send PNG or JPEG (parameter `format` of compressed_image_transport).')
@@ -94,28 +117,3 @@ def _size(file: bytes) -> tuple[int, int, int]:
         raise InputError('truncated_data', 'The compressed map image breaks off.',
                          'look for lost fragments (a larger receive buffer, reliable QoS).')
     return *size, per_byte * len(file)
-
-
-def _png_size(file: bytes) -> tuple[int, int] | None:
-    """From IHDR, which the standard puts first (PNG specification, 11.2.2)."""
-    if len(file) < 24:
-        return None
-    return int.from_bytes(file[16:20], 'big'), int.from_bytes(file[20:24], 'big')
-
-
-def _jpeg_size(file: bytes) -> tuple[int, int] | None:
-    """From the first frame header, found by walking the marker segments (ITU-T T.81, B.1.1)."""
-    at = 2
-    while at + 9 <= len(file):
-        if file[at] != 0xFF:
-            _undecodable('a JPEG marker is missing')
-        marker = file[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker in JPEG_FRAME_HEADERS:
-            return int.from_bytes(file[at + 7 : at + 9], 'big'), int.from_bytes(file[at + 5 : at + 7], 'big')
-        elif 0xD0 <= marker <= 0xD9 or marker == 0x01:  # markers without a length
-            at += 2
-        else:
-            at += 2 + max(2, int.from_bytes(file[at + 2 : at + 4], 'big'))
-    return None

@@ -55,5 +55,5 @@ def decode_map_image(msg: Any) -> MapImage:
     step = row_stride('map image', len(data), height, width * pixel_bytes, step, 'step')
 
     pixels: np.ndarray = np.ndarray((height, width, channels), dtype, data, 0, (step, pixel_bytes, dtype.itemsize))
-    road, route = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})
-    return MapImage(stamp_ns, frame_id, road, route)
+    layers = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})
+    return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings)

@@ -15,6 +15,7 @@ from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.report.records import SweepRecord
+from attention_fusion_ros.stream.inputs import MAP_REASONS
 from attention_fusion_ros.stream.recording import InputTopics, Recording
 from attention_fusion_ros.stream.sweeps import DroppedSweep, synced_sweeps
 from attention_fusion_ros.sync.clocks import ClockDifference
@@ -27,6 +28,7 @@ class Replay:
         self._recording, self._topics, self._config, self._pipeline = recording, topics, config, pipeline
         self.remedies: dict[str, str] = {}  # drop reason -> the first message about it
         self.clocks: ClockDifference | None = None  # where sweeps and other inputs are stamped by different clocks
+        self.map_warnings: Counter[str] = Counter()  # what was doubtful about map images that were used -> sweeps
         self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
 
     def run(self, limit: int = 0) -> Iterator[tuple[SweepRecord, FusionResult | None]]:
@@ -51,10 +53,19 @@ class Replay:
             result = self._pipeline.run(sweep)
         except InputError as error:
             return self._dropped(sweep.cloud.stamp_ns, error), None
+        self._note_map(sweep, result)
         latency_ms = sweep.decode_ms + 1e3 * (time.perf_counter() - start)
         record = SweepRecord.of(result, latency_ms, {'decode': sweep.decode_ms, **result.stage_ms},
                                 sweep.odometry_reason)
         return record, result
+
+    def _note_map(self, sweep: SyncedSweep, result: FusionResult) -> None:
+        """Remember cause and remedy of a map image that was not used, or that is doubtful."""
+        doubts = sweep.map_image.warnings if sweep.map_image is not None and not result.reason else ()
+        self.map_warnings.update(doubts)
+        for name in (result.reason, *doubts):
+            if name in MAP_REASONS:
+                self.remedies.setdefault(name, str(MAP_REASONS[name]))
 
     def _dropped(self, stamp_ns: int, error: InputError) -> SweepRecord:
         self.remedies.setdefault(error.reason, str(error))

@@ -106,7 +106,8 @@ class Preprocessor:
         except InputError as error:
             return self.no_map(error.reason)
         if problem := map_problem(grid, ROAD):
-            return self.no_map(problem)
+            dim = problem == 'map_without_roads' and 'map_dim' in sweep.map_image.warnings
+            return self.no_map('map_dim' if dim else problem)
         return MapFeatures(grid, Mode.FUSED, '')
 
     def no_map(self, reason: str = 'no_map') -> MapFeatures:

@@ -151,7 +151,8 @@ def _map_values(node: NodeSnapshot) -> dict[str, Any]:
 def _judge_map(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
     last = node.monitor.last
     if last is not None and last.mode == 'fused':
-        return OK, 'used'
+        doubts = [f'{name}: {spec.reasons[name]}' for name in last.map_warnings]
+        return (WARN, f"used; {' '.join(doubts)}") if doubts else (OK, 'used')
     if last is None and node.monitor.components[spec.component].received.count:
         return OK, WAITING
     if silent_s is not None and (dropped := _silent(node, spec, silent_s)):

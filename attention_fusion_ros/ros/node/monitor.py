@@ -99,6 +99,7 @@ class LastResult:
     stage_ms: Mapping[str, float]
     map_age_s: float | None = None  # sweep minus map image
     alignment: MapAlignment | None = None
+    map_warnings: tuple[str, ...] = ()  # what is doubtful about the map image
     odometry_extrapolation_s: float = 0.0  # how far the pose lies beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # the same of the sensor's transform
     odometry_reason: str = ''  # why it had no odometry, '' where it had
@@ -196,8 +197,8 @@ class NodeMonitor:
         last = LastResult(
             result.stamp_ns, result.mode.value, result.reason, result.direction_reason, len(result.branches),
             MappingProxyType(dict(stage_ms)), None if image is None else (result.stamp_ns - image.stamp_ns) / 1e9,
-            result.alignment, sweep.odometry_extrapolation_s, sweep.transform_extrapolation_s,
-            sweep.odometry_reason)
+            result.alignment, () if image is None else image.warnings, sweep.odometry_extrapolation_s,
+            sweep.transform_extrapolation_s, sweep.odometry_reason)
         with self._lock:
             self._latencies_ms.append(stage_ms['total'])
             self._last = last
