@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS
+from attention_fusion_ros.simulation.world.profile import PROFILES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,9 @@ def options_parser() -> argparse.ArgumentParser:
                         help='scene classes, for example t x roundabout; osm needs --osm (default: all others)')
     parser.add_argument('--per-class', type=int, default=2, help='scenes per class (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the first scene (default: %(default)s)')
+    parser.add_argument('--profile', choices=tuple(PROFILES), default='v1',
+                        help='kinds of places and sensors: v2 has medians, parked cars, driveways and faulty sensors, '
+                        'see docs/training.md (default: %(default)s)')
     parser.add_argument('--lidar', choices=('random', *PRESETS), default='random', help='sensor (default: %(default)s)')
     parser.add_argument('--osm', type=Path, metavar='FILE',
                         help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf; needs osmium) for class osm')
@@ -55,14 +59,14 @@ def draw(options: argparse.Namespace) -> int:
 
     from attention_fusion_ros.datasets import drives
     from attention_fusion_ros.report import scene_gallery
-    from attention_fusion_ros.simulation.world.generate import CLASS_SHARES
+    from attention_fusion_ros.simulation.world.profile import profile_of
 
     if min(options.per_class, options.columns, options.size) < 1:
         raise ConfigurationError('--per-class, --columns and --size must be at least 1')
     if not cv2.haveImageWriter(str(options.out)):
         raise ConfigurationError(f"--out '{options.out}' is no name of a picture: end it in .png or .jpg")
     pictures = []
-    for scene_class in cli.progress(options.classes or list(CLASS_SHARES), desc='scenes', unit=' classes'):
+    for scene_class in cli.progress(options.classes or list(profile_of(options.profile).class_shares), desc='scenes', unit=' classes'):
         pictures += [_scene(options, scene_class, options.seed + i) for i in range(options.per_class)]
     simulated = len(pictures)
     if options.real:
@@ -79,12 +83,16 @@ def _scene(options: argparse.Namespace, scene_class: str, seed: int) -> np.ndarr
     import numpy as np
 
     from attention_fusion_ros.report import scene_gallery
-    from attention_fusion_ros.simulation.sensors.lidar import random_lidar
+    from attention_fusion_ros.simulation.sensors.lidar import SENSOR_SHARES, random_lidar, with_faults
     from attention_fusion_ros.simulation.world.generate import generate_world
+    from attention_fusion_ros.simulation.world.profile import V1, profile_of
 
-    world = generate_world(seed, scene_class, osm=options.osm)
+    profile = profile_of(options.profile)
+    world = generate_world(seed, scene_class, osm=options.osm, profile=profile)
     if options.lidar == 'random':
-        sensor = random_lidar(np.random.default_rng([seed, 9]))
+        sensor = random_lidar(np.random.default_rng([seed, 9]), shares=SENSOR_SHARES[profile.name])
+        if profile is not V1:
+            sensor = with_faults(np.random.default_rng([seed, 10]), sensor)
     else:
         sensor = PRESETS[options.lidar]()
     return scene_gallery.scene_picture(world, sensor, options.size)

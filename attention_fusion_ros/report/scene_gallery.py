@@ -31,6 +31,7 @@ DARKEST = 45  # of the 256 levels of the colour map
 BAR = (28, 28, 28)
 LOW_M, HIGH_M = -0.5, 3.5  # above the vehicle's ground that the colours span
 GREY, WHITE, RED = (90, 90, 90), (255, 255, 255), (40, 40, 255)
+PAVING, LAWN, KERB = (80, 60, 40), (30, 70, 30), (110, 110, 110)  # driveways, islands
 PAVEMENT, CENTRE_LINE, ROUTE = (60, 60, 60), (130, 130, 130), (60, 60, 220)
 WALLS = {'facade': (80, 160, 255), 'wall': (200, 200, 200), 'fence': (255, 200, 0), 'hedge': (0, 160, 0),
          'rail': (255, 0, 255)}
@@ -58,6 +59,11 @@ def plan_tile(world: World, size: int) -> np.ndarray:
         cv2.circle(tile, (column, row), max(int(radius * scale), 2), colour, thickness)
     for road in world.roads:
         cv2.polylines(tile, [seen(road.centre)], False, PAVEMENT, max(int(road.width * scale), 1))
+    for apron in world.aprons:
+        cv2.polylines(tile, [seen(apron.line)], False, PAVING, max(int(apron.width * scale), 1))
+    for island in world.islands:
+        cv2.polylines(tile, [seen(island.line)], False, LAWN if island.planted else KERB,
+                      max(int(island.width * scale), 1))
     for road in world.roads:
         cv2.polylines(tile, [seen(road.centre)], False, CENTRE_LINE, 1)
     if world.route is not None:

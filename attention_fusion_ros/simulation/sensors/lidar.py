@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """LiDAR sensors as they are mounted on vehicles: beam tables, mounting errors, noise, dropouts; presets and variation.
 
-Beam tables follow the makers' manuals (Velodyne VLP-16, HDL-32E, HDL-64E S2, VLP-32C; Ouster OS1-128).
+Beam tables and views follow the makers' manuals (Velodyne VLP-16, HDL-32E, HDL-64E S2, VLP-32C; Ouster OS0-128,
+OS1-128; Livox Mid-360, Avia, HAP; Hesai AT128).
 `python -m attention_fusion_ros.benchmarking.simulator` prints the throughput.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from attention_fusion_ros.simulation.sensors.faults import NONE, Faults, random_faults
 
 # Elevations of the 32 beams of a VLP-32C (manual 63-9325, table 9-3), sorted.
 VLP_32C_DEG = (
@@ -55,6 +58,9 @@ class LidarModel:
     intensity_scale: float = 255.0
     intensity_meaning: float = 0.7  # 0: noise, 1: reflectivity
     seed: int = 0  # of beam offsets and gains
+    pattern: str = 'rows'  # or 'rosette': one beam that swings through the view on petals, densest in its middle
+    height_error: float = 0.0  # m by which the sensor is mounted higher than nominal
+    faults: Faults = NONE
 
     @property
     def T_base_sensor(self) -> np.ndarray:
@@ -109,20 +115,58 @@ def solid_state(**changes: Any) -> LidarModel:
     return replace(model, **changes)
 
 
-PRESETS = {f.__name__: f for f in (vlp_16, hdl_32e, hdl_64e, vlp_32c_pair, os1_128, solid_state)}
+def mid_360(**changes: Any) -> LidarModel:
+    """Livox Mid-360: all around, -7..52 deg, non-repetitive, 20,000 points in 0.1 s."""
+    return replace(LidarModel('mid_360', _degrees(np.linspace(-7, 52, 40)), steps=500, jitter=np.deg2rad(0.7),
+                              height=1.6, reach=35.0), **changes)
+
+
+def avia(**changes: Any) -> LidarModel:
+    """Livox Avia: 70.4 x 77.2 deg ahead in a rosette, 24,000 points in 0.1 s."""
+    half = np.deg2rad(35.2)
+    return replace(LidarModel('avia', _degrees(np.linspace(-38.6, 38.6, 32)), steps=3835, pattern='rosette',
+                              fov=(-half, half), height=1.5, x=1.5, reach=60.0), **changes)
+
+
+def hap(**changes: Any) -> LidarModel:
+    """Livox HAP: 120 x 25 deg ahead, non-repetitive, 45,200 points in 0.1 s."""
+    return replace(LidarModel('hap', _degrees(np.linspace(-12.5, 12.5, 96)), steps=1412, jitter=np.deg2rad(0.3),
+                              fov=(-math.pi / 3, math.pi / 3), height=1.2, x=1.8, reach=60.0), **changes)
+
+
+def os0_128(**changes: Any) -> LidarModel:
+    """Ouster OS0-128: +-45 deg in 128 even steps."""
+    return replace(LidarModel('os0_128', _degrees(np.linspace(-45, 45, 128)), steps=1024, height=1.9, reach=25.0),
+                   **changes)
+
+
+def at128(**changes: Any) -> LidarModel:
+    """Hesai AT128: 120 x 25.4 deg ahead in 128 rows."""
+    return replace(LidarModel('at128', _degrees(np.linspace(-12.5, 12.9, 128)), steps=3600,
+                              fov=(-math.pi / 3, math.pi / 3), height=1.5, x=1.5, reach=60.0), **changes)
+
+
+PRESETS = {f.__name__: f for f in (vlp_16, hdl_32e, hdl_64e, vlp_32c_pair, os1_128, solid_state, mid_360, avia, hap,
+                                   os0_128, at128)}
 FAN = 'fan'  # not a product: beams spread evenly
 # How often `random_lidar` draws each. A preset that is not named here is never drawn, so that adding one changes no
 # scene of any seed; adding one here changes them all.
 SHARES = {'vlp_16': 0.09, 'hdl_32e': 0.21, 'hdl_64e': 0.2, 'vlp_32c_pair': 0.17, 'os1_128': 0.1, 'solid_state': 0.05,
           FAN: 0.18}
+SENSOR_SHARES = {  # by the name of the profile, see `world.profile`
+    'v1': SHARES,
+    'v2': {'vlp_16': 0.09, 'hdl_32e': 0.17, 'hdl_64e': 0.15, 'vlp_32c_pair': 0.12, 'os1_128': 0.08, 'solid_state': 0.04,
+           FAN: 0.14, 'mid_360': 0.05, 'avia': 0.03, 'hap': 0.04, 'os0_128': 0.05, 'at128': 0.04},
+}
 
 
-def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarModel:
-    """A sensor with randomised mounting, noise and losses: a preset or an even fan of beams, drawn by SHARES.
+def random_lidar(rng: np.random.Generator, rays: int | None = None, shares: Mapping[str, float] = SHARES
+                 ) -> LidarModel:
+    """A sensor with randomised mounting, noise and losses: a preset or an even fan of beams, drawn by `shares`.
 
     rays: upper bound for beams x azimuth steps, to bound the time of a scan; None leaves the sensor as it is.
     """
-    name = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+    name = str(rng.choice(list(shares), p=list(shares.values())))
     if name == FAN:
         low, high = rng.uniform(-32, -14), rng.uniform(1, 20)
         beams = int(rng.choice([24, 32, 40, 48, 64, 80, 96]))
@@ -132,9 +176,12 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
         model = PRESETS[name]()
     steps = model.steps
     if rays is not None:
-        steps = max(min(steps, rays // len(model.elevations)), 360)
+        views = 1.0 if name in SHARES else 2 * math.pi / (model.fov[1] - model.fov[0])  # as narrow views allow
+        steps = max(min(steps, int(views * rays) // len(model.elevations)), 360)
     height, x = float(rng.uniform(1.2, 2.2)), float(rng.uniform(-0.5, 1.5))
     table = np.sort(model.elevations) if name != 'vlp_32c_pair' else np.array(model.elevations)
+    if name == 'mid_360' and rng.random() < 0.6:  # mounted upside down, to see the road
+        table = -table[::-1]
     table = table + rng.normal(0, rng.uniform(0, 0.15), len(table)) * np.median(np.abs(np.diff(np.sort(table))))
     blind: tuple[tuple[float, float], ...] = ()
     own_body: tuple[float, float, float, float] | None = None
@@ -165,3 +212,14 @@ def random_lidar(rng: np.random.Generator, rays: int | None = None) -> LidarMode
         reach=model.reach * float(rng.uniform(0.6, 1.4)),
         intensity_scale=float(rng.choice([1.0, 100.0, 255.0, 4000.0])),
         intensity_meaning=float(rng.choice([0.0, 0.3, 0.7, 1.0])), seed=int(rng.integers(1 << 30)))
+
+
+def with_faults(rng: np.random.Generator, lidar: LidarModel) -> LidarModel:
+    """The sensor with faults, mounted a little higher or lower than the node is told.
+
+    Sensors that look ahead only are not blanked or cut further: nothing would be left.
+    """
+    faults = random_faults(rng)
+    if lidar.fov[1] - lidar.fov[0] < math.radians(200):
+        faults = replace(faults, blank=(), missing_turn=0.0)
+    return replace(lidar, faults=faults, height_error=float(np.clip(rng.normal(0, 0.06), -0.15, 0.15)))

@@ -136,8 +136,9 @@ def _strokes(world: World, pose: Pose, style: MapStyle, error: MapError, rng: np
                 continue
             centre = _warped(road.centre, error.warp, *waves[i])
             if style.lanes and road.lanes > 1:
-                lane = road.width / road.lanes
-                roads += [(offset_curve(centre, (k - (road.lanes - 1) / 2) * lane), style.width or lane)
+                lane = (road.width - road.median) / road.lanes
+                roads += [(offset_curve(centre, (k - (road.lanes - 1) / 2) * lane
+                                        + math.copysign(road.median / 2, 2 * k + 1 - road.lanes)), style.width or lane)
                           for k in range(road.lanes)]
             else:
                 roads.append((centre, style.width or road.width))
@@ -175,7 +176,7 @@ def _leg(road: Road, end: int, side: int) -> np.ndarray:
     line = road.centre if end == 0 else road.centre[::-1]
     away = point_at(line, min(12.0, arc_length(line)[-1])) - line[0]
     across = np.array([-away[1], away[0]]) / max(float(np.hypot(*away)), 1e-6)
-    return np.asarray(away + side * (road.width / 2 - road.width / road.lanes / 2) * across)
+    return np.asarray(away + side * (road.width / 2 - (road.width - road.median) / road.lanes / 2) * across)
 
 
 def _bend(node: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

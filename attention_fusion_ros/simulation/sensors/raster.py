@@ -21,14 +21,17 @@ from attention_fusion_ros.simulation.world.bodies import vehicle_parts
 from attention_fusion_ros.simulation.world.drawing import (
     SHIFT,
     Frame,
+    fill_buffer,
     fill_discs,
     fill_strips,
     polygons_fixed,
-    road_mask,
+    surface_mask,
 )
-from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, Pose, Post, Terrain, Wall, World
+from attention_fusion_ros.simulation.world.world import Pose, Post, Terrain, Wall, World
 
 TILE_CELLS = 512  # after which noise repeats
+ISLAND_KERB_M = 0.3  # wide edge of paved ground around what is planted
+APRON_RAMP_M = 0.8
 NOTHING_M = np.float32(-1e4)  # height of what is not there
 
 
@@ -77,7 +80,7 @@ class Raster:
 def rasterise(world: World, pose: Pose, extent: float = 60.0, cell: float = 0.2) -> Raster:
     """Layers in a square of +-`extent` metres around `pose` (x, y, yaw), cells of `cell` metres."""
     frame = Frame.aligned(pose[0], pose[1], extent, cell)
-    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS_M))
+    road = surface_mask(world, frame)
     ground, label = ground_height(world, frame, road)
     walls = list(itertools.compress(world.walls, frame.visible_lines([w.line for w in world.walls], 1.0)))
     height = np.zeros(frame.shape, np.float32)  # metres above the ground
@@ -116,8 +119,14 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
     reach = np.uint8(255) - cv2.convertScaleAbs(outside)  # saturates: 255 on the road, falling with distance
     surface = np.full(256, int(Label.VERGE), np.uint8)
     surface[255 - int(min(max(t.sidewalk, 0) / frame.resolution, 254)):] = int(Label.SIDEWALK)
+    if t.lawn:
+        surface[255 - int(min(t.lawn / frame.resolution, 254)):] = int(Label.VERGE)
     surface[255] = int(Label.ROAD)
     label = cv2.LUT(reach, surface)
+    for island in world.islands:
+        if island.planted and frame.sees(island.line, island.width):
+            fill_buffer(label, frame, island.line, max(island.width / 2 - ISLAND_KERB_M, 0.2), int(Label.VERGE))
+    paved = _paved(world, frame, road, label)
     if t.crown:
         inside: np.ndarray = cv2.distanceTransform(road, cv2.DIST_L2, 3)
         inside *= np.float32(frame.resolution / 3.5)
@@ -126,7 +135,12 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
     if t.kerb:
         # Kerbs are lowered at driveways and crossings, here and there.
         lowered = np.clip(noise(world.seed + 1, frame, 'patches') * np.float32(2) + np.float32(3), 0.15, 1.0)
-        ground += lowered * _by_label(label, 0.0, t.kerb, t.kerb)
+        step = lowered * _by_label(label, 0.0, t.kerb, t.kerb)
+        if paved is not None:
+            step *= np.float32(1) - paved
+        ground += step
+    if t.ditch_depth:
+        ground -= _ditch(t, outside, frame) if paved is None else (np.float32(1) - paved) * _ditch(t, outside, frame)
     if t.verge_slope:
         rise = outside * np.float32(frame.resolution) - np.float32(t.sidewalk)
         ground += np.float32(t.verge_slope) * np.clip(rise, np.float32(0), np.float32(25), out=rise)
@@ -136,6 +150,27 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
         rough *= _by_label(label, 0.1 * t.roughness, 0.18 * t.roughness, 0.7 * t.roughness)
         ground += rough
     return ground, label
+
+
+def _paved(world: World, frame: Frame, road: np.ndarray, label: np.ndarray) -> np.ndarray | None:
+    """(H, W) float32 0..1, how much a cell belongs to an apron; relabels it as asphalt. None where there is none."""
+    mask: np.ndarray = np.zeros(frame.shape, np.uint8)
+    for apron in world.aprons:
+        if frame.sees(apron.line, apron.width):
+            fill_buffer(mask, frame, apron.line, apron.width / 2, 1, round_ends=False)
+    mask &= 1 - road
+    if not mask.any():
+        return None
+    label[mask > 0] = int(Label.ROAD)
+    ramp = int(round(APRON_RAMP_M / frame.resolution)) | 1  # the lowered kerb rises beside it, not at once
+    return cv2.blur(mask.astype(np.float32), (ramp, ramp)) * mask
+
+
+def _ditch(t: Terrain, outside: np.ndarray, frame: Frame) -> np.ndarray:
+    """(H, W) float32 depth of the ditch behind the sidewalk, m; a bank is negative. outside: cells from the road."""
+    shape = np.interp(np.arange(256) * frame.resolution - t.sidewalk, np.array([0.0, 0.35, 0.65, 1.0]) * t.ditch_width,
+                      [0.0, t.ditch_depth, t.ditch_depth, 0.0 if t.ditch_depth > 0 else t.ditch_depth])
+    return cv2.LUT(cv2.convertScaleAbs(outside), shape.astype(np.float32))
 
 
 def _by_label(label: np.ndarray, road: float, sidewalk: float, verge: float) -> np.ndarray:

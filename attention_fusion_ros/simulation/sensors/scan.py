@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation.sensors import raycast
+from attention_fusion_ros.simulation.sensors.faults import NONE, received
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.raster import REFLECTIVITY, Label, Raster, rasterise
 from attention_fusion_ros.simulation.sensors.raycast import NO_HIT, VEHICLE, Hits, RandomDraws, Rays, Scene
@@ -22,6 +23,7 @@ FRAME_ID = 'lidar'
 Seed = np.random.Generator | int
 Device = torch.device | str
 FARTHEST_M = 60.0  # rays end where the raster does
+SWING_POINTS, PETAL_POINTS = 43.7, 3917.3  # points of a rosette in one swing, and in one turn of its petals
 MAX_COLUMNS = 1024  # azimuth columns of the ray caster: 0.37 m at the farthest
 
 
@@ -94,7 +96,7 @@ def _mounting(lidar: LidarModel) -> np.ndarray:
     """(4, 4) optical centre -> base_link as it really is: with the errors that nobody knows."""
     cp, sp, cr, sr = (f(a) for a in (lidar.pitch_error, lidar.roll_error) for f in (math.cos, math.sin))
     T = lidar.T_base_sensor.copy()
-    T[2, 3] = lidar.height
+    T[2, 3] = lidar.height + lidar.height_error
     T[:3, :3] = T[:3, :3] @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]]) @ np.array([[1, 0, 0], [0, cr, -sr],
                                                                                           [0, sr, cr]])
     return T
@@ -124,10 +126,24 @@ def _angles(lidar: LidarModel, noise: _Noise, device: Device) -> tuple[Tensor, T
     azimuth = first + (torch.arange(count, device=device, dtype=torch.float32)[:, None] + noise.offset) \
         * ((last - first) / count)
     believed = torch.tensor(lidar.elevations, dtype=torch.float32, device=device)[None]
+    if lidar.pattern == 'rosette':
+        azimuth, believed = _rosette(lidar, noise, device)
     if noise.jitter is not None:
         azimuth, believed = azimuth + lidar.jitter * noise.jitter[0], believed + lidar.jitter * noise.jitter[1]
     error = np.random.default_rng([lidar.seed, 1]).normal(0, lidar.beam_angle_error, len(lidar.elevations))
     return azimuth, believed, believed + torch.as_tensor(error, dtype=torch.float32, device=device)
+
+
+def _rosette(lidar: LidarModel, noise: _Noise, device: Device) -> tuple[Tensor, Tensor]:
+    """Azimuth and elevation (A, B) of one beam that swings on petals through the view, elsewhere in every sweep."""
+    count, beams = noise.loss.shape
+    turns = torch.arange(count * beams, device=device, dtype=torch.float64).view(count, beams)
+    swing = torch.cos(2 * math.pi * (turns / SWING_POINTS + noise.offset)).float()
+    angle = (2 * math.pi * (turns / PETAL_POINTS + 7 * noise.offset)).float()
+    low, high = min(lidar.elevations), max(lidar.elevations)
+    first, last = lidar.fov
+    return ((first + last) / 2 + (last - first) / 2 * swing * torch.cos(angle),
+            (low + high) / 2 + (high - low) / 2 * swing * torch.sin(angle))
 
 
 def _turn(rotation: np.ndarray, azimuth: Tensor, elevation: Tensor) -> list[Tensor]:
@@ -161,12 +177,19 @@ def _scan(raster: Raster, world: World, pose: Pose, lidar: LidarModel, seed: int
             kept = torch.where(nearer, (own > 0.3) & lidar.own_body_kept, kept)
         for start, end in lidar.blind:
             kept = kept & (((azimuth - start) % (2 * math.pi)) > (end - start))
+        empty = 0
+        if lidar.faults is not NONE:
+            arrived = received(lidar.faults, azimuth, noise.loss, seed)
+            empty = int(lidar.faults.no_return * float((arrived & ~kept).sum()))
+            kept = kept & arrived
         chosen = torch.nonzero(kept.view(-1))[:, 0]
         slant = distance.view(-1).index_select(0, chosen)
         xyz = torch.stack([v.index_select(0, chosen) * slant for v in (x, y, z)], dim=1)
         xyz[:, 2] += shift
-        clouds.append(PointCloud(stamp_ns, FRAME_ID, xyz.cpu().numpy(),
-                                 intensity.view(-1).index_select(0, chosen).cpu().numpy()))
+        brightness = intensity.view(-1).index_select(0, chosen)
+        if empty:  # as some drivers send them
+            xyz, brightness = (torch.cat([v, v.new_zeros(empty, *v.shape[1:])]) for v in (xyz, brightness))
+        clouds.append(PointCloud(stamp_ns, FRAME_ID, xyz.cpu().numpy(), brightness.cpu().numpy()))
     return clouds
 
 

@@ -15,10 +15,10 @@ from attention_fusion_ros.simulation.world.drawing import (
     fill_discs,
     fill_polygon,
     fill_strips,
-    road_mask,
+    surface_mask,
     vehicle_corners,
 )
-from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, World
+from attention_fusion_ros.simulation.world.world import World
 
 ROADSIDE_WIDTH_M = 6.0  # outside the road edge that count as roadside
 MIN_KERB_M = 0.04  # a smaller step is no structure
@@ -40,7 +40,7 @@ def masks(world: World, pose: tuple[float, float, float], grid: Grid, xyz_base: 
     xyz_base: (N, 3) points of the sweep in base_link; when given, `visible` is filled.
     """
     frame = Frame.bev(pose, grid)
-    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS_M))
+    road = surface_mask(world, frame)
     outside = cv2.distanceTransform(1 - road, cv2.DIST_L2, 5) * frame.resolution
     structure = np.zeros(frame.shape, np.uint8)
     if abs(world.terrain.kerb) >= MIN_KERB_M and road.any():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.simulation.world.world import Road, Vehicle
+from attention_fusion_ros.simulation.world.world import CORNER_RADIUS_M, Island, Road, Vehicle, World
 
 SHIFT = 4  # fractional bits of OpenCV coordinates
 ONE = 1 << SHIFT
@@ -205,6 +205,20 @@ def road_mask(roads: tuple[Road, ...], frame: Frame, corner_radius: float = 6.0)
     matrix = frame.matrix + np.array([0.0, 0.0, margin])
     wide = Frame(matrix, (frame.shape[0] + 2 * margin, frame.shape[1] + 2 * margin), frame.resolution)
     return np.ascontiguousarray(_closed(roads, wide, corner_radius)[margin:-margin, margin:-margin])
+
+
+def surface_mask(world: World, frame: Frame) -> np.ndarray:
+    """(H, W) uint8 0/1: the road surface, see `road_mask`, without the islands on it."""
+    road = road_mask(world.roads, frame, world.extra.get('corner_radius', CORNER_RADIUS_M))
+    cut_islands(road, frame, world.islands)
+    return road
+
+
+def cut_islands(road: np.ndarray, frame: Frame, islands: Sequence[Island]) -> None:
+    """Set the cells of islands in a mask of the road surface to 0."""
+    for island in islands:
+        if frame.sees(island.line, island.width):
+            fill_buffer(road, frame, island.line, island.width / 2, 0)
 
 
 def _closed(roads: tuple[Road, ...], frame: Frame, corner_radius: float) -> np.ndarray:

@@ -13,18 +13,17 @@ from numpy.typing import ArrayLike
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import rotation_2d, wrap
+from attention_fusion_ros.simulation.world.details import Details
 from attention_fusion_ros.simulation.world.layouts import LAYOUTS, add_neighbours, make_plan
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
+from attention_fusion_ros.simulation.world.profile import CLASS_SHARES, V1, WorldProfile
 from attention_fusion_ros.simulation.world.roads import Piece, Plan
 from attention_fusion_ros.simulation.world.roadside import EnvironmentConfig, populate_roadside, random_environment
 from attention_fusion_ros.simulation.world.site import Site
 from attention_fusion_ros.simulation.world.traffic import drive_around, park
 from attention_fusion_ros.simulation.world.world import World
 
-CLASS_SHARES = {'straight': 0.11, 'curve': 0.15, 't': 0.16, 'x': 0.12, 'y': 0.06, 'skewed': 0.08, 'staggered': 0.07,
-                'roundabout': 0.08, 'dead_end': 0.05, 'fork': 0.05, 'dual': 0.07}
-OSM_SHARE = 0.2  # of the worlds, where an extract is given
-SCENE_CLASSES = (*CLASS_SHARES, 'osm')
+SCENE_CLASSES = (*LAYOUTS, 'osm')
 EXTENT_M = 74.0  # around the vehicle that are furnished
 OWN_LENGTH_M, OWN_WIDTH_M = 6.0, 2.4  # around the vehicle that stay free
 
@@ -41,17 +40,19 @@ class Placement:
     s: float  # m along the way
 
 
-def generate_world(seed: int, scene_class: str | None = None, osm: str | Path | None = None) -> World:
+def generate_world(seed: int, scene_class: str | None = None, osm: str | Path | None = None,
+                   profile: WorldProfile = V1) -> World:
     """The world of a seed: equal arguments give equal worlds.
 
-    scene_class: one of SCENE_CLASSES, or None to draw one by CLASS_SHARES.
+    scene_class: one of SCENE_CLASSES, or None to draw one by the profile's shares.
     osm: an OpenStreetMap extract (.osm, .osm.gz, .osm.pbf) for scenes of class 'osm'; without it there are none.
+    profile: what kinds of places there are.
     Raises ConfigurationError for an unknown class, or class 'osm' without an extract.
     """
     rng = np.random.default_rng([seed, 1])
     if scene_class is None:
-        scene_class = str(rng.choice(list(CLASS_SHARES), p=list(CLASS_SHARES.values())))
-        if osm is not None and rng.random() < OSM_SHARE:
+        scene_class = str(rng.choice(list(profile.class_shares), p=list(profile.class_shares.values())))
+        if osm is not None and rng.random() < profile.osm_share:
             scene_class = 'osm'
     left_hand = bool(rng.random() < 0.5)
     if scene_class == 'osm':
@@ -65,12 +66,16 @@ def generate_world(seed: int, scene_class: str | None = None, osm: str | Path | 
         plan = plan.mirrored() if left_hand else plan
     else:
         raise ConfigurationError(f"unknown scene class '{scene_class}'; known are {', '.join(SCENE_CLASSES)}")
-    return world_of_plan(rng, plan, scene_class, left_hand, seed)
+    return world_of_plan(rng, plan, scene_class, left_hand, seed, profile)
 
 
-def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_hand: bool, seed: int) -> World:
+def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_hand: bool, seed: int,
+                  profile: WorldProfile = V1) -> World:
     """Put the vehicle on the plan's way, turn the plan at random about it, and furnish the surroundings."""
     plan = plan.moved(rotation_2d(rng.uniform(-math.pi, math.pi)), np.zeros(2))
+    details = None if profile is V1 else Details.draw(np.random.default_rng([seed, 3]), profile, plan)
+    if details is not None:
+        plan = details.broadened(plan)
     placed = place_vehicle(rng, plan, left_hand)
     origin = rng.uniform(-3, 3, 2)  # the vehicle is near the origin of the world, not on it
     plan = plan.moved(np.eye(2), origin - (placed.x, placed.y))
@@ -79,19 +84,29 @@ def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_h
     s = arc_length(route)
     route = substring(route, max(placed.s - 60.0, 0.0), min(placed.s + 110.0, s[-1]), s)
     environment = random_environment(rng, plan)
+    if details is not None:
+        environment = details.environment(environment)
     world = World(scene_class, plan.roads(), environment.terrain, route=route, pose=pose, seed=seed,
                   extra={'corner_radius': environment.corner_radius, 'left_hand': left_hand,
                          'lane_offset': placed.lane_offset})
-    return populate_world(rng, world, plan, environment, left_hand, EXTENT_M)
+    return populate_world(rng, world, plan, environment, left_hand, EXTENT_M, details=details)
 
 
 def populate_world(rng: np.random.Generator, world: World, plan: Plan, environment: EnvironmentConfig, left_hand: bool,
-                  extent: float, centre: ArrayLike | None = None) -> World:
+                   extent: float, centre: ArrayLike | None = None, details: Details | None = None) -> World:
     """Parked cars first, then what stands beside the road, then what moves: each leaves the earlier ones alone."""
-    site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, environment.corner_radius)
+    if details is not None:
+        world = replace(world, islands=tuple(details.islands(world)))
+    site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, environment.corner_radius,
+                world.islands)
     site.take_box(*world.pose, OWN_LENGTH_M, OWN_WIDTH_M)
+    early = None if details is None else details.before(site, plan, world)
     parked = park(rng, site, plan, environment)
     walls, posts, bushes = populate_roadside(rng, site, environment)
+    if early is not None:
+        world = replace(world, aprons=tuple(early.aprons))
+        walls, posts, bushes = walls + early.walls, posts + early.posts, bushes + early.bushes
+        parked = early.vehicles + parked
     moving = drive_around(rng, site, plan, environment, world, left_hand)
     return replace(world, walls=tuple(walls), posts=tuple(posts), bushes=tuple(bushes),
                    vehicles=tuple(parked + moving))

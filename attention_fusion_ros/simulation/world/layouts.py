@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from attention_fusion_ros.simulation.world.boulevards import acute, boulevard
 from attention_fusion_ros.simulation.world.polyline import arc_length, offset_curve, point_at, project
 from attention_fusion_ros.simulation.world.roads import (
     STEP_M,
@@ -258,6 +259,7 @@ def _through_dual(rng: np.random.Generator, plan: Plan, on: int, right: np.ndarr
 LAYOUTS: dict[str, Callable[[np.random.Generator], Plan]] = {
     'straight': _straight, 'curve': _curve, 't': _t, 'x': _x, 'y': _y, 'skewed': _skewed, 'staggered': _staggered,
     'roundabout': _roundabout, 'dead_end': _dead_end, 'fork': _fork, 'dual': _dual,
+    'acute': acute, 'boulevard': boulevard,
 }
 
 

@@ -27,15 +27,17 @@ class Section:
     parking: tuple[float, float] = (0.0, 0.0)  # m, strip on the left and on the right of the centre line's direction
     oneway: bool = False
     kind: str = 'street'
+    median: float = 0.0  # m between the lanes of the two directions
 
     @property
     def width(self) -> float:
-        """Kerb to kerb, m."""
-        return self.lanes * self.lane_width + sum(self.parking)
+        """Outer kerb to outer kerb, m."""
+        return self.lanes * self.lane_width + sum(self.parking) + self.median
 
     def lane_offset(self, lane: int) -> float:
         """Middle of a lane, counted from the right, in metres to the left of the centre line."""
-        return -self.width / 2 + self.parking[1] + (lane + 0.5) * self.lane_width
+        beyond = self.median if 2 * lane >= self.lanes else 0.0
+        return -self.width / 2 + self.parking[1] + (lane + 0.5) * self.lane_width + beyond
 
     def forward_lanes(self, left_hand: bool) -> range:
         """Lanes driven along the centre line's direction."""
@@ -94,7 +96,8 @@ class Plan:
 
     def roads(self) -> tuple[Road, ...]:
         """The streets as world geometry."""
-        return tuple(Road(c, s.width, s.lanes, s.oneway, s.kind) for c, s in zip(self.centres, self.sections))
+        return tuple(Road(c, s.width, s.lanes, s.oneway, s.kind, s.median)
+                     for c, s in zip(self.centres, self.sections))
 
     def mirrored(self) -> Plan:
         """Left and right swapped: the same plan for traffic on the other side."""

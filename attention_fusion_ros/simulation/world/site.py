@@ -5,15 +5,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attention_fusion_ros.simulation.world.drawing import Frame, box_corners, fill_discs, fill_polygon, road_mask
+from attention_fusion_ros.simulation.world.drawing import (
+    Frame,
+    box_corners,
+    cut_islands,
+    fill_discs,
+    fill_polygon,
+    road_mask,
+)
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
-from attention_fusion_ros.simulation.world.world import Road, Wall
+from attention_fusion_ros.simulation.world.world import Island, Road, Wall
 
 CELL_M = 0.3
 ISLAND_M2 = 1800.0  # land smaller than this amid roads is no place for houses
@@ -30,10 +38,12 @@ PROBES = tuple(_probe(count) for count in (4, 9, 20))  # places of a unit box th
 class Site:
     """Distance to the road and occupancy in a square of +-`extent` metres around `centre`."""
 
-    def __init__(self, roads: tuple[Road, ...], centre: ArrayLike, extent: float, corner_radius: float):
+    def __init__(self, roads: tuple[Road, ...], centre: ArrayLike, extent: float, corner_radius: float,
+                 islands: Sequence[Island] = ()):
         self.centre, self.extent = np.asarray(centre, dtype=np.float64), extent
         self.frame = Frame.aligned(float(self.centre[0]), float(self.centre[1]), extent, CELL_M)
         self.road = road_mask(roads, self.frame, corner_radius)
+        cut_islands(self.road, self.frame, islands)
         self.outside = cv2.distanceTransform(1 - self.road, cv2.DIST_L2, 5) * CELL_M  # m outside the road
         self.taken = np.zeros(self.frame.shape, np.uint8)
         _, self.block = cv2.connectedComponents(1 - self.road, connectivity=4, ltype=cv2.CV_16U)

@@ -21,14 +21,15 @@ SPREAD = 0.06
 NO_PARKING_M = 7.0  # around another road's edge
 
 
-def _make(rng: np.random.Generator, kind: str, x: float, y: float, yaw: float, parked: bool,
-          speed: float = 0.0) -> Vehicle:
+def make_vehicle(rng: np.random.Generator, kind: str, x: float, y: float, yaw: float, parked: bool,
+                 speed: float = 0.0) -> Vehicle:
+    """A vehicle of a kind of SIZES, of a size that varies."""
     factors = (1.0 + SPREAD * rng.standard_normal(3)).tolist()
     length, width, height = (v * min(max(f, 0.8), 1.2) for v, f in zip(SIZES[kind], factors))
     return Vehicle(float(x), float(y), float(yaw), length, min(width, 2.55), height, kind, parked, speed)
 
 
-def _put(site: Site, vehicle: Vehicle, room: float) -> bool:
+def put(site: Site, vehicle: Vehicle, room: float) -> bool:
     """Take the vehicle's place unless something is within `room` metres ahead and behind, or beside it."""
     if not site.box_free(vehicle.x, vehicle.y, vehicle.yaw, vehicle.length + 2 * room, vehicle.width + 0.3):
         return False
@@ -72,12 +73,12 @@ def park(rng: np.random.Generator, site: Site, plan: Plan, place: EnvironmentCon
                 spacing *= 1.2
             points, headings = _stations(site, line, rng.uniform(6, 12), spacing)
             taken = rng.random(len(points)) < _clumped(rng, len(points), place.parking)
-            taken &= ~_near_other_road(plan, number, points)
+            taken &= ~near_other_road(plan, number, points)
             for (x, y), heading in zip(points[taken], headings[taken]):
                 yaw = heading + lean + (math.pi if rng.random() < 0.3 else 0.0) + rng.normal(0, 0.03)
                 kind_of = 'car' if rng.random() < 0.88 else 'van'
-                vehicle = _make(rng, kind_of, x + rng.normal(0, 0.12), y + rng.normal(0, 0.12), yaw, True)
-                if _put(site, vehicle, 0.2):
+                vehicle = make_vehicle(rng, kind_of, x + rng.normal(0, 0.12), y + rng.normal(0, 0.12), yaw, True)
+                if put(site, vehicle, 0.2):
                     parked.append(vehicle)
     return parked
 
@@ -88,7 +89,7 @@ def _clumped(rng: np.random.Generator, count: int, share: float) -> np.ndarray:
     return np.clip(share + 0.35 * wave, 0.0, 1.0) if share < 0.99 else np.ones(count)
 
 
-def _near_other_road(plan: Plan, own: int, points: np.ndarray) -> np.ndarray:
+def near_other_road(plan: Plan, own: int, points: np.ndarray) -> np.ndarray:
     """(N, 2) -> (N,) whether another street comes near; not one that goes straight on where this one ends."""
     near = np.zeros(len(points), bool)
     for number, (centre, section) in enumerate(zip(plan.centres, plan.sections)):
@@ -134,8 +135,8 @@ def drive_around(rng: np.random.Generator, site: Site, plan: Plan, place: Enviro
             for k in rng.permutation(len(points))[:count]:
                 kind = str(rng.choice(['car', 'van', 'truck', 'bus', 'cyclist'], p=[0.75, 0.11, 0.07, 0.03, 0.04]))
                 x, y = points[k]
-                vehicle = _make(rng, kind, x, y, headings[k] + rng.normal(0, 0.03), False, rng.uniform(0, 14))
-                if _put(site, vehicle, 1.5):
+                vehicle = make_vehicle(rng, kind, x, y, headings[k] + rng.normal(0, 0.03), False, rng.uniform(0, 14))
+                if put(site, vehicle, 1.5):
                     moving.append(vehicle)
     return moving + _people(rng, site, place)
 
@@ -155,8 +156,8 @@ def _beside(rng: np.random.Generator, site: Site, plan: Plan, world: World) -> l
     at = points[k] + section.lane_offset(lane) * normal
     kind = str(rng.choice(['truck', 'bus', 'van', 'car'], p=[0.35, 0.3, 0.15, 0.2]))
     yaw = headings[k] + (math.pi if rng.random() < 0.4 else 0)
-    vehicle = _make(rng, kind, at[0], at[1], yaw, False, rng.uniform(0, 10))
-    return [vehicle] if _put(site, vehicle, 0.3) else []
+    vehicle = make_vehicle(rng, kind, at[0], at[1], yaw, False, rng.uniform(0, 10))
+    return [vehicle] if put(site, vehicle, 0.3) else []
 
 
 def _people(rng: np.random.Generator, site: Site, place: EnvironmentConfig) -> list[Vehicle]:
@@ -168,7 +169,7 @@ def _people(rng: np.random.Generator, site: Site, place: EnvironmentConfig) -> l
         d = float(site.distance(np.array([x, y])))
         if 0.2 < d < 4.0 or (d == 0 and rng.random() < 0.12):
             kind = 'pedestrian' if rng.random() < 0.85 else 'cyclist'
-            person = _make(rng, kind, x, y, rng.uniform(-math.pi, math.pi), False, rng.uniform(0, 1.8))
-            if _put(site, person, 0.1):
+            person = make_vehicle(rng, kind, x, y, rng.uniform(-math.pi, math.pi), False, rng.uniform(0, 1.8))
+            if put(site, person, 0.1):
                 people.append(person)
     return people

@@ -25,6 +25,7 @@ class Road:
     lanes: int = 2  # lanes of the carriageway, both directions together
     oneway: bool = False  # drawn in driving direction when True
     kind: str = 'street'  # street, service, roundabout, carriageway (one side of a dual carriageway)
+    median: float = 0.0  # m in the middle of the width that are no carriageway, between its two directions
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,23 @@ class Bush:
 
 
 @dataclass(frozen=True)
+class Island:
+    """A raised strip amid a road: planted median, refuge, nose of a row of parking bays. No road surface."""
+
+    line: np.ndarray  # (P, 2) m
+    width: float  # m
+    planted: bool = True  # grass, else paved
+
+
+@dataclass(frozen=True)
+class Apron:
+    """Paved ground off the road, flush with it: driveway, garage entrance, car park. Looks like a road, is none."""
+
+    line: np.ndarray  # (P, 2) m
+    width: float  # m
+
+
+@dataclass(frozen=True)
 class Vehicle:
     """Anything that comes and goes: removable, so that the same scene exists with and without it."""
 
@@ -96,6 +114,9 @@ class Terrain:
     sidewalk: float = 2.0  # m, width of the flat strip beyond the kerb; verge beyond it
     verge_slope: float = 0.0  # m/m, rise (or fall) of the ground beyond the sidewalk
     roughness: float = 0.02  # m, standard deviation of the ground beyond the sidewalk
+    lawn: float = 0.0  # m, width of a strip of grass between kerb and sidewalk
+    ditch_depth: float = 0.0  # m, of a ditch behind the sidewalk; negative: a bank
+    ditch_width: float = 3.0  # m
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,8 @@ class World:
     pose: tuple[float, float, float] = (0.0, 0.0, 0.0)  # x, y [m], yaw [rad] of the vehicle (base_link) in the world
     seed: int = 0
     extra: dict = field(default_factory=dict)
+    islands: tuple[Island, ...] = ()
+    aprons: tuple[Apron, ...] = ()
 
     def without_vehicles(self) -> World:
         """The same world with every vehicle and pedestrian gone."""
