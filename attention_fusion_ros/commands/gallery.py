@@ -66,7 +66,8 @@ def draw(options: argparse.Namespace) -> int:
     if not cv2.haveImageWriter(str(options.out)):
         raise ConfigurationError(f"--out '{options.out}' is no name of a picture: end it in .png or .jpg")
     pictures = []
-    for scene_class in cli.progress(options.classes or list(profile_of(options.profile).class_shares), desc='scenes', unit=' classes'):
+    classes = options.classes or list(profile_of(options.profile).class_shares)
+    for scene_class in cli.progress(classes, desc='scenes', unit=' classes'):
         pictures += [_scene(options, scene_class, options.seed + i) for i in range(options.per_class)]
     simulated = len(pictures)
     if options.real:

@@ -51,9 +51,12 @@ def options_parser() -> argparse.ArgumentParser:
                         "below these folders (shards made before) instead of generating as many as the setting "
                         "'scenes' says")
     parser.add_argument('--validation', type=Path, nargs='+', metavar='DIR', help='the same for the held-back scenes')
-    parser.add_argument('--osm', type=Path, metavar='FILE',
-                        help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '
-                        'the scenes that are made takes its roads from there')
+    parser.add_argument('--osm', type=Path, nargs='+', metavar='FILE', default=[],
+                        help='OpenStreetMap extracts (.osm, .osm.gz, .osm.pbf): a share of '
+                        'the scenes that are made takes its roads from there, each from one of them')
+    parser.add_argument('--profile', choices=('v1', 'v2'), default='v1',
+                        help='kinds of places and sensors of the scenes that are made: v2 has medians, rows of parked '
+                        'cars, driveways and faulty sensors (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
     parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '
                         'driven path (needs odometry); -s scenes=0 -s validation_scenes=0 for recordings alone')
@@ -177,8 +180,10 @@ def _simulated(config: TrainingConfig, options: argparse.Namespace,
     from attention_fusion_ros.datasets.simulated import SimulatedDataset
 
     grid, past = Grid(config.network.extent, config.network.cells), config.network.time_steps - 1
-    if options.osm is not None and not options.osm.is_file():
-        raise ConfigurationError(f"--osm: '{options.osm}' does not exist")
+    for extract in options.osm:
+        if not extract.is_file():
+            raise ConfigurationError(f"--osm: '{extract}' does not exist")
+    extracts = tuple(map(str, options.osm))
     stores = []
     for given, first, count in ((options.scenes, config.first_seed, config.scenes),
                                 (options.validation, config.validation_first_seed, config.validation_scenes)):
@@ -188,9 +193,8 @@ def _simulated(config: TrainingConfig, options: argparse.Namespace,
         if not count:
             stores.append(SceneStore([]))
             continue
-        name = cache_name(grid, config.network.lookahead, options.osm, past)
-        scene_options = SceneOptions(grid, config.network.lookahead, None if options.osm is None else str(options.osm),
-                                     past)
+        name = cache_name(grid, config.network.lookahead, options.osm, past, options.profile)
+        scene_options = SceneOptions(grid, config.network.lookahead, extracts, past, options.profile)
         arguments = first, count, options.cache.expanduser() / name, scene_options
         if process.rank == 0:
             make_shards(*arguments, options.workers)

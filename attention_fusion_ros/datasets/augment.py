@@ -15,6 +15,7 @@ from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.geometry import wrap
 
 LEVEL_TOP, LEVEL_SPAN = 0.28, 0.17  # compressed heights: level ground is at most 0.22 m high and 0.1 m thick
+LARGEST_BLANK_RAD = math.radians(270.0)
 NEAR_RING = 0.3  # a scene without any road drawn on this share of the grid's inner part counts as mapless
 
 
@@ -76,6 +77,39 @@ def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         channel['top'] += error
         channel['low'] += error
     return features
+
+
+def view_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """features (C, H, W) float32 -> the same with sectors of up to 270 degrees in all not seen, or seen through dirt.
+
+    In one of eight scenes each; changed in place.
+    """
+    cells = features.shape[-1]
+    if rng.random() < 0.12:
+        widths = rng.dirichlet(np.ones(int(rng.integers(1, 4)))) * rng.uniform(0.1, LARGEST_BLANK_RAD)
+        for width in widths:
+            features *= ~_near(cells, rng.uniform(-math.pi, math.pi), float(width) / 2)
+    if rng.random() < 0.12:
+        lost = np.zeros((cells, cells), np.float32)
+        for _ in range(int(rng.integers(1, 10))):
+            spot = _near(cells, rng.uniform(-math.pi, math.pi), float(rng.uniform(0.02, 0.25)))
+            lost[spot] = rng.uniform(0.5, 1.0)
+        features *= rng.random(lost.shape, np.float32) >= lost
+    return features
+
+
+def _near(cells: int, middle: float, half: float) -> np.ndarray:
+    """(H, W) bool: cells whose bearing is within `half` of `middle`, rad."""
+    away = np.abs(_bearing(cells) - np.float32(middle))
+    inside: np.ndarray = np.minimum(away, np.float32(2 * math.pi) - away) < half
+    return inside
+
+
+@functools.cache
+def _bearing(cells: int) -> np.ndarray:
+    x, y = _coordinates(cells)
+    bearing: np.ndarray = np.arctan2(y, x).astype(np.float32)
+    return bearing
 
 
 def _unseen_ground(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,10 @@
 
 A shard is a folder with `lidar.npy` (S, C, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.npz`
 (what each scene is); where earlier sweeps are wanted, `past.npy` (S, P, C, H, W) int8 and `moves.npy` (S, P, 3) float32
-as well. All of it is plain arrays and JSON: a shard from somebody else can be wrong, but it cannot run code.
+as well. Profiles other than v1 also have `road.npy` (S, H/2, W/2) uint8, and of a share of the scenes the features
+without vehicles: `bare.npy` (K, C, H, W) int8, `bare_of.npy` (K,) int32 the scenes they belong to.
+
+All of it is plain arrays and JSON: a shard from somebody else can be wrong, but it cannot run code.
 """
 
 from __future__ import annotations
@@ -22,7 +25,15 @@ from tqdm import tqdm
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
-from attention_fusion_ros.datasets.scenes import MASK_STRIDE, MadeScene, SceneInfo, SceneOptions, make_scene
+from attention_fusion_ros.datasets.scenes import (
+    MASK_STRIDE,
+    ROAD_STRIDE,
+    MadeScene,
+    RingTruth,
+    SceneInfo,
+    SceneOptions,
+    make_scene,
+)
 from attention_fusion_ros.datasets.target import MASKS
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.truth.branches import Truth
@@ -33,7 +44,9 @@ from attention_fusion_ros.utils.processes import process_pool
 
 SHARD = 256  # scenes a shard
 PART = 16  # seeds whose scenes are kept at a time while a shard is made: what an interruption costs
-OPEN_SHARDS = 64  # of a store at a time: each takes up to four file descriptors, of which there are 1024 by default
+OPEN_SHARDS = 64  # of a store at a time: each takes up to seven file descriptors, of which there are 1024 by default
+PAIRED = ('bare', 'bare_of')  # of some scenes
+OPTIONAL = ('past', 'moves', 'road', *PAIRED)
 INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
 PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
 # What scenes are made by.
@@ -42,12 +55,14 @@ SOURCES = ('simulation', 'bev', 'kernels', 'config.py', 'geometry.py', 'datasets
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 
 
-def cache_name(grid: Grid, lookahead: float, osm: Path | None, past: int) -> str:
+def cache_name(grid: Grid, lookahead: float, osm: Path | Sequence[Path] | None, past: int, profile: str = 'v1') -> str:
     """A folder for scenes made with these options by this code: other code makes other scenes of the same seeds."""
     code = digest(source_files(SOURCES, ('__init__.py',)))
-    extract = '' if osm is None else f'-{osm.name}-{osm.stat().st_size}'
+    extracts = [osm] if isinstance(osm, Path) else osm or []
+    extract = ''.join(f'-{path.name}-{path.stat().st_size}' for path in extracts)
     earlier = f'-past{past}' if past else ''
-    return f'{code}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}'
+    kind = '' if profile == 'v1' else f'-{profile}'
+    return f'{code}-{grid.extent:g}m-{grid.cells}-{lookahead:g}m{extract}{earlier}{kind}'
 
 
 def make_shards(first_seed: int, count: int, folder: Path, options: SceneOptions, workers: int,
@@ -106,8 +121,10 @@ def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:
             atomic.save_arrays(files[-1], {**_packed(scenes, options), 'points': _points(infos),
                                            'index': _bytes([_plain(info) for info in infos])})
     parts = [dict(np.load(file)) for file in files]
+    starts = np.cumsum([0] + [len(part['lidar']) for part in parts])
     for name in _packed([], options):
-        atomic.save_array(folder / f'{name}.npy', np.concatenate([part[name] for part in parts]))
+        pieces = [part[name] + start if name == 'bare_of' else part[name] for part, start in zip(parts, starts)]
+        atomic.save_array(folder / f'{name}.npy', np.concatenate(pieces))
     index = [scene for part in parts for scene in json.loads(part['index'].tobytes())]
     atomic.save_arrays(folder / INDEX, {'meta': _bytes({'version': VERSION, 'scenes': index}),
                                         'points': np.concatenate([part['points'] for part in parts])})
@@ -123,8 +140,16 @@ def _packed(scenes: Sequence[MadeScene], options: SceneOptions) -> dict[str, np.
     if options.past:
         shapes |= {'past': ((options.past, len(CHANNELS), cells, cells), np.int8),
                    'moves': ((options.past, 3), np.float32)}
-    return {name: np.array([getattr(scene, name) for scene in scenes], dtype).reshape(-1, *shape)
-            for name, (shape, dtype) in shapes.items()}
+    if options.profile != 'v1':
+        shapes['road'] = (options.grid.cells // ROAD_STRIDE,) * 2, np.uint8
+    packed: dict[str, np.ndarray] = {}
+    for name, (shape, dtype) in shapes.items():
+        packed[name] = np.array([getattr(scene, name) for scene in scenes], dtype).reshape(-1, *shape)
+    if options.profile != 'v1':
+        bare = {i: scene.bare for i, scene in enumerate(scenes) if scene.bare is not None}
+        packed |= {'bare': np.array(list(bare.values()), np.int8).reshape(-1, len(CHANNELS), cells, cells),
+                   'bare_of': np.array(list(bare), np.int32)}
+    return packed
 
 
 def _bytes(values: Any) -> np.ndarray:
@@ -141,7 +166,9 @@ def _plain(info: SceneInfo) -> dict[str, Any]:
              for road in info.roads]
     truths = [[dataclasses.asdict(truth) for truth in pair] for pair in info.truths]
     return {**{name: getattr(info, name) for name in ('seed', 'scene_class', 'sensor', 'with_vehicles', 'pose')},
-            'roads': roads, 'route': None if info.route is None else len(info.route), 'truths': truths}
+            'roads': roads, 'route': None if info.route is None else len(info.route), 'truths': truths,
+            'profile': info.profile, 'city': info.city, 'track': info.track,
+            'rings': [dataclasses.asdict(ring) for ring in info.rings]}
 
 
 def _points(infos: Sequence[SceneInfo]) -> np.ndarray:
@@ -189,7 +216,14 @@ def _info(scene: dict[str, Any], lines: Any) -> SceneInfo:
     route = None if scene['route'] is None else next(lines)
     truths = tuple((_truth(without), _truth(with_route)) for without, with_route in scene['truths'])
     return SceneInfo(scene['seed'], scene['scene_class'], scene['sensor'], scene['with_vehicles'],
-                     tuple(scene['pose']), roads, route, truths)
+                     tuple(scene['pose']), roads, route, truths, scene.get('profile', 'v1'), scene.get('city', ''),
+                     tuple(_ring(ring) for ring in scene.get('rings', ())),
+                     tuple((x, y, yaw) for x, y, yaw in scene.get('track', ())))
+
+
+def _ring(stored: dict[str, Any]) -> RingTruth:
+    return RingTruth(float(stored['radius']), tuple((float(b), float(h)) for b, h in stored['branches']),
+                     tuple((int(without), int(routed)) for without, routed in stored['directions']))
 
 
 def _truth(stored: dict[str, Any]) -> Truth:
@@ -274,9 +308,25 @@ class SceneStore:
         return np.array(arrays['past'][row]), np.array(arrays['moves'][row])
 
 
+    def road(self, i: int) -> np.ndarray | None:
+        """(H/2, W/2) uint8 share of each cell covered by road; None where the shard has none."""
+        shard, row = self.index[i]
+        arrays = self._open(self._folders[shard])
+        return np.array(arrays['road'][row]) if 'road' in arrays else None
+
+    def bare(self, i: int) -> np.ndarray | None:
+        """(C, H, W) int8 features of the scene without vehicles; None where they were not stored with it."""
+        shard, row = self.index[i]
+        arrays = self._open(self._folders[shard])
+        if 'bare_of' not in arrays:
+            return None
+        found = np.flatnonzero(arrays['bare_of'] == row)
+        return np.array(arrays['bare'][found[0]]) if len(found) else None
+
+
 def _check_arrays(folder: Path, scenes: int) -> None:
     try:
-        lengths = {name: len(array) for name, array in _open_arrays(folder).items()}
+        lengths = {name: len(array) for name, array in _open_arrays(folder).items() if name not in PAIRED}
         if set(lengths.values()) != {scenes}:
             raise ValueError(f'{scenes} scenes, but {lengths}')
     except (OSError, ValueError, EOFError) as error:
@@ -284,5 +334,5 @@ def _check_arrays(folder: Path, scenes: int) -> None:
 
 
 def _open_arrays(folder: Path) -> dict[str, np.ndarray]:
-    names = ['lidar', 'masks'] + (['past', 'moves'] if (folder / 'past.npy').exists() else [])
+    names = ['lidar', 'masks', *(name for name in OPTIONAL if (folder / f'{name}.npy').exists())]
     return {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in names}

@@ -84,7 +84,7 @@ class SimulatedDataset(Dataset):
         truth = info.truths[quarter][int(state.route and state.present)]
         direction = turn_angles([truth.direction], mirror)[0] if truth.direction else (np.nan, np.nan)
         item = dict(lidar=features, map_image=map_layers, masks=masks,
-                    visible=_block_mean(features[DENSITY] > 0),
+                    visible=block_mean(features[DENSITY] > 0),
                     branches=pad_branches(turn_angles(truth.branches, mirror)),
                     direction=np.array(direction, np.float32),
                     direction_known=np.array(True), known=np.ones(self.bins, bool),
@@ -152,7 +152,7 @@ def map_correction(error: MapError) -> np.ndarray:
     return np.array([dx, dy, -error.yaw], np.float32)
 
 
-def _block_mean(cells: np.ndarray) -> np.ndarray:
+def block_mean(cells: np.ndarray) -> np.ndarray:
     """(H, W) -> (1, H/4, W/4) float32."""
     small = cells.shape[0] // MASK_STRIDE
     shares: np.ndarray = cells.reshape(small, MASK_STRIDE, small, MASK_STRIDE).mean((1, 3), dtype=np.float32)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev, map_source
 from attention_fusion_ros.bev.map_quality import map_problem
 from attention_fusion_ros.bev.map_source import MapSource
+from attention_fusion_ros.bev.track import TrackBuffer, track_bev
 from attention_fusion_ros.config import MapConfig, NodeConfig
 from attention_fusion_ros.contracts import Mode, SyncedSweep
 from attention_fusion_ros.errors import InputError
@@ -49,6 +51,7 @@ class Preprocessor:
         self._config = config
         self._accumulator = SweepAccumulator(config.cloud)
         self._map_source: MapSource | None = None  # of the newest map image, for the sweeps that share it
+        self._track = TrackBuffer()
 
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
@@ -59,6 +62,7 @@ class Preprocessor:
         """Forget earlier sweeps and the map image."""
         self._accumulator.clear()
         self._map_source = None
+        self._track.clear()
 
     @torch.inference_mode()
     def __call__(self, sweep: SyncedSweep, remember: bool = True) -> Features:
@@ -76,14 +80,28 @@ class Preprocessor:
             return self._bev(points)
         lidar = self._bev(points, list(self._accumulator.earlier(sweep.cloud.stamp_ns, T_odom_base)))
         if remember:
-            self._accumulator.add(sweep.cloud.stamp_ns, T_odom_base, points)
+            self._remember(sweep, points)
         return lidar
 
     @torch.inference_mode()
     def remember(self, sweep: SyncedSweep) -> None:
         """Keep a sweep for later ones without making its grids. Raises InputError `bad_transform`."""
         if sweep.motion.T_odom_base is not None:
-            self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, self._points(sweep))
+            self._remember(sweep, self._points(sweep))
+
+    def _remember(self, sweep: SyncedSweep, points: Points) -> None:
+        assert sweep.motion.T_odom_base is not None
+        self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, points)
+        self._track.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base)
+
+    @torch.inference_mode()
+    def track(self, sweep: SyncedSweep) -> Tensor:
+        """(1, H, W) the way driven before the sweep, see `bev.track`; zeros without odometry.
+
+        Sweeps that were remembered make it up, at most the last `bev.track.LENGTH_M` metres.
+        """
+        T = sweep.motion.T_odom_base
+        return track_bev(np.zeros((0, 2)) if T is None else self._track.poses(T), self.grid, self.device)
 
     def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
         """The sweep without earlier ones, and its map image; see `lidar` and `map`."""

@@ -24,8 +24,15 @@ def describe(store: SceneStore) -> dict[str, Any]:
     if not infos:
         return {'sweeps': 0}
     seeds = {info.seed for info in infos}
-    return {'sweeps': len(infos), 'seeds': len(seeds), 'first seed': min(seeds), 'last seed': max(seeds),
-            'classes': dict(sorted(Counter(info.scene_class for info in infos).items()))}
+    about: dict[str, Any] = {
+        'sweeps': len(infos), 'seeds': len(seeds), 'first seed': min(seeds), 'last seed': max(seeds),
+        'classes': dict(sorted(Counter(info.scene_class for info in infos).items()))}
+    profiles, cities = {info.profile for info in infos}, Counter(info.city for info in infos if info.city)
+    if profiles != {'v1'}:
+        about['profiles'] = sorted(profiles)
+    if cities:
+        about['cities'] = dict(sorted(cities.items()))
+    return about
 
 
 def begin(folder: Path, arguments: Sequence[str], config: TrainingConfig, data: dict[str, Any],

@@ -16,7 +16,6 @@ from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.simulation.drive import demo_world, drive_poses
 from attention_fusion_ros.simulation.world.drawing import box_corners, vehicle_corners
 from attention_fusion_ros.simulation.world.generate import (
-    CLASS_SHARES,
     OWN_LENGTH_M,
     OWN_WIDTH_M,
     SCENE_CLASSES,
@@ -31,6 +30,7 @@ from attention_fusion_ros.simulation.world.polyline import (
     resample,
     substring,
 )
+from attention_fusion_ros.simulation.world.profile import CLASS_SHARES
 from attention_fusion_ros.simulation.world.roads import Section, clothoid_bump, curved, random_section
 
 CLASSES = list(CLASS_SHARES)

@@ -163,7 +163,8 @@ def _paved(world: World, frame: Frame, road: np.ndarray, label: np.ndarray) -> n
         return None
     label[mask > 0] = int(Label.ROAD)
     ramp = int(round(APRON_RAMP_M / frame.resolution)) | 1  # the lowered kerb rises beside it, not at once
-    return cv2.blur(mask.astype(np.float32), (ramp, ramp)) * mask
+    level: np.ndarray = cv2.blur(mask.astype(np.float32), (ramp, ramp)) * mask
+    return level
 
 
 def _ditch(t: Terrain, outside: np.ndarray, frame: Frame) -> np.ndarray:

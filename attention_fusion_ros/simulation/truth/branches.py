@@ -9,6 +9,7 @@ ring. Roads are connected at shared vertices (see `world.Road`); lines that cros
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,37 @@ def truth(world: World, pose: Pose | None = None, lookahead: float = 20.0, route
     if nearest is None or abs(wrap(nearest[0] - found)) > 2 * MERGE_RAD:
         return Truth(branches, None, 'the route leaves the roads')
     return Truth(branches, nearest, '')
+
+
+def truths_of_turns(world: World, lookahead: float, turns: Sequence[float]) -> tuple[tuple[Truth, Truth], ...]:
+    """(without, with a route drawn) for the world's pose turned to the right by each of `turns` [rad].
+
+    The same as `truth` for each of these poses, but the roads are cut and joined only once.
+    """
+    pieces = _clip(world.roads, world.pose, lookahead)
+    own, at = _own_road(pieces, world.roads)
+    if own is None:
+        nothing = Truth((), None, 'no road within the ring')
+        return ((nothing, nothing),) * len(turns)
+    nodes = _nodes(pieces)
+    branches = _branches(pieces, _connected(pieces, nodes, own))
+    routed = None if world.route is None else _along_route(to_base(world.route, world.pose), lookahead)
+    found = []
+    for turn in turns:
+        without = _continuation(pieces, nodes, own, at, turn)
+        found.append((_turned(branches, *without, turn), _turned(branches, *(routed or without), turn)))
+    return tuple(found)
+
+
+def _turned(branches: tuple[tuple[float, float], ...], found: float | None, reason: str, turn: float) -> Truth:
+    nearest = None
+    if found is not None:
+        nearest = min(branches, key=lambda b: abs(wrap(b[0] - found)), default=None)
+        if nearest is None or abs(wrap(nearest[0] - found)) > 2 * MERGE_RAD:
+            nearest, reason = None, 'the route leaves the roads'
+    pairs = [(wrap(b + turn), wrap(h + turn)) for b, h in branches]
+    direction = None if nearest is None else (wrap(nearest[0] + turn), wrap(nearest[1] + turn))
+    return Truth(tuple(sorted(pairs)), direction, reason)
 
 
 def _clip(roads: tuple[Road, ...], pose: Pose, radius: float) -> list[_Piece]:
@@ -182,14 +214,16 @@ def _along_route(line: np.ndarray, radius: float) -> tuple[float | None, str]:
     return math.atan2(p[1], p[0]), ''
 
 
-def _continuation(pieces: list[_Piece], nodes: Nodes, own: int, segment: int) -> tuple[float | None, str]:
+def _continuation(pieces: list[_Piece], nodes: Nodes, own: int, segment: int,
+                  turn: float = 0.0) -> tuple[float | None, str]:
     """Bearing at which the road ahead leaves the ring, going straight on at junctions; else why it does not.
 
-    'Ahead' is the sense of the vehicle's own road that is nearer to its heading.
+    'Ahead' is the sense of the vehicle's own road that is nearer to its heading, once it has turned right by `turn`.
     """
     line = pieces[own].line
     tangent = line[segment + 1] - line[segment]
     angle = math.atan2(tangent[1], tangent[0])
+    angle = wrap(angle + turn) if turn else angle
     if min(abs(angle), math.pi - abs(angle)) > ACROSS_RAD:
         return None, 'the vehicle stands across the road'
     step = 1 if abs(angle) <= math.pi / 2 else -1

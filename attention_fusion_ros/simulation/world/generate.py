@@ -16,7 +16,7 @@ from attention_fusion_ros.geometry import rotation_2d, wrap
 from attention_fusion_ros.simulation.world.details import Details
 from attention_fusion_ros.simulation.world.layouts import LAYOUTS, add_neighbours, make_plan
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
-from attention_fusion_ros.simulation.world.profile import CLASS_SHARES, V1, WorldProfile
+from attention_fusion_ros.simulation.world.profile import V1, WorldProfile
 from attention_fusion_ros.simulation.world.roads import Piece, Plan
 from attention_fusion_ros.simulation.world.roadside import EnvironmentConfig, populate_roadside, random_environment
 from attention_fusion_ros.simulation.world.site import Site

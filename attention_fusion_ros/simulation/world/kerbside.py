@@ -83,7 +83,8 @@ def _driveway(rng: np.random.Generator, site: Site, start: np.ndarray,
     cars = []
     if rng.random() < 0.35 and length > 8:
         x, y = start + (length - 2.8) * out
-        car = make_vehicle(rng, 'car', x, y, math.atan2(out[1], out[0]) + (math.pi if rng.random() < 0.5 else 0.0), True)
+        yaw = math.atan2(out[1], out[0]) + (math.pi if rng.random() < 0.5 else 0.0)
+        car = make_vehicle(rng, 'car', x, y, yaw, True)
         cars = [car] if put(site, car, 0.0) else []
     _take(site, apron)
     return [apron], cars

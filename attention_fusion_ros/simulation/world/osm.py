@@ -82,7 +82,7 @@ def load_extract(path: str | Path) -> Extract:
     return _load(str(path), stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _load(path: str, size: int, mtime_ns: int) -> Extract:
     key = hashlib.sha256(f'{path}:{size}:{mtime_ns}:{VERSION}'.encode()).hexdigest()[:16]
     cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'attention_fusion_ros' / f'osm-{key}.npz'
