@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,12 +24,15 @@ from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.geometry import transform_points
 from attention_fusion_ros.metrics.branches import TrueRoads
-from attention_fusion_ros.simulation.sensors.lidar import random_lidar
+from attention_fusion_ros.simulation.sensors.lidar import SENSOR_SHARES, random_lidar, with_faults
 from attention_fusion_ros.simulation.sensors.map_image import MapError, MapStyle, draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
+from attention_fusion_ros.simulation.sensors.track import driven_track
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
 from attention_fusion_ros.simulation.truth.masks import masks
+from attention_fusion_ros.simulation.truth.rings import RingTruth, ring_of, ring_truths
 from attention_fusion_ros.simulation.world.generate import generate_world
+from attention_fusion_ros.simulation.world.profile import profile_of
 from attention_fusion_ros.simulation.world.world import World
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
@@ -83,6 +86,8 @@ class HeldOutScene:
     picture: MapPicture | None
     curve: dict[tuple[str, float], MapPicture]  # ('shift', m) and ('yaw', deg) -> map with this error, no route
     cells: dict[str, np.ndarray]  # name of MASKS -> (H, W) bool on the default grid
+    rings: tuple[RingTruth, ...] = ()  # the branches on each of `truth.rings.RINGS_M`
+    track: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))  # see `sensors.track.driven_track`
 
     def _inputs(self, cloud: PointCloud, picture: MapPicture | None) -> PlacedSweep:
         motion = Motion(self.T_base_sensor)
@@ -109,14 +114,18 @@ class HeldOutScene:
         return {name: self.cells[name] for name in MASKS[:-1]}, self.cells['visible']
 
 
-def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> HeldOutScene | None:
+def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None,
+               profile: str = 'v1') -> HeldOutScene | None:
     """The scene of this seed; None when the vehicle's road crosses the ring nowhere.
 
     osm: an OpenStreetMap extract, from which a share of the worlds takes its roads.
+    profile: kinds of places and sensors, see `simulation.world.profile`.
     """
     rng = np.random.default_rng([seed, 20])
-    world = generate_world(seed, osm=osm)
-    lidar = random_lidar(rng)
+    world = generate_world(seed, osm=osm, profile=profile_of(profile))
+    lidar = random_lidar(rng, shares=SENSOR_SHARES[profile])
+    if profile != 'v1':
+        lidar = with_faults(np.random.default_rng([seed, 80]), lidar)
     routed, unrouted = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
     if not unrouted.branches:
         return None
@@ -136,8 +145,9 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None) -> H
     info = HeldOutInfo(seed, world.scene_class, lidar.name, len(lidar.elevations), has_map, drawn,
                      (error.x, error.y), error.yaw)
     return HeldOutScene(info, _roads(routed if drawn else unrouted), _roads(unrouted), T_base_sensor, full,
-                 without_vehicles, picture, curve,
-                 dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)))
+                        without_vehicles, picture, curve,
+                        dict(zip(MASKS, (found.road, found.roadside, found.vehicle, found.visible), strict=True)),
+                        ring_truths(world), driven_track(world, np.random.default_rng([seed, 81])))
 
 
 def _roads(found: Truth) -> TrueRoads:
@@ -175,7 +185,8 @@ def save_scene(scene: HeldOutScene, path: Path) -> None:
     arrays |= {f'mask_{name}': np.packbits(cells) for name, cells in scene.cells.items()}
     meta = {'info': asdict(scene.info), 'maps': keys, 'frame_id': scene.cloud.frame_id,
             'truth_routed': asdict(scene.truth_routed),
-            'truth_unrouted': asdict(scene.truth_unrouted)}
+            'truth_unrouted': asdict(scene.truth_unrouted), 'rings': [asdict(ring) for ring in scene.rings]}
+    arrays['track'] = scene.track
     atomic.save_arrays(path, {'meta': np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
 
 
@@ -196,7 +207,8 @@ def load_scene(path: Path) -> HeldOutScene:
         return HeldOutScene(info, _true_roads(meta['truth_routed']), _true_roads(meta['truth_unrouted']),
                             z['T_base_sensor'], cloud('full'),
                             cloud('without_vehicles') if 'without_vehicles_xyz' in z else None,
-                            maps.pop(('given', 0.0), None), maps, found)
+                            maps.pop(('given', 0.0), None), maps, found,
+                            tuple(ring_of(ring) for ring in meta['rings']), z['track'])
 
 
 def _true_roads(stored: dict) -> TrueRoads:
@@ -210,18 +222,20 @@ def generator_hash() -> str:
     return digest(source_files(('simulation', 'datasets/held_out.py'), ('__init__.py',)))
 
 
-def cache_key(lookahead: float, osm: Path | None) -> str:
-    """Name of the folder in the cache for scenes of this generator, ring and extract."""
+def cache_key(lookahead: float, osm: Path | None, profile: str = 'v1') -> str:
+    """Name of the folder in the cache for scenes of this generator, ring, extract and profile."""
     extract = f'-{osm.name}-{osm.stat().st_size}' if osm is not None else ''
-    return f'evaluation-{generator_hash()}-{lookahead:g}m{extract}'
+    kind = '' if profile == 'v1' else f'-{profile}'
+    return f'evaluation-{generator_hash()}-{lookahead:g}m{extract}{kind}'
 
 
-def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = None) -> HeldOutScene | None:
+def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = None,
+           profile: str = 'v1') -> HeldOutScene | None:
     """The scene of this seed from the cache, or made and kept there. None as in `make_scene`."""
-    folder = cache / cache_key(lookahead, osm)
+    folder = cache / cache_key(lookahead, osm, profile)
     path = folder / f'{seed}.npz'
     if not path.exists():
-        scene = make_scene(seed, lookahead, osm)
+        scene = make_scene(seed, lookahead, osm, profile)
         if scene is None:
             return None
         save_scene(scene, path)

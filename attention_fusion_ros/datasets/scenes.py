@@ -6,7 +6,6 @@ anew every epoch. The features come from the same code that the node runs.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +19,14 @@ from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.config import CloudConfig
 from attention_fusion_ros.datasets.target import MASKS
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.geometry import transform_points, wrap, yaw_of
+from attention_fusion_ros.geometry import transform_points, yaw_of
 from attention_fusion_ros.simulation.sensors.lidar import SENSOR_SHARES, random_lidar, with_faults
 from attention_fusion_ros.simulation.sensors.past import PastSweep, past_sweeps
 from attention_fusion_ros.simulation.sensors.scan import scan, scan_pair
 from attention_fusion_ros.simulation.sensors.track import driven_track
 from attention_fusion_ros.simulation.truth.branches import Truth, truth, truths_of_turns
 from attention_fusion_ros.simulation.truth.masks import masks
+from attention_fusion_ros.simulation.truth.rings import TURNS_RAD, RingTruth, ring_truths
 from attention_fusion_ros.simulation.world.generate import generate_world
 from attention_fusion_ros.simulation.world.profile import profile_of
 from attention_fusion_ros.simulation.world.world import Road, Terrain, World
@@ -36,27 +36,10 @@ MASK_STRIDE = 4  # masks are stored at a quarter of the grid's resolution, as sh
 ROAD_STRIDE = 2  # the road's mask is stored finer, too, where the profile is not v1
 EMPTY_EVERY = 4  # of so many scenes one is stored without its vehicles, too
 PAIR_EVERY = 3  # the same of the scenes of other profiles than v1, in which both are one scene
-RINGS_M = (10.0, 20.0, 30.0)
 MAX_RAYS = 65536  # beams x azimuth steps of a simulated sensor: more cost time and add points to full cells only
-FULL_TURN = 4  # quarter turns, the rotations a grid allows without interpolation
-TURNS_RAD = tuple(k * math.pi / 2 for k in range(FULL_TURN))
 ACCUMULATED_SHARE = 0.5  # of the scenes; the others are as in a vehicle without odometry
 LIMITS = CloudConfig()  # of the accumulation: those of the node
 MAX_ACCUMULATED = LIMITS.accumulate - 1  # earlier sweeps
-
-
-@dataclass(frozen=True)
-class RingTruth:
-    """The branches on one ring, and which of them is the direction."""
-
-    radius: float  # m
-    branches: tuple[tuple[float, float], ...]  # (bearing, heading) in rad of the scene as it is, ordered by bearing
-    directions: tuple[tuple[int, int], ...]  # [quarter turns of the scene][route drawn]: number of a branch, -1: none
-
-    def turned(self, quarter: int) -> list[tuple[float, float]]:
-        """The branches of the scene turned to the left by `quarter` quarter turns, in the same order."""
-        turn = quarter * math.pi / 2
-        return [(wrap(b + turn), wrap(h + turn)) for b, h in self.branches]
 
 
 @dataclass(frozen=True)
@@ -177,23 +160,6 @@ def _truths(world: World, lookahead: float) -> tuple[tuple[Truth, Truth], ...]:
     # Turning the scene by a quarter to the left is the vehicle turning to the right.
     turned = [(x, y, yaw - turn) for turn in TURNS_RAD]
     return tuple((truth(world, pose, lookahead), truth(world, pose, lookahead, route=True)) for pose in turned)
-
-
-def ring_truths(world: World) -> tuple[RingTruth, ...]:
-    """The truth on each of RINGS_M, for the world's pose."""
-    rings = []
-    for radius in RINGS_M:
-        found = truths_of_turns(world, radius, TURNS_RAD)
-        branches = found[0][0].branches
-
-        def number(answer: Truth, turn: float, known: tuple[tuple[float, float], ...] = branches) -> int:
-            if answer.direction is None:
-                return -1
-            here = answer.direction[0] - turn
-            return min(range(len(known)), key=lambda k: abs(wrap(known[k][0] - here)))
-        directions = tuple((number(pair[0], turn), number(pair[1], turn)) for pair, turn in zip(found, TURNS_RAD))
-        rings.append(RingTruth(radius, branches, directions))
-    return tuple(rings)
 
 
 def _city(world: World, extract: str | None) -> str:

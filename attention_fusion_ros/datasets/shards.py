@@ -29,7 +29,6 @@ from attention_fusion_ros.datasets.scenes import (
     MASK_STRIDE,
     ROAD_STRIDE,
     MadeScene,
-    RingTruth,
     SceneInfo,
     SceneOptions,
     make_scene,
@@ -37,6 +36,7 @@ from attention_fusion_ros.datasets.scenes import (
 from attention_fusion_ros.datasets.target import MASKS
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.truth.branches import Truth
+from attention_fusion_ros.simulation.truth.rings import ring_of
 from attention_fusion_ros.simulation.world.world import Road
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
@@ -217,13 +217,8 @@ def _info(scene: dict[str, Any], lines: Any) -> SceneInfo:
     truths = tuple((_truth(without), _truth(with_route)) for without, with_route in scene['truths'])
     return SceneInfo(scene['seed'], scene['scene_class'], scene['sensor'], scene['with_vehicles'],
                      tuple(scene['pose']), roads, route, truths, scene.get('profile', 'v1'), scene.get('city', ''),
-                     tuple(_ring(ring) for ring in scene.get('rings', ())),
+                     tuple(ring_of(ring) for ring in scene.get('rings', ())),
                      tuple((x, y, yaw) for x, y, yaw in scene.get('track', ())))
-
-
-def _ring(stored: dict[str, Any]) -> RingTruth:
-    return RingTruth(float(stored['radius']), tuple((float(b), float(h)) for b, h in stored['branches']),
-                     tuple((int(without), int(routed)) for without, routed in stored['directions']))
 
 
 def _truth(stored: dict[str, Any]) -> Truth:

@@ -18,7 +18,7 @@ from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import draw_map, random_error, random_style
 from attention_fusion_ros.simulation.sensors.scan import scan
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
-from attention_fusion_ros.simulation.world.drawing import vehicle_corners
+from attention_fusion_ros.simulation.world.drawing import strip_quads, vehicle_corners
 from attention_fusion_ros.simulation.world.world import World, to_base
 from attention_fusion_ros.visualization.lettering import draw_fitted, draw_text, text_width
 from attention_fusion_ros.visualization.panels import draw_arrow
@@ -60,7 +60,8 @@ def plan_tile(world: World, size: int) -> np.ndarray:
     for road in world.roads:
         cv2.polylines(tile, [seen(road.centre)], False, PAVEMENT, max(int(road.width * scale), 1))
     for apron in world.aprons:
-        cv2.polylines(tile, [seen(apron.line)], False, PAVING, max(int(apron.width * scale), 1))
+        for corners in strip_quads([apron.line], [apron.width / 2])[0]:
+            cv2.fillConvexPoly(tile, seen(corners), PAVING)
     for island in world.islands:
         cv2.polylines(tile, [seen(island.line)], False, LAWN if island.planted else KERB,
                       max(int(island.width * scale), 1))

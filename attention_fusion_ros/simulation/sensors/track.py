@@ -10,8 +10,15 @@ import numpy as np
 
 from attention_fusion_ros.geometry import wrap
 from attention_fusion_ros.simulation.sensors.past import CORNER_M
-from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, project, smoothed, tangents
-from attention_fusion_ros.simulation.world.world import World, to_base
+from attention_fusion_ros.simulation.world.polyline import (
+    arc_length,
+    distances,
+    point_at,
+    project,
+    smoothed,
+    tangents,
+)
+from attention_fusion_ros.simulation.world.world import Road, World, to_base
 
 SPACING_M = 1.0
 SHORTEST_M, LONGEST_M = 8.0, 60.0
@@ -19,6 +26,8 @@ WHOLE_SHARE = 0.6  # of the scenes, in which all of it is known; the rest have d
 NONE_SHARE = 0.08  # without odometry, or at the start of a drive
 SHIFT_PER_SQRT_M, YAW_PER_SQRT_M = 0.015, math.radians(0.08)  # drift, as a random walk over the way
 SCALE = 0.008  # standard deviation of the error of the distance driven
+FROM_KERB_M = 1.0  # the vehicle's middle stays away
+BLEND = 4  # places on both sides over which the distance aside is averaged
 WANDER_M = 0.2  # amplitude by which drivers leave the middle of their lane
 Track = np.ndarray
 
@@ -43,11 +52,36 @@ def driven_track(world: World, rng: np.random.Generator) -> Track:
     way = _unit(point_at(tangents(line), here - np.concatenate([[0.0], back]), along))
     left = np.stack([-way[:, 1], way[:, 0]], axis=1)
     middle = point_at(line, here - np.concatenate([[0.0], back]), along)
-    aside = float((np.array(world.pose[:2]) - middle[0]) @ left[0])
-    wander = WANDER_M * (np.sin(back / wavelength + phase) - math.sin(phase))
-    xy = to_base(middle[1:] + (aside + wander)[:, None] * left[1:], world.pose)
+    now_aside = float((np.array(world.pose[:2]) - middle[0]) @ left[0])
+    aside = _aside(world, middle[1:], now_aside) + WANDER_M * (np.sin(back / wavelength + phase) - math.sin(phase))
+    xy = to_base(middle[1:] + aside[:, None] * left[1:], world.pose)
     yaw = np.arctan2(way[1:, 1], way[1:, 0]) - world.pose[2]
     return _drifted(np.column_stack([xy, yaw]), rng).astype(np.float32)
+
+
+def _aside(world: World, places: np.ndarray, now: float) -> np.ndarray:
+    """(N,) m to the left of the centre lines at (N, 2) places on the way, newest first.
+
+    As far aside as now, as far as there is a lane of the vehicle's direction; it changes smoothly.
+    """
+    near = [r for r in world.roads if np.abs(r.centre - places[0]).max(axis=1).min() < 2 * LONGEST_M]
+    away = np.array([[distances(r.centre, p).min() for r in near] for p in places]).reshape(len(places), -1)
+    wanted = np.full(len(places), now)
+    if near:
+        for k, road in enumerate(near[i] for i in away.argmin(axis=1)):
+            low, high = _lanes(road, bool(world.extra.get('left_hand', False)))
+            wanted[k] = min(max(now, low), high)
+    padded = np.concatenate([np.full(BLEND, now), wanted, np.full(BLEND, wanted[-1])])
+    return np.convolve(padded, np.full(2 * BLEND + 1, 1 / (2 * BLEND + 1)), mode='valid')
+
+
+def _lanes(road: Road, left_hand: bool) -> tuple[float, float]:
+    """How far to the left of a road's centre line its traffic may drive, m."""
+    edge = max(road.width / 2 - FROM_KERB_M, 0.0)
+    if road.oneway or road.lanes < 2:
+        return -edge, edge
+    inner = min(road.median / 2 + FROM_KERB_M if road.median else 0.0, edge)
+    return (inner, edge) if left_hand else (-edge, -inner)
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
