@@ -29,7 +29,7 @@ from attention_fusion_ros.datasets.augment import (
     turn_poses,
     view_faults,
 )
-from attention_fusion_ros.datasets.map_source import LAYERS, canvas_grid, draw_source, moved_maps
+from attention_fusion_ros.datasets.map_canvas import LAYERS, canvas_grid, draw_canvas, moved_maps
 from attention_fusion_ros.datasets.scenes import QUANTUM, SceneInfo
 from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.datasets.simulated import (
@@ -63,7 +63,7 @@ class RoadScenes(SimulatedDataset):
 
         lidar (C, H, W), lidar_bare (C, H, W) the same without vehicles (zeros unless has_bare), track (1, H, W),
         visible (1, H/4, W/4), masks (3, H/4, W/4) as `Target.masks`, road (1, H/2, W/2) share of road (NaN where the
-        shard has none), map_canvas (2, S, S), map_window (4,), map_error (3,) see `map_source`, map_correction (3,)
+        shard has none), map_canvas (2, S, S), map_window (4,), map_error (3,) see `map_canvas`, map_correction (3,)
         that undoes it (NaN without a map), with_map, route, rings (R,) m, branches (R, M, 2) bearing and heading in rad
         filled up with NaN, direction (R, 2) NaN where there is none. past, moves: as of `SimulatedDataset`.
         """
@@ -73,7 +73,7 @@ class RoadScenes(SimulatedDataset):
         mirror = bool(rng.integers(2)) if self.augment else False
         state = self.state(rng)
         route = state.present and state.route and info.route is not None
-        item = self._map_source(info, quarter, mirror, state, route, rng)
+        item = self._map_canvas(info, quarter, mirror, state, route, rng)
         past = self._past(i, quarter, mirror, rng)
         item |= self._lidar(i, stored, quarter, mirror, rng)
         road = self.store.road(i)
@@ -100,7 +100,7 @@ class RoadScenes(SimulatedDataset):
                           has_bare=np.array(bare is not None))
         return found
 
-    def _map_source(self, info: SceneInfo, quarter: int, mirror: bool, state: MapState, route: bool,
+    def _map_canvas(self, info: SceneInfo, quarter: int, mirror: bool, state: MapState, route: bool,
                     rng: np.random.Generator) -> Item:
         side = canvas_grid(self.grid).cells
         canvas: np.ndarray = np.zeros((len(LAYERS), side, side), np.float32)
@@ -109,7 +109,7 @@ class RoadScenes(SimulatedDataset):
         if state.present:
             x, y, yaw = info.pose
             error = draw_error(rng, state)
-            source = draw_source(info.world, (x, y, yaw - quarter * math.pi / 2), self.grid, error, random_style(rng),
+            source = draw_canvas(info.world, (x, y, yaw - quarter * math.pi / 2), self.grid, error, random_style(rng),
                                  rng, route)
             canvas, window = turn_grid(source.canvas, 0, mirror), source.window
             window = window[[0, 1, 3, 2]] if mirror else window

@@ -14,7 +14,7 @@ import torch
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.datasets.augment import MapState, view_faults
-from attention_fusion_ros.datasets.map_source import MARGIN_M, canvas_grid, draw_source, moved_maps
+from attention_fusion_ros.datasets.map_canvas import MARGIN_M, canvas_grid, draw_canvas, moved_maps
 from attention_fusion_ros.datasets.road_scenes import RoadScenes, collate_scenes, on_grid
 from attention_fusion_ros.datasets.scenes import SceneOptions, make_scene
 from attention_fusion_ros.datasets.shards import SceneStore, cache_name, find_shards, write_shard
@@ -129,7 +129,7 @@ def test_pairs_have_the_same_faults(store):
 def test_a_moved_map_is_the_map_drawn_with_that_error(error):
     grid, world = Grid(), generate_world(4, 'x')
     style = MapStyle(width=5.0, size=(800, 800), resolution=0.25)
-    source = draw_source(world, world.pose, grid, MapError(9.0, 9.0, 1.0), style, np.random.default_rng(0), True)
+    source = draw_canvas(world, world.pose, grid, MapError(9.0, 9.0, 1.0), style, np.random.default_rng(0), True)
     assert source.window.tolist() == [100.0] * 4
     moved = moved_maps(torch.from_numpy(source.canvas)[None], torch.tensor([error]), torch.tensor(source.window)[None],
                        grid)[0].numpy()

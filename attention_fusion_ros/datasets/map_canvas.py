@@ -33,29 +33,29 @@ def canvas_grid(grid: Grid) -> Grid:
 
 
 @dataclass(frozen=True)
-class MapSource:
+class MapCanvas:
     """One map, ready to be moved."""
 
     canvas: np.ndarray  # (2, S, S) float32 0..1: road and route around the true pose
     window: np.ndarray  # (4,) float32 m ahead, behind, left and right of the vehicle that the image shows
 
 
-def draw_source(world: World, pose: Pose, grid: Grid, error: MapError, style: MapStyle, rng: np.random.Generator,
-                route: bool) -> MapSource:
+def draw_canvas(world: World, pose: Pose, grid: Grid, error: MapError, style: MapStyle, rng: np.random.Generator,
+                route: bool) -> MapCanvas:
     """The map of a world as `error` has it, but for shift and yaw, on `canvas_grid(grid)`."""
     unmoved = replace(error, x=0.0, y=0.0, yaw=0.0)
     layers = draw_road_layers(world, pose, canvas_grid(grid), unmoved, rng, style, route)
     columns, rows = (size * style.resolution for size in style.size)
     across, down = style.anchor
     window = [down * rows, (1 - down) * rows, across * columns, (1 - across) * columns]
-    return MapSource(np.stack(layers), np.array(window, np.float32))
+    return MapCanvas(np.stack(layers), np.array(window, np.float32))
 
 
 def moved_maps(canvas: Tensor, error: Tensor, window: Tensor, grid: Grid) -> Tensor:
     """Canvases (B, 2, S, S) seen with pose errors (B, 3) -> (B, 3, H, W) layers as in `bev.map_image.CHANNELS`.
 
     error: dx, dy [m], dyaw [rad]; what is at p lies at R(dyaw) p + (dx, dy) in the map, as in `MapError`.
-    window: (B, 4) as in `MapSource`; beyond it nothing is drawn, and `valid` is 0.
+    window: (B, 4) as in `MapCanvas`; beyond it nothing is drawn, and `valid` is 0.
     """
     x, y = grid.centre_tensors(canvas.device)
     x, y = (v.to(canvas.dtype) for v in (x, y))
