@@ -31,7 +31,7 @@ class TrackBuffer:
 
     def __init__(self, length: float = LENGTH_M):
         self._length = length
-        self._poses: deque[tuple[int, np.ndarray]] = deque()  # (stamp, (3, 3) T_odom_base), oldest first
+        self._poses: deque[tuple[int, np.ndarray]] = deque()  # (stamp, (4, 4) T_odom_base), oldest first
 
     def clear(self) -> None:
         """Forget the way."""
@@ -43,27 +43,29 @@ class TrackBuffer:
         Poses nearer than `SPACING_M` to the last one are left out. Time that runs backwards, and a jump of more than
         `MAX_STEP_M`, begin a new way: what was driven before is somewhere else in this odometry.
         """
-        T = planar(T_odom_base)
         if self._poses:
             last_ns, last = self._poses[-1]
-            step = math.hypot(*(T - last)[:2, 2])
+            step = float(np.linalg.norm((T_odom_base - last)[:3, 3]))
             if stamp_ns < last_ns or step > MAX_STEP_M:
                 self.clear()
             elif step < SPACING_M:
                 return
-        self._poses.append((stamp_ns, T))
+        self._poses.append((stamp_ns, T_odom_base))
         self._shorten()
 
     def _shorten(self) -> None:
-        places = np.array([T[:2, 2] for _, T in self._poses])
-        driven = np.cumsum(np.hypot(*np.diff(places[::-1], axis=0).T))  # back from the newest
+        places = np.array([T[:3, 3] for _, T in self._poses])
+        driven = np.cumsum(np.linalg.norm(np.diff(places[::-1], axis=0), axis=1))  # back from the newest
         for _ in range(int((driven > self._length).sum())):
             self._poses.popleft()
 
     def poses(self, T_odom_base: np.ndarray) -> np.ndarray:
-        """(N, 3) x, y [m], yaw [rad] of the way in base_link at T_odom_base (4, 4), newest first; N may be 0."""
-        T_now_odom = inverse(planar(T_odom_base))
-        moved = [T_now_odom @ T for _, T in reversed(self._poses)]
+        """(N, 3) x, y [m], yaw [rad] of the way in base_link at T_odom_base (4, 4), newest first; N may be 0.
+
+        The planar part of the motion in space: odometry's own frame may lean as it likes.
+        """
+        T_now_odom = inverse(T_odom_base)
+        moved = [planar(T_now_odom @ T) for _, T in reversed(self._poses)]
         return np.array([(T[0, 2], T[1, 2], yaw_of(T)) for T in moved]).reshape(-1, 3)
 
 

@@ -39,6 +39,19 @@ def test_the_way_lies_behind_the_vehicle_newest_first():
     assert poses[:, 2] == pytest.approx(np.full(6, -math.pi / 2))
 
 
+def test_a_frame_of_odometry_that_leans_changes_nothing():
+    lean = np.eye(4)
+    lean[:3, :3] = [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]  # x of base_link points down in it
+    buffer = TrackBuffer()
+    for k in range(30):
+        buffer.add(k, lean @ pose(float(k), 0.01 * k * k, 0.02 * k))
+    level = TrackBuffer()
+    for k in range(30):
+        level.add(k, pose(float(k), 0.01 * k * k, 0.02 * k))
+    last = pose(29.0, 0.01 * 29 * 29, 0.02 * 29)
+    assert buffer.poses(lean @ last) == pytest.approx(level.poses(last), abs=1e-9) and len(level.poses(last)) == 30
+
+
 def test_only_the_last_metres_are_kept_and_not_every_pose_of_them():
     poses = driven(150, 0.1).poses(pose(150.0))
     assert LENGTH_M - SPACING_M <= -poses[-1, 0] <= LENGTH_M + SPACING_M

@@ -65,12 +65,12 @@ def _aside(world: World, places: np.ndarray, now: float) -> np.ndarray:
     As far aside as now, as far as there is a lane of the vehicle's direction; it changes smoothly.
     """
     near = [r for r in world.roads if np.abs(r.centre - places[0]).max(axis=1).min() < 2 * LONGEST_M]
-    away = np.array([[distances(r.centre, p).min() for r in near] for p in places]).reshape(len(places), -1)
     wanted = np.full(len(places), now)
     if near:
-        for k, road in enumerate(near[i] for i in away.argmin(axis=1)):
+        for k in range(0, len(places), BLEND):
+            road = near[int(np.argmin([distances(r.centre, places[k]).min() for r in near]))]
             low, high = _lanes(road, bool(world.extra.get('left_hand', False)))
-            wanted[k] = min(max(now, low), high)
+            wanted[k:k + BLEND] = min(max(now, low), high)
     padded = np.concatenate([np.full(BLEND, now), wanted, np.full(BLEND, wanted[-1])])
     return np.convolve(padded, np.full(2 * BLEND + 1, 1 / (2 * BLEND + 1)), mode='valid')
 
