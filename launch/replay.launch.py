@@ -5,60 +5,58 @@
 ros2 launch attention_fusion_ros replay.launch.py bag:=/path/to/recording rate:=2.0 loop:=true
 """
 
+import shutil
+from pathlib import Path
+
 from launch import LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    ExecuteProcess,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    RegisterEventHandler,
-)
-from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.actions import ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, RegisterEventHandler
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
 from launch_ros.event_handlers import OnStateTransition
-from launch_ros.substitutions import FindPackageShare
 
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.launch_arguments import NODE_ARGUMENTS, REPLAY_ARGUMENTS
+from attention_fusion_ros.ros.launching import PACKAGE, declared, ends_launch, fails, in_share, value_of
 
-PACKAGE = 'attention_fusion_ros'
+# Until subscribers have found the publishers: what is recorded at the very start would be lost.
+DISCOVERY_S = '1.0'
 
 
-def in_share(path):
-    """A file that is installed with the package."""
-    return PathJoinSubstitution([FindPackageShare(PACKAGE), path])
+def player_of(context):
+    """The process that plays the recording. Each is started itself, not by a wrapper that keeps signals from it."""
+    def value(name):
+        return value_of(name, context)
+
+    options = [value('bag'), '--clock', '--rate', value('rate'), *(['--loop'] if value('loop') == 'true' else [])]
+    if value('player') == 'rosbag2':
+        if shutil.which('ros2') is None:
+            raise RuntimeError("There is no 'ros2' on the PATH. Remedy: source ROS 2, or give "
+                               'player:=attention_fusion_ros.')
+        # A recording without QoS profiles is played volatile: static transforms would reach nobody who comes later.
+        qos = in_share('config/replay_qos.yaml').perform(context)
+        return ExecuteProcess(cmd=['ros2', 'bag', 'play', *options, '--delay', DISCOVERY_S,
+                                   '--qos-profile-overrides-path', qos],
+                              name='player', output='screen', additional_env=transport.environment())
+    return Node(package=PACKAGE, executable='play', output='screen', arguments=[*options, '--quiet'],
+                additional_env=transport.environment())
 
 
 def start(context):
     """The actions, once the arguments are known."""
-    def value(name):
-        return LaunchConfiguration(name).perform(context)
-
-    command = ['ros2', 'bag', 'play'] if value('player') == 'rosbag2' else ['ros2', 'run', PACKAGE, 'play']
-    command += [value('bag'), '--clock', '--rate', value('rate')]
-    command += ['--loop'] if value('loop') == 'true' else []
-    command += ['--quiet'] if value('player') != 'rosbag2' else []
-    player = ExecuteProcess(cmd=command, name='player', output='screen', additional_env=transport.environment())
+    bag = value_of('bag', context)
+    if not Path(bag).exists():
+        raise RuntimeError(f"There is no recording '{bag}'. Remedy: give bag:=FOLDER, a rosbag2 recording.")
+    player = player_of(context)
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(in_share('launch/attention_fusion.launch.py')),
-        launch_arguments=[('use_sim_time', 'true'), *((a.name, value(a.name)) for a in NODE_ARGUMENTS)])
+        launch_arguments=[('use_sim_time', 'true'), *((a.name, value_of(a.name, context)) for a in NODE_ARGUMENTS)])
     # Loading the network takes seconds: the recording begins when the node listens, and only the first time it does.
     play = RegisterEventHandler(OnStateTransition(goal_state='active', entities=[player], handle_once=True))
-    stop = RegisterEventHandler(
-        OnProcessExit(target_action=player, on_exit=[EmitEvent(event=Shutdown(reason='the recording has ended'))]),
-        condition=IfCondition(LaunchConfiguration('exit_at_end')))
-    return [play, stop, node]
-
-
-def declared(argument):
-    """The action that declares an argument."""
-    default = in_share(argument.default) if argument.in_share else argument.default
-    choices = {'choices': list(argument.choices)} if argument.choices else {}
-    return DeclareLaunchArgument(argument.name, default_value=default, description=argument.description, **choices)
+    give_up = RegisterEventHandler(OnStateTransition(
+        start_state='configuring', goal_state='unconfigured',
+        entities=[fails('attention_fusion could not be configured, and nothing is played; its log says why.')]))
+    stop = ends_launch(player, 'the player', success=value_of('exit_at_end', context) == 'true')
+    return [play, give_up, stop, node]
 
 
 def generate_launch_description():

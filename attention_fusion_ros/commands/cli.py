@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import ConfigurationError, InputError
-from attention_fusion_ros.utils.interrupt import Interrupted
+from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
 ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
@@ -170,12 +170,13 @@ def progress(*iterable: Any, **settings: Any) -> tqdm:
     return tqdm(*iterable, **{'mininterval': 0.5, 'dynamic_ncols': True, **settings})
 
 
-def run(body: Callable[[], int]) -> int:
+def run(body: Callable[[], int], stopped: int | None = None) -> int:
     """Run a command; returns its exit status: 2 for a user's mistake, told in one line on stderr; 130 for Ctrl-C.
 
     A file or folder that cannot be read or written is such a mistake; other errors of the system are raised.
 
-    A command that handles signals (`Interrupted`) says more, and ends with 143 for SIGTERM.
+    A command that handles signals (`Interrupted`) says more, and ends with 143 for SIGTERM. stopped: the exit status
+    for both, where being stopped is no failure and nothing is to be said.
     """
     try:
         return body()
@@ -187,9 +188,25 @@ def run(body: Callable[[], int]) -> int:
             raise
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if stopped is not None:
+            return stopped
+        if isinstance(stop, Interrupted):
+            print(stop, file=sys.stderr)
+            return stop.exit_status
         print('interrupted', file=sys.stderr)
         return 130
+
+
+def run_until_stopped(body: Callable[[SignalGuard], int]) -> int:
+    """As `run`, for what others stop: SIGINT or SIGTERM, once or several times, end it with 0 as they are meant to.
+
+    A launch file and the terminal may both send SIGINT, and launch sends SIGTERM to what takes its time. body: gets the
+    guard; it should hold it while it imports, for libraries swallow what is raised in there, and look at it in loops.
+    """
+    guard = SignalGuard(final=True)
+    try:
+        with guard:
+            return run(lambda: body(guard), stopped=0)
+    except KeyboardInterrupt:
+        return 0

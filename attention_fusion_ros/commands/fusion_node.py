@@ -8,6 +8,7 @@ import argparse
 import sys
 
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.utils.interrupt import SignalGuard
 
 EXAMPLES = """\
 fusion_node --activate --ros-args -r /attention_fusion/input/pointcloud:=/lidar/points
@@ -28,11 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = options_parser().parse_args(cli.without_ros_arguments(arguments))
 
-    def body() -> int:
-        with cli.importing_ros('fusion_node'):
+    def body(guard: SignalGuard) -> int:
+        with guard.hold(), cli.importing_ros('fusion_node'):
             from attention_fusion_ros.ros.node import node
+        guard.check()
         return node.run(arguments, options.activate)
-    return cli.run(body)
+    return cli.run_until_stopped(body)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.utils.interrupt import SignalGuard
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -49,36 +50,40 @@ def main(arguments: list[str] | None = None) -> int:
     options = options_parser().parse_args(cli.without_ros_arguments(arguments))
     if options.rate <= 0:
         options_parser().error('--rate must be greater than 0')
-    return cli.run(lambda: play(options, arguments))
+    return cli.run_until_stopped(lambda guard: play(options, arguments, guard))
 
 
-def play(options: argparse.Namespace, ros_arguments: list[str]) -> int:
-    """Play the recording as the options say; returns the exit status.
+def play(options: argparse.Namespace, ros_arguments: list[str], guard: SignalGuard) -> int:
+    """Play the recording as the options say, until its end or a signal; returns the exit status.
 
     Raises InputError for a recording that cannot be used, ConfigurationError where ROS 2 is missing.
     """
-    with cli.importing_ros('play'):
+    with guard.hold(), cli.importing_ros('play'):
         from attention_fusion_ros.ros.clients.bag_player import BagPlayer, playable
         from attention_fusion_ros.ros.clients.session import Session
-    from attention_fusion_ros.stream.recording import Recording
+        from attention_fusion_ros.stream.recording import Recording
+    guard.check()
     with Recording(options.bag) as recording:
         topics, notes = playable(recording, options.topics)
         for note in notes:
             print(note, file=sys.stderr)
         with Session('attention_fusion_player', ros_arguments, spin=False) as session:
+            def alive() -> bool:
+                return session.ok() and guard.received is None
+
             player = BagPlayer(session.node, recording, topics, options.rate, options.clock)
             player.publish_static_transforms()
-            if options.wait and not _wait(player, options.wait, session.ok):
+            if options.wait and not _wait(player, options.wait, alive):
                 print(f'error: the point clouds had no subscriber within {options.wait:g} s. Remedy: start the node '
                       "first, and compare 'ros2 topic info -v' on both sides.", file=sys.stderr)
                 return 1
-            while session.ok():
+            while alive():
                 with cli.progress(total=player.message_count, unit=' messages', desc=recording.path.name,
                                   disable=options.quiet) as progress:
                     def on_message(_: RawMessage, bar: tqdm = progress) -> None:
                         bar.update()
 
-                    player.play_once(session.ok, on_message)
+                    player.play_once(alive, on_message)
                 if not options.loop:
                     player.flush()
                     break

@@ -16,6 +16,7 @@ from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.drive_options import DriveOptions
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS
+from attention_fusion_ros.utils.interrupt import SignalGuard
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -64,38 +65,38 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = options_parser().parse_args(cli.without_ros_arguments(arguments))
-    return cli.run(lambda: simulate(options, arguments))
-
-
-def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
-    """Publish or record the drive that the options describe; returns the exit status.
-
-    Raises ConfigurationError for options that make no drive, and where ROS 2 is needed and missing.
-    """
-    if options.bag is None:
-        with cli.importing_ros('simulate'):
-            from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, prefetched
-            from attention_fusion_ros.ros.clients.session import Session
-    import torch
-
-    from attention_fusion_ros.simulation.drive import START_NS
-    torch.set_num_threads(1)  # the other cores are for the node; threads that wait for each other would slow both
     if options.bag is not None:
-        return record(_drive(options), options)
-    drive = _drive(options)
+        return cli.run(lambda: record(options))  # which fails when it is interrupted: half a recording is none
+    return cli.run_until_stopped(lambda guard: simulate(options, arguments, guard))
+
+
+def simulate(options: argparse.Namespace, ros_arguments: list[str], guard: SignalGuard) -> int:
+    """Publish the drive that the options describe, until its end or a signal; returns the exit status.
+
+    Raises ConfigurationError for options that make no drive, and where ROS 2 is missing.
+    """
+    with guard.hold(), cli.importing_ros('simulate'):
+        from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher, prefetched
+        from attention_fusion_ros.ros.clients.session import Session
+        from attention_fusion_ros.simulation.drive import START_NS
+        drive = _drive(options)
+    guard.check()
     layout = drive.map_layout
     print(f'{len(drive)} sweeps, {drive.options.lidar}; ' + ('no map image' if options.no_map else
           f'map.resolution {layout.resolution:g} m/pixel, map.anchor {list(layout.anchor)}'), file=sys.stderr)
     with Session('attention_fusion_simulator', ros_arguments, spin=False) as session:
+        def alive() -> bool:
+            return session.ok() and guard.received is None
+
         publisher = DrivePublisher(session.node, drive, options.clock)
-        while session.ok():
+        while alive():
             start_ns = START_NS if options.clock else time.time_ns()
             with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
                 def on_sweep(_: SimulatedSweep, __: int, bar: tqdm = progress) -> None:
                     bar.update()
 
-                with closing(prefetched(drive, session.ok)) as sweeps:
-                    publisher.run(sweeps, start_ns, session.ok, on_sweep)
+                with closing(prefetched(drive, alive)) as sweeps:
+                    publisher.run(sweeps, start_ns, alive, on_sweep)
             if not options.loop:
                 publisher.flush()
                 break
@@ -103,6 +104,8 @@ def simulate(options: argparse.Namespace, ros_arguments: list[str]) -> int:
 
 
 def _drive(options: argparse.Namespace) -> SimulatedDrive:
+    import torch
+    torch.set_num_threads(1)  # the other cores are for the node; threads that wait for each other would slow both
     from attention_fusion_ros.simulation.sweeps import SimulatedDrive
     try:
         return SimulatedDrive(DriveOptions(
@@ -113,9 +116,13 @@ def _drive(options: argparse.Namespace) -> SimulatedDrive:
         raise ConfigurationError(f'{error}') from error
 
 
-def record(drive: SimulatedDrive, options: argparse.Namespace) -> int:
-    """Write the drive as a recording; returns the exit status. Raises ConfigurationError when the folder exists."""
+def record(options: argparse.Namespace) -> int:
+    """Write the drive as a recording; returns the exit status.
+
+    Raises ConfigurationError for options that make no drive, and when the folder exists.
+    """
     from attention_fusion_ros.simulation.recording import write_recording
+    drive = _drive(options)
     with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
         count = write_recording(drive, options.bag, on_sweep=progress.update)
     print(f'{options.bag}: {count} sweeps')

@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import yaml
+
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.stream.inputs import launch_remappings, selectable_inputs
 
 TRUE_OR_FALSE = ('true', 'false')
@@ -57,3 +63,43 @@ REPLAY_ARGUMENTS = (
 def remappings(values: Mapping[str, str]) -> list[tuple[str, str]]:
     """{argument: value} -> (from, to) remappings of the node's inputs."""
     return launch_remappings({argument.name: values[argument.name] for argument in INPUT_ARGUMENTS})
+
+
+def check_parameter_file(path: str, node: str) -> None:
+    """Raises ConfigurationError for a file that would leave a node with its defaults, or could not be read by it.
+
+    node: its full name (`/attention_fusion`). A missing file is ignored by launch_ros, and one with parameters of other
+    nodes only by all. A file without anything in it is right: every parameter has a default.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The parameter file '{path}' cannot be read: {error}. Remedy: give the path of a "
+                                 'file as params_file:=FILE.') from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"The parameter file '{path}' is no YAML: {' '.join(str(error).split())}") from error
+    example = "Remedy: begin it with '/**:' and '  ros__parameters:', as config/attention_fusion.yaml does."
+    if content is None or content == {}:
+        return
+    names = list(_node_names(content)) if isinstance(content, dict) else []
+    if not names:
+        raise ConfigurationError(f"The parameter file '{path}' has no ros__parameters. {example}")
+    if not any(_matches(name, node) for name in names):
+        raise ConfigurationError(f"The parameter file '{path}' has parameters for {', '.join(names)}, but none for "
+                                 f'{node}. {example}')
+
+
+def _node_names(content: Mapping[Any, Any], above: str = '') -> Iterator[str]:
+    """The names of the nodes in a parameter file: keys may be nested, namespace by namespace."""
+    for key, value in content.items():
+        name = f"{above}/{str(key).strip('/')}"
+        if isinstance(value, dict):
+            if 'ros__parameters' in value:
+                yield name
+            yield from _node_names({k: v for k, v in value.items() if k != 'ros__parameters'}, name)
+
+
+def _matches(pattern: str, node: str) -> bool:
+    """Whether a name of a parameter file means this node; by rclpy's rules `*` is one name, `**` any number of them."""
+    expression = pattern.replace('/**', '(/\\w+)~').replace('*', '\\w+').replace('~', '*')
+    return re.fullmatch(expression, node) is not None

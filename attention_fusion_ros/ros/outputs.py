@@ -26,6 +26,7 @@ class OutputSpec:
     in_sensor_frame: bool = False  # the header names the frame of the cloud, not the vehicle's
     latched: bool = False  # a late subscriber gets the last message
     stage: str = ''  # the stage of STAGES whose duration this topic carries
+    taken_back_by: str = ''  # `module.function`, Header -> the message that ends the last one when results do not go on
 
     @property
     def topic(self) -> str:
@@ -60,8 +61,9 @@ OUTPUTS = (
                'published without a map image, or when the checkpoint has no spatial transformer.', 'm, rad',
                'encode.map_alignment'),
     OutputSpec('markers', 'visualization_msgs/MarkerArray',
-               'Arrows on the ring for rviz: length and alpha show the probability; the branch to take is green.', 'm',
-               'encode.markers'),
+               'Arrows on the ring for rviz: length and alpha show the probability; the branch to take is green. They '
+               'vanish after 1 s without a result, and when the node is deactivated.', 'm', 'encode.markers',
+               taken_back_by='encode.no_markers'),
     OutputSpec('heatmap/spatial', 'nav_msgs/OccupancyGrid', 'Spatial attention on the ground.', '0..100',
                'encode_dense.spatial', latched=True),
     OutputSpec('attention_points', 'sensor_msgs/PointCloud2',

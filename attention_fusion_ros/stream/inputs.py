@@ -33,8 +33,8 @@ class Transport:
     """One topic on which an input may come.
 
     decode: message -> decoded value; raises InputError.
-    may_latch: where every publisher latches, what was sent before is asked for.
-    fixed_qos: reliable (and transient local where it may latch) whatever publishers offer, as tf2 does.
+    may_latch: where a publisher latches, what was sent before is asked for.
+    fixed_qos: listened to in every way from the start, whatever publishers offer: what comes once must not be missed.
     optional: its message package may be missing; then nothing is subscribed.
     names: of the transport as publishers append them to the topic's name, where `topic` has a name of ours.
     """

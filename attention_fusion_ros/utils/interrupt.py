@@ -44,10 +44,13 @@ class SignalGuard:
 
     Later signals are ignored, so that what is done because of the first (state is written) comes to its end. Guards may
     be nested: the innermost one counts. Outside the main thread, which alone gets signals, it does nothing.
+
+    final: the process ends with this block, so that signals stay ignored after it when one has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, final: bool = False) -> None:
         self.received: int | None = None  # number of the first signal
+        self._final = final
         self._held = 0
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -59,7 +62,7 @@ class SignalGuard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._final and self.received is not None else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:

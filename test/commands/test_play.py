@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from support import synthetic_bag as bag
@@ -127,6 +131,36 @@ def test_loop_starts_again_with_the_same_stamps(listener, drive, monkeypatch):
     stamps = [stamp(m) for m in listener.heard['/odom']]
     assert len(stamps) >= 9
     assert stamps == [bag.T0 + (i % 4) * bag.PERIOD for i in range(len(stamps))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('command', [['play', '{drive}', '--loop', '--quiet'], ['play', '{drive}', '--wait'],
+                                     ['simulate', '--loop', '--quiet', '--lidar', 'vlp_16']])
+@pytest.mark.parametrize('how', [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3],
+                         ids=lambda how: '+'.join(s.name for s in how))
+def test_being_stopped_is_no_failure(domain, drive, command, how):
+    """As by launch, by docker or by a terminal, once or several times."""
+    def settled():
+        names = graph.node.get_node_names()
+        return any(name.startswith('attention_fusion_') for name in names)
+
+    arguments = [argument.format(drive=drive) for argument in command]
+    process = subprocess.Popen([sys.executable, '-m', 'attention_fusion_ros', *arguments],
+                               cwd=Path(__file__).parents[2], text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    try:
+        with Session('probe', domain_id=domain) as graph:
+            end = time.monotonic() + 60.0
+            while not settled():
+                assert time.monotonic() < end and process.poll() is None, process.communicate()[0]
+                time.sleep(0.05)
+        for number in how:
+            process.send_signal(number)
+            time.sleep(0.02)
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode == 0 and 'Traceback' not in output and 'interrupted' not in output, output
+    finally:
+        process.kill()
 
 
 def test_nobody_listens(domain, drive, capsys):

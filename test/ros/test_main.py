@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,10 @@ def start(ros_domain):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('how', [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3,
+                                 [signal.SIGINT, signal.SIGTERM]], ids=lambda how: '+'.join(s.name for s in how))
 def test_it_runs_until_it_is_told_to_stop(how, start):
+    """Once or several times: a terminal and a launch file may both tell it, and launch does again after a while."""
     process = start('--activate', '--ros-args', *UNTRAINED)
     try:
         lines = []
@@ -40,7 +43,9 @@ def test_it_runs_until_it_is_told_to_stop(how, start):
             if line.rstrip().endswith('active'):
                 break
         assert process.poll() is None, lines
-        process.send_signal(how)
+        for number in how:
+            process.send_signal(number)
+            time.sleep(0.05)
         rest = process.communicate(timeout=120)[0]
         assert process.returncode == 0, rest
         assert 'Traceback' not in rest and 'ERROR' not in rest, rest
@@ -54,6 +59,35 @@ def test_with_activate_it_fails_when_it_cannot_be_configured(start):
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "'map.resolutoin'" in output and "'map.resolution'" in output and 'Traceback' not in output
+
+
+@pytest.mark.slow
+def test_a_signal_during_the_start_stops_it_as_well(start):
+    process = start('--activate', '--ros-args', *UNTRAINED)
+    try:
+        modules = Path(f'/proc/{process.pid}/maps')
+        end = time.monotonic() + 60.0
+        while '/libtorch' not in modules.read_text():  # in the midst of its imports
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=120)[0]
+        assert process.returncode == 0 and 'Traceback' not in output, output
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize('content', [None, 'lookahead: 20.0\n', '/**:\n  ros__parameters: [\n'])
+def test_a_parameter_file_that_cannot_be_read_is_an_error_in_one_line(start, tmp_path, content):
+    path = tmp_path / 'parameters.yaml'
+    if content is not None:
+        path.write_text(content)
+    process = start('--ros-args', '--params-file', str(path))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, output
+    error = next(line for line in output.splitlines() if line.startswith('error: '))
+    assert str(path) in error and 'Remedy' in error and 'Traceback' not in output
 
 
 def test_help_has_an_example(start):

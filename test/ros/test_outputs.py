@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped  # noqa: E402
 from nav_msgs.msg import OccupancyGrid  # noqa: E402
 from sensor_msgs_py.point_cloud2 import read_points  # noqa: E402
 from support.node_kit import LATCHED, T0, Graph, map_image, nanoseconds, street, values, wait_until  # noqa: E402
+from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
 
 from attention_fusion_ros.contracts import Calibration  # noqa: E402
 from attention_fusion_ros.network import checkpoint  # noqa: E402
@@ -231,3 +233,34 @@ def test_messages_that_were_not_made_are_not_counted():
         assert own.node.publications.messages['branches'] >= 1
     finally:
         own.close()
+
+
+def ends(graph):
+    """Whether the last of the markers received ends all that were shown before."""
+    last = graph.received['markers'][-1].markers
+    return [marker.action for marker in last] == [Marker.DELETEALL]
+
+
+def test_markers_end_when_results_do_not_go_on():
+    """By themselves where no message comes any more, and by a message on silence and when the node is deactivated."""
+    graph = Graph({'branches.min_probability': 0.01}, create_pipeline=Decided)
+    try:
+        graph.subscribe('markers', MarkerArray)
+        graph.sweep(0.0)
+        wait_until(lambda: graph.received['markers'], 'markers')
+        shown = [m for m in graph.received['markers'][0].markers if m.action == Marker.ADD]
+        assert shown and all(0 < m.lifetime.sec + m.lifetime.nanosec / 1e9 <= 2.0 for m in shown)
+        wait_until(lambda: ends(graph), 'no sweep comes: they are taken back')
+        count = len(graph.received['markers'])
+        graph.sweep(1.0)
+        wait_until(lambda: len(graph.received['markers']) > count, 'markers are back')
+        assert not ends(graph)
+        graph.node.trigger_deactivate()
+        wait_until(lambda: ends(graph), 'the node is deactivated: they are taken back')
+        count = len(graph.received['markers'])
+        graph.node.trigger_activate()
+        graph.node.trigger_deactivate()
+        time.sleep(0.5)
+        assert len(graph.received['markers']) == count  # nothing is shown: there is nothing to end
+    finally:
+        graph.close()

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
@@ -14,7 +16,18 @@ from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image, LaserScan, PointCloud2  # noqa: E402
-from support.node_kit import LATCHED, Graph, cloud, map_image, odometry, street, wait_until  # noqa: E402
+from support.node_kit import (  # noqa: E402
+    LATCHED,
+    RELIABLE,
+    Graph,
+    NodeLog,
+    cloud,
+    map_image,
+    odometry,
+    street,
+    transform,
+    wait_until,
+)
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
 from attention_fusion_ros.ros.node.qos import conflict  # noqa: E402
@@ -77,20 +90,113 @@ def test_a_subscriber_that_cannot_be_served_is_named_until_it_is_gone():
         graph.close()
 
 
-def test_publishers_that_cannot_be_heard_are_named_until_they_are_gone():
-    """Moving transforms are reliable by convention; and a message of another type is never heard."""
+@pytest.mark.parametrize('name', ['/tf_static', '/tf'])
+@pytest.mark.parametrize('reliability', [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
+@pytest.mark.parametrize('durability', [DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL])
+def test_transforms_of_every_publisher_are_heard(name, reliability, durability):
+    """rosbag2 plays a recording without QoS profiles volatile, /tf_static as well."""
     graph = Graph({'use_tf': True})
     try:
-        wrong_qos = graph.probe.create_publisher(TFMessage, '/tf', BEST_EFFORT)
-        wrong_type = graph.probe.create_publisher(LaserScan, '/attention_fusion/input/pointcloud', 10)
-        status = graph.status('transform', lambda s: s.level == s.WARN and 'QoS' in s.message, 'the QoS')
-        assert 'probe' in status.message and '/tf' in status.message and 'Remedy' in status.message
-        status = graph.status('input cloud', lambda s: s.level == s.ERROR and 'LaserScan' in s.message, 'the type')
-        assert 'sensor_msgs/msg/PointCloud2' in status.message and 'Remedy' in status.message
-        graph.probe.destroy_publisher(wrong_qos)
-        graph.probe.destroy_publisher(wrong_type)
-        graph.status('transform', lambda s: 'QoS' not in s.message, 'the QoS is right')
-        graph.status('input cloud', lambda s: 'LaserScan' not in s.message, 'the type is right')
+        qos = QoSProfile(depth=10, reliability=reliability, durability=durability)
+        publisher = graph.publisher(name, TFMessage, qos)
+        end = time.monotonic() + 60.0
+        while not graph.count('transform'):
+            assert time.monotonic() < end
+            publisher.publish(transform('base_link', 'lidar', x=1.0))
+            time.sleep(0.5)  # a best-effort one is heard a moment after it is found
+        graph.sweep(0.0)
+        status = graph.status('transform', lambda s: s.level == s.OK, 'it is known')
+        assert 'QoS' not in status.message
+    finally:
+        graph.close()
+
+
+def test_a_static_transform_that_is_sent_once_right_after_its_publisher_was_found_is_heard_once():
+    """No subscription is made anew for its sake, in which time it would be lost; and there are two that hear it."""
+    graph = Graph({'use_tf': True})
+    try:
+        volatile = graph.probe.create_publisher(TFMessage, '/tf_static', RELIABLE)
+        latched = graph.probe.create_publisher(TFMessage, '/tf_static', LATCHED)
+        wait_until(lambda: volatile.get_subscription_count() == 1, 'it is heard by one')
+        wait_until(lambda: latched.get_subscription_count() == 2, 'it is heard by both')
+        volatile.publish(transform('base_link', 'mast', x=1.0))
+        latched.publish(transform('mast', 'lidar', x=1.0))
+        wait_until(lambda: graph.count('transform') >= 2, 'both have come')
+        graph.sweep(0.0)
+        assert graph.count('transform') == 2
+    finally:
+        graph.close()
+
+
+def test_static_transforms_that_may_have_been_missed_are_named():
+    """What a volatile publisher has sent before is gone: 'publish it' would not help whoever does publish it."""
+    graph = Graph({'use_tf': True})
+    try:
+        publisher = graph.probe.create_publisher(TFMessage, '/tf_static', RELIABLE)
+        wait_until(lambda: graph.node.count_publishers('/tf_static'), 'it is found')
+        send = graph.publisher('input/pointcloud', PointCloud2)
+        send.publish(cloud(0.0))
+        status = graph.status('transform', lambda s: 'transform_missing' in s.message, 'it is missing')
+        assert 'probe publishes /tf_static with durability volatile' in status.message
+        assert 'replay_qos.yaml' in status.message
+        publisher.publish(transform('base_link', 'lidar'))
+        wait_until(lambda: graph.count('transform'), 'it has come')
+        graph.sweep(1.0)
+        graph.status('transform', lambda s: s.level == s.OK, 'nothing is missing')
+    finally:
+        graph.close()
+
+
+def test_a_latched_map_image_is_heard_beside_a_volatile_one():
+    """A map server that has sent its image long ago, and a player that sends others."""
+    graph = Graph({'map.max_age': 1000.0}, active=False)
+    try:
+        topic = '/attention_fusion/input/map_image'
+        latched = graph.probe.create_publisher(Image, topic, LATCHED)
+        graph.probe.create_publisher(Image, topic, BEST_EFFORT)
+        latched.publish(map_image(0.0))
+        wait_until(lambda: graph.node.count_publishers(topic) == 2, 'both are found')
+        graph.node.trigger_configure()
+        graph.node.trigger_activate()
+        wait_until(lambda: graph.count('map image'), 'the latched one has come')
+        latched.publish(map_image(0.1))
+        wait_until(lambda: graph.count('map image') >= 2, 'the next one has come')
+        graph.sweep(0.2)
+        assert graph.last.mode == 'fused' and graph.count('map image') == 2
+    finally:
+        graph.close()
+
+
+def test_a_map_image_that_is_sent_once_is_not_lost_to_a_change_of_subscriptions():
+    """Reliable and volatile, as rosbag2 plays it: what is listened to from the start."""
+    graph = Graph()
+    try:
+        topic = '/attention_fusion/input/map_image'
+        before = graph.probe.get_subscriptions_info_by_topic(topic)
+        publisher = graph.publisher('input/map_image', Image)
+        publisher.publish(map_image(0.0))
+        wait_until(lambda: graph.count('map image') == 1, 'it has come')
+        after = graph.probe.get_subscriptions_info_by_topic(topic)
+        assert [bytes(e.endpoint_gid) for e in before] == [bytes(e.endpoint_gid) for e in after]
+    finally:
+        graph.close()
+
+
+@pytest.mark.parametrize('component, name', [
+    ('input cloud', 'input/pointcloud'), ('map image', 'input/map_image'), ('odometry', 'input/odometry'),
+    ('transform', '/tf_static')])
+def test_publishers_of_another_type_are_named_until_they_are_gone(component, name, capfd):
+    graph = Graph({'use_tf': True})
+    try:
+        topic = name if name.startswith('/') else f'/attention_fusion/{name}'
+        wrong = graph.probe.create_publisher(LaserScan, topic, 10)
+        status = graph.status(component, lambda s: 'LaserScan' in s.message, 'the type')
+        assert status.level == (status.ERROR if component == 'input cloud' else status.WARN)
+        assert topic in status.message and 'expected: ' in status.message and 'Remedy' in status.message
+        log = NodeLog(capfd)
+        wait_until(lambda: log.entries('LaserScan', topic, 'Remedy'), 'the log says so')
+        graph.probe.destroy_publisher(wrong)
+        graph.status(component, lambda s: 'LaserScan' not in s.message, 'it is gone')
     finally:
         graph.close()
 

@@ -52,3 +52,18 @@ def test_a_thread_may_enter_it():
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+def test_at_the_end_of_a_process_signals_stay_ignored_once_one_has_come():
+    """The interpreter takes a moment to end, and a second Ctrl+C must not make an error of it."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with SignalGuard(final=True):
+            pass
+        assert signal.getsignal(signal.SIGINT) is before
+        with pytest.raises(Interrupted), SignalGuard(final=True):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

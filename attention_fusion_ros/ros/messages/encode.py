@@ -13,6 +13,7 @@ import array
 import math
 
 import numpy as np
+from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, PoseArray, PoseWithCovarianceStamped, Quaternion
 from sensor_msgs.msg import LaserScan, PointCloud2
 from std_msgs.msg import ColorRGBA, Float32MultiArray, Float64, Header, MultiArrayDimension
@@ -29,6 +30,8 @@ EXACT_VARIANCE = 1e-6
 SCORED_POINT = np.dtype([(name, np.float32) for name in
                          ('x', 'y', 'z', 'bearing', 'heading', 'probability', 'bearing_std')])
 STAMP_LABEL = 'stamp_ns='  # label of the last, empty dimension of the channels message, followed by the number
+# A few sweeps: a display must not go on pointing somewhere when the node has ended, or its messages get lost.
+MARKER_LIFETIME = Duration(sec=1)
 MARKER_HEIGHT_M = 0.5  # above the ground, so that heatmap and arrows do not flicker through each other
 MIN_ARROW_M, MAX_ARROW_M = 2.0, 8.0  # for probability 0 and 1
 TAKEN, OTHER, RING = (0.15, 0.85, 0.25), (0.2, 0.5, 1.0), (0.6, 0.6, 0.6)  # RGB
@@ -133,11 +136,16 @@ def markers(sweep: PublishedSweep, head: Header) -> MarkerArray:
     return MarkerArray(markers=found)
 
 
+def no_markers(head: Header) -> MarkerArray:
+    """Takes back all that `markers` has shown."""
+    return MarkerArray(markers=[Marker(header=head, action=Marker.DELETEALL)])
+
+
 def _marker(head: Header, namespace: str, number: int, kind: int, colour: tuple[float, float, float],
             alpha: float) -> Marker:
     r, g, b = colour
     message = Marker(header=head, ns=namespace, id=number, type=kind, action=Marker.ADD,
-                     color=ColorRGBA(r=r, g=g, b=b, a=alpha))
+                     color=ColorRGBA(r=r, g=g, b=b, a=alpha), lifetime=MARKER_LIFETIME)
     message.pose.orientation.w = 1.0
     return message
 

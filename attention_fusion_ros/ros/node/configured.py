@@ -22,7 +22,7 @@ from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.node.graph import TopicStatus, output_topic
-from attention_fusion_ros.ros.node.monitor import NodeMonitor
+from attention_fusion_ros.ros.node.monitor import RECENT_S, NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.publications import Publications
 from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, format_traceback, internal_error
@@ -95,6 +95,8 @@ class Configured:
         subscriptions, self._subscriptions = self._subscriptions, None
         if subscriptions is not None:
             subscriptions.close()
+            if self._node.context.ok():  # else displays end by themselves what they show
+                self.publications.take_back()
         self._alone_since_s.clear()
 
     def close(self) -> None:
@@ -102,10 +104,13 @@ class Configured:
         self._undo.close()
 
     def follow_publishers(self) -> None:
-        """Adapt the subscriptions to the publishers there are, and warn where there is none. To be called often."""
+        """Adapt the subscriptions to the publishers there are, warn where there is none, and end what is shown when
+        results do not go on. To be called often.
+        """
         if self._subscriptions is None:
             return
         self._subscriptions.update_qos()
+        self.publications.take_back(older_than_s=RECENT_S)
         for spec in self.inputs:
             if spec.required:
                 self._warn_without_publisher(spec, self._subscriptions.publishers(spec))

@@ -101,7 +101,9 @@ class InputTask:
             return ERROR, _nothing_received(spec, topic, silent_s)
         if problem := monitor.recent_problem(spec.component):
             costs_sweeps = component.reason in monitor.sweep_drops
-            return (ERROR if costs_sweeps and not monitor.results_flow else WARN), _with_clocks(node, spec, problem)
+            notes = () if topic is None else topic.notes
+            return (ERROR if costs_sweeps and not monitor.results_flow else WARN), ' '.join(
+                [_with_clocks(node, spec, problem), *notes])
         return self._extra_judgement(node, spec, silent_s if component.received.count else None)
 
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 
 from attention_fusion_ros.ros.compat import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -25,21 +25,32 @@ class TopicStatus:
     name: str  # resolved
     peers: int  # publishers of an input, subscribers of an output
     mismatches: tuple[str, ...] = ()  # peers that do not match: who, why and what to do
+    notes: tuple[str, ...] = ()  # peers that match, but whose messages may be missing all the same: likewise
 
 
-def input_topic(node: Node, subscription: Subscription) -> TopicStatus:
-    """The publishers of an input."""
-    topic, kind = subscription.topic_name, type_name(subscription.msg_type)
+def input_topic(node: Node, subscriptions: Sequence[Subscription], sent_once: bool = False) -> TopicStatus:
+    """The publishers of an input.
+
+    subscriptions: those to one topic. sent_once: of messages that are sent once and hold for ever, volatile publishers
+    are noted.
+    """
+    topic, kind = subscriptions[0].topic_name, type_name(subscriptions[0].msg_type)
     peers = node.get_publishers_info_by_topic(topic)
-    mismatches = []
+    mismatches, notes = [], []
     for peer in peers:
+        reasons = [conflict(peer.qos_profile, subscription.qos_profile) for subscription in subscriptions]
         if peer.topic_type != kind:
             mismatches.append(f'{peer.node_name} publishes {peer.topic_type} on {topic}; expected: {kind}. Remedy: '
                               'remap the input, or convert the messages.')
-        elif reason := conflict(peer.qos_profile, subscription.qos_profile):
-            mismatches.append(f'{peer.node_name} publishes on {topic} with an incompatible QoS; it offers {reason}. '
-                              'Remedy: change the QoS of that publisher.')
-    return TopicStatus(topic, len(peers), tuple(mismatches))
+        elif all(reasons):
+            mismatches.append(f'{peer.node_name} publishes on {topic} with an incompatible QoS; it offers '
+                              f'{min(reasons, key=len)}. Remedy: change the QoS of that publisher.')
+        elif sent_once and peer.qos_profile.durability == DurabilityPolicy.VOLATILE:
+            notes.append(f'{peer.node_name} publishes {topic} with durability volatile: what it sent before it was '
+                         'connected to this node is lost. Remedy: publish it transient local (ros2 bag play '
+                         '--qos-profile-overrides-path, with config/replay_qos.yaml of this package), or play again '
+                         'while the node is active.')
+    return TopicStatus(topic, len(peers), tuple(mismatches), tuple(notes))
 
 
 def output_topic(node: Node, publisher: Publisher) -> TopicStatus:
@@ -54,19 +65,25 @@ def output_topic(node: Node, publisher: Publisher) -> TopicStatus:
 
 def merged(topics: list[TopicStatus]) -> TopicStatus:
     """Several transports of one input as one, under the name of the first."""
-    return TopicStatus(topics[0].name, sum(t.peers for t in topics), tuple(m for t in topics for m in t.mismatches))
+    return TopicStatus(topics[0].name, sum(t.peers for t in topics), tuple(m for t in topics for m in t.mismatches),
+                       tuple(n for t in topics for n in t.notes))
 
 
-def subscribe(node: Node, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
+def subscribe(node: Node, kind: Any, topic: str, callback: Callable[..., None], qos: QoSProfile,
               on_lost: Callable[[int], None] | None = None) -> Subscription:
-    """A subscription. on_lost(count) is called when messages were lost in transport, where the middleware can tell."""
+    """A subscription. on_lost(count) is called when messages were lost in transport, where the middleware can tell.
+
+    rclpy does not log publishers with another QoS: each topic has subscriptions for several kinds of them, and those
+    that none of them hears are in `input_topic`.
+    """
     if on_lost is not None:
         def message_lost(event: Any) -> None:
             on_lost(event.total_count_change)
 
-        events = SubscriptionEventCallbacks(message_lost=message_lost)
+        events = SubscriptionEventCallbacks(message_lost=message_lost, use_default_callbacks=False)
         try:
             return node.create_subscription(kind, topic, callback, qos, event_callbacks=events)
         except UnsupportedEventTypeError:
             pass
-    return node.create_subscription(kind, topic, callback, qos)
+    return node.create_subscription(kind, topic, callback, qos,
+                                    event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))

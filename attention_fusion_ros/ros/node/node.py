@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -193,8 +194,16 @@ class AttentionFusionNode(LifecycleNode):
             snapshot = self.snapshot()
         finally:
             self._transition.release()
+        self._log_connections(snapshot)
         self._diagnostics.publish(
             self._diagnostics_builder.message(snapshot, self.get_clock().now().to_msg(), NAME))
+
+    def _log_connections(self, node: NodeSnapshot) -> None:
+        """Publishers that cannot be heard, and those whose messages are missing although they can."""
+        for component, topic in node.inputs.items():
+            notes = topic.notes if node.monitor.recent_problem(component) else ()
+            for text in (*topic.mismatches, *notes):
+                self._log.warn(f'connection {text}', text)
 
     def _log_period_s(self) -> float:
         return self.parameters.latest.diagnostics.log_throttle
@@ -204,9 +213,14 @@ def run(arguments: list[str], activate: bool = False) -> int:
     """Run the node until it is stopped; returns the exit status.
 
     arguments: the command line, for its `--ros-args`. activate: configure and activate the node at once.
+    Raises ConfigurationError when rclpy cannot use the arguments: a parameter file that is missing or malformed.
     """
     configure_fastdds_shared_memory()
-    rclpy.init(args=arguments)
+    try:
+        rclpy.init(args=arguments)
+    except Exception as error:
+        raise ConfigurationError(f'{_without_source_lines(str(error))}. Remedy: correct the arguments after '
+                                 '--ros-args; a parameter file begins as config/attention_fusion.yaml does.') from error
     node = None
     try:
         node = AttentionFusionNode()
@@ -225,3 +239,8 @@ def run(arguments: list[str], activate: bool = False) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _without_source_lines(text: str) -> str:
+    """An error of rcl in one line, without where in rcl it was raised."""
+    return ' '.join(re.sub(r',? at \S+\.c(pp)?:\d+', '', text).split()).rstrip(' .,')

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,12 +32,19 @@ def qos_of(spec: OutputSpec) -> QoSProfile:
 
 def encoder_of(spec: OutputSpec) -> Encoder:
     """The function of `ros/messages` that makes the messages of an output."""
-    module, _, function = spec.encoder.rpartition('.')
-    encoder: Encoder = getattr(importlib.import_module(f'attention_fusion_ros.ros.messages.{module}'), function)
+    encoder: Encoder = _function(spec.encoder)
     return encoder
 
 
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.rpartition('.')
+    messages = importlib.import_module(f'attention_fusion_ros.ros.messages.{module}')
+    found: Callable[..., Any] = getattr(messages, function)
+    return found
+
+
 ENCODERS = {spec: encoder_of(spec) for spec in OUTPUTS if spec.encoder}
+TAKEN_BACK_BY = {spec.name: _function(spec.taken_back_by) for spec in OUTPUTS if spec.taken_back_by}
 STAGE_OUTPUTS = {spec.stage: spec.name for spec in OUTPUTS if spec.stage}
 
 
@@ -49,6 +57,7 @@ class Publications:
     def __init__(self, node: LifecycleNode, frame: str, on_error: Callable[[str, Exception], None]):
         self._node, self._frame, self._on_error = node, frame, on_error
         self._messages: Counter[str] = Counter()
+        self._shown_at_s: dict[str, float] = {}  # by name: when the last message that can be taken back was sent
         self._publishers: dict[str, Any] = {}
         for spec in OUTPUTS:
             self._publishers[spec.name] = node.create_lifecycle_publisher(
@@ -80,6 +89,13 @@ class Publications:
             if stage in stage_ms and self.has_subscribers(name):
                 self._send(name, encode.milliseconds, stage_ms[stage])
 
+    def take_back(self, older_than_s: float = 0.0) -> None:
+        """End what is still shown of results of at least this age, on the topics where that is possible."""
+        for name, shown_at_s in list(self._shown_at_s.items()):
+            if time.monotonic() - shown_at_s >= older_than_s:
+                self._send(name, TAKEN_BACK_BY[name], header(self._node.get_clock().now().nanoseconds, self._frame))
+                self._shown_at_s.pop(name, None)
+
     def close(self) -> None:
         """Take the topics off the graph. May be repeated."""
         for publisher in self.all():
@@ -93,5 +109,7 @@ class Publications:
             if message is not None:
                 self._messages[name] += 1
                 publisher.publish(message)
+                if name in TAKEN_BACK_BY:
+                    self._shown_at_s[name] = time.monotonic()
         except Exception as error:  # one output must not cost the others, nor the sweep
             self._on_error(publisher.topic_name, error)

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 SECOND_NS = 10**9
+REMEMBERED = 200  # messages; the two copies of one come shortly after each other
 INFINITE_NS = 10**6 * SECOND_NS  # a deadline of eleven days is none; middlewares write "infinite" in different ways
 
 
@@ -21,35 +25,75 @@ def profile(depth: int, reliable: bool, latched: bool) -> QoSProfile:
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
 
 
+@dataclass(frozen=True)
+class Request:
+    """What one subscription asks for."""
+
+    reliable: bool
+    latched: bool
+
+    def profile(self, depth: int) -> QoSProfile:
+        """The profile to subscribe with."""
+        return profile(depth, self.reliable, self.latched)
+
+
 @dataclass
 class AdaptiveQos:
-    """The quality of service of a subscription that adapts to its publishers.
+    """The subscriptions that together hear every publisher of a topic.
 
-    Best effort and volatile matches every publisher, and is the start. Where every publisher is reliable it becomes
-    reliable: sweeps of megabytes get lost otherwise, even on one machine. Where every publisher latches (and
-    may_latch), it asks for what was sent before.
+    A publisher is heard by whoever asks for no more than it offers, so best effort and volatile hears all; but best
+    effort loses sweeps of megabytes even on one machine, and only who asks for transient local gets what was sent
+    before. A stream therefore starts with best effort and becomes reliable where every publisher is. What may come once
+    only must not get lost while a subscription is made anew: an input that may latch is reliable from the start, and
+    asks for transient local as well while a publisher latches. With `everyone` there is a subscription for each kind of
+    publisher, and none is ever given up for another: messages come twice, see `Once`.
     """
 
-    depth: int
     may_latch: bool = False
-    reliable: bool = False
-    latched: bool = False
+    everyone: bool = False
+    requests: frozenset[Request] = frozenset()
 
-    def profile(self) -> QoSProfile:
-        """The profile to subscribe with."""
-        return profile(self.depth, self.reliable, self.latched)
+    def __post_init__(self) -> None:
+        self.requests = self._wanted([])
 
-    def update(self, node: Node, topic: str, type_name: str) -> bool:
-        """Adapt to the publishers of a topic; returns whether the profile changed."""
+    def update(self, node: Node, topic: str, type_name: str) -> None:
+        """Adapt `requests` to the publishers of a topic."""
         offers = [p.qos_profile for p in node.get_publishers_info_by_topic(topic) if p.topic_type == type_name]
+        if offers or self.everyone:
+            self.requests = self._wanted(offers)
+
+    def _wanted(self, offers: list[QoSProfile]) -> frozenset[Request]:
+        reliable = [o.reliability == ReliabilityPolicy.RELIABLE for o in offers]
+        latched = [o.durability == DurabilityPolicy.TRANSIENT_LOCAL and r for o, r in zip(offers, reliable)]
+        if self.everyone:
+            return frozenset([Request(True, False), *([Request(True, True)] if self.may_latch else []),
+                              *([] if all(reliable) else [Request(False, False)])])
         if not offers:
+            return frozenset([Request(self.may_latch, False)])
+        wanted = {Request(True, True)} if self.may_latch and any(latched) else set()
+        if not (self.may_latch and all(latched)):
+            wanted.add(Request(all(reliable), False))
+        return frozenset(wanted)
+
+
+class Once:
+    """Tells which messages of several subscriptions to one topic have been heard already. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._heard: deque[tuple[Any, Any]] = deque(maxlen=REMEMBERED)
+
+    def is_new(self, info: Mapping[str, Any]) -> bool:
+        """Whether the message with this information (of rclpy) comes for the first time.
+
+        By the time at which its publisher sent it, and its number. Where the middleware does not tell, it is new.
+        """
+        key = info.get('source_timestamp'), info.get('publication_sequence_number')
+        if not key[0]:
+            return True
+        if key in self._heard:
             return False
-        reliable = all(o.reliability == ReliabilityPolicy.RELIABLE for o in offers)
-        latched = self.may_latch and reliable and all(
-            o.durability == DurabilityPolicy.TRANSIENT_LOCAL for o in offers)
-        changed = (reliable, latched) != (self.reliable, self.latched)
-        self.reliable, self.latched = reliable, latched
-        return changed
+        self._heard.append(key)
+        return True
 
 
 def conflict(offered: QoSProfile, requested: QoSProfile) -> str:

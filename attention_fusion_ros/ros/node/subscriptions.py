@@ -14,7 +14,7 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.ros.messages.types import is_installed, message_class
 from attention_fusion_ros.ros.node.graph import TopicStatus, input_topic, merged, subscribe
-from attention_fusion_ros.ros.node.qos import AdaptiveQos, profile
+from attention_fusion_ros.ros.node.qos import AdaptiveQos, Once, Request
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport
 from attention_fusion_ros.sync.synchronizer import TRANSFORMS
 
@@ -53,9 +53,11 @@ class Subscriptions:
         # subscriptions first.
         self._transports = [(spec, transport) for spec in reversed(inputs) for transport in spec.transports
                             if not transport.optional or is_installed(transport.type)]
-        self._adaptive = {transport.topic: AdaptiveQos(transport.depth, transport.may_latch)
-                          for _, transport in self._transports if not transport.fixed_qos}
-        self._subscriptions: dict[str, Subscription] = {}
+        self._qos = {transport.topic: AdaptiveQos(transport.may_latch, transport.fixed_qos)
+                     for _, transport in self._transports}
+        self._once = {transport.topic: Once() for _, transport in self._transports
+                      if transport.may_latch or transport.fixed_qos}  # those that may have several subscriptions
+        self._subscriptions: dict[str, dict[Request, Subscription]] = {}  # by topic of the table
         self._dynamic_tf_enabled = True
         self.update_qos()
 
@@ -63,7 +65,7 @@ class Subscriptions:
         """Unsubscribe from everything. May be repeated."""
         self._transports = []
         for topic in list(self._subscriptions):
-            self._unsubscribe(topic)
+            self._keep(topic, frozenset())
 
     def set_dynamic_tf_enabled(self, enabled: bool) -> None:
         """Whether /tf is needed: where all transforms are static, listening to it is wasted time. See `update_qos`."""
@@ -72,48 +74,61 @@ class Subscriptions:
     def update_qos(self) -> None:
         """Adapt to the current publishers, and to whether /tf is needed. To be called often."""
         for spec, transport in self._transports:
-            wanted = self._dynamic_tf_enabled or not _is_dynamic_tf(spec, transport)
-            known = self._subscriptions.get(transport.topic)
-            if known is not None and (not wanted or self._adapt(transport, known.topic_name)):
-                self._unsubscribe(transport.topic)
-            elif known is None and wanted:
-                self._adapt(transport, self._node.resolve_topic_name(transport.private_topic))
-            if wanted and transport.topic not in self._subscriptions:
-                self._subscribe(spec, transport)
+            wanted: frozenset[Request] = frozenset()
+            if self._dynamic_tf_enabled or not _is_dynamic_tf(spec, transport):
+                qos = self._qos[transport.topic]
+                qos.update(self._node, self._resolved(transport), transport.type)
+                wanted = qos.requests
+            self._keep(transport.topic, wanted)
+            for request in wanted - self._subscriptions.get(transport.topic, {}).keys():
+                self._subscribe(spec, transport, request)
 
     def topics(self) -> dict[str, TopicStatus]:
         """What the graph knows about the inputs, by component."""
         by_component: dict[str, list[TopicStatus]] = {}
         for spec, transport in self._transports:
             if transport.topic in self._subscriptions:
-                status = input_topic(self._node, self._subscriptions[transport.topic])
+                status = input_topic(self._node, list(self._subscriptions[transport.topic].values()),
+                                     sent_once=transport.fixed_qos and transport.may_latch)
                 by_component.setdefault(spec.component, []).append(status)
         return {component: merged(topics) for component, topics in by_component.items()}
 
     def publishers(self, spec: InputSpec) -> TopicStatus | None:
         """Resolved topic and number of publishers of an input, over all its transports; None while unsubscribed."""
-        names = [self._subscriptions[t.topic].topic_name for t in spec.transports if t.topic in self._subscriptions]
+        names = [self._resolved(t) for t in spec.transports if t.topic in self._subscriptions]
         return TopicStatus(names[0], sum(map(self._node.count_publishers, names))) if names else None
 
-    def _adapt(self, transport: Transport, topic: str) -> bool:
-        qos = self._adaptive.get(transport.topic)
-        return qos is not None and qos.update(self._node, topic, transport.type)
+    def _resolved(self, transport: Transport) -> str:
+        known = self._subscriptions.get(transport.topic)
+        name = next(iter(known.values())).topic_name if known else self._node.resolve_topic_name(
+            transport.private_topic)
+        return str(name)
 
-    def _subscribe(self, spec: InputSpec, transport: Transport) -> None:
+    def _subscribe(self, spec: InputSpec, transport: Transport, request: Request) -> None:
+        once = self._once.get(transport.topic)
+
         def on_message(message: Any) -> None:
             self._on_message(spec, transport, message)
+
+        def on_message_once(message: Any, info: Any) -> None:
+            if once is None or once.is_new(info):
+                self._on_message(spec, transport, message)
 
         def on_lost(count: int) -> None:
             self._on_lost(spec, count)
 
-        qos = self._adaptive[transport.topic].profile() if transport.topic in self._adaptive else profile(
-            transport.depth, reliable=True, latched=transport.may_latch)
-        self._subscriptions[transport.topic] = subscribe(
-            self._node, message_class(transport.type), transport.private_topic, on_message, qos,
+        self._subscriptions.setdefault(transport.topic, {})[request] = subscribe(
+            self._node, message_class(transport.type), transport.private_topic,
+            on_message if once is None else on_message_once, request.profile(transport.depth),
             on_lost if spec.name == SWEEPS else None)
 
-    def _unsubscribe(self, topic: str) -> None:
-        self._node.destroy_subscription(self._subscriptions.pop(topic))
+    def _keep(self, topic: str, wanted: frozenset[Request]) -> None:
+        """Give up the subscriptions to a topic that are not wanted any more."""
+        known = self._subscriptions.get(topic, {})
+        for request in known.keys() - wanted:
+            self._node.destroy_subscription(known.pop(request))
+        if not known:
+            self._subscriptions.pop(topic, None)
 
 
 def _is_dynamic_tf(spec: InputSpec, transport: Transport) -> bool:
