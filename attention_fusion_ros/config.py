@@ -39,6 +39,9 @@ class FramesConfig:
 
     base: str = parameter(
         'base_link', 'Vehicle frame (REP-105): x forward, y left, origin on the ground.', read_only=True)
+    odom: str = parameter(
+        'odom', 'Frame of odometry on /tf, used where no odometry message comes: the vehicle frame in it, where that '
+        'moves. Empty: none.', read_only=True)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
@@ -54,9 +55,11 @@ def replay(options: argparse.Namespace) -> int:
     from attention_fusion_ros.pipeline.fusion import FusionPipeline
     from attention_fusion_ros.report.records import summarise
     from attention_fusion_ros.report.replay_report import write_replay
-    from attention_fusion_ros.stream.recording import Recording
+    from attention_fusion_ros.stream.recording import NONE, Recording
 
     config = cli.node_config(options)
+    if cli.topic_options(options).get('odometry') == NONE:  # nor from /tf
+        config = replace(config, frames=replace(config.frames, odom=''))
     with Recording(options.bag) as recording:
         topics = recording.input_topics(**cli.topic_options(options))
         print(f'{recording.path.name}: {recording.duration:.1f} s')

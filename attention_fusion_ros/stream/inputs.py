@@ -181,7 +181,8 @@ INPUTS: tuple[InputSpec, ...] = (
         name=synchronizer.ODOMETRY, component='odometry', label='odometry',
         transports=(Transport('input/odometry', 'nav_msgs/msg/Odometry', decode_odometry, depth=50),),
         description='Topic of nav_msgs/Odometry (optional input).',
-        note="optional: moves the map image and older sweeps to the sweep's time", waits=True, default_topic='odom',
+        note="optional: moves the map image and older sweeps to the sweep's time; without it, `frames.odom` on /tf",
+        waits=True, default_topic='odom',
         reasons=ODOMETRY_REASONS),
     InputSpec(
         name=synchronizer.TRANSFORMS, component='transform', label='transforms',

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the base frame was, from odometry of any frame on it: base_link, an IMU, a LiDAR upside down."""
+"""Where the base frame was, from odometry of any frame on it: base_link, an IMU, a LiDAR upside down.
+
+Where no odometry message comes, the same is taken from /tf: `frames.odom -> frames.base`.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,36 @@ class OdometryBuffer:
     """
 
     def __init__(self, config: NodeConfig, transforms: TransformBuffer, T_base_sensor: np.ndarray | None):
-        self._base = config.frames.base
+        self._base, self._odom = config.frames.base, config.frames.odom
         self._transforms, self._T_base_sensor = transforms, T_base_sensor
         self.poses = PoseBuffer(config.odometry.max_age, config.odometry.history)
         self.frame = ''  # of the latest odometry, where it is not the base frame
         self._mounting = np.eye(4)  # T_child_base of the latest odometry
         self._unplaced: deque[Odometry] = deque(maxlen=MAX_UNPLACED)
         self._sensor_frame = ''
+        self._heard = False  # whether there are odometry messages
+
+    @property
+    def on_tf(self) -> bool:
+        """Whether poses are taken from /tf. A static transform there is a placeholder and says nothing about motion."""
+        return not self._heard and bool(self._odom and self._transforms.moving_frames(self._odom, self._base))
+
+    def pose(self, stamp_ns: int, known_until_ns: int) -> np.ndarray | None:
+        """T_odom_base (4, 4) at a time, None where it is not known; see `PoseBuffer.pose`."""
+        if not self.on_tf:
+            return self.poses.pose(stamp_ns, known_until_ns)
+        try:
+            if self.extrapolation_s(stamp_ns) <= self.poses.max_age_s:
+                return self._transforms.lookup(self._odom, self._base, stamp_ns)
+        except InputError:
+            pass
+        return None
+
+    def extrapolation_s(self, stamp_ns: int) -> float:
+        """By how many seconds `pose` goes beyond the newest sample; 0 where it does not."""
+        if self.on_tf:
+            return self._transforms.extrapolation_s(self._odom, self._base, stamp_ns)
+        return self.poses.extrapolation_s(stamp_ns, stamp_ns)
 
     def add(self, odometry: Odometry) -> np.ndarray:
         """Add odometry; returns T_odom_base (4, 4).
@@ -45,6 +71,7 @@ class OdometryBuffer:
         Raises InputError `odometry_frame` when its child frame is neither the base frame nor connected to it by a
         transform, nor the frame of the sensor whose T_base_sensor is known. It is kept for `place`.
         """
+        self._heard = True
         T = self._base_pose(odometry)
         if T is None:
             self._unplaced.append(odometry)
@@ -74,11 +101,14 @@ class OdometryBuffer:
 
     def drop_after(self, stamp_ns: int) -> None:
         """Drop what is later than this."""
+        self._heard = self._heard and stamp_ns >= 0
         self.poses.drop_after(stamp_ns)
         self._unplaced = deque((o for o in self._unplaced if o.stamp_ns <= stamp_ns), maxlen=MAX_UNPLACED)
 
     def reason(self, stamp_ns: int) -> str:
         """Why there is no odometry for a sweep of this stamp."""
+        if self.on_tf:
+            return 'odometry_too_old'
         if self.poses.oldest_ns is None:
             return 'no_odometry'
         return 'odometry_from_future' if self.poses.oldest_ns > stamp_ns else 'odometry_too_old'

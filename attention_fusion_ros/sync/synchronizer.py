@@ -56,7 +56,7 @@ class SyncedInputs:
     map_image: MapImage | None
     map_reason: str  # why there is none, '' when there is one
     motion: Motion
-    epoch: int = 0  # how often time had jumped back
+    epoch: int = 0  # how often time had jumped back, or odometry had changed its source
     companions: Mapping[str, Any] = field(default_factory=dict)  # further inputs by name; absent: no usable message
     companion_poses: Mapping[str, np.ndarray] = field(default_factory=dict)  # (4, 4) base <- frame; absent: not known
     odometry_reason: str = ''  # why there is no odometry for it, '' when there is
@@ -82,6 +82,7 @@ class Synchronizer:
         self._T_base_sensor = sensor_pose(config)
         self._transforms = TransformBuffer(config.tf_max_age)
         self._odometry = OdometryBuffer(config, self._transforms, self._T_base_sensor)
+        self._odometry_on_tf = False  # at the latest sweep
         self._clocks = ClockComparison()
         self._buffers = dict(buffers or {})
         self._on_base_pose = on_base_pose
@@ -171,7 +172,7 @@ class Synchronizer:
     def needs_dynamic_transforms(self, frame_id: str) -> bool:
         """Whether /tf matters for the sweep's sensor or for odometry (False: static transforms are enough)."""
         with self._lock:
-            return any(self._transforms.is_dynamic(self._config.frames.base, frame)
+            return self._odometry.on_tf or any(self._transforms.is_dynamic(self._config.frames.base, frame)
                        for frame in (frame_id, self._odometry.frame) if frame)
 
     def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
@@ -198,14 +199,17 @@ class Synchronizer:
             if received_ns is not None:
                 self._clocks.on_sweep(stamp_ns, received_ns)
             T_base_sensor, transform_extrapolation_s = self._sensor(frame_id, stamp_ns)
-            T_odom_base = self._odometry.poses.pose(stamp_ns, known_until_ns=stamp_ns)
+            if self._odometry.on_tf != self._odometry_on_tf:  # poses of before are of another odometry frame
+                self._odometry_on_tf = not self._odometry_on_tf
+                self._epoch += 1
+            T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
             image, reason = self._maps.match(stamp_ns)
             T_odom_base_map = None
             if image is not None and T_odom_base is None:
                 if self._config.map.orientation == 'north_up':
                     image, reason = None, 'north_up_without_odometry'
             elif image is not None and T_odom_base is not None:
-                T_odom_base_map = self._odometry.poses.pose(image.stamp_ns, known_until_ns=stamp_ns)
+                T_odom_base_map = self._odometry.pose(image.stamp_ns, known_until_ns=stamp_ns)
                 if T_odom_base_map is None:
                     image, reason = None, 'no_odometry_at_map_stamp'
                 elif self._config.map.orientation == 'north_up' and self._odometry.leans_with_its_sensor(T_odom_base):
@@ -215,7 +219,7 @@ class Synchronizer:
                 image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map), self._epoch,
                 companions, self._poses(companions, stamp_ns),
                 self._odometry.reason(stamp_ns) if T_odom_base is None else '',
-                0.0 if T_odom_base is None else self._odometry.poses.extrapolation_s(stamp_ns, stamp_ns),
+                0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns),
                 transform_extrapolation_s)
 
     def age_s(self, name: str, now_ns: int) -> float | None:

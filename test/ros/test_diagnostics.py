@@ -132,6 +132,16 @@ def test_without_odometry_nothing_is_wrong_but_said():
     assert status.level == status.OK and 'not accumulated' in status.message
 
 
+def test_odometry_on_tf_alone_is_told():
+    monitor = NodeMonitor()
+    monitor.set_active(True)
+    some_results(monitor, 1)
+    status = report(NodeSnapshot('active', monitor.snapshot(), from_flat({'map.orientation': 'north_up'})))['odometry']
+    assert status.level == status.OK and 'used from /tf' in status.message
+    some_results(monitor, 1, sweep=replace(SWEEP, odometry_reason='no_odometry'))
+    assert report(NodeSnapshot('active', monitor.snapshot(), from_flat({})))['odometry'].message.startswith('none')
+
+
 def test_a_map_image_that_is_not_used_yet_has_an_age(running):
     image = MapImage(10**9 - 250_000_000, 'base_link', np.zeros((2, 2), np.float32), None)
     some_results(running.monitor, 1, sweep=replace(SWEEP, map_image=image))

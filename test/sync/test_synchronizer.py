@@ -101,6 +101,49 @@ def test_odometry_of_a_frame_some_links_away():
     assert p.match(at(0.0), '/lidar').motion.T_odom_base[0, 3] == pytest.approx(7.5)
 
 
+def on_tf(p: Synchronizer, *seconds: float, child: str = 'base_link') -> None:
+    for second in seconds:
+        p.add_transforms(decode_transforms(transforms(('odom', child, 10.0 * second), seconds=second)))
+
+
+@pytest.mark.parametrize('child', ['base_link', 'base_footprint'])
+def test_without_odometry_messages_the_vehicle_is_where_tf_says(child):
+    p = Synchronizer(from_flat({}))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'lidar', 1.0))))
+    if child != 'base_link':
+        p.add_transforms(decode_static_transforms(transforms((child, 'base_link', 0.0))))
+    on_tf(p, 0.0, 0.1, 0.2, 0.3, child=child)
+    p.add_map_image(image(0.15))
+    paired = p.match(at(0.35), 'lidar')
+    assert paired.motion.T_odom_base[0, 3] == pytest.approx(3.5) and paired.odometry_reason == ''
+    assert paired.motion.T_odom_base_map[0, 3] == pytest.approx(1.5)
+    assert paired.odometry_extrapolation_s == pytest.approx(0.05) and p.needs_dynamic_transforms('lidar')
+    assert p.match(at(0.9), 'lidar').odometry_reason == 'odometry_too_old'
+
+
+def test_odometry_messages_go_before_tf_and_what_is_remembered_does_not_mix():
+    p = Synchronizer(from_flat({}))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'lidar', 1.0))))
+    first = p.match(at(-0.1), 'lidar')
+    on_tf(p, 0.0, 0.1)
+    by_tf = p.match(at(0.1), 'lidar')
+    p.add_odometry(decode_odometry(odometry(0.2, x=-5.0)))
+    by_message = p.match(at(0.2), 'lidar')
+    assert first.odometry_reason == 'no_odometry' and by_tf.motion.T_odom_base[0, 3] == pytest.approx(1.0)
+    assert by_message.motion.T_odom_base[0, 3] == pytest.approx(-5.0)
+    assert first.epoch < by_tf.epoch < by_message.epoch
+
+
+@pytest.mark.parametrize('parameters, static', [({}, True), ({'frames.odom': ''}, False),
+                                                ({'frames.odom': 'world'}, False)])
+def test_a_placeholder_on_tf_and_another_frame_are_no_odometry(parameters, static):
+    p = Synchronizer(from_flat(parameters))
+    p.add_transforms(decode_static_transforms(transforms(('base_link', 'lidar', 1.0))))
+    decode = decode_static_transforms if static else decode_transforms
+    p.add_transforms(decode(transforms(('odom', 'base_link', 0.0), seconds=0.0)))
+    assert p.match(at(0.1), 'lidar').odometry_reason == 'no_odometry'
+
+
 @pytest.mark.parametrize('stamps, reason', [([], 'no_odometry'), ([-3.0], 'odometry_too_old'),
                                             ([0.1, 5.0], 'odometry_from_future'), ([-3.0, 5.0], 'odometry_too_old'),
                                             ([-0.1], '')])

@@ -177,6 +177,8 @@ def _judge_odometry(node: NodeSnapshot, spec: InputSpec, silent_s: float | None)
             f'no odometry for {silent_s:.0f} s. Remedy: check its publisher; without odometry, map image and '
             'earlier sweeps are not moved to the time of the sweep.')
     if not node.monitor.components[spec.component].received.count:
+        if node.monitor.last is not None and not node.monitor.last.odometry_reason:
+            return OK, f'no message, used from /tf{_extrapolated(node.monitor.last)}'
         if node.config is not None and node.config.map.orientation == 'north_up':
             topic = node.inputs.get(spec.component)
             return WARN, ('no odometry, but map.orientation north_up needs it. Remedy: publish nav_msgs/Odometry on '
