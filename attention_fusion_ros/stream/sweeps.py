@@ -35,6 +35,8 @@ from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFOR
 from attention_fusion_ros.sync.transform_buffer import TRANSFORM_MISSING
 
 MAX_WAIT_NS = round(MAX_WAIT_S * 1e9)
+# Every sweep waits for the transform of its frame for so long; at the start, it comes at any moment.
+TRANSFORM_PATIENCE_NS = 3 * 10**9
 JUDGED_SWEEPS = 8  # for naming the inputs that sweeps do not find
 NOT_AT_THE_TIME = ('map_too_old', 'map_from_future', 'no_odometry_at_map_stamp')  # reasons that clocks may explain
 OnBasePose = Callable[[int, np.ndarray], None]
@@ -81,7 +83,8 @@ class SweepStream:
         # The newest sweeps by input: whether nothing of it was of their time.
         self._missed: dict[str, deque[bool]] = {name: deque(maxlen=JUDGED_SWEEPS)
                                                 for name in (MAP_IMAGE, ODOMETRY, TRANSFORMS)}
-        self._frames_given_up: set[str] = set()  # sensor frames whose transform was waited for in vain
+        # Sensor frames whose transform was waited for in vain, and since when: stamp in ns.
+        self._missing_since_ns: dict[str, int] = {}
 
     @property
     def waiting_for_ns(self) -> int | None:
@@ -96,7 +99,7 @@ class SweepStream:
         """Forget everything but static transforms."""
         self._synchronizer.reset()
         self._waiter = StampWaiter(*self._companions)
-        self._frames_given_up.clear()
+        self._missing_since_ns.clear()
 
     def on_time_jump(self, stamp_ns: int) -> None:
         """The clock was set back to this time: forget what is later."""
@@ -176,7 +179,8 @@ class SweepStream:
 
     def _transform_ready(self, cloud: PointCloud) -> bool:
         # Waiting for a frame that nobody publishes would cost more than the sweeps that are dropped anyway.
-        if cloud.frame_id in self._frames_given_up:
+        since_ns = self._missing_since_ns.get(cloud.frame_id)
+        if since_ns is not None and abs(cloud.stamp_ns - since_ns) > TRANSFORM_PATIENCE_NS:
             return True
         return self._synchronizer.has_transform(cloud.frame_id, cloud.stamp_ns)
 
@@ -186,13 +190,13 @@ class SweepStream:
             found = self._synchronizer.match(cloud.stamp_ns, cloud.frame_id, decoded.received_ns)
         except InputError as error:
             if error.reason == TRANSFORM_MISSING:
-                self._frames_given_up.add(cloud.frame_id)
+                self._missing_since_ns.setdefault(cloud.frame_id, cloud.stamp_ns)
                 self._missed[TRANSFORMS].append(True)
             raise
         self._missed[TRANSFORMS].append(False)
         self._missed[ODOMETRY].append(bool(found.odometry_reason))
         self._missed[MAP_IMAGE].append(found.map_reason in NOT_AT_THE_TIME)
-        self._frames_given_up.discard(cloud.frame_id)
+        self._missing_since_ns.pop(cloud.frame_id, None)
         return SyncedSweep(
             cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,
             companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decoded.decode_ms,

@@ -11,6 +11,7 @@ from support import synthetic_bag as bag
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
 from attention_fusion_ros.stream.recording import Recording
@@ -64,3 +65,13 @@ def test_odometry_of_a_lidar_gives_the_grids_that_odometry_of_the_vehicle_gives(
     for (lidar, layers), (expected_lidar, expected_layers) in zip(found, expected, strict=True):
         assert float((layers - expected_layers).abs().max()) < 0.01
         assert float((lidar - expected_lidar).abs().mean()) < 1e-3  # a point on the edge of a cell may change sides
+
+
+@pytest.mark.parametrize('sweep', [0, 1, 2])
+def test_a_transform_that_comes_late_costs_the_sweeps_before_it_and_no_other(tmp_path, sweep):
+    """On /tf, 50 ms after a sweep: that one waits for it, though those before it have waited in vain."""
+    at = bag.T0 + sweep * bag.PERIOD + 50_000_000
+    events = [*bag.drive(4)[1:], (at, '/tf', bag.transform_message(at, 'base_link', 'lidar', bag.SENSOR))]
+    events.sort(key=lambda event: event[0])
+    path = bag.write(tmp_path / 'late', events, types={'/tf': 'tf2_msgs/msg/TFMessage'})
+    assert [isinstance(found, SyncedSweep) for found in synced(path)] == [False] * sweep + [True] * (4 - sweep)
