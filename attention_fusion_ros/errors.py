@@ -12,12 +12,14 @@ class InputError(ValueError):
     """An input that cannot be used: it is dropped and named, never guessed at.
 
     reason: short snake_case name, used as the key in /diagnostics (for example `truncated_data`).
+    cause: what is wrong.
     remedy: what the sender can do about it.
     """
 
     def __init__(self, reason: str, message: str, remedy: str):
         super().__init__(f'{message} Remedy: {remedy}')
         self.reason = reason
+        self.cause = message
         self.remedy = remedy
 
 

@@ -33,3 +33,11 @@ def test_importing_the_package_loads_nothing_else():
             'print(sorted(name for name in new if name.split(".")[0] not in sys.stdlib_module_names))')
     done = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "['attention_fusion_ros']"
+
+
+def test_names_of_the_first_version_still_work():
+    from attention_fusion_ros import pipeline
+    from attention_fusion_ros.pipeline.fusion import FusionPipeline
+    assert issubclass(pipeline.FusionPipeline, FusionPipeline)
+    with pytest.raises(AttributeError):
+        pipeline.Nothing  # noqa: B018

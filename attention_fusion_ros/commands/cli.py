@@ -24,6 +24,7 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
+RECORDING_HELP = 'folder of the recording, or its .mcap, .db3 or .bag file'
 ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
 
 

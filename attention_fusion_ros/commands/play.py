@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.utils.interrupt import SignalGuard
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ play recording/ --ros-args -r /lidar/points:=/attention_fusion/input/pointcloud
 
 def options_parser() -> argparse.ArgumentParser:
     """The options of `play`."""
-    parser = cli.parser('play', 'Publish a rosbag2 recording (mcap or sqlite3) with its original stamps, at the '
+    parser = cli.parser('play', 'Publish a recording (mcap, sqlite3 or ROS 1 bag) with its original stamps, at the '
                         'recorded pace. Needs ROS 2, but not rosbag2.', EXAMPLES)
-    parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
+    parser.add_argument('bag', help=cli.RECORDING_HELP)
     parser.add_argument('--loop', action='store_true', help='start again at the end, until stopped')
     parser.add_argument('--rate', type=float, default=1.0, help='speed: 2 plays twice as fast (default 1)')
     parser.add_argument('--topics', nargs='+', default=[], metavar='TOPIC', help='only these topics (default: all)')
@@ -65,8 +66,10 @@ def play(options: argparse.Namespace, ros_arguments: list[str], guard: SignalGua
     guard.check()
     with Recording(options.bag) as recording:
         topics, notes = playable(recording, options.topics)
-        for note in notes:
+        for note in [*recording.notes, *notes]:
             print(note, file=sys.stderr)
+        if not topics:
+            raise InputError('nothing_to_play', 'No topic of the recording can be sent.', 'see the reasons above.')
         with Session('attention_fusion_player', ros_arguments, spin=False) as session:
             def alive() -> bool:
                 return session.ok() and guard.received is None
@@ -87,6 +90,8 @@ def play(options: argparse.Namespace, ros_arguments: list[str], guard: SignalGua
                 if not options.loop:
                     player.flush()
                     break
+        for loss in recording.losses:
+            print(f'WARNING: {loss}', file=sys.stderr)
     return 0
 
 

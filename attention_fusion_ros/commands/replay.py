@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_fusion_ros.commands import cli
@@ -14,26 +16,33 @@ from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.inputs import SWEEPS, input_named
 
 if TYPE_CHECKING:
+    from attention_fusion_ros.config import NodeConfig
+    from attention_fusion_ros.contracts import FusionResult
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.report.explained_sweep import ExplainedSweep
     from attention_fusion_ros.report.records import Summary, SweepRecord
+    from attention_fusion_ros.ros.output_bag import OutputBag
     from attention_fusion_ros.stream.recording import InputTopics, Recording
 
 EXAMPLES = """\
 replay out/drive --out out/replay
 replay out/drive --out out/replay --pointcloud /lidar/points --map-image /map_image -p map.resolution:=0.25
 replay out/drive --out out/no_map --map-image none --limit 10 --device cpu
+replay out/drive --out out/replay --bag out/results --with-inputs
 """
 
 
 def options_parser() -> argparse.ArgumentParser:
     """The options of `replay`."""
-    parser = cli.parser('replay', 'Run the pipeline over a rosbag2 recording (mcap or sqlite3) without a ROS graph. '
+    parser = cli.parser('replay', 'Run the pipeline over a recording (mcap, sqlite3 or ROS 1 bag) without a ROS graph. '
                         'Writes directions.csv, branches.csv, report.html and report.png, and for the sweeps pictured '
                         'attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
-    parser.add_argument('bag', help='folder of the recording, or its .mcap or .db3 file')
+    parser.add_argument('bag', help=cli.RECORDING_HELP)
     parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go')
     cli.add_topic_options(parser)
+    parser.add_argument('--bag', dest='results', type=Path, metavar='DIR', help='also write every output topic of the '
+                        'node as a recording (mcap), for ros2 bag play, rviz, Foxglove and Lichtblick')
+    parser.add_argument('--with-inputs', action='store_true', help='with --bag: the messages of the recording as well')
     parser.add_argument('--limit', type=int, default=0, metavar='N', help='only the first N sweeps')
     parser.add_argument('--pictures', type=int, default=12, metavar='N', help='pictures in the report (default 12)')
     cli.add_parameter_options(parser)
@@ -46,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.limit < 0 or options.pictures < 0:
         parser.error('--limit and --pictures must not be negative')
+    if options.with_inputs and options.results is None:
+        parser.error('--with-inputs needs --bag')
     return cli.run(lambda: replay(options))
 
 
@@ -60,11 +71,15 @@ def replay(options: argparse.Namespace) -> int:
     config = cli.node_config(options)
     if cli.topic_options(options).get('odometry') == NONE:  # nor from /tf
         config = replace(config, frames=replace(config.frames, odom=''))
-    with Recording(options.bag) as recording:
+    with ExitStack() as stack:
+        recording = stack.enter_context(Recording(options.bag))
         topics = recording.input_topics(**cli.topic_options(options))
         print(f'{recording.path.name}: {recording.duration:.1f} s')
+        for note in recording.notes:
+            print(f'  note: {note}')
         for spec, name in topics.selected():
             print(f'  {spec.label:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
+        results = _results(options, config, stack)
         pipeline = FusionPipeline(config)
         info = pipeline.info
         print(f'  network     {info.checkpoint_name} on {info.device}'
@@ -75,15 +90,20 @@ def replay(options: argparse.Namespace) -> int:
                             '(use backend torch).')
         pipeline.warm_up()
         run = Replay(recording, topics, config, pipeline)
-        records, shown, broken = _collect(run, recording, topics, options)
+        with results or nullcontext():
+            records, shown = _collect(run, recording, topics, options, results)
+            if not records:
+                raise _no_sweeps(recording, topics)
         pipeline.close()
-    if not records:
-        raise broken or InputError('no_sweeps', f'{topics[SWEEPS]} holds no message.', 'Record again.')
-    if broken:
-        warnings.append(str(broken))
+    warnings += recording.losses
     if run.clocks is not None:
         warnings.append(str(run.clocks))
-    write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
+    if results is not None:
+        warnings += [f'{name} is not complete in {options.results}: {text}.' for name, text in results.failures.items()]
+        warnings += [f'{name} is not in {options.results}: {text}.' for name, text in results.left_out.items()]
+    with cli.progress(total=1, unit=' report', desc='writing') as bar:
+        write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
+        bar.update()
     summary = summarise(records)
     print('\n'.join(summary.lines()))
     for name, count in run.map_warnings.items():
@@ -98,7 +118,9 @@ def replay(options: argparse.Namespace) -> int:
         print(f'WARNING: {text}', file=sys.stderr)
     print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png'
           + (', attention.png, attention.json' if shown else ''))
-    return 0 if summary.results and not broken else 1
+    if results is not None:
+        print(f'written to {options.results}: {results.count} messages on {len(results.counts)} topics')
+    return 0 if summary.results and not recording.losses else 1
 
 
 def _why_without(summary: Summary) -> dict[str, str]:
@@ -111,8 +133,32 @@ def _why_without(summary: Summary) -> dict[str, str]:
     return found
 
 
-def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace
-             ) -> tuple[list[SweepRecord], list[ExplainedSweep], InputError | None]:
+def _results(options: argparse.Namespace, config: NodeConfig, stack: ExitStack) -> OutputBag | None:
+    """Where the output topics go, None without --bag."""
+    if options.results is None:
+        return None
+    from attention_fusion_ros.ros.output_bag import OutputBag
+    from attention_fusion_ros.stream.recording import Recording
+    # Opened a second time: it is read at another place than the sweeps are.
+    inputs = stack.enter_context(Recording(options.bag)) if options.with_inputs else None
+    return OutputBag(options.results, config.frames.base, inputs)
+
+
+def _no_sweeps(recording: Recording, topics: InputTopics) -> InputError:
+    """Why there is nothing to replay."""
+    name = topics[SWEEPS] or ''  # an input that recordings must have
+    kind = recording.topics[name].type
+    others = [t.name for t in recording.topics.values() if t.type == kind and t.count and t.name != name]
+    if recording.losses:
+        return InputError('no_sweeps', f'No message of {name} can be read. {" ".join(recording.losses)}',
+                          'get the file again from where it was recorded, or use another one.')
+    return InputError('no_sweeps', f'{name} was recorded, but no message came.',
+                      f'choose another topic with --pointcloud: {", ".join(others)}.' if others else
+                      'check that the driver ran, and its name and QoS in the recording.')
+
+
+def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace,
+             results: OutputBag | None) -> tuple[list[SweepRecord], list[ExplainedSweep]]:
     from attention_fusion_ros.report.contact_sheet import spread
     from attention_fusion_ros.report.explained_sweep import ExplainedSweep
 
@@ -121,16 +167,25 @@ def _collect(run: Replay, recording: Recording, topics: InputTopics, options: ar
     wanted, due = spread(total, options.pictures), False
     records: list[SweepRecord] = []
     shown: list[ExplainedSweep] = []
-    try:
-        for record, result in cli.progress(run.run(options.limit), total=total, unit=' sweeps', desc='replay'):
-            due = due or len(records) in wanted  # a dropped sweep leaves its place to the next one
-            records.append(record)
-            if due and result is not None:
-                shown.append(ExplainedSweep(result, run.explain(result), record, records[0].stamp_ns))
-                due = False
-    except InputError as error:  # the file breaks off: what was read is still worth having
-        return records, shown, error
-    return records, shown, None
+    for record, result in cli.progress(run.run(options.limit), total=total, unit=' sweeps', desc='replay'):
+        due = due or len(records) in wanted  # a dropped sweep leaves its place to the next one
+        records.append(record)
+        if results is not None and result is not None:
+            _publish(run, result, record, recording.position_ns, results)
+        if due and result is not None:
+            shown.append(ExplainedSweep(result, run.explain(result), record, records[0].stamp_ns))
+            due = False
+    return records, shown
+
+
+def _publish(run: Replay, result: FusionResult, record: SweepRecord, recorded_ns: int | None, results: OutputBag
+             ) -> None:
+    """Write what the node would publish about a sweep whose last message came at `recorded_ns`."""
+    from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
+    assert run.sweep is not None and recorded_ns is not None and record.latency_ms is not None
+    times = {**record.stage_ms, 'total': record.latency_ms,
+             'data_age': record.latency_ms + (recorded_ns - record.stamp_ns) / 1e6}
+    results.write(PublishedSweep(result, run.sweep, run.explain), times, recorded_ns)
 
 
 if __name__ == '__main__':

@@ -121,7 +121,8 @@ def record(options: argparse.Namespace) -> int:
 
     Raises ConfigurationError for options that make no drive, and when the folder exists.
     """
-    from attention_fusion_ros.simulation.recording import write_recording
+    from attention_fusion_ros.simulation.recording import check_new, write_recording
+    check_new(options.bag)  # before a progress bar is drawn
     drive = _drive(options)
     with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
         count = write_recording(drive, options.bag, on_sweep=progress.update)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # imported when the command runs: --help need not wait for to
 
 EXAMPLES = """  train --config config/train.yaml --out runs/first
   train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
+  train --bags recordings --odometry /odometry/filtered --map-image none --start-from shipped --out runs/mine
   train --scenes scenes/city scenes/country --validation scenes/held_back --start-from shipped --out runs/more
   train --out runs/quick -s scenes=500 -s steps=300 -s batch=16
   torchrun --nproc-per-node 2 -m attention_fusion_ros train --out runs/two -s scenes=500 -s steps=300"""
@@ -58,8 +59,9 @@ def options_parser() -> argparse.ArgumentParser:
                         help='kinds of places and sensors of the scenes that are made: v2 has medians, rows of parked '
                         'cars, driveways and faulty sensors (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
-    parser.add_argument('--bags', type=Path, help='folder of rosbag2 recordings to train on as well, labelled by the '
+    parser.add_argument('--bags', type=Path, help='folder of recordings to train on as well, labelled by the '
                         'driven path (needs odometry); -s scenes=0 -s validation_scenes=0 for recordings alone')
+    cli.add_topic_options(parser)
     parser.add_argument('--every', type=int, default=1, help='use only each n-th recorded sweep')
     parser.add_argument('--start-from', default='', metavar='CHECKPOINT',
                         help="weights to start from: 'shipped' or a path; random when left out. The network is that of "
@@ -74,10 +76,9 @@ def train(options: argparse.Namespace, arguments: list[str]) -> int:
 
     arguments: as typed, for the record of the run.
 
-    Raises ConfigurationError; Interrupted after SIGINT or SIGTERM, when all that was done is written down.
+    Raises ConfigurationError; Interrupted after SIGINT or SIGTERM, when what was complete is on disk.
     """
-    with SignalGuard(), explaining('interrupted: what was done so far is written down, the same command continues from '
-                                   'there'):
+    with SignalGuard(), explaining('interrupted: what was complete is kept, and the same command continues from there'):
         return _train(options, arguments)
 
 
@@ -222,8 +223,9 @@ def _recorded(config: TrainingConfig, options: argparse.Namespace) -> RecordedDa
 
     grid = Grid(config.network.extent, config.network.cells)
     node = cli.node_config(options)
-    recordings, cache = find_recordings(options.bags), options.cache.expanduser() / 'recorded'
-    how = LabelOptions(grid, config.network.lookahead, options.every)
+    topics = tuple((name, topic) for name, topic in cli.topic_options(options).items() if topic)
+    recordings, cache = find_recordings(options.bags, topics), options.cache.expanduser() / 'recorded'
+    how = LabelOptions(grid, config.network.lookahead, options.every, topics=topics)
     if dist.is_initialized() and dist.get_rank() > 0:
         dist.barrier()  # the first process makes what is missing
     scenes, summaries = label_recordings(recordings, cache, node, how)

@@ -34,7 +34,7 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import bin_bearings, rotation_2d
 from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
-from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording
+from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording, is_storage
 from attention_fusion_ros.stream.sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
 from attention_fusion_ros.utils import atomic
@@ -55,6 +55,7 @@ class LabelOptions:
     lookahead: float  # m, radius of the ring
     every: int = 1  # only each n-th sweep is labelled; all of them are accumulated
     shard_size: int = SHARD
+    topics: tuple[tuple[str, str], ...] = ()  # (input, topic) that were chosen, see `Recording.input_topics`
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,23 @@ class RecordingSummary:
             f' (dropped: {dropped})' if dropped else '')
 
 
-def find_recordings(folder: Path) -> list[Path]:
-    """Every rosbag2 recording below a folder, or the folder or file itself; only their headers are read.
+def find_recordings(folder: Path, topics: Sequence[tuple[str, str]] = ()) -> list[Path]:
+    """Every recording below a folder, or the folder or file itself; only their headers are read.
+
+    topics: (input, topic) that were chosen, see `Recording.input_topics`.
 
     Raises ConfigurationError when there is none, or one that has no odometry: the driven path is the label. Raises
     InputError when a recording cannot be opened or its topics leave a choice.
     """
     bags = {path.parent for path in folder.rglob('metadata.yaml')}
-    files = [folder] if folder.is_file() else [f for f in folder.rglob('*') if f.suffix in STORAGE_SUFFIXES]
+    files = [folder] if folder.is_file() else [f for f in folder.rglob('*') if f.is_file() and is_storage(f)]
     found = sorted(bags | {file for file in files if file.parent not in bags})
     if not found:
-        raise ConfigurationError(f"no rosbag2 recording below '{folder}': give a folder that holds recordings (each a "
+        raise ConfigurationError(f"no recording below '{folder}': give a folder that holds recordings (each a "
                                  f'folder with metadata.yaml, or {" or ".join(STORAGE_SUFFIXES)} files)')
     for bag in found:
         with Recording(bag) as recording:
-            _topics(recording)
+            _topics(recording, topics)
     return found
 
 
@@ -113,8 +116,11 @@ def label_recordings(recordings: Sequence[Path], cache: Path, config: NodeConfig
     return RecordedStore(folders), summaries
 
 
-def _topics(recording: Recording) -> InputTopics:
-    topics = recording.input_topics()
+def _topics(recording: Recording, chosen: Sequence[tuple[str, str]]) -> InputTopics:
+    try:
+        topics = recording.input_topics(**dict(chosen))
+    except InputError as error:  # one of many recordings: say which
+        raise InputError(error.reason, f'{recording.path}: {error.cause}', error.remedy) from error
     if topics[ODOMETRY] is None:
         raise ConfigurationError(f"recording '{recording.path}' has no odometry: the driven path is the label. Remedy: "
                                  'record nav_msgs/Odometry, or move the recording to another folder.')
@@ -163,7 +169,7 @@ class _Labeller:
 
     def __init__(self, recording: Recording, config: NodeConfig, options: LabelOptions):
         self._recording, self._config, self._options = recording, config, options
-        self._topics = _topics(recording)
+        self._topics = _topics(recording, options.topics)
         self._stamps, self._poses = base_poses(recording, self._topics, config)
         self._preprocess = Preprocessor(options.grid, torch.device('cpu'), config)
         self._drops: Counter[str] = Counter()

@@ -29,13 +29,14 @@ class Replay:
         self.remedies: dict[str, str] = {}  # drop reason -> the first message about it
         self.clocks: ClockDifference | None = None  # where sweeps and other inputs are stamped by different clocks
         self.map_warnings: Counter[str] = Counter()  # what was doubtful about map images that were used -> sweeps
+        self.sweep: SyncedSweep | None = None  # of the result that `run` has just given
         self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
 
     def run(self, limit: int = 0) -> Iterator[tuple[SweepRecord, FusionResult | None]]:
         """Yield each sweep in recorded order, with its result while it is at hand.
 
-        limit: only so many sweeps, 0 for all. Raises InputError when the recording breaks off, ConfigurationError when
-        T_base_sensor is needed but is no rigid transform.
+        limit: only so many sweeps, 0 for all. Raises ConfigurationError when T_base_sensor is needed but is no rigid
+        transform.
         """
         for sweep in synced_sweeps(self._recording, self._topics, self._config, limit, self._on_drop,
                                    on_clocks=self._on_clocks):
@@ -54,6 +55,7 @@ class Replay:
         except InputError as error:
             return self._dropped(sweep.cloud.stamp_ns, error), None
         self._note_map(sweep, result)
+        self.sweep = sweep
         latency_ms = sweep.decode_ms + 1e3 * (time.perf_counter() - start)
         record = SweepRecord.of(result, latency_ms, {'decode': sweep.decode_ms, **result.stage_ms},
                                 sweep.odometry_reason)

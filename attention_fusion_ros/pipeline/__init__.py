@@ -8,8 +8,8 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """`from attention_fusion_ros.pipeline import FusionPipeline`, as before its modules were split up."""
+    """`FusionPipeline` as it was called up to 0.1.0, imported on first use. Raises AttributeError for others."""
     if name == 'FusionPipeline':
-        from attention_fusion_ros.pipeline.fusion import FusionPipeline
+        from attention_fusion_ros.pipeline.compat import FusionPipeline
         return FusionPipeline
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 STAGES = {'decode': 'reading the point cloud message', 'bev': "making the network's input", 'network': 'inference',
           'postprocess': 'peaks, calibration, direction', 'total': 'message received to result published',
           'data_age': 'stamp of the sweep to result published'}
+RELIABLE_DEPTH, LATCHED_DEPTH = 2, 1  # messages that publishers keep
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,13 @@ TOPICS = {  # topic -> type, as `simulate` publishes them
 }
 FLOAT32 = 7  # sensor_msgs/PointField
 LATCHED_DEPTH = 1
+METADATA_VERSION: Literal[8, 9] = 8  # the newest that every distribution since Humble reads with its QoS profiles
+
+
+def check_new(folder: Path) -> None:
+    """Raises ConfigurationError when the folder of a recording to write exists."""
+    if folder.exists():
+        raise ConfigurationError(f"'{folder}' exists already; a recording is written to a new folder")
 
 
 def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_NS,
@@ -40,13 +47,12 @@ def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_N
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
     from rosbags.rosbag2 import StoragePlugin, Writer
 
-    if folder.exists():
-        raise ConfigurationError(f"'{folder}' exists already; a recording is written to a new folder")
+    check_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     messages = _Messages()
     latched = Qos(QosHistory.KEEP_LAST, LATCHED_DEPTH, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
                   QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+    with Writer(folder, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
         topics = {topic: bag.add_connection(topic, kind, typestore=messages.store,
                                             offered_qos_profiles=[latched] if topic == '/tf_static' else [])
                   for topic, kind in TOPICS.items() if topic != '/map_image' or drive.options.with_map}

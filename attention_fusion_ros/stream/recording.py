@@ -1,25 +1,32 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading rosbag2 recordings (mcap or sqlite3) without ROS: which topics are there, and their messages in order.
+"""Reading recordings (mcap, sqlite3, ROS 1 bags) without ROS: which topics are there, and their messages in order.
 
-Works on a recording's folder, on a folder that lost its metadata.yaml, and on single .mcap or .db3 files. Everything
-that is wrong with a recording, or with the choice of topics in it, is an `InputError` that names cause and remedy.
+Works on a recording's folder, with or without metadata.yaml, and on single files; what the files hold counts, whatever
+is said about them elsewhere. What can be read is read, and what is missing is in `Recording.losses`. Where nothing can
+be read, or the choice of topics is wrong, there is an `InputError` that names cause and remedy.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.stream.inputs import INPUTS, InputSpec, Transport, selectable_inputs
+from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, selectable_inputs
+from attention_fusion_ros.stream.storage.channel import CDR, Channel, StoredMessage, merged
+from attention_fusion_ros.stream.storage.files import SUFFIXES as STORAGE_SUFFIXES
+from attention_fusion_ros.stream.storage.files import OpenFiles
+from attention_fusion_ros.stream.storage.files import is_storage as is_storage
+from attention_fusion_ros.stream.storage.types import MessageTypes
 
+__all__ = ['NONE', 'STATIC_TRANSFORMS_TOPIC', 'STORAGE_SUFFIXES', 'InputTopic', 'InputTopics', 'RawMessage',
+           'Recording', 'TopicInfo', 'header_stamp_ns', 'is_static', 'is_storage']
 STATIC_TRANSFORMS_TOPIC = '/tf_static'
-STORAGE_SUFFIXES = ('.mcap', '.db3')
 NONE = 'none'  # as a topic name: leave this input out
 
 
@@ -40,6 +47,7 @@ class RawMessage:
     topic: str
     type: str
     data: bytes
+    channel: Channel | None = field(default=None, repr=False)  # with the definition that was recorded, if there is one
 
 
 @dataclass(frozen=True)
@@ -81,31 +89,35 @@ class InputTopics:
 
 
 class Recording:
-    """An open rosbag2 recording. Use as a context manager.
+    """An open recording. Use as a context manager.
+
+    notes: what was left out, mended, or is said differently elsewhere, a sentence each. losses: what cannot be read;
+    grows while messages are read.
 
     Raises InputError: `recording_missing`, `recording_unreadable`.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        files = _storage(self.path)
-        # Imported here: only reading recordings needs it, and it takes a while to import.
-        from rosbags.rosbag2 import Reader
-
-        from attention_fusion_ros.stream.typestore import typestore
-        self._types = typestore()
-        self._stack = ExitStack()
-        try:
-            self._readers = [self._stack.enter_context(Reader(f)) for f in files]
-        except Exception as error:  # the storage plugins raise anything from struct.error to sqlite3.DatabaseError
-            self._stack.close()
-            raise _unreadable(self.path, error) from error
-        self._connections = [c for reader in self._readers for c in reader.connections]
-        merged: dict[str, TopicInfo] = {}
-        for connection in self._connections:
-            before = merged[connection.topic].count if connection.topic in merged else 0
-            merged[connection.topic] = TopicInfo(connection.topic, connection.msgtype, before + connection.msgcount)
-        self.topics: dict[str, TopicInfo] = dict(sorted(merged.items()))
+        self._opened = OpenFiles(Path(path))
+        self.path = self._opened.path
+        self.notes = list(self._opened.notes)
+        self._numbers: list[str] = []  # of messages, where they show a loss
+        self._types = MessageTypes()
+        self._files = self._opened.files
+        for file in self._files:
+            self.notes += file.notes
+        by_topic: dict[str, Counter[str]] = {}
+        for channel in (self._typed(c) for file in self._files for c in file.channels):
+            by_topic.setdefault(channel.topic, Counter())[channel.type] += channel.count
+        # Of a topic with several types that of most messages; messages of the others are refused by name.
+        self.topics: dict[str, TopicInfo] = {
+            name: TopicInfo(name, types.most_common(1)[0][0], sum(types.values()))
+            for name, types in sorted(by_topic.items()) if any(types)}
+        untyped = sorted(set(by_topic) - set(self.topics))
+        if untyped:
+            self.notes.append(f'left out, for the recording does not say their type: {", ".join(untyped)}.')
+        self._compare_with_metadata()
+        self.position_ns: int | None = None  # when the newest message was recorded that has been read
 
     def __enter__(self) -> Recording:
         return self
@@ -115,55 +127,105 @@ class Recording:
 
     def close(self) -> None:
         """Free the files. May be repeated."""
-        self._stack.close()
+        self._opened.close()
+
+    @property
+    def losses(self) -> list[str]:
+        """What cannot be read, a sentence each."""
+        return [*self._opened.losses, *(loss for file in self._files for loss in file.losses), *self._numbers]
 
     @property
     def duration(self) -> float:
         """Seconds from the first to the last message."""
-        filled = [r for r in self._readers if r.message_count]
-        return (max(r.end_time for r in filled) - min(r.start_time for r in filled)) / 1e9 if filled else 0.0
+        filled = [file for file in self._files if file.end_ns >= file.start_ns]
+        return (max(f.end_ns for f in filled) - min(f.start_ns for f in filled)) / 1e9 if filled else 0.0
 
     def count(self, topics: list[str]) -> int:
         """How many messages these topics hold together."""
         return sum(self.topics[t].count for t in topics)
 
+    def channels(self, topic: str) -> list[Channel]:
+        """Where a topic is found in the files, with types and definitions."""
+        return [self._typed(c) for file in self._files for c in file.channels if c.topic == topic]
+
     def is_latched(self, topic: str) -> bool:
-        """Whether the topic was recorded from a publisher that keeps its messages for late subscribers."""
-        profiles = [q for c in self._connections if c.topic == topic
-                    for q in getattr(c.ext, 'offered_qos_profiles', [])]
-        return any(q.durability.name == 'TRANSIENT_LOCAL' for q in profiles)
+        """Whether the topic was recorded from a publisher that keeps its messages for late subscribers.
+
+        What metadata.yaml says comes first, as for rosbag2: it is where users change it.
+        """
+        metadata = self._opened.metadata
+        if topic in metadata.with_profiles:
+            return topic in metadata.latched
+        return any(channel.latched for channel in self.channels(topic))
+
+    def is_ros2_type(self, topic: str) -> bool:
+        """Whether messages of a topic are what ROS 2 sends: of ROS 1 bags those whose type has the same fields."""
+        return all(channel.serialization == CDR or self._types.is_standard(channel)
+                   for channel in self.channels(topic))
 
     def raw_messages(self, topics: list[str]) -> Iterator[RawMessage]:
         """Messages of these topics in recorded order, undecoded.
 
-        Raises InputError `recording_unreadable` when the file breaks off.
+        What cannot be read is left out and is in `losses` afterwards.
         """
         wanted = set(topics)
-        parts = []
-        for reader in self._readers:
-            connections = [c for c in reader.connections if c.topic in wanted]
-            if connections:  # an empty list would mean 'everything' to the reader
-                parts.append(reader.messages(connections=connections))
-        messages = parts[0] if len(parts) == 1 else heapq.merge(*parts, key=lambda m: m[1])
-        while True:
-            try:
-                connection, stamp_ns, data = next(messages)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise _unreadable(self.path, error) from error
-            yield RawMessage(stamp_ns, connection.topic, connection.msgtype, data)
+        parts = [(file.start_ns, partial(file.messages, wanted)) for file in self._files
+                 if any(c.topic in wanted for c in file.channels)]
+        read: Counter[str] = Counter()
+        for stored in merged(parts):
+            read[stored.channel.topic] += 1
+            self.position_ns = stored.stamp_ns
+            yield self._raw(stored)
+        missing = {name: (read[name], self.topics[name].count) for name in sorted(wanted & set(self.topics))
+                   if read[name] != self.topics[name].count}
+        if missing and not self.losses:  # else the cause is known
+            self._numbers.append('The files hold other numbers of messages than their index says: ' + ', '.join(
+                f'{name} {count} instead of {said}' for name, (count, said) in missing.items()) + '.')
 
     def decode(self, raw: RawMessage) -> Any:
         """The message object of the CDR bytes (fields as in ROS; byte arrays as numpy arrays).
 
         Raises InputError `undecodable_message`.
         """
+        channel = raw.channel or Channel(raw.topic, raw.type, 0)
         try:
-            return self._types.deserialize_cdr(raw.data, raw.type)
+            return self._types.decode(raw.data, channel)
         except Exception as error:  # damaged CDR shows as AssertionError, struct.error, ValueError, ...
             raise InputError('undecodable_message', f'A {raw.type} of {raw.topic} cannot be decoded: {error!r}.',
-                             'Record again, or cut the damaged part out of the recording.') from error
+                             'if there are many, compare the message package of its sender with that of ROS 2; the '
+                             'other messages are used.') from error
+
+    def definition(self, channel: Channel) -> tuple[str, str]:
+        """Definition and hash (REP-2016) of a channel's type, for writing it. Raises KeyError where there is none."""
+        return self._types.definition(channel)
+
+    def _raw(self, stored: StoredMessage) -> RawMessage:
+        channel, data = self._typed(stored.channel), stored.data
+        if channel.serialization != CDR:
+            try:
+                data, channel = self._types.as_cdr(data, channel), replace(channel, serialization=CDR)
+            except Exception:  # as in `decode`, which names it
+                data = b''
+        return RawMessage(stored.stamp_ns, channel.topic, channel.type, data, channel)
+
+    def _typed(self, channel: Channel) -> Channel:
+        """A channel whose type only metadata.yaml names, as of mcap files without schemas, gets it from there."""
+        return channel if channel.type else replace(channel, type=self._opened.metadata.types.get(channel.topic, ''))
+
+    def _compare_with_metadata(self) -> None:
+        """Say where metadata.yaml counts other messages than the files hold; what is lost is told with that."""
+        metadata = self._opened.metadata
+        held = {name: info.count for name, info in self.topics.items()}
+        different = {name: (held.get(name, 0), said) for name, said in metadata.counts.items()
+                     if held.get(name, 0) != said}
+        if not different:
+            return
+        numbers = ', '.join(f'{name} {there} of {said}' for name, (there, said) in sorted(different.items()))
+        if self.losses:
+            self._numbers.append(f'Messages that are there, of those that metadata.yaml announces: {numbers}.')
+        else:
+            self.notes.append(f'metadata.yaml announces other numbers of messages than the files hold, which are used: '
+                              f'{numbers}.')
 
     def input_topics(self, **wanted: str) -> InputTopics:
         """Choose the topics by type; a name given (`map_image='/map'`) takes precedence, `none` leaves an input out.
@@ -186,8 +248,9 @@ class Recording:
                 if name is not None:
                     chosen.append(InputTopic(name, spec, spec.transport_of(self.topics[name].type)))
             else:
-                chosen += [InputTopic(t.name, spec, _transport(spec, t.name)) for t in self.topics.values()
-                           if t.type in spec.types]
+                names = [t.name for t in self.topics.values() if t.type in spec.types]
+                sweeps = next((topic.name for topic in chosen if topic.spec.name == SWEEPS), '')
+                chosen += [InputTopic(name, spec, _transport(spec, name)) for name in _in_namespace_of(names, sweeps)]
         return InputTopics(chosen)
 
     def _find(self, spec: InputSpec, wanted: str, taken: set[str]) -> str | None:
@@ -212,6 +275,9 @@ class Recording:
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
                              f'Choose with {option}: {self._listing(types)}{refusal}.')
         if not found and spec.required:
+            if silent := self._listing(types):
+                raise InputError('topic_missing', f'{kind} was recorded, but no message came: {silent}.',
+                                 'check that the driver ran, and its name and QoS in the recording.')
             raise InputError('topic_missing', f'No topic of the recording holds {kind}.',
                              f'Record one; this recording has: {self._listing() or "no topics at all"}.')
         return found[0].name if found else None
@@ -235,30 +301,18 @@ def _first_transports(topics: list[TopicInfo], types: tuple[str, ...]) -> list[T
     return [t for t in topics if t.type == types[0] or t.name.rpartition('/')[0] not in first]
 
 
+def is_static(topic: str) -> bool:
+    """Whether a topic of transforms holds static ones: /tf_static, also in a namespace."""
+    return topic.rpartition('/')[2] == STATIC_TRANSFORMS_TOPIC[1:]
+
+
 def _transport(spec: InputSpec, topic: str) -> Transport:
-    """The transport of an input whose topics all count: that of the same name, else the one of moving transforms."""
-    return next((t for t in spec.transports if t.topic == topic), spec.transports[-1])
+    """The transport of an input whose topics all count, by the last part of the name: they may be in a namespace."""
+    last = topic.rpartition('/')[2]
+    return next((t for t in spec.transports if t.topic.rpartition('/')[2] == last), spec.transports[-1])
 
 
-def _storage(path: Path) -> list[Path]:
-    """What to open: the folder when it has its metadata, else its storage files."""
-    if not path.exists():
-        raise InputError('recording_missing', f'There is no recording at {path}.',
-                         "Give the folder written by 'ros2 bag record', or its .mcap or .db3 file.")
-    if path.is_file():
-        if path.suffix not in STORAGE_SUFFIXES:
-            raise InputError('recording_unreadable', f'{path} is not a rosbag2 recording.',
-                             "Give the folder written by 'ros2 bag record', or its .mcap or .db3 file.")
-        return [path]
-    if (path / 'metadata.yaml').exists():
-        return [path]
-    files = sorted(f for f in path.iterdir() if f.suffix in STORAGE_SUFFIXES)
-    if not files:
-        raise InputError('recording_unreadable', f'{path} holds neither metadata.yaml nor .mcap or .db3 files.',
-                         "Give the folder written by 'ros2 bag record', or its .mcap or .db3 file.")
-    return files
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError('recording_unreadable', f"{path} cannot be read: {str(error).rstrip('.')}.",
-                      "Repair it with 'ros2 bag reindex' or 'mcap recover', or record again.")
+def _in_namespace_of(topics: list[str], sweeps: str) -> list[str]:
+    """Transforms in the namespaces of the sweeps; all where there are none: of two robots only one is meant."""
+    own = [t for t in topics if sweeps.startswith(t.rpartition('/')[0] + '/')]
+    return own if any(t.rpartition('/')[0] for t in own) else topics

@@ -22,13 +22,7 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import PointCloud, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, input_named
-from attention_fusion_ros.stream.recording import (
-    STATIC_TRANSFORMS_TOPIC,
-    InputTopics,
-    RawMessage,
-    Recording,
-    header_stamp_ns,
-)
+from attention_fusion_ros.stream.recording import InputTopics, RawMessage, Recording, header_stamp_ns, is_static
 from attention_fusion_ros.sync.clocks import RECEIVED, ClockDifference
 from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S, StampWaiter
 from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFORMS, Synchronizer
@@ -221,10 +215,11 @@ def synced_sweeps(recording: Recording, topics: InputTopics, config: NodeConfig,
     Static transforms are read first: they hold from the start, wherever they stand. limit: only the first so many
     sweeps, 0 for all. on_drop(topic, error) is called when a message other than a sweep cannot be used;
     on_clocks(difference), at the end, where sweeps and other inputs are stamped by different clocks.
-    Raises InputError when the recording breaks off, ConfigurationError for a T_base_sensor that is no rigid transform.
+    What cannot be read is in `recording.losses` afterwards. Raises ConfigurationError for a T_base_sensor that is no
+    rigid transform.
     """
     puller = _Puller(recording, topics, config, on_drop, on_base_pose)
-    static = [name for name in topics.names() if name == STATIC_TRANSFORMS_TOPIC]
+    static = [name for name in topics.names() if is_static(name)]
     for raw in recording.raw_messages(static):
         puller.take(raw)
     waiting: deque[_Waiting] = deque()
@@ -251,12 +246,11 @@ def base_poses(recording: Recording, topics: InputTopics, config: NodeConfig) ->
     """Where the base frame was all along a recording: stamps (F,) int64 ns, ascending, and T_odom_base (F, 4, 4).
 
     From odometry and transforms alone, converted as for the sweeps; what cannot be used is left out.
-    Raises InputError when the recording breaks off.
     """
     found: dict[int, np.ndarray] = {}
     puller = _Puller(recording, topics, config, None, found.__setitem__)
     used = [name for name in topics.names() if topics.topic(name).spec.name in (ODOMETRY, TRANSFORMS)]
-    static = [name for name in used if name == STATIC_TRANSFORMS_TOPIC]
+    static = [name for name in used if is_static(name)]
     for raw in chain(recording.raw_messages(static),
                      recording.raw_messages([name for name in used if name not in static])):
         puller.take(raw)

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 from support import synthetic_bag as bag
 
 from attention_fusion_ros.commands import replay
@@ -201,6 +203,27 @@ def test_mistakes_are_one_line_and_nothing_is_written(run, tmp_path, options, wo
     assert status == 2 and directions is None
     line = errors.strip().splitlines()[-1]
     assert line.startswith('error: ') and words in line
+
+
+def test_of_a_recording_that_breaks_off_the_rest_is_replayed_and_the_loss_told(run, tmp_path):
+    path = bag.write(tmp_path / 'drive', bag.drive(30))
+    file = path / 'drive.mcap'
+    file.write_bytes(file.read_bytes()[:file.stat().st_size // 4])
+    status, directions, _, _, errors = run(path, '--map-image', 'none')
+    assert status == 1 and 3 < len(directions) < 10
+    assert 'breaks off' in errors and f'/lidar/points {len(directions)} of 30' in errors
+    assert 'Remedy' not in errors and 'reindex' not in errors
+
+
+def test_a_cloud_topic_without_messages_is_named_as_that(run, tmp_path):
+    cloud = 'sensor_msgs/msg/PointCloud2'
+    path = bag.write(tmp_path / 'drive', bag.drive(1), types={'/rear/points': cloud})
+    with Writer(tmp_path / 'silent', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection('/rear/points', cloud, typestore=bag.STORE)
+    shutil.copy(tmp_path / 'silent/silent.mcap', path / 'silent.mcap')
+    status, directions, _, _, errors = run(path / 'metadata.yaml', '--pointcloud', '/rear/points')
+    assert status == 2 and directions is None
+    assert 'no message came' in errors and 'choose another topic with --pointcloud: /lidar/points' in errors
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.geometry import rotation_2d
 from attention_fusion_ros.simulation.recording import TOPICS
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
+from attention_fusion_ros.stream.inputs import default_topics
 from attention_fusion_ros.stream.recording import Recording
 
 FAST = DriveOptions(seed=1, rate=4.0, lidar='vlp_16', duration=1.0)
@@ -88,7 +89,7 @@ def test_mistakes_are_one_line(options, words, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_a_drive_is_written_as_a_recording_without_ros(tmp_path, monkeypatch, drive):
+def test_a_drive_is_written_as_a_recording_without_ros(tmp_path, monkeypatch, drive, capsys):
     monkeypatch.setitem(sys.modules, 'rclpy', None)
     folder = tmp_path / 'out' / 'drive'
     options = ['--bag', str(folder), '--seed', '1', '--rate', '4', '--lidar', 'vlp_16', '--duration', '1', '--quiet']
@@ -98,7 +99,11 @@ def test_a_drive_is_written_as_a_recording_without_ros(tmp_path, monkeypatch, dr
         assert recording.count(list(TOPICS)) >= 1 + 4 * 3
     assert len(clouds) == 4
     assert np.array_equal(clouds[1].xyz, drive.sweep(1).cloud.xyz)
-    assert simulate.main(options) == 2  # never over an existing one
+    capsys.readouterr()
+    assert simulate.main([o for o in options if o != '--quiet']) == 2  # never over an existing one
+    assert capsys.readouterr().err.startswith('error: ')  # no progress bar before it
+    names = default_topics()
+    assert {names['pointcloud'], names['map_image'], names['odometry'], '/tf_static'} == set(TOPICS)
 
 
 class Listener:

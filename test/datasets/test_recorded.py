@@ -17,7 +17,7 @@ from support.training_kit import CELLS, settings_file
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
-from attention_fusion_ros.commands import train
+from attention_fusion_ros.commands import cli, train
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import MapImage, Motion
 from attention_fusion_ros.datasets import recorded as recordings
@@ -31,13 +31,14 @@ from attention_fusion_ros.datasets.recorded import (
 )
 from attention_fusion_ros.datasets.recorded_shards import RecordedScene, RecordedStore, write_shard
 from attention_fusion_ros.datasets.scenes import quantise
-from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion, wrap
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.stream.recording import Recording
 from attention_fusion_ros.stream.sweeps import synced_sweeps
 from attention_fusion_ros.training import record
+from attention_fusion_ros.training.recordings import read_recordings
 
 RADIUS, SPEED = 30.0, 10.0  # m, m/s: to the left
 ODOMETRY, SWEEP = 100_000_000, 700_000_000  # ns between messages; sweeps fall between odometry samples
@@ -298,7 +299,7 @@ def test_recordings_without_odometry_are_refused_before_anything_is_read(tmp_pat
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match='no rosbag2 recording'):
+    with pytest.raises(ConfigurationError, match='no recording below'):
         find_recordings(tmp_path)
 
 
@@ -313,3 +314,23 @@ def test_few_of_many_shards_are_open_at_a_time(bags, tmp_path, monkeypatch):
     assert len({scene.features.tobytes() for scene in scenes}) == len(store) // 6
     maps = Path('/proc/self/maps').read_text()
     assert 1 <= maps.count(str(tmp_path / 'many')) <= 2
+
+
+def test_topics_are_chosen_as_for_replay(tmp_path, bags):
+    events = bend(8.0)
+    second = [(stamp, '/odometry/filtered', message) for stamp, topic, message in events if topic == '/odom']
+    path = synthetic_bag.write(tmp_path / 'bags/two', sorted([*events, *second], key=lambda e: e[0]),
+                               types={'/odometry/filtered': 'nav_msgs/msg/Odometry'})
+    with pytest.raises(InputError) as caught:
+        find_recordings(tmp_path)
+    option = caught.value.remedy.split('Choose with ')[1].split(':')[0]
+    assert str(path) in str(caught.value) and option == '--odometry'
+    parsed = train.options_parser().parse_args(['--out', 'x', option, '/odometry/filtered'])
+    topics = tuple((name, topic) for name, topic in cli.topic_options(parsed).items() if topic)
+    assert topics == (('odometry', '/odometry/filtered'),)
+    chosen, by_type = LabelOptions(GRID, 20.0, topics=topics), LabelOptions(GRID, 20.0, topics=(('odometry', '/odom'),))
+    found = find_recordings(tmp_path, topics)
+    (one, _), (other, _) = (label_recordings(found, tmp_path / 'cache', from_flat({}), o) for o in (chosen, by_type))
+    assert len(one) == len(other) > 0 and one.folders != other.folders  # kept apart
+    old = read_recordings(bags, from_flat({}), GRID, 20.0, 3)  # as it was called up to 0.1.0
+    assert len(old) == len(labelled(bags, tmp_path / 'cache', LabelOptions(GRID, 20.0, every=3)))

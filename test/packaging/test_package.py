@@ -106,7 +106,8 @@ def test_package_xml_declares_what_the_ros_part_imports():
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imported.add(node.module.split('.')[0])
     ours = {'attention_fusion_ros'} | set(sys.stdlib_module_names)
-    elsewhere = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml', 'tqdm': 'python3-tqdm'}
+    elsewhere = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml', 'tqdm': 'python3-tqdm',
+                 'rosbags': 'python3-rosbags-pip'}
     from_pip = {'torch', 'safetensors'}
     wanted = {elsewhere.get(name, name) for name in imported - ours - from_pip}
     launched = '\n'.join(path.read_text() for path in (ROOT / 'launch').glob('*.py'))

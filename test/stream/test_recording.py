@@ -82,14 +82,6 @@ def test_what_is_no_recording_is_refused(tmp_path):
     assert [refusal(p).reason for p in (empty, text, broken)] == ['recording_unreadable'] * 3
 
 
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-def test_a_recording_that_breaks_off_is_refused(tmp_path, storage):
-    path = bag.write(tmp_path / 'whole', bag.drive(3), storage)
-    file = next(f for f in path.iterdir() if f.suffix in ('.mcap', '.db3'))
-    file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
-    assert refusal(path).reason == 'recording_unreadable'
-
-
 def test_topics_that_are_missing_ambiguous_or_of_another_type(drive, tmp_path):
     two = bag.write(tmp_path / 'two', [*bag.drive(2), (bag.T0, '/rear/points', bag.cloud(bag.T0, bag.street(1)))],
                     types={'/rear/points': CLOUD})

@@ -17,7 +17,7 @@ from attention_fusion_ros.ros.clients.session import flush
 from attention_fusion_ros.ros.messages.sensors import clock
 from attention_fusion_ros.ros.messages.types import message_class
 from attention_fusion_ros.stream.inputs import SWEEPS, input_named
-from attention_fusion_ros.stream.recording import STATIC_TRANSFORMS_TOPIC, RawMessage, Recording
+from attention_fusion_ros.stream.recording import RawMessage, Recording, is_static
 
 QUEUE = 10  # messages a slow reliable subscriber may lag behind
 STATIC_QUEUE = 100  # recordings merge several broadcasters of /tf_static, and a late subscriber wants all of them
@@ -27,8 +27,8 @@ SETTLE_LIMIT_S = 5.0  # other programs whose subscriptions come and go do not ho
 
 def offered_qos(topic: str, latched: bool) -> QoSProfile:
     """QoS that matches every subscriber of the original publisher: reliable, and latched if the original was."""
-    keep = latched or topic == STATIC_TRANSFORMS_TOPIC
-    depth = STATIC_QUEUE if topic == STATIC_TRANSFORMS_TOPIC else QUEUE
+    keep = latched or is_static(topic)
+    depth = STATIC_QUEUE if is_static(topic) else QUEUE
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.TRANSIENT_LOCAL if keep else DurabilityPolicy.VOLATILE)
 
@@ -47,7 +47,7 @@ class BagPlayer:
 
     def __init__(self, node: Node, recording: Recording, topics: list[str], rate: float = 1.0, clock_hz: float = 0.0):
         self._node, self._recording, self._topics, self._rate = node, recording, topics, rate
-        self._dynamic = [t for t in topics if t != STATIC_TRANSFORMS_TOPIC]
+        self._dynamic = [t for t in topics if not is_static(t)]
         self.message_count = recording.count(self._dynamic)  # of one round
         self._publishers: dict[str, Publisher] = {
             name: node.create_publisher(message_class(recording.topics[name].type), name,
@@ -91,9 +91,9 @@ class BagPlayer:
 
     def publish_static_transforms(self) -> None:
         """Publish every static transform of the recording at once: they hold from its first message on."""
-        if STATIC_TRANSFORMS_TOPIC in self._publishers:
-            for raw in self._recording.raw_messages([STATIC_TRANSFORMS_TOPIC]):
-                self._publishers[STATIC_TRANSFORMS_TOPIC].publish(raw.data)
+        for raw in self._recording.raw_messages([name for name in self._publishers if is_static(name)]):
+            if raw.data:
+                self._publishers[raw.topic].publish(raw.data)
 
     def play_once(self, alive: Callable[[], bool] = always,
                   on_message: Callable[[RawMessage], None] | None = None) -> int:
@@ -107,8 +107,9 @@ class BagPlayer:
             if not alive():
                 break
             # The recorded bytes are what a publisher would send: no need to take them apart and put them together.
-            self._publishers[raw.topic].publish(raw.data)
-            sent += 1
+            if raw.data:  # else a message of ROS 1 that could not be converted
+                self._publishers[raw.topic].publish(raw.data)
+                sent += 1
             if on_message is not None:
                 on_message(raw)
         return sent
@@ -131,24 +132,32 @@ class BagPlayer:
 
 
 def playable(recording: Recording, wanted: Iterable[str] = ()) -> tuple[list[str], list[str]]:
-    """The topics to play, and a note on each one whose type is not installed.
+    """The topics to play, and a note on each one that cannot be sent, with the number of its messages.
 
-    wanted: names, all when empty; a wanted topic that is absent or whose type is not installed raises InputError.
+    wanted: names, all when empty. Raises InputError for a wanted topic that is absent or cannot be sent.
     """
     wanted = [w if w.startswith('/') else f'/{w}' for w in wanted]
     for name in wanted:
         if name not in recording.topics:
             raise InputError('topic_missing', f"The recording has no topic '{name}'.",
                              f"Give --topics some of: {', '.join(recording.topics)}.")
-        message_class(recording.topics[name].type)
+        _check_sendable(recording, name)
     chosen: list[str] = []
     notes: list[str] = []
     for name, info in recording.topics.items():
         if wanted and name not in wanted:
             continue
         try:
-            message_class(info.type)
+            _check_sendable(recording, name)
             chosen.append(name)
         except InputError as error:
-            notes.append(f'{name} is left out: {error}')
+            notes.append(f'{name} is left out with its {info.count} message(s): {error}')
     return chosen, notes
+
+
+def _check_sendable(recording: Recording, name: str) -> None:
+    """Raises InputError for a topic whose type is not installed, or is another one in ROS 2 than in ROS 1."""
+    message_class(recording.topics[name].type)
+    if not recording.is_ros2_type(name):
+        raise InputError('message_type_differs', f'{recording.topics[name].type} has other fields in ROS 2 than in the '
+                         'ROS 1 bag.', 'leave the topic out with --topics.')

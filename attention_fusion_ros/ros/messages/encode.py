@@ -13,14 +13,26 @@ import array
 import math
 
 import numpy as np
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Pose, PoseArray, PoseWithCovarianceStamped, Quaternion
-from sensor_msgs.msg import LaserScan, PointCloud2
-from std_msgs.msg import ColorRGBA, Float32MultiArray, Float64, Header, MultiArrayDimension
-from visualization_msgs.msg import Marker, MarkerArray
 
 from attention_fusion_ros.contracts import Branch, FusionResult
 from attention_fusion_ros.geometry import quaternion_from_yaw
+from attention_fusion_ros.ros.messages.classes import (
+    ColorRGBA,
+    Duration,
+    Float32MultiArray,
+    Float64,
+    Header,
+    LaserScan,
+    Marker,
+    MarkerArray,
+    MultiArrayDimension,
+    Point,
+    PointCloud2,
+    Pose,
+    PoseArray,
+    PoseWithCovarianceStamped,
+    Quaternion,
+)
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import point_cloud
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 import array
 
 import numpy as np
-from nav_msgs.msg import OccupancyGrid
-from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Header
 
 from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.geometry import transform_points
+from attention_fusion_ros.ros.messages.classes import Header, Image, OccupancyGrid, PointCloud2
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import image, point_cloud
 from attention_fusion_ros.visualization.panels import compose_picture, point_attention

@@ -12,14 +12,18 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from geometry_msgs.msg import TransformStamped
-from nav_msgs.msg import Odometry
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, PointCloud2, PointField
-from std_msgs.msg import Header
 
 from attention_fusion_ros.decode.plain_messages import point_fields
 from attention_fusion_ros.geometry import quaternion_from_yaw
+from attention_fusion_ros.ros.messages.classes import (
+    Clock,
+    Header,
+    Image,
+    Odometry,
+    PointCloud2,
+    PointField,
+    TransformStamped,
+)
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:

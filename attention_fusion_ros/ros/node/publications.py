@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,40 +11,22 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Header
 
 from attention_fusion_ros.ros.messages import encode
+from attention_fusion_ros.ros.messages.encoders import ENCODERS, STAGE_OUTPUTS, TAKEN_BACK_BY, head_of
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import header
 from attention_fusion_ros.ros.messages.types import message_class
-from attention_fusion_ros.ros.outputs import OUTPUTS, OutputSpec
+from attention_fusion_ros.ros.outputs import LATCHED_DEPTH, OUTPUTS, RELIABLE_DEPTH, OutputSpec
 
-Encoder = Callable[[PublishedSweep, Header], Any]
-RELIABLE = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+RELIABLE = QoSProfile(depth=RELIABLE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=LATCHED_DEPTH, reliability=ReliabilityPolicy.RELIABLE,
+                     durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def qos_of(spec: OutputSpec) -> QoSProfile:
     """The quality of service that an output offers."""
     return LATCHED if spec.latched else RELIABLE
-
-
-def encoder_of(spec: OutputSpec) -> Encoder:
-    """The function of `ros/messages` that makes the messages of an output."""
-    encoder: Encoder = _function(spec.encoder)
-    return encoder
-
-
-def _function(name: str) -> Callable[..., Any]:
-    module, _, function = name.rpartition('.')
-    messages = importlib.import_module(f'attention_fusion_ros.ros.messages.{module}')
-    found: Callable[..., Any] = getattr(messages, function)
-    return found
-
-
-ENCODERS = {spec: encoder_of(spec) for spec in OUTPUTS if spec.encoder}
-TAKEN_BACK_BY = {spec.name: _function(spec.taken_back_by) for spec in OUTPUTS if spec.taken_back_by}
-STAGE_OUTPUTS = {spec.stage: spec.name for spec in OUTPUTS if spec.stage}
 
 
 class Publications:
@@ -80,8 +61,7 @@ class Publications:
         """Make and send a message on every topic that has a subscriber."""
         for spec, encoder in ENCODERS.items():
             if self.has_subscribers(spec.name):
-                frame = sweep.sweep.cloud.frame_id if spec.in_sensor_frame else self._frame
-                self._send(spec.name, encoder, sweep, header(sweep.result.stamp_ns, frame))
+                self._send(spec.name, encoder, sweep, head_of(spec, sweep, self._frame))
 
     def publish_times(self, stage_ms: Mapping[str, float]) -> None:
         """Publish durations in milliseconds, by stage."""
