@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message definitions that are not among the standard ones, for recordings that hold none (sqlite3 before Iron).
 
-Names, types and order of the fields are what the packages send: point_cloud_interfaces 4.0, livox_ros_driver2 1.2,
+Names, types and order of the fields are what the packages send: point_cloud_interfaces 5.0, livox_ros_driver2 1.2,
 livox_interfaces and livox_ros_driver 2.6.
 """
 
