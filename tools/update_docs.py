@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the generated parts of README.md and docs/: tables of inputs, outputs, parameters and commands, and results.
 
-    python tools/update_docs.py                      write the tables of README.md
-    python tools/update_docs.py --check              fail when README.md is not what the source says
+    python tools/update_docs.py                      write the tables of README.md and docs/inputs.md
+    python tools/update_docs.py --check              fail when one of them is not what the source says
     python tools/update_docs.py --ablation FOLDER    put what `evaluate --ablation --out FOLDER` wrote into
                                                      docs/attention.md
     python tools/update_docs.py --map-share FOLDER   the same for `evaluate --map-share N --gradcam N --out FOLDER`
@@ -20,6 +20,8 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import generated  # noqa: E402
+from cloud_layouts import LAYOUTS, Layout  # noqa: E402
+from reasons import reasons  # noqa: E402
 
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
 from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
@@ -81,8 +83,43 @@ def commands() -> str:
     return markdown(('command', 'what it does'), [(f'`{name}`', summary) for name, summary in COMMANDS.items()])
 
 
+UNITS = {1.0: 's', 1e-6: 'us', 1e-9: 'ns'}
+
+
+def layout_row(layout: Layout) -> tuple[str, ...]:
+    """One line of the table of layouts."""
+    fields = ', '.join(f'{name} {code}@{offset}' for name, code, offset in layout.fields)
+    time = 'none'
+    if layout.time is not None:
+        name, unit, origin = layout.time
+        time = f'`{name}`, {UNITS[unit]} {origin}'
+    odd = [text for text, holds in ((f'row_step {layout.row_step}', layout.row_step != 'right'),
+                                    ('count 0', layout.zero_counts), ('big-endian', layout.big_endian),
+                                    ('organised', layout.rows), (layout.format, layout.format)) if holds]
+    return (layout.driver, layout.version, layout.source, layout.type, f'`{fields}`, {layout.point_step} bytes',
+            f'`{layout.intensity}`' if layout.intensity else 'none', time, layout.no_return, ', '.join(odd))
+
+
+def layouts() -> str:
+    """The table of the layouts of drivers."""
+    head = ('driver', 'version', 'source', 'message', 'point', 'intensity', 'time of a point', 'no return', 'besides')
+    return markdown(head, [layout_row(layout) for layout in LAYOUTS])
+
+
+def reason_tables() -> str:
+    """The tables of named reasons, one a part."""
+    by_part: dict[str, list[tuple[str, ...]]] = {}
+    for name, told in reasons().items():
+        texts = ('<br>'.join(text.replace('|', '/').replace('<', '&lt;') for text in found)
+                 for found in (told.causes, told.remedies))
+        by_part.setdefault(told.part, []).append((f'`{name}`', *texts))
+    return '\n\n'.join(f'### {part}\n\n{markdown(("reason", "what is wrong", "what to do"), rows)}'
+                       for part, rows in by_part.items())
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     'inputs': inputs, 'outputs': outputs, 'parameters': parameter_table, 'commands': commands}
+INPUT_SECTIONS: dict[str, Callable[[], str]] = {'layouts': layouts, 'reasons': reason_tables}
 
 
 def section(page: str, name: str, content: str, option: str = '') -> str:
@@ -95,9 +132,9 @@ def section(page: str, name: str, content: str, option: str = '') -> str:
     return generated.block(page, BEGIN.format(name, option), END.format(name), content)
 
 
-def with_tables(page: str) -> str:
-    """README text with every table put between its markers."""
-    for name, make in SECTIONS.items():
+def with_tables(page: str, sections: dict[str, Callable[[], str]] | None = None) -> str:
+    """A page with every table put between its markers; default: those of README.md."""
+    for name, make in (SECTIONS if sections is None else sections).items():
         page = section(page, name, make())
     return page
 
@@ -124,7 +161,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--root', type=Path, default=generated.ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     readme, attention = options.root / 'README.md', options.root / 'docs' / 'attention.md'
-    files = {readme: with_tables(readme.read_text())}
+    inputs_page = options.root / 'docs' / 'inputs.md'
+    files = {readme: with_tables(readme.read_text()), inputs_page: with_tables(inputs_page.read_text(), INPUT_SECTIONS)}
     page = attention.read_text()
     pictures = {}
     if options.ablation is not None:

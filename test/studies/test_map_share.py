@@ -79,7 +79,8 @@ def test_the_tables_get_into_the_docs(tmp_path, monkeypatch, capsys):
               for name in ('gradcam', 'map share')]
     layout = 'before\n' + '\nbetween\n'.join(f'{begin}\n| %s |\n{end}' for begin, end in places) + '\nafter\n'
     page.write_text(layout % ('old', 'old'))
-    shutil.copyfile(ROOT / 'README.md', tmp_path / 'README.md')
+    for name in ('README.md', 'docs/inputs.md'):
+        shutil.copyfile(ROOT / name, tmp_path / name)
     (tmp_path / 'gradcam.png').write_bytes(b'picture')
     for name in ('gradcam', 'map_share'):
         (tmp_path / f'{name}.md').write_text(f'| {name} |\n')

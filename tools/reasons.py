@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every named reason of the package with cause and remedy, read from its source.
+
+Reasons are named where they are raised, `InputError(reason, message, remedy)`, and in the tables whose names end in
+REASONS. A new one is found by itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attention_fusion_ros.stream.inputs import Reason
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'attention_fusion_ros'
+# Where a reason is met, by the room that raises it; in the order of the page.
+PARTS = {'decode': 'Messages', 'sync': 'Sweeps and what belongs to them', 'stream': 'Recordings',
+         'bev': 'Points and maps', 'pipeline': 'Points and maps', 'network': 'Points and maps',
+         'ros': 'The running node'}
+WITHOUT = 'Optional inputs that a result does without'
+OTHER = 'Elsewhere'
+
+
+@dataclass
+class NamedReason:
+    """What is told under one name: by a table, else where it is raised."""
+
+    part: str
+    causes: list[str] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
+
+
+def reasons() -> dict[str, NamedReason]:
+    """{name: what is told}, those of one part together."""
+    tabled: dict[str, list[tuple[str, str]]] = {}
+    raised: dict[str, list[tuple[str, str]]] = {}
+    parts: dict[str, str] = {}
+    for path in sorted(PACKAGE.rglob('*.py')):
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        part = PARTS.get(path.relative_to(PACKAGE).parts[0], OTHER)
+        for told, reasons_of_file in ((tabled, list(_tabled(tree, path))), (raised, list(_raised(tree)))):
+            for name, cause, remedy in reasons_of_file:
+                parts.setdefault(name, WITHOUT if told is tabled and remedy else part)
+                told.setdefault(name, []).append((cause, remedy))
+    found = {}
+    for name, part in parts.items():
+        everywhere = [*tabled.get(name, []), *raised.get(name, [])]
+        causes = [cause for cause, _ in tabled.get(name, raised.get(name, []))]
+        found[name] = NamedReason(part, _once(causes), _once(remedy for _, remedy in everywhere))
+    order = [*dict.fromkeys(PARTS.values()), WITHOUT, OTHER]
+    return dict(sorted(found.items(), key=lambda item: (order.index(item[1].part), item[0])))
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    """Each text once, without those that are filled in altogether."""
+    return [text for text in dict.fromkeys(texts) if re.search('[a-z]', text)]
+
+
+def _raised(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
+    """Every InputError that is made."""
+    constants = {target.id: node.value.value for node in tree.body if isinstance(node, ast.Assign)
+                 and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+                 for target in node.targets if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'InputError'):
+            continue
+        values = {**dict(zip(('reason', 'message', 'remedy'), node.args)), **{k.arg: k.value for k in node.keywords}}
+        name = values.get('reason')
+        if isinstance(name, ast.Constant):
+            reason = str(name.value)
+        elif isinstance(name, ast.Name) and name.id in constants:
+            reason = constants[name.id]
+        else:
+            continue
+        yield reason, _words(values.get('message')), _words(values.get('remedy'))
+
+
+def _tabled(tree: ast.Module, path: Path) -> Iterator[tuple[str, str, str]]:
+    """The entries of tables `...REASONS` at the top of a module: {name: cause} or {name: Reason}."""
+    for node in tree.body:
+        for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, 'target', None)]:
+            if not (isinstance(target, ast.Name) and target.id.endswith('REASONS')):
+                continue
+            module = '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')
+            table = getattr(importlib.import_module(module), target.id)
+            for name, value in table.items() if isinstance(table, dict) else ():
+                if isinstance(value, Reason):
+                    yield name, value.cause, value.remedy
+                elif isinstance(value, str):
+                    yield name, value, ''
+
+
+def _words(node: ast.expr | None) -> str:
+    """A text with `...` for what is filled in; '' where it is made elsewhere."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        text = ''.join(str(part.value) if isinstance(part, ast.Constant) else '...' for part in node.values)
+        return re.sub(r'\.{4,}', '...', text)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _words(node.left) + _words(node.right)
+    return ''
