@@ -78,7 +78,7 @@ def stamped(message, seconds):
 CLOUDS = {
     'truncated data': (lambda t: truncated(cloud(t)), 'truncated_data', CLOUD),
     'more data than claimed': (lambda t: edited(cloud(t), height=1, width=10, row_step=160), 'size_mismatch', CLOUD),
-    'row_step too small': (lambda t: edited(cloud(t), row_step=16), 'size_mismatch', CLOUD),
+    'steps contradict': (lambda t: edited(cloud(t), height=3, width=7, row_step=16), 'size_mismatch', CLOUD),
     'point_step too small': (lambda t: edited(cloud(t), point_step=8), 'field_out_of_point', CLOUD),
     'width x height overflows': (lambda t: edited(cloud(t), width=2**32 - 1, height=2**32 - 1), 'size_mismatch', CLOUD),
     'no x': (lambda t: renamed(cloud(t), 'x', 'a'), 'missing_field', CLOUD),
