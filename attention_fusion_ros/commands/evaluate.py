@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.simulation.world.profile import PROFILES
 
 if TYPE_CHECKING:
     from attention_fusion_ros.evaluation.checkpoints import Networks
@@ -59,6 +60,9 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--osm', type=Path, metavar='FILE',
                         help='OpenStreetMap extract (.osm, .osm.gz, .osm.pbf): a share of '
                         'the simulated scenes takes its roads from there')
+    parser.add_argument('--profile', choices=tuple(PROFILES), default='v1',
+                        help='kinds of places and sensors of the simulated scenes: v2 has medians, rows of parked '
+                        'cars, driveways and faulty sensors; with -city all roads come from --osm (default: %(default)s)')
     parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives')
     parser.add_argument('--route', action='store_true', help='draw the driven route into the maps of the drives')
     parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
@@ -110,7 +114,7 @@ def _chosen(options: argparse.Namespace) -> Iterator[Callable[[RunSettings], Run
         yield partial(write_ablation, options.ablation_rows, options.ablation_seeds, schedule)
     if options.sim > 0:
         from attention_fusion_ros.evaluation.simulation.evaluate import write_simulation
-        yield partial(write_simulation, _networks(options), options.sim, osm=options.osm)
+        yield partial(write_simulation, _networks(options), options.sim, osm=options.osm, profile=options.profile)
     if options.map_share > 0:
         from attention_fusion_ros.studies.map_share import write_map_share
         yield partial(write_map_share, _one_network(options, '--map-share'), options.map_share)

@@ -86,13 +86,13 @@ def _scene(options: argparse.Namespace, scene_class: str, seed: int) -> np.ndarr
     from attention_fusion_ros.report import scene_gallery
     from attention_fusion_ros.simulation.sensors.lidar import SENSOR_SHARES, random_lidar, with_faults
     from attention_fusion_ros.simulation.world.generate import generate_world
-    from attention_fusion_ros.simulation.world.profile import V1, profile_of
+    from attention_fusion_ros.simulation.world.profile import profile_of
 
     profile = profile_of(options.profile)
     world = generate_world(seed, scene_class, osm=options.osm, profile=profile)
     if options.lidar == 'random':
-        sensor = random_lidar(np.random.default_rng([seed, 9]), shares=SENSOR_SHARES[profile.name])
-        if profile is not V1:
+        sensor = random_lidar(np.random.default_rng([seed, 9]), shares=SENSOR_SHARES[profile.sensors])
+        if profile.faults:
             sensor = with_faults(np.random.default_rng([seed, 10]), sensor)
     else:
         sensor = PRESETS[options.lidar]()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.simulation.world.profile import PROFILES
 from attention_fusion_ros.utils.interrupt import SignalGuard, explaining
 
 if TYPE_CHECKING:  # imported when the command runs: --help need not wait for torch
@@ -55,9 +56,10 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--osm', type=Path, nargs='+', metavar='FILE', default=[],
                         help='OpenStreetMap extracts (.osm, .osm.gz, .osm.pbf): a share of '
                         'the scenes that are made takes its roads from there, each from one of them')
-    parser.add_argument('--profile', choices=('v1', 'v2'), default='v1',
+    parser.add_argument('--profile', choices=tuple(PROFILES), default='v1',
                         help='kinds of places and sensors of the scenes that are made: v2 has medians, rows of parked '
-                        'cars, driveways and faulty sensors (default: %(default)s)')
+                        'cars, driveways and faulty sensors; with -city all roads come from --osm '
+                        '(default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
     parser.add_argument('--bags', type=Path, help='folder of recordings to train on as well, labelled by the '
                         'driven path (needs odometry); -s scenes=0 -s validation_scenes=0 for recordings alone')

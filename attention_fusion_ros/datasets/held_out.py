@@ -122,9 +122,10 @@ def make_scene(seed: int, lookahead: float = 20.0, osm: Path | None = None,
     profile: kinds of places and sensors, see `simulation.world.profile`.
     """
     rng = np.random.default_rng([seed, 20])
-    world = generate_world(seed, osm=osm, profile=profile_of(profile))
-    lidar = random_lidar(rng, shares=SENSOR_SHARES[profile])
-    if profile != 'v1':
+    kinds = profile_of(profile)
+    world = generate_world(seed, osm=osm, profile=kinds)
+    lidar = random_lidar(rng, shares=SENSOR_SHARES[kinds.sensors])
+    if kinds.faults:
         lidar = with_faults(np.random.default_rng([seed, 80]), lidar)
     routed, unrouted = (truth(world, world.pose, lookahead, route=drawn) for drawn in (True, False))
     if not unrouted.branches:

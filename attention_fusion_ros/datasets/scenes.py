@@ -110,8 +110,8 @@ def make_scene(seed: int, options: SceneOptions, scene_class: str | None = None)
     grid, profile, extract = options.grid, profile_of(options.profile), options.extract(seed)
     plain = profile.name == 'v1'
     world = generate_world(seed, scene_class, extract, profile)
-    lidar = random_lidar(rng, MAX_RAYS, SENSOR_SHARES[profile.name])
-    if not plain:
+    lidar = random_lidar(rng, MAX_RAYS, SENSOR_SHARES[profile.sensors])
+    if profile.faults:
         lidar = with_faults(np.random.default_rng([seed, 80]), lidar)
     truths = _truths(world, options.lookahead) if plain else truths_of_turns(world, options.lookahead, TURNS_RAD)
     if not truths[0][0].branches:

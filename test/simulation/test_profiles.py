@@ -63,8 +63,20 @@ def test_scenes_of_the_published_tables_stay_as_they_are(seed):
 
 def test_a_profile_is_asked_for_by_its_name():
     assert profile_of('v2') is V2
-    with pytest.raises(ConfigurationError, match="'v3'.*v1, v2"):
+    with pytest.raises(ConfigurationError, match="'v3'.*v1, v2, v1-city"):
         profile_of('v3')
+
+
+def test_a_city_gives_all_roads(shared_folder):
+    city, twin = profile_of('v2-city'), profile_of('v1-city')
+    assert (city.class_shares, city.faults) == (V2.class_shares, True) and not twin.faults
+    extract = shared_folder / 'data/osm/pit.osm.gz'
+    for seed in range(3):
+        world = generate_world(seed, osm=extract, profile=twin)
+        assert world.scene_class == generate_world(seed, osm=extract, profile=city).scene_class == 'osm'
+        assert not world.islands and not world.aprons
+    with pytest.raises(ConfigurationError, match="'v1-city'.*--osm"):
+        generate_world(0, profile=twin)
 
 
 def only(**shares: float) -> WorldProfile:

@@ -12,21 +12,28 @@ from attention_fusion_ros.evaluation.checkpoints import Networks
 from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
 from attention_fusion_ros.evaluation.simulation.report import SimulationReport
 from attention_fusion_ros.evaluation.simulation.run import Network, SimSetup, evaluate_scenes
+from attention_fusion_ros.simulation.world.profile import profile_of
 
 SHOWN_TABLES = 3  # on the terminal
 ATTENTION_GOALS = {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}
 
 
-def write_simulation(networks: Networks, scenes: int, settings: RunSettings, osm: Path | None = None) -> RunOutput:
+def write_simulation(networks: Networks, scenes: int, settings: RunSettings, osm: Path | None = None,
+                     profile: str = 'v1') -> RunOutput:
     """Evaluate on `scenes` held-out simulated scenes; writes `simulation.md`, `.json` and plots.
 
-    osm: an OpenStreetMap extract for a share of the worlds. Raises ConfigurationError.
+    osm: an OpenStreetMap extract for a share of the worlds.
+    profile: kinds of places and sensors, see `simulation.world.profile`.
+
+    Raises ConfigurationError.
     """
     settings.check_held_out()
     if osm is not None and not osm.is_file():
         raise ConfigurationError(f"--osm: '{osm}' does not exist")
+    if profile_of(profile).osm_share >= 1.0 and osm is None:
+        raise ConfigurationError(f"scenes of profile '{profile}' need an OpenStreetMap extract. Remedy: --osm FILE.")
     named = tuple(Network(checkpoint.name, config, checkpoint.sees) for checkpoint, config in networks.configs)
-    setup = SimSetup(named, settings.cache, networks.lookahead, osm=osm)
+    setup = SimSetup(named, settings.cache, networks.lookahead, osm=osm, profile=profile)
     with settings.new_bar('scenes', scenes, 'scene') as bar:
         found = evaluate_scenes(settings.first_seed, scenes, setup, settings.workers, bar.update)
     built = SimulationReport(found, networks.main, settings.provenance(networks.files), networks.notes)

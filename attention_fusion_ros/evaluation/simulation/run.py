@@ -66,6 +66,7 @@ class SimSetup:
     lookahead: float = 20.0  # m
     batch: int = 16
     osm: Path | None = None  # an OpenStreetMap extract for some of the worlds
+    profile: str = 'v1'  # kinds of places and sensors, see `simulation.world.profile`
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,8 @@ class SceneWorker:
         kept = self._cache.read(seeds)
         if kept is not None:
             return kept
-        scenes = [obtain(seed, self._setup.cache, self._setup.lookahead, self._setup.osm) for seed in seeds]
+        scenes = [obtain(seed, self._setup.cache, self._setup.lookahead, self._setup.osm, self._setup.profile)
+                  for seed in seeds]
         found = predict_scenes([s for s in scenes if s is not None], self._setup, self._pipelines)
         self._cache.write(seeds, found)
         return found
@@ -228,7 +230,7 @@ def cache_of(setup: SimSetup) -> ResultCache[ScenePredictions]:
     """Where predictions of this setup are kept, below `setup.cache`."""
     named = [n.config.checkpoint for n in setup.networks if n.config.checkpoint != 'untrained']
     files = [Path(name or checkpoints.SHIPPED) for name in named]
-    settings = (cache_key(setup.lookahead, setup.osm), setup.networks)
+    settings = (cache_key(setup.lookahead, setup.osm, setup.profile), setup.networks)
     return ResultCache(setup.cache / f'results-{result_cache.results_digest(settings, files)}', ScenePredictions)
 
 

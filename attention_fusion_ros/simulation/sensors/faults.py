@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps a sensor from seeing: blanked sectors, dirt on its window, partial turns, lost packets, empty returns."""
+"""What keeps a sensor from seeing: blanked sectors, dirt on its window, partial turns, lost packets, empty returns.
+
+Their effect is in `reception`: what is here is needed to choose a sensor, for which nobody should wait for torch.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 LARGEST_BLANK_RAD = math.radians(270.0)
 
@@ -47,25 +48,3 @@ def random_faults(rng: np.random.Generator) -> Faults:
     return Faults(blank, dirt, float(rng.uniform(0.05, 0.6)) if rng.random() < 0.15 else 0.0,
                   float(rng.choice([0.02, 0.1, 0.3])) if rng.random() < 0.25 else 0.0, int(rng.choice([1, 12, 32])),
                   float(rng.uniform(0.2, 1.0)) if rng.random() < 0.3 else 0.0)
-
-
-def received(faults: Faults, azimuth: Tensor, chance: Tensor, seed: int) -> Tensor:
-    """(A, B) bool: which returns arrive.
-
-    azimuth: broadcastable to (A, B), sensor frame. chance: (A, B) uniform 0..1. seed: of this sweep.
-    """
-    rng = np.random.default_rng([seed % (1 << 32), 5])
-    kept = torch.ones_like(chance, dtype=torch.bool)
-    for start, end in faults.blank:
-        kept &= ((azimuth - start) % (2 * math.pi)) > (end - start)
-    for middle, half, loss in faults.dirt:
-        away = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
-        kept &= chance >= loss * torch.exp(-0.5 * (away * (2.0 / half)) ** 2)
-    if faults.missing_turn:
-        start = float(rng.uniform(-math.pi, math.pi))
-        kept &= ((azimuth - start) % (2 * math.pi)) > faults.missing_turn * 2 * math.pi
-    if faults.packets:
-        count = -(-len(chance) // faults.columns)
-        lost = np.repeat(rng.random(count) < faults.packets, faults.columns)[:len(chance)]
-        kept &= ~torch.as_tensor(lost, device=chance.device)[:, None]
-    return kept

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation.sensors import raycast
-from attention_fusion_ros.simulation.sensors.faults import NONE, received
+from attention_fusion_ros.simulation.sensors.faults import NONE
 from attention_fusion_ros.simulation.sensors.lidar import LidarModel
 from attention_fusion_ros.simulation.sensors.raster import REFLECTIVITY, Label, Raster, rasterise
 from attention_fusion_ros.simulation.sensors.raycast import NO_HIT, VEHICLE, Hits, RandomDraws, Rays, Scene
+from attention_fusion_ros.simulation.sensors.reception import received
 from attention_fusion_ros.simulation.world.world import Pose, World
 
 FRAME_ID = 'lidar'

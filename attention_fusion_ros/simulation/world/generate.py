@@ -47,9 +47,12 @@ def generate_world(seed: int, scene_class: str | None = None, osm: str | Path | 
     scene_class: one of SCENE_CLASSES, or None to draw one by the profile's shares.
     osm: an OpenStreetMap extract (.osm, .osm.gz, .osm.pbf) for scenes of class 'osm'; without it there are none.
     profile: what kinds of places there are.
-    Raises ConfigurationError for an unknown class, or class 'osm' without an extract.
+    Raises ConfigurationError for an unknown class, and for class 'osm' or a city without an extract.
     """
     rng = np.random.default_rng([seed, 1])
+    if profile.osm_share >= 1.0 and osm is None:
+        raise ConfigurationError(f"scenes of profile '{profile.name}' need an OpenStreetMap extract. Remedy: --osm "
+                                 'FILE.')
     if scene_class is None:
         scene_class = str(rng.choice(list(profile.class_shares), p=list(profile.class_shares.values())))
         if osm is not None and rng.random() < profile.osm_share:

@@ -3,13 +3,14 @@
 """Which kinds of places there are, and how often: scenes of one profile and seed never change.
 
 `v1` is what the published tables are made of. `v2` adds streets in which a LiDAR alone takes the wrong thing for the
-road: planted medians, dual carriageways, rows of parked cars, verges, driveways and car parks, acute junctions.
+road: planted medians, dual carriageways, rows of parked cars, verges, driveways and car parks, acute junctions. Those
+with `-city` have all of their roads from an OpenStreetMap extract, to judge one city.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from attention_fusion_ros.errors import ConfigurationError
 
@@ -35,12 +36,15 @@ class WorldProfile:
     car_parks: float = 0.0
     screens: float = 0.0  # noise walls and tall hedges along the road
     broad: float = 0.0  # roads broadened
+    sensors: str = 'v1'  # name of the shares in `sensors.lidar.SENSOR_SHARES`
+    faults: bool = False  # of the sensors, see `sensors.faults`
 
 
 V1 = WorldProfile('v1')
 V2 = WorldProfile('v2', CLASS_SHARES_V2, osm_share=0.35, planted_gap=0.75, parked_rows=0.4, lawn=0.3, ditch=0.2,
-                  driveways=0.45, car_parks=0.2, screens=0.12, broad=0.08)
-PROFILES = {profile.name: profile for profile in (V1, V2)}
+                  driveways=0.45, car_parks=0.2, screens=0.12, broad=0.08, sensors='v2', faults=True)
+V1_CITY, V2_CITY = (replace(p, name=f'{p.name}-city', osm_share=1.0) for p in (V1, V2))
+PROFILES = {profile.name: profile for profile in (V1, V2, V1_CITY, V2_CITY)}
 
 
 def profile_of(name: str) -> WorldProfile:
