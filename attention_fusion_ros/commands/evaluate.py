@@ -62,7 +62,8 @@ def options_parser() -> argparse.ArgumentParser:
                         'the simulated scenes takes its roads from there')
     parser.add_argument('--profile', choices=tuple(PROFILES), default='v1',
                         help='kinds of places and sensors of the simulated scenes: v2 has medians, rows of parked '
-                        'cars, driveways and faulty sensors; with -city all roads come from --osm (default: %(default)s)')
+                        'cars, driveways and faulty sensors; with -city all roads come from --osm '
+                        '(default: %(default)s)')
     parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives')
     parser.add_argument('--route', action='store_true', help='draw the driven route into the maps of the drives')
     parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
