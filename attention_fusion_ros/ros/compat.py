@@ -8,6 +8,7 @@
 | `parameter_overrides` | `_parameter_overrides` | same | same | no public access to the overrides of undeclared names |
 | `add_post_set_parameters_callback` | missing: see `call_after_others` | public | public | added in Iron |
 | `lifecycle_state` | `_state_machine` | same | same | no public access to a node's own state |
+| `with_message_info` | nothing | public | public | added in Iron |
 | `refuse_impossible_transitions` | `_service_change_state` | same | same | an impossible request ends the node |
 
 A private name that a later distribution lacks ends in an AttributeError at start, not in silence.
@@ -15,13 +16,14 @@ A private name that a later distribution lacks ends in an AttributeError at star
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.subscription import Subscription
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -29,7 +31,15 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 __all__ = ['SubscriptionEventCallbacks', 'UnsupportedEventTypeError', 'add_post_set_parameters_callback',
-           'call_after_others', 'lifecycle_state', 'parameter_overrides', 'refuse_impossible_transitions']
+           'call_after_others', 'lifecycle_state', 'parameter_overrides', 'refuse_impossible_transitions',
+           'with_message_info']
+
+
+def with_message_info(callback: Callable[[Any, Mapping[str, Any]], None]) -> Callable[..., None]:
+    """The callback of a subscription that also gets rclpy's information about a message; {} where there is none."""
+    if hasattr(Subscription, 'CallbackType'):
+        return lambda message, info: callback(message, info)
+    return lambda message: callback(message, {})
 
 
 def parameter_overrides(node: Node) -> dict[str, Any]:

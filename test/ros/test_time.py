@@ -109,3 +109,21 @@ def test_diagnostics_go_on_while_simulated_time_stands_still():
             wait_until(lambda: graph.diagnostics, 'diagnostics')
     finally:
         graph.close()
+
+
+def test_simulated_time_without_a_clock_is_named():
+    """`ros2 bag play` without --clock: results come, but no age of anything is right."""
+    graph = Graph({'use_sim_time': True})
+    try:
+        graph.sweep(0.0)
+        status = graph.status('output', lambda s: s.level == s.WARN and '/clock' in s.message, 'there is no clock')
+        assert 'use_sim_time' in status.message and '--clock' in status.message
+        clock = graph.probe.create_publisher(Clock, '/clock', 1)
+        wait_until(lambda: clock.get_subscription_count(), 'the node listens to the clock')
+
+        def ticks(s):
+            clock.publish(Clock(clock=cloud(0.1).header.stamp))
+            return '/clock' not in s.message
+        graph.status('output', ticks, 'there is one')
+    finally:
+        graph.close()

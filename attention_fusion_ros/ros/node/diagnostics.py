@@ -26,6 +26,8 @@ from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFOR
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 WAITING = 'waiting for the first sweep'
 NOTE_EXTRAPOLATION_S = 0.05  # beyond the newest transform or odometry: named in the message; less is only a value
+NO_CLOCK = ('use_sim_time is true, but nothing has been received on /clock: ages mean nothing. '
+            'Remedy: play with --clock, or set use_sim_time to false.')
 NO_ALIGNMENT = ("map_alignment is not published: checkpoint '{}' has no spatial transformer that registers the map. "
                 'Remedy: use a checkpoint that has one (docs/attention.md), or remove the subscription.')
 
@@ -44,6 +46,7 @@ class NodeSnapshot:
     clocks: Mapping[str, str] = field(default_factory=dict)  # how sweeps are stamped against others, by input
     outputs: tuple[TopicStatus, ...] = ()
     messages: Mapping[str, int] = field(default_factory=dict)  # made so far, by name of the output
+    clock_missing: bool = False  # use_sim_time is set, and nothing has come on /clock
     alignment_wanted: bool = False  # whether map_alignment has a subscriber
 
     @property
@@ -287,6 +290,8 @@ def _judge_output(node: NodeSnapshot) -> Judgement:
         return WARN, '; '.join(mismatches)
     if problem := monitor.recent_problem(OUTPUT):
         return WARN, problem
+    if node.clock_missing:
+        return WARN, NO_CLOCK
     if last is None:
         return OK, 'no result yet'
     silent_s = monitor.age_s(monitor.results.last_s)

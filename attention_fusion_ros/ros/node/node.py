@@ -77,6 +77,8 @@ class AttentionFusionNode(LifecycleNode):
         with self._transition:
             now_ns, configured = self.get_clock().now().nanoseconds, self._configured
             node = NodeSnapshot(self.state, self.monitor.snapshot(), error=self._error)
+            # rcl: simulated time is 0 until the first message.
+            node.clock_missing = self.get_parameter('use_sim_time').value and not now_ns
             if configured is not None:
                 node.config, node.pipeline = configured.config, configured.pipeline
                 node.inputs, node.outputs = configured.input_topics(), configured.output_topics()

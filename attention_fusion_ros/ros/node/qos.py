@@ -85,7 +85,8 @@ class Once:
     def is_new(self, info: Mapping[str, Any]) -> bool:
         """Whether the message with this information (of rclpy) comes for the first time.
 
-        By the time at which its publisher sent it, and its number. Where the middleware does not tell, it is new.
+        By the time at which its publisher sent it, and its number. Where nobody tells (Humble), it is new: to take a
+        message in twice does no harm.
         """
         key = info.get('source_timestamp'), info.get('publication_sequence_number')
         if not key[0]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -12,6 +12,7 @@ from rclpy.subscription import Subscription
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.ros.compat import with_message_info
 from attention_fusion_ros.ros.messages.types import is_installed, message_class
 from attention_fusion_ros.ros.node.graph import TopicStatus, input_topic, merged, subscribe
 from attention_fusion_ros.ros.node.qos import AdaptiveQos, Once, Request
@@ -110,7 +111,7 @@ class Subscriptions:
         def on_message(message: Any) -> None:
             self._on_message(spec, transport, message)
 
-        def on_message_once(message: Any, info: Any) -> None:
+        def on_message_once(message: Any, info: Mapping[str, Any]) -> None:
             if once is None or once.is_new(info):
                 self._on_message(spec, transport, message)
 
@@ -119,7 +120,7 @@ class Subscriptions:
 
         self._subscriptions.setdefault(transport.topic, {})[request] = subscribe(
             self._node, message_class(transport.type), transport.private_topic,
-            on_message if once is None else on_message_once, request.profile(transport.depth),
+            on_message if once is None else with_message_info(on_message_once), request.profile(transport.depth),
             on_lost if spec.name == SWEEPS else None)
 
     def _keep(self, topic: str, wanted: frozenset[Request]) -> None:
