@@ -99,13 +99,18 @@ def _layout(msg: Any, got: int) -> tuple[int, int, int, int]:
     return width, height, point_step, row_stride('cloud', got, height, width * point_step, row_step, 'row_step')
 
 
-def _fields(msg: Any, point_step: int) -> dict[str, Field]:
-    """Every field by name, the first of each name; a layout that contradicts itself is an error even where unread."""
+def described_fields(msg: Any) -> list[Any]:
+    """The PointFields of a message, unread; InputError(malformed_message) when they are no list."""
     described = attribute(msg, 'fields')
     if isinstance(described, (str, bytes)) or not hasattr(described, '__iter__'):
         malformed(f'`fields` must be a list of PointField, got {type(described).__name__}.')
+    return list(described)
+
+
+def _fields(msg: Any, point_step: int) -> dict[str, Field]:
+    """Every field by name, the first of each name; a layout that contradicts itself is an error even where unread."""
     fields: dict[str, Field] = {}
-    for item in described:
+    for item in described_fields(msg):
         name, offset = text(item, 'name'), whole_number(item, 'offset')
         datatype, count = whole_number(item, 'datatype'), max(1, whole_number(item, 'count'))
         if datatype not in DATATYPES:

@@ -19,7 +19,7 @@ import numpy as np
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.decode import draco
-from attention_fusion_ros.decode.cloud import DATATYPES, decode_cloud
+from attention_fusion_ros.decode.cloud import DATATYPES, decode_cloud, described_fields
 from attention_fusion_ros.decode.message import attribute, byte_view, text, whole_number
 from attention_fusion_ros.errors import InputError
 
@@ -117,7 +117,7 @@ def _unpack_draco(data: bytes, plain: SimpleNamespace, points: int) -> None:
         raise InputError('size_mismatch', f'The compressed cloud holds {count} points, more than the {points} that '
                          'width and height say.', 'fill in width and height as the points are laid out.')
     arrays = draco.attributes(data)
-    described = list(plain.fields)
+    described = described_fields(plain)
     if len(arrays) != len(described) or any(len(values) != count for values in arrays):
         lengths = sorted({len(values) for values in arrays})
         raise _undecodable(f'its {len(arrays)} attributes of {lengths} points are not the {len(described)} fields of '

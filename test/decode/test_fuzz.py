@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Thousands of malformed clouds and images: only the documented error ever comes out, and never a bad value.
+"""Thousands of malformed clouds and images, compressed or not: only the documented error ever comes out, and never a
+bad value.
 
 Each example starts from a message as drivers send it and spoils one to four things; some stay good by luck, and what is
 decoded from those must hold what the contracts promise.
@@ -9,7 +10,12 @@ decoded from those must hold what the contracts promise.
 from __future__ import annotations
 
 import copy
+import gzip
+import sys
 import tracemalloc
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,11 +24,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.messages import XYZI, cloud, compressed, field, image
 
-from attention_fusion_ros.decode import REASONS, decode_cloud, decode_compressed_map_image, decode_map_image
+from attention_fusion_ros.decode import (
+    REASONS,
+    decode_cloud,
+    decode_compressed_cloud,
+    decode_compressed_map_image,
+    decode_map_image,
+)
 from attention_fusion_ros.decode.image import ENCODINGS
 from attention_fusion_ros.errors import InputError
 
-EXAMPLES = {'clouds': 2000, 'images': 1500, 'files': 800}
+zstd = pytest.importorskip('backports.zstd' if sys.version_info < (3, 14) else 'compression.zstd')
+EXAMPLES = {'clouds': 2000, 'compressed clouds': 1500, 'images': 1500, 'files': 800}
 # Bytes; the messages themselves are below 10 kB. A damaged file may claim as many pixels as its bytes could hold.
 MEMORY_LIMIT, FILE_MEMORY_LIMIT = 5e6, 2e8
 
@@ -139,6 +152,15 @@ CLOUDS = [
     cloud(VALUES, ODD, 28, big=True),
     cloud({name: np.where(np.arange(24) % 5, column, np.nan) for name, column in VALUES.items()}),
 ]
+COMPRESSED_CLOUDS = [SimpleNamespace(**{**vars(CLOUDS[0]), 'data': pack(CLOUDS[0].data), 'format': name})
+                     for name, pack in (('zlib', gzip.compress), ('zstd', zstd.compress))]
+DRACO_FIELDS = (('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('intensity', 12, 2), ('ring', 14, 4), ('t', 16, 6))
+if find_spec('DracoPy'):
+    COMPRESSED_CLOUDS += [
+        SimpleNamespace(header=CLOUDS[0].header, height=1, width=200, is_bigendian=False, is_dense=True, point_step=20,
+                        row_step=4000, format='draco', data=path.read_bytes(),
+                        fields=[field(*row) for row in DRACO_FIELDS])
+        for path in sorted((Path(__file__).parents[1] / 'data' / 'draco').glob('*.drc'))]
 SHAPES = {'u1': (np.uint8, 255), 'u2': (np.uint16, 65535), 'f4': (np.float32, 2)}
 IMAGES = [
     image((rng.uniform(0, SHAPES[encoding.dtype][1], (9, 11, len(encoding.order)))).astype(SHAPES[encoding.dtype][0]),
@@ -168,6 +190,28 @@ def test_malformed_clouds():
     print(seen)
     assert sum(seen.values()) >= EXAMPLES['clouds']
     assert seen.keys() >= {'good', 'size_mismatch', 'truncated_data', 'field_out_of_point', 'malformed_message'}
+
+
+@pytest.mark.slow
+def test_malformed_compressed_clouds():
+    seen = {}
+
+    def decode(msg):
+        return decode_compressed_cloud(SimpleNamespace(
+            **{'compressed_data' if name == 'data' else name: value for name, value in vars(msg).items()}))
+
+    @fuzz('compressed clouds')
+    @given(st.sampled_from(COMPRESSED_CLOUDS), st.lists(cloud_spoilers, min_size=1, max_size=3))
+    def run(msg, spoilers):
+        result = outcome(decode, msg, spoilers, seen)
+        if result is not None:
+            assert result.xyz.shape[1:] == (3,) and len(result.xyz) and np.isfinite(result.xyz).all()
+
+    run()
+    print(seen)
+    assert sum(seen.values()) >= EXAMPLES['compressed clouds']
+    assert seen.keys() >= {'good', 'undecodable', 'truncated_data', 'size_mismatch', 'unknown_compression',
+                           'cloud_too_large', 'malformed_message'}
 
 
 @pytest.mark.slow

@@ -179,6 +179,13 @@ def change(**attributes):
     return lambda msg: vars(msg).update(attributes)
 
 
+@pytest.mark.parametrize('step', [0, 3, 239, 14_400, 2**32 - 1])
+def test_where_the_data_leaves_one_reading_step_is_not_believed(step):
+    good, odd = image(map_picture(), 'rgb8'), image(map_picture(), 'rgb8')
+    odd.step = step
+    np.testing.assert_array_equal(decode_map_image(odd).road, decode_map_image(good).road)
+
+
 # What is wrong -> how it is done to a good 60 x 80 rgb8 image with a step of 242, and the reason given.
 BAD = {
     'data cut off': (lambda m: change(data=m.data[:-1])(m), 'truncated_data'),
