@@ -20,8 +20,9 @@ WINDOW, ENOUGH = 16, 3  # comparisons that are kept, and that tell something
 MIN_DIFFERENCE_S = 0.5  # latencies are less
 MAX_SPREAD_S, MAX_SPREAD_SHARE = 0.3, 0.02  # of a steady difference: in seconds, or as a share of it
 RECEIVED = 'received'  # stands for the clock that tells when messages are received
-TAI_S, GPS_S, DAY_S, YEAR_S = 37.0, 18.0, 86_400.0, 365.25 * 86_400.0
+TAI_S, GPS_S, YEAR_S = 37.0, 18.0, 365.25 * 86_400.0
 LATE_S = 5.0  # latencies are not longer
+OLDEST_RECORDING_S = 30 * YEAR_S  # older stamps do not count from 1970
 DRIVER_REMEDY = (
     "let the LiDAR's driver stamp with ROS time (Ouster timestamp_mode TIME_FROM_ROS_TIME, Hesai use_timestamp_type 1, "
     'RoboSense use_lidar_clock false), or synchronise sensor and computer (PTP with the UTC offset set, for Ouster '
@@ -35,32 +36,33 @@ class ClockDifference:
     seconds: float  # sweeps minus the others: positive where sweeps are ahead
     others: tuple[str, ...]  # labels, for example 'odometry'
     sweeps_are_off: bool = True  # it is the sweeps, not the others, that differ from the time of reception
+    is_reception: bool = False  # it is the time of reception alone that they differ from
 
     def __str__(self) -> str:
         """One sentence that compares the clocks, and the remedy."""
         side = 'ahead of' if self.seconds > 0 else 'behind'
         remedy = DRIVER_REMEDY if self.sweeps_are_off else (
             f'let {_listed(self.others)} be stamped by the clock that stamps the sweeps (use_sim_time, NTP)')
-        return (f'sweeps are {abs(self.seconds):.1f} s {side} {_listed(self.others)}, steadily{_cause(self.seconds)}. '
+        return (f'sweeps are {abs(self.seconds):.1f} s {side} {_listed(self.others)}, steadily{self._cause()}. '
                 f'Remedy: {remedy}.')
+
+    def _cause(self) -> str:
+        """What a difference of this size often is."""
+        size = abs(self.seconds)
+        if abs(size - TAI_S) < 0.5:
+            return ': so much is TAI, the time of PTP, ahead of UTC'
+        if abs(size - GPS_S) < 0.5:
+            return ': so much is GPS time ahead of UTC'
+        if self.is_reception and LATE_S < -self.seconds < OLDEST_RECORDING_S:
+            return ': the clocks are not synchronised, or this is a recording played without use_sim_time'
+        if size > YEAR_S:
+            return (f' ({size / YEAR_S:.0f} years): one of them does not count from 1970 but, for example, since its '
+                    'boot')
+        return ': their clocks are not synchronised' + (', or one of them comes late' if size < LATE_S else '')
 
 
 def _listed(labels: tuple[str, ...]) -> str:
     return ' and '.join((', '.join(labels[:-1]), labels[-1])) if len(labels) > 1 else labels[0]
-
-
-def _cause(seconds: float) -> str:
-    """What a difference of this size often is."""
-    size = abs(seconds)
-    if abs(size - TAI_S) < 0.5:
-        return ': so much is TAI, the time of PTP, ahead of UTC'
-    if abs(size - GPS_S) < 0.5:
-        return ': so much is GPS time ahead of UTC'
-    if size > YEAR_S:
-        return f' ({size / YEAR_S:.0f} years): one of them does not count from 1970 but, for example, since its boot'
-    if size > DAY_S:
-        return ': the clocks were never set to the same time, or what is played was recorded earlier (use_sim_time)'
-    return ': their clocks are not synchronised' + (', or one of them comes late' if size < LATE_S else '')
 
 
 class ClockComparison:
@@ -118,7 +120,8 @@ class ClockComparison:
         if received_s is not None:
             off[RECEIVED] = received_s
         alike = [name for name, s in off.items() if abs(s - first) <= max(MIN_DIFFERENCE_S, 0.01 * abs(first))]
-        return ClockDifference(first, tuple(labels.get(name, name) for name in alike), self._sweeps_are_off(alike[0]))
+        return ClockDifference(first, tuple(labels.get(name, name) for name in alike), self._sweeps_are_off(alike[0]),
+                               alike == [RECEIVED])
 
     def _sweeps_are_off(self, name: str) -> bool:
         """Whether sweeps are farther from the time of reception than the other input."""
