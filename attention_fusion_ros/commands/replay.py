@@ -79,6 +79,8 @@ def replay(options: argparse.Namespace) -> int:
             print(f'  note: {note}')
         for spec, name in topics.selected():
             print(f'  {spec.label:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
+            if spec.name in topics.left_out:
+                print(f'  {"":<11} {topics.left_out[spec.name].notice}')
         results = _results(options, config, stack)
         pipeline = FusionPipeline(config)
         info = pipeline.info

@@ -41,6 +41,8 @@ from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
 
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
+# Reasons for which map images are left out: they would teach nothing, or something wrong.
+NO_MAPS = ('camera_image', 'map_all_road', 'map_inverted', 'map_dim')
 DENSITY = CHANNELS.index('density')
 SUMMARY = 'recording.json'  # written when all shards of a recording are there
 SOURCES = ('bev', 'decode', 'kernels', 'stream', 'sync', 'contracts.py', 'geometry.py', 'pipeline/preprocess.py',
@@ -200,7 +202,11 @@ class _Labeller:
             features = self._preprocess.accumulated(sweep)
         except InputError:
             return None
-        return RecordedScene(quantise(features.numpy()), sweep.map_image, sweep.motion, truth)
+        reason = self._preprocess.map(sweep).reason
+        if reason in NO_MAPS:
+            self._drops[f'map image: {reason}'] += 1
+        image = None if reason in NO_MAPS else sweep.map_image
+        return RecordedScene(quantise(features.numpy()), image, sweep.motion, truth)
 
     def remember(self, sweep: SyncedSweep) -> None:
         """Accumulate a sweep that is not stored (again)."""

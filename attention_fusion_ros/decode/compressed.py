@@ -25,6 +25,7 @@ from attention_fusion_ros.decode.image_file import (
 )
 from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, stamp_and_frame, text
+from attention_fusion_ros.decode.photograph import frame_warnings
 from attention_fusion_ros.errors import InputError
 
 MAX_PIXELS = 36_000_000  # 6000 x 6000
@@ -70,7 +71,7 @@ def decode_compressed_map_image(msg: Any) -> MapImage:
                          'send 8 or 16 bit PNG, or JPEG.')
     layers = road_and_route(_channels(pixels, png_transparent_value(file)), unused_alpha=False,
                             chroma_block=jpeg_chroma_block(file))
-    return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings)
+    return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings + frame_warnings(frame_id))
 
 
 def _undecodable(why: str) -> NoReturn:

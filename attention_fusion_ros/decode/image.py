@@ -11,6 +11,7 @@ import numpy as np
 from attention_fusion_ros.contracts import MapImage
 from attention_fusion_ros.decode.map_style import road_and_route
 from attention_fusion_ros.decode.message import byte_view, flag, row_stride, stamp_and_frame, text, whole_number
+from attention_fusion_ros.decode.photograph import frame_warnings
 from attention_fusion_ros.errors import InputError
 
 
@@ -56,4 +57,4 @@ def decode_map_image(msg: Any) -> MapImage:
 
     pixels: np.ndarray = np.ndarray((height, width, channels), dtype, data, 0, (step, pixel_bytes, dtype.itemsize))
     layers = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})
-    return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings)
+    return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings + frame_warnings(frame_id))

@@ -16,6 +16,7 @@ import numpy as np
 
 from attention_fusion_ros.decode.chroma import WEAK, reddest_area, thin_strokes
 from attention_fusion_ros.decode.map_scale import Scale, float_scale, integer_scale
+from attention_fusion_ros.decode.photograph import CAMERA_IMAGE, is_photograph
 from attention_fusion_ros.errors import InputError
 
 # A route is drawn where a pixel is at least this red: crimson (220, 20, 60) has 0.55, half of pure red 0.498; brown
@@ -34,7 +35,7 @@ class MapLayers(NamedTuple):
 
     road: np.ndarray  # (H, W) float32 in 0..1
     route: np.ndarray | None  # (H, W) float32 in 0..1; None without one
-    warnings: tuple[str, ...]  # `map_dim`, `route_unclear`
+    warnings: tuple[str, ...]  # `map_dim`, `route_unclear`, `camera_image`
 
 
 def road_and_route(channels: dict[str, np.ndarray], unused_alpha: bool = True,
@@ -70,6 +71,8 @@ def road_and_route(channels: dict[str, np.ndarray], unused_alpha: bool = True,
         opacity = np.minimum(alpha * np.float32(1.0 / full), np.float32(1.0), dtype=np.float32)
         road *= opacity
         route = None if route is None else route * opacity
+    if is_photograph(road):
+        warnings += (CAMERA_IMAGE,)
     if route is not None:
         np.maximum(road, route, out=road)
     return MapLayers(road, route, warnings)

@@ -117,6 +117,8 @@ class Preprocessor:
         """The sweep's map image. layout: how it lies on the ground, default as configured."""
         if sweep.map_image is None:
             return self.no_map(sweep.map_reason or 'no_map')
+        if 'camera_image' in sweep.map_image.warnings:
+            return self.no_map('camera_image')
         layout = layout or self._config.map
         self._map_source = map_source(sweep.map_image, layout, self.grid, self.device, self._map_source)
         try:

@@ -127,6 +127,12 @@ MAP_REASONS = {
     'map_elsewhere': Reason('the map image does not reach the surroundings of the vehicle.',
                             'check map.resolution, map.anchor and map.orientation; of an occupancy grid, its origin '
                             'and the transform between its frame and the vehicle.'),
+    'camera_image': Reason('the images are those of a camera, not of a map.',
+                           'name the topic of the map image (--map-image, launch argument map_image, or remap '
+                           'input/map_image), or leave it out.'),
+    'camera_frame': Reason('the map image is stamped in the optical frame of a camera.',
+                           'if it is a camera image, remap input/map_image to the map; if it is a map, give it '
+                           'another frame_id.'),
     'map_dim': Reason('the map image is dim: it stays below a fifth of its full scale, or uses its lowest bits only.',
                       'draw roads bright, up to the full scale: 255 in 8 bit, 65535 in 16 bit, 1.0 in 32FC1.'),
     'route_unclear': Reason('the map image has thin reddish strokes that JPEG has blurred too much to tell a route.',

@@ -10,19 +10,21 @@ be read, or the choice of topics is wrong, there is an `InputError` that names c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.stream.camera import camera_sign
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, selectable_inputs
 from attention_fusion_ros.stream.storage.channel import CDR, Channel, StoredMessage, merged
 from attention_fusion_ros.stream.storage.files import SUFFIXES as STORAGE_SUFFIXES
 from attention_fusion_ros.stream.storage.files import OpenFiles
 from attention_fusion_ros.stream.storage.files import is_storage as is_storage
 from attention_fusion_ros.stream.storage.types import MessageTypes
+from attention_fusion_ros.sync.synchronizer import MAP_IMAGE
 
 __all__ = ['NONE', 'STATIC_TRANSFORMS_TOPIC', 'STORAGE_SUFFIXES', 'InputTopic', 'InputTopics', 'RawMessage',
            'Recording', 'TopicInfo', 'header_stamp_ns', 'is_static', 'is_storage']
@@ -59,14 +61,24 @@ class InputTopic:
     transport: Transport
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Topics of an input's type that only a user's word would choose."""
+
+    reason: str  # that sweeps have no message of the input
+    notice: str  # cause and remedy
+
+
 class InputTopics:
     """Which topics of a recording feed which inputs.
 
     `topics['map_image']` is the topic of that input, None where there is none or the user excluded it.
     """
 
-    def __init__(self, chosen: Iterable[InputTopic]):
+    def __init__(self, chosen: Iterable[InputTopic], left_out: Mapping[str, LeftOut] | None = None):
+        """left_out: by input, topics of its type that were not chosen, and why."""
         self._chosen = {topic.name: topic for topic in chosen}
+        self.left_out = dict(left_out or {})
 
     def __getitem__(self, input_name: str) -> str | None:
         return next((t.name for t in self._chosen.values() if t.spec.name == input_name), None)
@@ -230,6 +242,7 @@ class Recording:
     def input_topics(self, **wanted: str) -> InputTopics:
         """Choose the topics by type; a name given (`map_image='/map'`) takes precedence, `none` leaves an input out.
 
+        A map image is never chosen among topics that look like a camera's; see `InputTopics.left_out`.
         Raises InputError: `topic_missing` (no such topic, or none of the type), `topic_ambiguous` (several of the
         type), `topic_type` (the named topic is of another type). Raises TypeError for an input that does not exist.
         """
@@ -237,21 +250,45 @@ class Recording:
         if unknown:
             raise TypeError(f'no such input: {", ".join(sorted(unknown))}')
         chosen: list[InputTopic] = []
+        left_out: dict[str, LeftOut] = {}
         # What was asked for first: a topic that is wrong for its input is not missing for another one.
         named = {spec.name: self._find(spec, wanted[spec.name], set()) for spec in selectable_inputs()
                  if wanted.get(spec.name)}
         taken = {name for name in named.values() if name is not None}
         for spec in INPUTS:
             if spec.selectable:
-                name = named[spec.name] if spec.name in named else self._find(
-                    spec, '', taken | {topic.name for topic in chosen})
+                if spec.name in named:
+                    name = named[spec.name]
+                else:
+                    others = {} if spec.name != MAP_IMAGE else self._no_maps(spec)
+                    name = self._find(spec, '', taken | {topic.name for topic in chosen} | set(others))
+                    if others and name is None:
+                        left_out[spec.name] = _left_out(spec, others)
                 if name is not None:
                     chosen.append(InputTopic(name, spec, spec.transport_of(self.topics[name].type)))
             else:
                 names = [t.name for t in self.topics.values() if t.type in spec.types]
                 sweeps = next((topic.name for topic in chosen if topic.spec.name == SWEEPS), '')
                 chosen += [InputTopic(name, spec, _transport(spec, name)) for name in _in_namespace_of(names, sweeps)]
-        return InputTopics(chosen)
+        return InputTopics(chosen, left_out)
+
+    def _no_maps(self, spec: InputSpec) -> dict[str, str]:
+        """{topic: why} of the topics that are of the map image's type, but no map as far as can be told."""
+        types = {t.name: t.type for t in self.topics.values()}
+        found = {}
+        for topic in self.topics.values():
+            if topic.type in spec.types and topic.count:
+                if sign := camera_sign(topic.name, self._first_frame(topic.name), types):
+                    found[topic.name] = sign
+        return found
+
+    def _first_frame(self, topic: str) -> str:
+        """The frame of the first message of a topic, '' where it cannot be read."""
+        try:
+            raw = next(self.raw_messages([topic]), None)
+            return '' if raw is None else str(self.decode(raw).header.frame_id)
+        except (InputError, AttributeError):
+            return ''
 
     def _find(self, spec: InputSpec, wanted: str, taken: set[str]) -> str | None:
         """The topic of one input. taken: topics that are those of other inputs unless they are asked for."""
@@ -284,6 +321,12 @@ class Recording:
 
     def _listing(self, types: tuple[str, ...] = ()) -> str:
         return ', '.join(f'{t.name} ({t.count} messages)' for t in self.topics.values() if not types or t.type in types)
+
+
+def _left_out(spec: InputSpec, topics: Mapping[str, str]) -> LeftOut:
+    listed = ', '.join(f'{name} ({why})' for name, why in topics.items())
+    return LeftOut('camera_image', f'No topic was taken for the {spec.label}: {listed}. Remedy: if one is a map, give '
+                   f'{spec.option} TOPIC; {spec.option} none leaves it out.')
 
 
 def header_stamp_ns(message: Any) -> int:

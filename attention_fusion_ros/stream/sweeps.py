@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -301,9 +301,14 @@ class _Puller:
         if isinstance(waiting.sweep, DroppedSweep):
             return waiting.sweep
         try:
-            return self._stream.complete(waiting.sweep)
+            return self._with_map_reason(self._stream.complete(waiting.sweep))
         except InputError as error:
             return DroppedSweep(waiting.sweep.cloud.stamp_ns, error)
+
+    def _with_map_reason(self, sweep: SyncedSweep) -> SyncedSweep:
+        """The sweep with the reason why the recording's images were not chosen as its map, where that is so."""
+        left_out = self._topics.left_out.get(MAP_IMAGE)
+        return sweep if left_out is None else replace(sweep, map_reason=left_out.reason)
 
     def _dropped(self, _: InputSpec, error: InputError) -> None:
         if self._on_drop is not None:
