@@ -62,12 +62,11 @@ class Replay:
         return record, result
 
     def _note_map(self, sweep: SyncedSweep, result: FusionResult) -> None:
-        """Remember cause and remedy of a map image that was not used, or that is doubtful."""
+        """Remember cause and remedy of a map image that was used but is doubtful."""
         doubts = sweep.map_image.warnings if sweep.map_image is not None and not result.reason else ()
         self.map_warnings.update(doubts)
-        for name in (result.reason, *doubts):
-            if name in MAP_REASONS:
-                self.remedies.setdefault(name, str(MAP_REASONS[name]))
+        for name in doubts:
+            self.remedies.setdefault(name, str(MAP_REASONS[name]))
 
     def _dropped(self, stamp_ns: int, error: InputError) -> SweepRecord:
         self.remedies.setdefault(error.reason, str(error))
