@@ -34,6 +34,7 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import bin_bearings, rotation_2d
 from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
+from attention_fusion_ros.stream.inputs import input_named
 from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording, is_storage
 from attention_fusion_ros.stream.sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
@@ -122,7 +123,8 @@ def _topics(recording: Recording, chosen: Sequence[tuple[str, str]]) -> InputTop
     try:
         topics = recording.input_topics(**dict(chosen))
     except InputError as error:  # one of many recordings: say which
-        raise InputError(error.reason, f'{recording.path}: {error.cause}', error.remedy) from error
+        remedy = error.remedy.replace(f', or {input_named(ODOMETRY).option} none', '')  # the driven path is the label
+        raise InputError(error.reason, f'{recording.path}: {error.cause}', remedy) from error
     if topics[ODOMETRY] is None:
         raise ConfigurationError(f"recording '{recording.path}' has no odometry: the driven path is the label. Remedy: "
                                  'record nav_msgs/Odometry, or move the recording to another folder.')

@@ -325,6 +325,7 @@ def test_topics_are_chosen_as_for_replay(tmp_path, bags):
         find_recordings(tmp_path)
     option = caught.value.remedy.split('Choose with ')[1].split(':')[0]
     assert str(path) in str(caught.value) and option == '--odometry'
+    assert 'none' not in caught.value.remedy  # there is no label without odometry
     parsed = train.options_parser().parse_args(['--out', 'x', option, '/odometry/filtered'])
     topics = tuple((name, topic) for name, topic in cli.topic_options(parsed).items() if topic)
     assert topics == (('odometry', '/odometry/filtered'),)

@@ -15,9 +15,10 @@ from attention_fusion_ros.stream.storage.channel import StorageError, StorageFil
 from attention_fusion_ros.stream.storage.metadata import Metadata
 
 SUFFIXES = ('.mcap', '.db3', '.bag')
+ACTIVE = '.active'  # what ROS 1 adds while it records
 PACKED_SUFFIXES = ('.zstd', '.zst', '.lz4')
 FORMATS: dict[bytes, Callable[[Path], StorageFile]] = {
-    mcap.MAGIC: mcap.McapFile, sqlite.MAGIC: sqlite.SqliteFile, ros1.MAGIC: ros1.Ros1File}
+    mcap.MAGIC: mcap.McapFile, sqlite.MAGIC: sqlite.SqliteFile, ros1.MAGIC: ros1.open_bag}
 LFS_POINTER = b'version https://git-lfs'
 WHAT_TO_GIVE = "give the folder written by 'ros2 bag record', or its .mcap or .db3 file, or a ROS 1 .bag file."
 
@@ -160,7 +161,7 @@ def _candidates(path: Path, read: Metadata) -> list[Path]:
 
 def is_storage(file: Path) -> bool:
     """Whether a file has the name of one that recordings consist of."""
-    return (Path(file.stem) if file.suffix in PACKED_SUFFIXES else file).suffix in SUFFIXES
+    return (Path(file.stem) if file.suffix in (*PACKED_SUFFIXES, ACTIVE) else file).suffix in SUFFIXES
 
 
 def _same_again(one: StorageFile, other: StorageFile) -> bool:

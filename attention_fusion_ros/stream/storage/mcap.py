@@ -227,7 +227,9 @@ class McapFile:
         counted = sum(index.counts.values())
         known = all(record.schema in index.schemas for record in index.channels.values() if record.schema)
         # Messages outside of chunks are in no index.
-        good = statistics == (counted, len(index.chunks)) and (index.chunks or not counted) and known
+        indexed: set[int] = set().union(*(chunk.channels or () for chunk in index.chunks))
+        good = statistics == (counted, len(index.chunks)) and bool(index.chunks) == bool(counted) and known and all(
+            index.counts[number] for number in indexed)
         return index if good and set(index.counts) <= set(index.channels) and index.channels else None
 
     def _from_records(self) -> _Index:

@@ -7,13 +7,32 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from attention_fusion_ros.stream.storage.channel import ROS1, Channel, StorageError, StoredMessage, ros2_type
+from attention_fusion_ros.stream.storage.channel import (
+    ROS1,
+    Channel,
+    StorageError,
+    StorageFile,
+    StoredMessage,
+    ros2_type,
+)
+from attention_fusion_ros.stream.storage.ros1_scan import ScannedRos1File
 
 MAGIC = b'#ROSBAG V2.0\n'
 
 
+def open_bag(path: Path) -> StorageFile:
+    """A bag with or without its index."""
+    try:
+        return Ros1File(path)
+    except StorageError:
+        scanned = ScannedRos1File(path)
+        if not scanned.channels:
+            raise
+        return scanned
+
+
 class Ros1File:
-    """See `StorageFile`. Raises StorageError for a bag without index or of another version."""
+    """See `StorageFile`. Raises StorageError for a bag without a usable index."""
 
     def __init__(self, path: Path):
         from rosbags.rosbag1 import Reader, ReaderError
@@ -24,8 +43,7 @@ class Ros1File:
         try:
             self._reader.open()
         except ReaderError as error:
-            raise StorageError(f'its index cannot be used ({str(error).rstrip(".")}), as when recording is interrupted',
-                               f"make it anew with 'rosbag reindex {path.name}' of ROS 1.") from error
+            raise StorageError(f'its index cannot be used ({str(error).rstrip(".")})') from error
         self._channels = {
             connection.id: Channel(connection.topic, ros2_type(connection.msgtype), connection.msgcount, ROS1,
                                    connection.msgdef.data, 'ros1msg', bool(getattr(connection.ext, 'latching', 0)))
