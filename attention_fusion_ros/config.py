@@ -62,6 +62,13 @@ class CloudConfig:
         'Maximum number of points of all accumulated sweeps together. Earlier sweeps help sparse sensors; dense '
         'ones reach this limit by themselves.', 'points', 0, 5_000_000)
     accumulate_age: float = parameter(1.2, 'Maximum age of an accumulated sweep.', 's', 0.0, 60.0)
+    assemble: str = parameter(
+        'auto', 'auto: clouds of several LiDARs, and parts of a turn, are put together to whole sweeps. off: every '
+        'message of input/pointcloud is a sweep, and other clouds are not used.', choices=('auto', 'off'),
+        read_only=True)
+    deskew: str = parameter(
+        'auto', 'auto: where points carry their own time, and with odometry, each is moved to the stamp of the sweep. '
+        'off: points are used as they come.', choices=('auto', 'off'))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ def add_topic_options(to: argparse.ArgumentParser) -> None:
     for spec in selectable_inputs():
         types = ' or '.join(dict.fromkeys(name.split('/')[-1] for name in spec.types))
         without = '' if spec.required else f'; none: without {spec.label}'
-        to.add_argument(spec.option, default='', metavar='TOPIC', help=f'default: the only {types} topic{without}')
+        default = 'none' if spec.only_when_named else f'the only {types} topic{without}'
+        to.add_argument(spec.option, default='', metavar='TOPIC', help=f'default: {default}')
 
 
 def topic_options(options: argparse.Namespace) -> dict[str, str]:

@@ -81,6 +81,9 @@ def replay(options: argparse.Namespace) -> int:
             print(f'  {spec.label:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
             if spec.name in topics.left_out:
                 print(f'  {"":<11} {topics.left_out[spec.name].notice}')
+        if further := recording.further_clouds(topics):
+            print('  not used    ' + ', '.join(f'{topic.name} ({topic.count} messages)' for topic in further)
+                  + ': if it is a further LiDAR, name it with --pointcloud-2, ...')
         results = _results(options, config, stack)
         pipeline = FusionPipeline(config)
         info = pipeline.info
@@ -116,6 +119,10 @@ def replay(options: argparse.Namespace) -> int:
         print(f'  {reason}: {message}')
     for reason, text in ({} if run.clocks else _why_without(summary)).items():
         print(f'  {reason}: {text}')
+    for how, count in run.deskewed.items():
+        print(f'deskew      {count} x {how}')
+    for reason, (count, text) in run.sweep_warnings.items():
+        print(f'WARNING: {reason}, {count} sweeps: {text}', file=sys.stderr)
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
     print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png'

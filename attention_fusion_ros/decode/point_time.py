@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The time that a driver gives each point -> seconds after the stamp in the header.
 
-Drivers agree on neither name, type, unit nor origin: see the table in docs/inputs.md. The name says that it is a time;
+Drivers agree on neither name, type, unit nor origin: see the table in docs/lidars.md. The name says that it is a time;
 type and range say the unit and what it counts from; and what is no time of a sweep (constant, longer than a second, in
 no order) is refused by name. Nothing is read until somebody asks.
 """

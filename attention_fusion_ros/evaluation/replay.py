@@ -31,6 +31,8 @@ class Replay:
         self.map_warnings: Counter[str] = Counter()  # what was doubtful about map images that were used -> sweeps
         self.sweep: SyncedSweep | None = None  # of the result that `run` has just given
         self.input_drops: Counter[str] = Counter()  # '<topic>: <reason>' of inputs other than sweeps
+        self.deskewed: Counter[str] = Counter()  # how the time of the points was used -> sweeps
+        self.sweep_warnings: dict[str, tuple[int, str]] = {}  # reason -> sweeps, the first message about it
 
     def run(self, limit: int = 0) -> Iterator[tuple[SweepRecord, FusionResult | None]]:
         """Yield each sweep in recorded order, with its result while it is at hand.
@@ -49,6 +51,11 @@ class Replay:
     def _fuse(self, sweep: SyncedSweep | DroppedSweep) -> tuple[SweepRecord, FusionResult | None]:
         if isinstance(sweep, DroppedSweep):
             return self._dropped(sweep.stamp_ns, sweep.error), None
+        for reason, text in sweep.warnings.items():
+            count, first = self.sweep_warnings.get(reason, (0, text))
+            self.sweep_warnings[reason] = count + 1, first
+        if sweep.deskew:
+            self.deskewed[sweep.deskew] += 1
         start = time.perf_counter()
         try:
             result = self._pipeline.run(sweep)

@@ -70,6 +70,8 @@ class InputSpec:
     """One input of the pipeline.
 
     selectable: one topic is chosen for it, by launch argument and command line option (transforms: all there are).
+    only_when_named: nothing is taken from a recording for it unless its topic is given, and /diagnostics is silent
+        about it while it has no publisher.
     waits: a sweep waits briefly for the message that carries its stamp.
     make_buffer: of a further input; None where the synchronizer has a buffer of this name.
     """
@@ -82,6 +84,7 @@ class InputSpec:
     note: str  # for the README's table
     required: bool = False
     selectable: bool = True
+    only_when_named: bool = False
     waits: bool = False
     default_topic: str = ''  # of the launch files
     make_buffer: Callable[[], Buffer] | None = None
@@ -154,6 +157,9 @@ ODOMETRY_REASONS = {
 }
 
 
+MAX_LIDARS = 4
+
+
 def cloud_transports(name: str) -> tuple[Transport, ...]:
     """The transports of an input whose messages are sweeps. Depth 1, for old ones are worthless."""
     topic = f'input/{name}'
@@ -165,6 +171,14 @@ def cloud_transports(name: str) -> tuple[Transport, ...]:
           for package in LIVOX_PACKAGES))
 
 
+def _further_lidar(number: int) -> InputSpec:
+    name = f'{SWEEPS}_{number}'
+    return InputSpec(
+        name=name, component=f'input cloud {number}', label=f'point cloud {number}', transports=cloud_transports(name),
+        description=f'Topic of LiDAR {number}, sensor_msgs/PointCloud2 (optional input).',
+        note='optional: put together with the others to one sweep', only_when_named=True)
+
+
 INPUTS: tuple[InputSpec, ...] = (
     InputSpec(
         name=SWEEPS, component='input cloud', label='point cloud',
@@ -173,6 +187,7 @@ INPUTS: tuple[InputSpec, ...] = (
         '(.../zstd, .../zlib, .../draco).',
         note='of waiting sweeps only the newest is processed; compressed and Livox messages where their packages are '
         'installed', required=True, default_topic='lidar/points'),
+    *(_further_lidar(number) for number in range(2, MAX_LIDARS + 1)),
     InputSpec(
         name=synchronizer.MAP_IMAGE, component='map image', label='map image',
         transports=(
@@ -209,6 +224,16 @@ def input_named(name: str, inputs: Iterable[InputSpec] = INPUTS) -> InputSpec:
     raise KeyError(name)
 
 
+def is_cloud(spec: InputSpec) -> bool:
+    """Whether the messages of an input are sweeps, or parts of them."""
+    return spec.name == SWEEPS or spec.name.startswith(f'{SWEEPS}_')
+
+
+def cloud_inputs(inputs: Iterable[InputSpec] = INPUTS) -> tuple[InputSpec, ...]:
+    """The inputs whose messages are sweeps, or parts of them, in the order of the table."""
+    return tuple(spec for spec in inputs if is_cloud(spec))
+
+
 def selectable_inputs(inputs: Iterable[InputSpec] = INPUTS) -> tuple[InputSpec, ...]:
     """The inputs for which one topic is chosen, in the order of the table."""
     return tuple(spec for spec in inputs if spec.selectable)
@@ -227,7 +252,7 @@ def launch_remappings(topics: Mapping[str, str], inputs: Iterable[InputSpec] = I
     """
     found = []
     for spec in selectable_inputs(inputs):
-        if spec.name in topics:
+        if topics.get(spec.name):
             first = spec.transports[0].topic
             own = [t for t in spec.transports if topics[spec.name].rpartition('/')[2] in t.names]
             for transport in own:

@@ -18,7 +18,7 @@ from typing import Any
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.camera import camera_sign
-from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, selectable_inputs
+from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, cloud_inputs, selectable_inputs
 from attention_fusion_ros.stream.storage.channel import CDR, Channel, StoredMessage, merged
 from attention_fusion_ros.stream.storage.files import SUFFIXES as STORAGE_SUFFIXES
 from attention_fusion_ros.stream.storage.files import OpenFiles
@@ -93,7 +93,7 @@ class InputTopics:
 
     def selected(self) -> list[tuple[InputSpec, str | None]]:
         """Each selectable input with its topic, in the order of the table."""
-        return [(spec, self[spec.name]) for spec in selectable_inputs()]
+        return [(spec, self[spec.name]) for spec in selectable_inputs() if self[spec.name] or not spec.only_when_named]
 
     def remappings(self) -> dict[str, str]:
         """{topic as the node names it: topic of the recording}, for running the node on the recording."""
@@ -290,11 +290,17 @@ class Recording:
         except (InputError, AttributeError):
             return ''
 
+    def further_clouds(self, topics: InputTopics) -> list[TopicInfo]:
+        """The topics with clouds that are not used: further LiDARs, or what was made of the clouds that are."""
+        used, types = set(topics.names()), {name for spec in cloud_inputs() for name in spec.types}
+        return [topic for topic in self.topics.values()
+                if topic.type in types and topic.count and topic.name not in used]
+
     def _find(self, spec: InputSpec, wanted: str, taken: set[str]) -> str | None:
         """The topic of one input. taken: topics that are those of other inputs unless they are asked for."""
         option, types = spec.option, spec.types
         kind = ' or '.join(types)
-        if wanted == NONE and not spec.required:
+        if wanted == NONE and not spec.required or spec.only_when_named and not wanted:
             return None
         if wanted:
             name = _absolute(wanted)
@@ -309,8 +315,10 @@ class Recording:
         found = _first_transports(found, types)
         if len(found) > 1:
             refusal = '' if spec.required else f', or {option} none'
+            more = next((f' To use several, name the others with {other.option}, ...' for other in selectable_inputs()
+                         if other.only_when_named and other.types == types), '')
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
-                             f'Choose with {option}: {self._listing(types)}{refusal}.')
+                             f'Choose with {option}: {self._listing(types)}{refusal}.{more}')
         if not found and spec.required:
             if silent := self._listing(types):
                 raise InputError('topic_missing', f'{kind} was recorded, but no message came: {silent}.',

@@ -9,11 +9,12 @@ numbers.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,10 @@ import numpy as np
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import PointCloud, SyncedSweep
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, input_named
+from attention_fusion_ros.stream.assemble import SweepAssembler
+from attention_fusion_ros.stream.decoded import DecodedSweep as DecodedSweep
+from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, cloud_inputs, input_named, is_cloud
+from attention_fusion_ros.stream.merge import merge
 from attention_fusion_ros.stream.recording import InputTopics, RawMessage, Recording, header_stamp_ns, is_static
 from attention_fusion_ros.sync.clocks import RECEIVED, ClockDifference
 from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S, StampWaiter
@@ -34,15 +38,6 @@ TRANSFORM_PATIENCE_NS = 3 * 10**9
 JUDGED_SWEEPS = 8  # for naming the inputs that sweeps do not find
 NOT_AT_THE_TIME = ('map_too_old', 'map_from_future', 'no_odometry_at_map_stamp')  # reasons that clocks may explain
 OnBasePose = Callable[[int, np.ndarray], None]
-
-
-@dataclass(frozen=True)
-class DecodedSweep:
-    """A sweep that waits for what belongs to it."""
-
-    cloud: PointCloud
-    decode_ms: float
-    received_ns: int | None = None  # when it was received, where that is known
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,10 @@ class SweepStream:
         self._on_drop = on_drop
         self._max_wait_s = max_wait_s
         self._companions = tuple(spec.name for spec in inputs if spec.waits)
-        self._decode_cloud = input_named(SWEEPS, inputs).transports[0].decode
+        self._first = input_named(SWEEPS, inputs)
+        self._deskew = config.cloud.deskew == 'auto'
+        self._assembler = SweepAssembler({spec.name: spec.transports[0].topic for spec in cloud_inputs(inputs)}
+                                         ) if config.cloud.assemble == 'auto' else None
         self._waiter = StampWaiter(*self._companions)
         # The newest sweeps by input: whether nothing of it was of their time.
         self._missed: dict[str, deque[bool]] = {name: deque(maxlen=JUDGED_SWEEPS)
@@ -88,12 +86,15 @@ class SweepStream:
     def update(self, config: NodeConfig) -> None:
         """Take over parameters that may change while running."""
         self._synchronizer.update(config)
+        self._deskew = config.cloud.deskew == 'auto'
 
     def reset(self) -> None:
         """Forget everything but static transforms."""
         self._synchronizer.reset()
         self._waiter = StampWaiter(*self._companions)
         self._missing_since_ns.clear()
+        if self._assembler is not None:
+            self._assembler.reset()
 
     def on_time_jump(self, stamp_ns: int) -> None:
         """The clock was set back to this time: forget what is later."""
@@ -117,32 +118,84 @@ class SweepStream:
             self._waiter.notify()
 
     def sweep(self, message: Any, received_ns: int | None = None) -> SyncedSweep:
-        """Decode a sweep, wait up to max_wait_s for what belongs to it, and put the two together.
+        """Decode a message as a sweep of its own, wait for what belongs to it, and put the two together.
 
         received_ns: as for `take`.
-        Raises InputError when the sweep has to be dropped: what `decode_cloud` raises, stamp_backwards,
-        transform_missing.
+        Raises InputError when the sweep has to be dropped: what `decode_cloud` raises, and as `wait_and_complete`.
         """
-        decoded = self.decode(message, received_ns)
-        self._waiter.wait(decoded.cloud.stamp_ns, self._max_wait_s, ready=lambda: self._transform_ready(decoded.cloud))
+        return self.wait_and_complete(self.decode(message, received_ns))
+
+    def wait_and_complete(self, decoded: DecodedSweep) -> SyncedSweep:
+        """Wait up to max_wait_s for what belongs to a sweep, and put the two together.
+
+        Raises InputError: stamp_backwards, transform_missing.
+        """
+        self._waiter.wait(decoded.stamp_ns, self._max_wait_s, ready=lambda: self._transforms_ready(decoded))
         return self._match(decoded)
 
-    def decode(self, message: Any, received_ns: int | None = None) -> DecodedSweep:
-        """Decode a sweep, for `is_ready` and `complete`. Raises InputError."""
+    def decode(self, message: Any, received_ns: int | None = None, spec: InputSpec | None = None,
+               transport: Transport | None = None) -> DecodedSweep:
+        """Decode a message of an input with clouds, default the first. Raises InputError.
+
+        received_ns: as for `take`.
+        """
         start = time.perf_counter()
-        cloud = self._decode_cloud(message)
-        return DecodedSweep(cloud, 1e3 * (time.perf_counter() - start), received_ns)
+        spec = spec or self._first
+        cloud = (transport or spec.transports[0]).decode(message)
+        return DecodedSweep(cloud, 1e3 * (time.perf_counter() - start), received_ns, spec.name)
+
+    # -- several messages to one sweep: `assemble` what is decoded, `complete` what comes of it ------------------------
+
+    def assemble(self, decoded: DecodedSweep, now_ns: int) -> list[DecodedSweep]:
+        """The sweeps that are whole with this message; see `SweepAssembler`. now_ns: of any clock that never jumps.
+
+        A LiDAR whose pose is not known is left out, and its message dropped, where there are others.
+        """
+        if self._assembler is None:
+            return [decoded]
+        cloud, others = decoded.cloud, self._assembler.frames
+        if others and cloud.frame_id not in others:
+            try:
+                self._synchronizer.sensor_pose(cloud.frame_id, cloud.stamp_ns)
+            except InputError as error:
+                if self._on_drop is not None:
+                    self._on_drop(input_named(decoded.input_name, self._inputs), error)
+                return []
+        return self._assembler.add(decoded, now_ns)
+
+    def overdue(self, now_ns: int) -> list[DecodedSweep]:
+        """The sweeps that have waited for other LiDARs, or other parts of the turn, for long enough."""
+        return [] if self._assembler is None else self._assembler.due(now_ns)
+
+    def rest(self, now_ns: int) -> list[DecodedSweep]:
+        """The sweeps that wait, for no message will come any more."""
+        return [] if self._assembler is None else self._assembler.flush(now_ns)
+
+    @property
+    def due_ns(self) -> int | None:
+        """When `overdue` has something to give; None while nothing waits."""
+        return None if self._assembler is None else self._assembler.due_ns
+
+    @property
+    def needs_every_cloud(self) -> bool:
+        """Whether sweeps consist of several messages (or may: it is not known yet), so that none may be passed over."""
+        return self._assembler is not None and self._assembler.assembles
+
+    @property
+    def clouds_come_in_bursts(self) -> bool:
+        """Whether several clouds come on one topic where one LiDAR would send one."""
+        return self._assembler is not None and self._assembler.sends_parts
 
     def is_ready(self, decoded: DecodedSweep) -> bool:
         """Whether nothing is missing any more that a sweep waits for."""
-        return not self._waiter.missing(decoded.cloud.stamp_ns) and self._transform_ready(decoded.cloud)
+        return not self._waiter.missing(decoded.stamp_ns) and self._transforms_ready(decoded)
 
     def complete(self, decoded: DecodedSweep) -> SyncedSweep:
         """The sweep with what belongs to it, as far as it is there by now.
 
         Raises InputError: stamp_backwards, transform_missing.
         """
-        self._waiter.judge(decoded.cloud.stamp_ns)
+        self._waiter.judge(decoded.stamp_ns)
         return self._match(decoded)
 
     def needs_dynamic_transforms(self, frame_id: str) -> bool:
@@ -171,38 +224,63 @@ class SweepStream:
         """How sweeps are stamped against the clock that tells when they are received, which is called `received`."""
         return self._synchronizer.clock_difference((RECEIVED,), {RECEIVED: received})
 
-    def _transform_ready(self, cloud: PointCloud) -> bool:
+    def _transforms_ready(self, decoded: DecodedSweep) -> bool:
         # Waiting for a frame that nobody publishes would cost more than the sweeps that are dropped anyway.
+        clouds = {part.cloud.frame_id: part.cloud for part in decoded.messages()}
+        return all(self._is_given_up(cloud) or self._synchronizer.has_transform(cloud.frame_id, cloud.stamp_ns)
+                   for cloud in clouds.values())
+
+    def _is_given_up(self, cloud: PointCloud) -> bool:
+        """Whether the transform of a cloud's frame was waited for in vain."""
         since_ns = self._missing_since_ns.get(cloud.frame_id)
-        if since_ns is not None and abs(cloud.stamp_ns - since_ns) > TRANSFORM_PATIENCE_NS:
-            return True
-        return self._synchronizer.has_transform(cloud.frame_id, cloud.stamp_ns)
+        return since_ns is not None and abs(cloud.stamp_ns - since_ns) > TRANSFORM_PATIENCE_NS
 
     def _match(self, decoded: DecodedSweep) -> SyncedSweep:
-        cloud = decoded.cloud
+        start = time.perf_counter()
+        known = self._with_known_first(decoded)
+        stamp_ns, frame = known.stamp_ns, known.cloud.frame_id
         try:
-            found = self._synchronizer.match(cloud.stamp_ns, cloud.frame_id, decoded.received_ns)
+            latest = max(known.messages(), key=lambda part: part.cloud.stamp_ns)
+            found = self._synchronizer.match(stamp_ns, frame, latest.received_ns)
         except InputError as error:
             if error.reason == TRANSFORM_MISSING:
-                self._missing_since_ns.setdefault(cloud.frame_id, cloud.stamp_ns)
+                self._missing_since_ns.setdefault(frame, stamp_ns)
                 self._missed[TRANSFORMS].append(True)
             raise
         self._missed[TRANSFORMS].append(False)
         self._missed[ODOMETRY].append(bool(found.odometry_reason))
         self._missed[MAP_IMAGE].append(found.map_reason in NOT_AT_THE_TIME)
-        self._missing_since_ns.pop(cloud.frame_id, None)
+        self._missing_since_ns.pop(frame, None)
+        merged = merge(known, found.motion.T_base_sensor, self._synchronizer, self._deskew)
+        decode_ms = sum(part.decode_ms for part in decoded.messages()) + 1e3 * (time.perf_counter() - start)
         return SyncedSweep(
-            cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,
-            companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decoded.decode_ms,
+            merged.cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,
+            companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decode_ms,
             odometry_extrapolation_s=found.odometry_extrapolation_s,
-            transform_extrapolation_s=found.transform_extrapolation_s, odometry_reason=found.odometry_reason)
+            transform_extrapolation_s=found.transform_extrapolation_s, odometry_reason=found.odometry_reason,
+            parts=merged.parts, deskew=merged.deskew, warnings=merged.warnings)
+
+    def _with_known_first(self, decoded: DecodedSweep) -> DecodedSweep:
+        """Of several messages, one whose sensor's pose is known comes first: the others are placed by it."""
+        if not decoded.others:
+            return decoded
+        known = {part.cloud.frame_id: self._synchronizer.has_transform(part.cloud.frame_id, part.cloud.stamp_ns)
+                 for part in decoded.messages()}
+        for frame, is_known in known.items():
+            if is_known:
+                self._missing_since_ns.pop(frame, None)
+            else:
+                self._missing_since_ns.setdefault(frame, decoded.stamp_ns)
+        first, *others = sorted(decoded.messages(), key=lambda part: not known[part.cloud.frame_id])
+        return dataclasses.replace(first, others=tuple(dataclasses.replace(part, others=()) for part in others),
+                                   several=decoded.several, warnings=decoded.warnings)
 
 
 @dataclass(frozen=True)
 class _Waiting:
     """A sweep of a recording in the queue."""
 
-    raw: RawMessage
+    since_ns: int  # recorded
     sweep: DecodedSweep | DroppedSweep
 
 
@@ -222,24 +300,26 @@ def synced_sweeps(recording: Recording, topics: InputTopics, config: NodeConfig,
     static = [name for name in topics.names() if is_static(name)]
     for raw in recording.raw_messages(static):
         puller.take(raw)
-    waiting: deque[_Waiting] = deque()
-    count = 0
-    for raw in recording.raw_messages([name for name in topics.names() if name not in static]):
-        while waiting and _is_over(waiting[0].raw.stamp_ns, raw.stamp_ns):
-            yield puller.complete(waiting.popleft())
-        if raw.topic == topics[SWEEPS]:
-            if limit and count == limit:
-                break
-            waiting.append(_Waiting(raw, puller.decode(raw)))
-            count += 1
-        else:
-            puller.take(raw)
-        while waiting and puller.is_ready(waiting[0]):
-            yield puller.complete(waiting.popleft())
-    while waiting:
-        yield puller.complete(waiting.popleft())
+    moving = recording.raw_messages([name for name in topics.names() if name not in static])
+    yield from islice(_sweeps_of(moving, puller), limit or None)
     if on_clocks is not None and (difference := puller.clock_difference()) is not None:
         on_clocks(difference)
+
+
+def _sweeps_of(messages: Iterator[RawMessage], puller: _Puller) -> Iterator[SyncedSweep | DroppedSweep]:
+    waiting: deque[_Waiting] = deque()
+    now_ns = 0
+    for raw in messages:
+        waiting.extend(puller.overdue(now_ns, raw.stamp_ns))
+        now_ns = raw.stamp_ns
+        while waiting and _is_over(waiting[0].since_ns, now_ns):
+            yield puller.complete(waiting.popleft())
+        waiting.extend(puller.take(raw))
+        while waiting and puller.is_ready(waiting[0]):
+            yield puller.complete(waiting.popleft())
+    waiting.extend(puller.rest(now_ns))
+    while waiting:
+        yield puller.complete(waiting.popleft())
 
 
 def base_poses(recording: Recording, topics: InputTopics, config: NodeConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -272,24 +352,34 @@ class _Puller:
         self._topic = ''
         self._stream = SweepStream(config, self._dropped, on_base_pose)
 
-    def take(self, raw: RawMessage) -> None:
+    def take(self, raw: RawMessage) -> list[_Waiting]:
+        """Take in a message; returns the sweeps that are whole with it, or the sweep that is dropped."""
         self._topic = raw.topic
         topic = self._topics.topic(raw.topic)
-        try:
-            message = self._recording.decode(raw)
-        except InputError as error:
-            self._dropped(topic.spec, error)
-            return
-        self._stream.take(topic.spec, topic.transport, message, raw.stamp_ns)
-
-    def decode(self, raw: RawMessage) -> DecodedSweep | DroppedSweep:
         stamp_ns = raw.stamp_ns
         try:
             message = self._recording.decode(raw)
+            if not is_cloud(topic.spec):
+                self._stream.take(topic.spec, topic.transport, message, raw.stamp_ns)
+                return []
             stamp_ns = header_stamp_ns(message)
-            return self._stream.decode(message, raw.stamp_ns)
+            decoded = self._stream.decode(message, raw.stamp_ns, topic.spec, topic.transport)
         except InputError as error:
-            return DroppedSweep(stamp_ns, error)
+            if topic.spec.name == SWEEPS:
+                return [_Waiting(raw.stamp_ns, DroppedSweep(stamp_ns, error))]
+            self._dropped(topic.spec, error)
+            return []
+        return [_Waiting(raw.stamp_ns, sweep) for sweep in self._stream.assemble(decoded, raw.stamp_ns)]
+
+    def overdue(self, before_ns: int, now_ns: int) -> list[_Waiting]:
+        """The sweeps that have waited for long enough when the next message comes; all, when time starts again."""
+        if now_ns < before_ns:
+            return [_Waiting(before_ns, sweep) for sweep in self._stream.rest(before_ns)]
+        return [_Waiting(now_ns, sweep) for sweep in self._stream.overdue(now_ns)]
+
+    def rest(self, now_ns: int) -> list[_Waiting]:
+        """The sweeps that wait at the end."""
+        return [_Waiting(now_ns, sweep) for sweep in self._stream.rest(now_ns)]
 
     def clock_difference(self) -> ClockDifference | None:
         return self._stream.clock_difference(received='the time of recording')
@@ -303,7 +393,7 @@ class _Puller:
         try:
             return self._with_map_reason(self._stream.complete(waiting.sweep))
         except InputError as error:
-            return DroppedSweep(waiting.sweep.cloud.stamp_ns, error)
+            return DroppedSweep(waiting.sweep.stamp_ns, error)
 
     def _with_map_reason(self, sweep: SyncedSweep) -> SyncedSweep:
         """The sweep with the reason why the recording's images were not chosen as its map, where that is so."""

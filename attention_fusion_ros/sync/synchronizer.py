@@ -9,7 +9,7 @@ result depends on stamps, not on when messages happened to arrive.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -183,6 +183,17 @@ class Synchronizer:
         except InputError:
             return False
         return True
+
+    def base_poses(self, stamps_ns: Sequence[int]) -> list[np.ndarray | None]:
+        """(4, 4) T_odom_base at each stamp, None where odometry does not reach; later odometry does not count."""
+        with self._lock:
+            known_until_ns = max(stamps_ns)
+            return [self._odometry.poses.pose(stamp_ns, known_until_ns) for stamp_ns in stamps_ns]
+
+    def sensor_pose(self, frame_id: str, stamp_ns: int) -> np.ndarray:
+        """(4, 4) T_base_sensor. Raises InputError `transform_missing`."""
+        with self._lock:
+            return self._sensor(frame_id, stamp_ns)[0]
 
     def match(self, stamp_ns: int, frame_id: str, received_ns: int | None = None) -> SyncedInputs:
         """What goes with the sweep of this stamp and sensor frame.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The time of every point, in the types, units and origins of the drivers (see docs/inputs.md)."""
+"""The time of every point, in the types, units and origins of the drivers (see docs/lidars.md)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_everything_a_user_reads_is_there():
     for spec in INPUTS:
         assert spec.description.endswith('.') and spec.note and spec.label
         assert all(reason.cause.endswith('.') and reason.remedy.endswith('.') for reason in spec.reasons.values())
-        assert not spec.selectable or spec.default_topic
+        assert not spec.selectable or spec.only_when_named or spec.default_topic
 
 
 def test_every_transport_of_an_input_is_remapped():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ from attention_fusion_ros.ros.node.publications import Publications
 from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, format_traceback, internal_error
 from attention_fusion_ros.ros.node.subscriptions import Subscriptions, inputs_of
 from attention_fusion_ros.ros.node.worker import Worker
-from attention_fusion_ros.stream.inputs import SWEEPS, InputSpec, Transport
+from attention_fusion_ros.stream.decoded import DecodedSweep
+from attention_fusion_ros.stream.inputs import SWEEPS, InputSpec, Transport, is_cloud
 from attention_fusion_ros.stream.sweeps import SweepStream
 from attention_fusion_ros.sync.synchronizer import TRANSFORMS
 
@@ -41,10 +42,12 @@ LOST = InputError('lost_in_transport', 'sweeps were lost between the driver and 
 
 
 @dataclass(frozen=True)
-class _Received:
-    """A sweep on its way to the worker."""
+class ReceivedCloud:
+    """A message with a sweep, or a part of one, on its way to the worker."""
 
     message: Any
+    spec: InputSpec
+    transport: Transport
     stamp_ns: int  # ROS time when it was received
     perf_counter_s: float  # the same by the clock for durations
     subscriptions: Subscriptions | None  # of the activation that it belongs to
@@ -67,8 +70,11 @@ class Configured:
         self.config = config = parameters.config()
         self.inputs = inputs_of(config)
         self._stream = SweepStream(config, self._problems_of_inputs)
+        self._ready: tuple[DecodedSweep, ReceivedCloud] | None = None  # a sweep, and the message that completed it
+        self._latest: ReceivedCloud | None = None  # the latest message
         with ExitStack() as undo:
-            self._worker: Worker[_Received] = Worker(self._process, self._on_overrun)
+            self._worker: Worker[ReceivedCloud] = Worker(self._process, self._on_overrun, self._due_s,
+                                                         self._process_due)
             undo.callback(self._worker.close)
             # In the thread that uses it: the first run in a thread is slow, however warm another thread is.
             self.pipeline = self._worker.call(lambda: PipelineSupervisor(config, create_pipeline))
@@ -86,6 +92,7 @@ class Configured:
     def activate(self) -> None:
         """Forget what was before, and subscribe."""
         self._stream.reset()
+        self._ready = None
         self._worker.open()
         self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, self._on_lost)
 
@@ -125,22 +132,49 @@ class Configured:
 
     def ages_s(self, now_ns: int) -> dict[str, float | None]:
         """Seconds since the newest stamp of each input that is kept, None without one."""
-        kept = [spec.name for spec in self.inputs if spec.name not in (SWEEPS, TRANSFORMS)]
+        kept = [spec.name for spec in self.inputs if spec.name != TRANSFORMS and not is_cloud(spec)]
         return {name: self._stream.age_s(name, now_ns) for name in kept}
 
     def clocks(self) -> dict[str, str]:
         """By input: how sweeps are stamped against it, in words, where that cannot be latency; sweeps: by ROS time."""
         found = {spec.name: self._stream.sweeps_against_reception(ROS_TIME) if spec.name == SWEEPS
-                 else self._stream.clock_difference(spec.name, received=ROS_TIME) for spec in self.inputs}
+                 else self._stream.clock_difference(spec.name, received=ROS_TIME)
+                 for spec in self.inputs if spec.name == SWEEPS or not is_cloud(spec)}
         return {name: str(difference) for name, difference in found.items() if difference is not None}
 
     # -- in the worker's thread ----------------------------------------------------------------------------------------
 
-    def _process(self, item: _Received) -> None:
-        """One sweep, from message to messages; whatever is wrong with it costs this sweep only."""
+    def _process(self, item: ReceivedCloud) -> None:
+        """One message, and the sweep that it completes; whatever is wrong with it costs this message only."""
         try:
             self._take_over_parameters()
-            sweep = self._stream.sweep(item.message, item.stamp_ns)
+            decoded = self._stream.decode(item.message, item.stamp_ns, item.spec, item.transport)
+            whole = self._stream.assemble(decoded, time.monotonic_ns())
+        except InputError as error:
+            self._problems_of_inputs(item.spec, error)
+        except Exception as error:
+            self._problems_of_inputs(item.spec, internal_error(error))
+        else:
+            self._take_whole(whole, item)
+
+    def _process_due(self) -> None:
+        """Nothing has come: sweeps go on without what they have waited for."""
+        self._take_whole(self._stream.overdue(time.monotonic_ns()), self._latest)
+
+    def _take_whole(self, whole: list[DecodedSweep], item: ReceivedCloud | None) -> None:
+        """Process the newest of these sweeps, or one that is ready, unless messages wait that may give a newer one."""
+        item = self._latest = None if item is None else replace(item, message=None)  # megabytes
+        for sweep in whole:
+            if self._ready is not None:
+                self._on_overrun()
+            self._ready = None if item is None else (sweep, item)
+        if self._ready is not None and not (self._stream.needs_every_cloud and self._worker.is_behind):
+            ready, self._ready = self._ready, None
+            self._process_sweep(*ready)
+
+    def _process_sweep(self, decoded: DecodedSweep, item: ReceivedCloud) -> None:
+        try:
+            sweep = self._stream.wait_and_complete(decoded)
             result = self.pipeline.run(sweep)
         except InputError as error:
             self._drop_sweep(error)
@@ -149,6 +183,10 @@ class Configured:
         else:
             if item.subscriptions is self._subscriptions:  # else the node was deactivated since the sweep arrived
                 self._publish(result, sweep, item.perf_counter_s)
+
+    def _due_s(self) -> float | None:
+        due_ns = self._stream.due_ns
+        return None if due_ns is None else due_ns / 1e9
 
     def _publish(self, result: FusionResult, sweep: SyncedSweep, received_s: float) -> None:
         try:
@@ -159,7 +197,9 @@ class Configured:
             self.publications.publish_times(stage_ms)
             self._warn_without_map(result)
             self._monitor.result(result, sweep, stage_ms)
-            self._set_dynamic_tf_enabled(self._stream.needs_dynamic_transforms(sweep.cloud.frame_id))
+            self._set_dynamic_tf_enabled(any(map(self._stream.needs_dynamic_transforms,
+                                                 {part.frame_id for part in sweep.sources})))
+            self._set_bursts_expected(self._stream.clouds_come_in_bursts)
         except Exception as error:
             if self._node.context.ok():  # else shutdown has taken the node from under it
                 self._log.error('publish', f'after the result: {format_traceback(error)}')
@@ -189,8 +229,9 @@ class Configured:
     def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         self._monitor.received(spec.component)
         now_ns = self._node.get_clock().now().nanoseconds
-        if spec.name == SWEEPS:
-            self._worker.put(_Received(message, now_ns, time.perf_counter(), self._subscriptions))
+        if is_cloud(spec):
+            received = ReceivedCloud(message, spec, transport, now_ns, time.perf_counter(), self._subscriptions)
+            self._worker.put(received, (spec.name, message.header.frame_id), keep=self._stream.needs_every_cloud)
         else:
             self._stream.take(spec, transport, message, now_ns)
 
@@ -232,7 +273,7 @@ class Configured:
 
     def _problems_of_inputs(self, spec: InputSpec, error: InputError) -> None:
         self._problems.input_dropped(spec, error)
-        if error.reason == 'odometry_frame':
+        if error.reason in ('odometry_frame', 'transform_missing'):
             self._set_dynamic_tf_enabled(True)
 
     def _drop_sweep(self, error: InputError) -> None:
@@ -246,6 +287,11 @@ class Configured:
     def _on_output_failed(self, topic: str, error: Exception) -> None:
         if self._node.context.ok():  # else it is the shutdown
             self._problems.output_failed(topic, error)
+
+    def _set_bursts_expected(self, expected: bool) -> None:
+        subscriptions = self._subscriptions
+        if subscriptions is not None:
+            subscriptions.set_bursts_expected(expected)
 
     def _set_dynamic_tf_enabled(self, enabled: bool) -> None:
         subscriptions = self._subscriptions  # deactivating takes it away

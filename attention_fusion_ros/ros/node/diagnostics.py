@@ -122,8 +122,10 @@ def _no_values(_: NodeSnapshot) -> dict[str, Any]:
 def _received_or_none(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
     """Of an optional input. silent_s: seconds since its last message, when that is too long ago."""
     if silent_s is not None:
-        return WARN, _silent(node, spec, silent_s) or (f'no {spec.label} for {silent_s:.0f} s. Remedy: check its '
-                                                       'publisher.')
+        topic = node.inputs.get(spec.component)
+        where = f' on {topic.name}' if topic is not None else ''
+        return WARN, _silent(node, spec, silent_s) or (f'no {spec.label}{where} for {silent_s:.0f} s. Remedy: check '
+                                                       'its publisher.')
     return OK, 'received' if node.monitor.components[spec.component].received.count else 'none'
 
 
@@ -136,15 +138,24 @@ def _silent(node: NodeSnapshot, spec: InputSpec, silent_s: float) -> str:
 # -- what is particular to an input ------------------------------------------------------------------------------------
 
 def _sweep_values(node: NodeSnapshot) -> dict[str, Any]:
-    return _drops(node.monitor.sweep_drops)  # those that other components are to blame for, too
+    values = _drops(node.monitor.sweep_drops)  # those that other components are to blame for, too
+    if (last := node.monitor.last) is not None:
+        values.update(lidars=', '.join(last.lidars), messages_per_sweep=last.parts, deskew=last.deskew)
+    return values
 
 
 def _judge_sweeps(node: NodeSnapshot, spec: InputSpec, _: float | None) -> Judgement:
-    received = node.monitor.components[spec.component].received
+    received, last = node.monitor.components[spec.component].received, node.monitor.last
+    if last is not None and last.warnings and node.monitor.results_flow:
+        return WARN, '; '.join(f'{reason}: {text}' for reason, text in last.warnings.items())
     if not received.count:
         return OK, WAITING
+    text = f'{received.per_second:.1f} sweeps per second'
+    if last is not None and last.parts > 1:
+        text = (f'{node.monitor.results.per_second:.1f} sweeps per second, of {last.parts} messages each from '
+                + ' and '.join(f"'{frame}'" for frame in last.lidars))
     # No warning: a recording that is played without simulated time gives the same results.
-    return OK, _with_clocks(node, spec, f'{received.per_second:.1f} sweeps per second')
+    return OK, _with_clocks(node, spec, text)
 
 
 def _map_values(node: NodeSnapshot) -> dict[str, Any]:
@@ -310,6 +321,9 @@ TASKS: dict[str, Task] = {**{spec.component: InputTask(spec) for spec in INPUTS}
                           NETWORK: network_task, OUTPUT: output_task}
 
 
+UNNAMED_WHILE_UNUSED = {spec.component for spec in INPUTS if spec.only_when_named}
+
+
 class DiagnosticsBuilder:
     """Runs tasks, each a function NodeSnapshot -> Status, by component."""
 
@@ -321,12 +335,20 @@ class DiagnosticsBuilder:
         message = DiagnosticArray()
         message.header.stamp = stamp
         for component, task in self._tasks.items():
+            if component in UNNAMED_WHILE_UNUSED and not _is_used(node, component):
+                continue
             status = task(node)
             message.status.append(DiagnosticStatus(
                 level=status.level, name=f'attention_fusion: {component}', message=status.message,
                 hardware_id=hardware_id,
                 values=[KeyValue(key=key, value=_text(value)) for key, value in status.values.items()]))
         return message
+
+
+def _is_used(node: NodeSnapshot, component: str) -> bool:
+    """Whether anybody publishes an input, or has done so."""
+    topic = node.inputs.get(component)
+    return bool(node.monitor.components[component].received.count or (topic is not None and topic.peers))
 
 
 def _inactive(node: NodeSnapshot) -> str:

@@ -103,6 +103,10 @@ class LastResult:
     odometry_extrapolation_s: float = 0.0  # how far the pose lies beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # the same of the sensor's transform
     odometry_reason: str = ''  # why it had no odometry, '' where it had
+    parts: int = 1  # messages that the sweep was put together from
+    lidars: tuple[str, ...] = ()  # the frames of the sensors in it
+    deskew: str = ''  # which time of the points was used, or why none was
+    warnings: Mapping[str, str] = field(default_factory=dict)  # reason -> what was missing in the sweep, and the remedy
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,9 @@ class NodeMonitor:
             result.stamp_ns, result.mode.value, result.reason, result.direction_reason, len(result.branches),
             MappingProxyType(dict(stage_ms)), None if image is None else (result.stamp_ns - image.stamp_ns) / 1e9,
             result.alignment, () if image is None else image.warnings, sweep.odometry_extrapolation_s,
-            sweep.transform_extrapolation_s, sweep.odometry_reason)
+            sweep.transform_extrapolation_s, sweep.odometry_reason, len(sweep.sources),
+            tuple(dict.fromkeys(part.frame_id for part in sweep.sources)), sweep.deskew,
+            MappingProxyType(dict(sweep.warnings)))
         with self._lock:
             self._latencies_ms.append(stage_ms['total'])
             self._last = last

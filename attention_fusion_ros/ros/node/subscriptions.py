@@ -16,9 +16,10 @@ from attention_fusion_ros.ros.compat import with_message_info
 from attention_fusion_ros.ros.messages.types import is_installed, message_class
 from attention_fusion_ros.ros.node.graph import TopicStatus, input_topic, merged, subscribe
 from attention_fusion_ros.ros.node.qos import AdaptiveQos, Once, Request
-from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport
+from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, is_cloud
 from attention_fusion_ros.sync.synchronizer import TRANSFORMS
 
+BURST_DEPTH = 64  # messages: a turn in packets
 OnMessage = Callable[[InputSpec, Transport, Any], None]
 
 
@@ -27,7 +28,8 @@ def inputs_of(config: NodeConfig) -> tuple[InputSpec, ...]:
 
     Raises ConfigurationError when the messages of one are not installed.
     """
-    used = tuple(spec for spec in INPUTS if config.use_tf or spec.name != TRANSFORMS)
+    used = tuple(spec for spec in INPUTS if (config.use_tf or spec.name != TRANSFORMS)
+                 and (config.cloud.assemble == 'auto' or spec.name == SWEEPS or not is_cloud(spec)))
     for spec in used:
         for transport in spec.transports:
             try:
@@ -54,12 +56,14 @@ class Subscriptions:
         # subscriptions first.
         self._transports = [(spec, transport) for spec in reversed(inputs) for transport in spec.transports
                             if not transport.optional or is_installed(transport.type)]
+        self._cloud_topics = {transport.topic for spec, transport in self._transports if is_cloud(spec)}
         self._qos = {transport.topic: AdaptiveQos(transport.may_latch, transport.fixed_qos)
                      for _, transport in self._transports}
         self._once = {transport.topic: Once() for _, transport in self._transports
                       if transport.may_latch or transport.fixed_qos}  # those that may have several subscriptions
         self._subscriptions: dict[str, dict[Request, Subscription]] = {}  # by topic of the table
         self._dynamic_tf_enabled = True
+        self._bursts_expected = self._queues_bursts = False
         self.update_qos()
 
     def close(self) -> None:
@@ -72,8 +76,16 @@ class Subscriptions:
         """Whether /tf is needed: where all transforms are static, listening to it is wasted time. See `update_qos`."""
         self._dynamic_tf_enabled = enabled
 
+    def set_bursts_expected(self, expected: bool) -> None:
+        """Whether clouds come that close together that more than one has to be queued. See `update_qos`."""
+        self._bursts_expected = expected
+
     def update_qos(self) -> None:
         """Adapt to the current publishers, and to whether /tf is needed. To be called often."""
+        if self._queues_bursts != self._bursts_expected:
+            self._queues_bursts = self._bursts_expected
+            for topic in self._cloud_topics:  # subscribed to again below, with another depth
+                self._keep(topic, frozenset())
         for spec, transport in self._transports:
             wanted: frozenset[Request] = frozenset()
             if self._dynamic_tf_enabled or not _is_dynamic_tf(spec, transport):
@@ -107,6 +119,7 @@ class Subscriptions:
 
     def _subscribe(self, spec: InputSpec, transport: Transport, request: Request) -> None:
         once = self._once.get(transport.topic)
+        depth = BURST_DEPTH if self._queues_bursts and is_cloud(spec) else transport.depth
 
         def on_message(message: Any) -> None:
             self._on_message(spec, transport, message)
@@ -120,8 +133,8 @@ class Subscriptions:
 
         self._subscriptions.setdefault(transport.topic, {})[request] = subscribe(
             self._node, message_class(transport.type), transport.private_topic,
-            on_message if once is None else with_message_info(on_message_once), request.profile(transport.depth),
-            on_lost if spec.name == SWEEPS else None)
+            on_message if once is None else with_message_info(on_message_once), request.profile(depth),
+            on_lost if is_cloud(spec) else None)
 
     def _keep(self, topic: str, wanted: frozenset[Request]) -> None:
         """Give up the subscriptions to a topic that are not wanted any more."""

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+MAX_WAITING = 256  # items that are kept: packets of a LiDAR come 1000 times a second at most
 Item = TypeVar('Item')
 Value = TypeVar('Value')
 
@@ -18,12 +20,15 @@ class Worker(Generic[Item]):
     """Calls `work(item)` in its own thread. An item that arrives while another one waits replaces it.
 
     work must not raise. on_overrun is called, in the thread of `put`, once for each item that is replaced.
+    due_s() may tell when, by the monotonic clock, on_due is to be called in the worker's thread if nothing comes
+    before.
     """
 
-    def __init__(self, work: Callable[[Item], None], on_overrun: Callable[[], None]):
-        self._work, self._on_overrun = work, on_overrun
+    def __init__(self, work: Callable[[Item], None], on_overrun: Callable[[], None],
+                 due_s: Callable[[], float | None] = lambda: None, on_due: Callable[[], None] = lambda: None):
+        self._work, self._on_overrun, self._due_s, self._on_due = work, on_overrun, due_s, on_due
         self._condition = threading.Condition()
-        self._waiting: deque[Item] = deque(maxlen=1)
+        self._waiting: deque[tuple[Hashable, Item]] = deque()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._accepting = self._closed = False
         self._thread = threading.Thread(target=self._run, name='sweeps', daemon=True)
@@ -40,16 +45,29 @@ class Worker(Generic[Item]):
             self._accepting = False
             self._waiting.clear()
 
-    def put(self, item: Item) -> None:
-        """Hand over an item; it is ignored while paused."""
+    def put(self, item: Item, key: Hashable = None, keep: bool = False) -> None:
+        """Hand over an item; it is ignored while paused.
+
+        It replaces a waiting one of the same key, unless keep is set: then MAX_WAITING wait at most.
+        """
         with self._condition:
             if not self._accepting:
                 return
-            replaced = bool(self._waiting)
-            self._waiting.append(item)
+            before = len(self._waiting)
+            if not keep:
+                self._waiting = deque(entry for entry in self._waiting if entry[0] != key)
+            elif before >= MAX_WAITING:
+                self._waiting.popleft()
+            replaced = before - len(self._waiting)
+            self._waiting.append((key, item))
             self._condition.notify()
-        if replaced:
+        for _ in range(replaced):
             self._on_overrun()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether items wait."""
+        return bool(self._waiting)
 
     def call(self, function: Callable[[], Value]) -> Value:
         """Run a function in the worker's thread, before any item; returns or raises what it does.
@@ -75,17 +93,21 @@ class Worker(Generic[Item]):
 
     def _run(self) -> None:
         while True:
+            due_s = self._due_s()
+            wait_s = None if due_s is None else max(0.0, due_s - time.monotonic())
             with self._condition:
-                self._condition.wait_for(lambda: self._closed or self._calls or self._waiting)
+                self._condition.wait_for(lambda: self._closed or self._calls or self._waiting, wait_s)
                 call = self._calls.popleft() if self._calls else None
                 if call is None and self._closed:
                     return
-                item = self._waiting.popleft() if call is None else None
+                item = self._waiting.popleft()[1] if call is None and self._waiting else None
             if call is not None:
                 _complete(*call)
                 del call  # nor what it returned
             elif item is not None:
                 self._work(item)
+            elif due_s is not None:
+                self._on_due()
             del item  # a sweep is megabytes: do not hold it until the next one
 
 
