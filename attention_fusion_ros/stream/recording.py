@@ -293,8 +293,8 @@ class Recording:
     def further_clouds(self, topics: InputTopics) -> list[TopicInfo]:
         """The topics with clouds that are not used: further LiDARs, or what was made of the clouds that are."""
         used, types = set(topics.names()), {name for spec in cloud_inputs() for name in spec.types}
-        return [topic for topic in self.topics.values()
-                if topic.type in types and topic.count and topic.name not in used]
+        return [topic for topic in self.topics.values() if topic.type in types and topic.count
+                and not any(topic.name == name or topic.name.startswith(f'{name}/') for name in used)]
 
     def _find(self, spec: InputSpec, wanted: str, taken: set[str]) -> str | None:
         """The topic of one input. taken: topics that are those of other inputs unless they are asked for."""
