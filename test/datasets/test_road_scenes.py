@@ -13,6 +13,7 @@ import torch
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
+from attention_fusion_ros.datasets import road_scenes
 from attention_fusion_ros.datasets.augment import MapState, view_faults
 from attention_fusion_ros.datasets.map_canvas import MARGIN_M, canvas_grid, draw_canvas, moved_maps
 from attention_fusion_ros.datasets.road_scenes import RoadScenes, collate_scenes, on_grid
@@ -175,6 +176,20 @@ def test_the_correction_undoes_the_error_however_the_scene_is_turned(store):
     batch = collate_scenes([scenes[i] for i in range(4)])
     kept, given = on_grid(batch, GRID), on_grid(batch, GRID, batch['map_error'])
     assert torch.allclose(kept['map_correction'], given['map_correction'], atol=1e-5, equal_nan=True)
+
+
+def test_the_image_of_a_mirrored_scene_ends_on_the_other_side(store, monkeypatch):
+    style = MapStyle(size=(400, 400), resolution=0.25, anchor=(0.3, 0.4))
+    monkeypatch.setattr(road_scenes, 'random_style', lambda rng: style)
+    scenes, ends = RoadScenes(store, GRID, 7, state=always), {False: [40, 60, 30, 70], True: [40, 60, 70, 30]}
+    seen = set()
+    for epoch in range(8):
+        scenes.epoch = epoch
+        rng = np.random.default_rng([7, epoch, 0])
+        _, mirror = rng.integers(4), bool(rng.integers(2))
+        assert scenes[0]['map_window'] == pytest.approx(ends[mirror], abs=0.01)
+        seen.add(mirror)
+    assert seen == {False, True}
 
 
 def test_map_lidar_and_track_are_turned_alike(store):

@@ -126,6 +126,16 @@ def test_an_island_is_raised_and_an_apron_is_flush():
     assert len(truth(world).branches) == 2  # nor a branch
 
 
+def test_a_driveway_crosses_the_ditch_level():
+    roads = (Road(np.array([[-80.0, 0.0], [80.0, 0.0]]), 8.0),)
+    terrain = Terrain(kerb=0.0, roughness=0.0, crown=0.0, sidewalk=1.0, ditch_depth=0.6, ditch_width=4.0)
+    world = World('test', roads, terrain, aprons=(Apron(np.array([[20.0, 3.0], [20.0, 20.0]]), 5.0),))
+    raster = rasterise(world, (0.0, 0.0, 0.0))
+    over, beside = (raster.ground[tuple(np.rint(raster.frame.pixels(np.array([x, 7.0]))).astype(int)[::-1])]
+                    for x in (20.0, 10.0))
+    assert over == pytest.approx(0.0, abs=1e-3) and beside == pytest.approx(-0.6, abs=0.02)
+
+
 def test_driveways_and_car_parks_begin_at_a_road_and_lie_off_it():
     made = 0
     for seed in range(12):

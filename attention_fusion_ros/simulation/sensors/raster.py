@@ -135,10 +135,7 @@ def ground_height(world: World, frame: Frame, road: np.ndarray) -> tuple[np.ndar
     if t.kerb:
         # Kerbs are lowered at driveways and crossings, here and there.
         lowered = np.clip(noise(world.seed + 1, frame, 'patches') * np.float32(2) + np.float32(3), 0.15, 1.0)
-        step = lowered * _by_label(label, 0.0, t.kerb, t.kerb)
-        if paved is not None:
-            step *= np.float32(1) - paved
-        ground += step
+        ground += lowered * _by_label(label, 0.0, t.kerb, t.kerb)
     if t.ditch_depth:
         ground -= _ditch(t, outside, frame) if paved is None else (np.float32(1) - paved) * _ditch(t, outside, frame)
     if t.verge_slope:
