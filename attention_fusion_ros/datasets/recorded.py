@@ -41,6 +41,7 @@ from attention_fusion_ros.sync.synchronizer import ODOMETRY
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
 
+METADATA = 'metadata.yaml'
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
 # Reasons for which map images are left out: they would teach nothing, or something wrong.
 NO_MAPS = ('camera_image', 'map_all_road', 'map_inverted', 'map_dim')
@@ -85,8 +86,9 @@ def find_recordings(folder: Path, topics: Sequence[tuple[str, str]] = ()) -> lis
     Raises ConfigurationError when there is none, or one that has no odometry: the driven path is the label. Raises
     InputError when a recording cannot be opened or its topics leave a choice.
     """
-    bags = {path.parent for path in folder.rglob('metadata.yaml')}
+    folder = folder.parent if folder.name == METADATA else folder
     files = [folder] if folder.is_file() else [f for f in folder.rglob('*') if f.is_file() and is_storage(f)]
+    bags = {path.parent for path in folder.rglob(METADATA)} | _split(files)
     found = sorted(bags | {file for file in files if file.parent not in bags})
     if not found:
         raise ConfigurationError(f"no recording below '{folder}': give a folder that holds recordings (each a "
@@ -95,6 +97,16 @@ def find_recordings(folder: Path, topics: Sequence[tuple[str, str]] = ()) -> lis
         with Recording(bag) as recording:
             _topics(recording, topics)
     return found
+
+
+def _split(files: Sequence[Path]) -> set[Path]:
+    """Folders whose files are the parts of one recording: the same name with the numbers from 0 on behind it."""
+    names: dict[Path, list[tuple[str, str]]] = {}
+    for file in files:
+        prefix, _, number = file.name.partition('.')[0].rpartition('_')
+        names.setdefault(file.parent, []).append((prefix, number))
+    return {folder for folder, found in names.items() if len(found) > 1 and len({prefix for prefix, _ in found}) == 1
+            and {number for _, number in found} == {str(i) for i in range(len(found))}}
 
 
 def label_recordings(recordings: Sequence[Path], cache: Path, config: NodeConfig,

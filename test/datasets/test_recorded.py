@@ -335,3 +335,19 @@ def test_topics_are_chosen_as_for_replay(tmp_path, bags):
     assert len(one) == len(other) > 0 and one.folders != other.folders  # kept apart
     old = read_recordings(bags, from_flat({}), GRID, 20.0, 3)  # as it was called up to 0.1.0
     assert len(old) == len(labelled(bags, tmp_path / 'cache', LabelOptions(GRID, 20.0, every=3)))
+
+
+def test_the_parts_of_a_split_recording_are_one_recording_without_metadata_too(tmp_path):
+    for number, name in enumerate(('drive_0', 'drive_1')):
+        part = synthetic_bag.write(tmp_path / f'part{number}', bend(2.0))
+        (tmp_path / 'bags/split').mkdir(parents=True, exist_ok=True)
+        (part / f'part{number}.mcap').rename(tmp_path / f'bags/split/{name}.mcap')
+    for name in ('monday', 'tuesday_2'):
+        synthetic_bag.write(tmp_path / name, bend(2.0))
+        (tmp_path / 'bags/files').mkdir(exist_ok=True)
+        (tmp_path / name / f'{name}.mcap').rename(tmp_path / f'bags/files/{name}.mcap')
+    whole = synthetic_bag.write(tmp_path / 'bags/whole', bend(2.0))
+    assert find_recordings(tmp_path / 'bags') == [tmp_path / 'bags/files/monday.mcap',
+                                                  tmp_path / 'bags/files/tuesday_2.mcap',
+                                                  tmp_path / 'bags/split', whole]
+    assert find_recordings(whole / 'metadata.yaml') == [whole]
