@@ -96,9 +96,9 @@ class Launched:
         """What launch and its processes have printed so far."""
         return ''.join(self._lines)
 
-    def interrupt(self) -> None:
-        """SIGINT to every process, as Ctrl+C in a terminal sends it, besides the one that launch passes on."""
-        os.killpg(self.process.pid, signal.SIGINT)
+    def interrupt(self, twice: bool = True) -> None:
+        """SIGINT to launch, which passes it on; twice: to every process as well, as Ctrl+C in a terminal sends it."""
+        (os.killpg if twice else os.kill)(self.process.pid, signal.SIGINT)
 
     def end(self) -> int:
         """Wait until launch ends by itself; returns its exit code."""
