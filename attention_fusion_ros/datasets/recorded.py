@@ -299,5 +299,6 @@ class RecordedDataset(Dataset):
         now, then = motion.T_odom_base, motion.T_odom_base_map
         if now is None or then is None:
             now = then = np.eye(4)
-        moved = Motion(motion.T_base_sensor, now @ error, then)
+        T_map_base = None if motion.T_map_base is None else motion.T_map_base @ error
+        moved = Motion(motion.T_base_sensor, now @ error, then, T_map_base)
         return map_bev(scene.map_image, moved, self.config.map, self.grid).numpy()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_fusion_ros.contracts import MapImage, Motion
+from attention_fusion_ros.contracts import MapImage, MapPlacement, Motion
 from attention_fusion_ros.datasets.driven_path import DrivenTruth
 from attention_fusion_ros.datasets.shards import OPEN_SHARDS
 from attention_fusion_ros.errors import ConfigurationError
@@ -60,6 +60,7 @@ def write_shard(folder: Path, scenes: Sequence[RecordedScene], shape: tuple[int,
         'T_base_sensor': _table([motion.T_base_sensor for motion in motions], (4, 4)),
         'T_odom_base': _table([motion.T_odom_base for motion in motions], (4, 4)),
         'T_odom_base_map': _table([motion.T_odom_base_map for motion in motions], (4, 4)),
+        'T_map_base': _table([motion.T_map_base for motion in motions], (4, 4)),
         'ahead': _table([truth.ahead for truth in truths], (2,)),
         'behind': _table([truth.behind for truth in truths], (2,))})
 
@@ -99,7 +100,7 @@ class RecordedStore(Sequence[RecordedScene]):
             features=np.array(self._features(self.folders[shard])[row]),
             map_image=None if number < 0 else _read_map(self.folders[shard], number),
             motion=Motion(index['T_base_sensor'][row], _or_none(index['T_odom_base'][row]),
-                          _or_none(index['T_odom_base_map'][row])),
+                          _or_none(index['T_odom_base_map'][row]), _or_none(index['T_map_base'][row])),
             truth=DrivenTruth(_pair(index['ahead'][row]), _pair(index['behind'][row])))
 
 
@@ -129,6 +130,8 @@ def _read_index(folder: Path) -> dict[str, np.ndarray]:
 def _map_arrays(number: int, image: MapImage) -> dict[str, np.ndarray]:
     arrays = {f'{number}.stamp_ns': np.array(image.stamp_ns, np.int64), f'{number}.frame_id': np.array(image.frame_id),
               **_packed(f'{number}.road', image.road)}
+    if image.placement is not None:
+        arrays[f'{number}.placement'] = np.append(image.placement.T_frame_image.ravel(), image.placement.resolution)
     return arrays if image.route is None else {**arrays, **_packed(f'{number}.route', image.route)}
 
 
@@ -153,7 +156,9 @@ def _read_map(folder: Path, number: int) -> MapImage:
         road, route = (_unpacked(maps, f'{number}.{layer}') for layer in ('road', 'route'))
         if road is None:
             raise ConfigurationError(f"shard '{folder}' lacks map image {number}. Remedy: remove it; it is made again.")
-        return MapImage(int(maps[f'{number}.stamp_ns']), str(maps[f'{number}.frame_id']), road, route)
+        placed = maps[f'{number}.placement'] if f'{number}.placement' in maps else None
+        placement = None if placed is None else MapPlacement(float(placed[16]), placed[:16].reshape(4, 4))
+        return MapImage(int(maps[f'{number}.stamp_ns']), str(maps[f'{number}.frame_id']), road, route, placement)
 
 
 def _table(rows: Sequence[np.ndarray | tuple[float, float] | None], shape: tuple[int, ...]) -> np.ndarray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from attention_fusion_ros.decode.cloud import decode_cloud
 from attention_fusion_ros.decode.compressed import decode_compressed_map_image
 from attention_fusion_ros.decode.compressed_cloud import decode_compressed_cloud
+from attention_fusion_ros.decode.grid import decode_map_grid
 from attention_fusion_ros.decode.image import decode_map_image
 from attention_fusion_ros.decode.livox import decode_livox
 from attention_fusion_ros.decode.odometry import Odometry, decode_odometry
@@ -44,6 +45,7 @@ REASONS = {
     'unknown_encoding': 'the map image has an encoding that is not read',
     'dim_image': 'every pixel of the map image is 1, which is next to nothing',
     'no_finite_pixels': 'every pixel of a 32FC1 map image is NaN or infinite',
+    'bad_grid': 'the resolution or the origin of a map grid is not finite, or no size or pose',
     'undecodable': 'a compressed cloud or map image is damaged',
     'image_too_large': 'a compressed map image claims an absurd size',
     'bad_odometry': 'the pose of odometry is not finite, or its quaternion is not of length 1',
@@ -51,5 +53,5 @@ REASONS = {
 }
 
 __all__ = ['REASONS', 'Odometry', 'StampedTransform', 'Transforms', 'decode_cloud', 'decode_compressed_cloud',
-           'decode_compressed_map_image', 'decode_livox', 'decode_map_image', 'decode_odometry',
+           'decode_compressed_map_image', 'decode_livox', 'decode_map_grid', 'decode_map_image', 'decode_odometry',
            'decode_static_transforms', 'decode_sweep', 'decode_transforms']

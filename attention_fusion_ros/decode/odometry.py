@@ -21,6 +21,7 @@ class Odometry:
     stamp_ns: int
     child_frame_id: str  # frame that the pose is of, '' when the sender leaves it out
     T_odom_child: np.ndarray  # (4, 4) float64
+    frame_id: str = ''  # in which the pose is given
 
 
 def decode_odometry(msg: Any) -> Odometry:
@@ -28,7 +29,7 @@ def decode_odometry(msg: Any) -> Odometry:
 
     Raises InputError: malformed_message, stamp_zero, bad_odometry (zero quaternion, NaN).
     """
-    stamp_ns, _ = stamp_and_frame(msg)
+    stamp_ns, frame_id = stamp_and_frame(msg)
     pose = attribute(attribute(msg, 'pose'), 'pose')
     p, q = attribute(pose, 'position'), attribute(pose, 'orientation')
     try:
@@ -38,4 +39,4 @@ def decode_odometry(msg: Any) -> Odometry:
                          'fix its publisher: a finite position and a quaternion of length 1.') from error
     except (AttributeError, TypeError, OverflowError) as error:
         malformed(f'The pose of the {type(msg).__name__} cannot be read: {error}.')
-    return Odometry(stamp_ns, text(msg, 'child_frame_id').lstrip('/'), T)
+    return Odometry(stamp_ns, text(msg, 'child_frame_id').lstrip('/'), T, frame_id.lstrip('/'))

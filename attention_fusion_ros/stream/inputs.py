@@ -15,6 +15,7 @@ from typing import Any
 
 from attention_fusion_ros.decode import (
     decode_compressed_map_image,
+    decode_map_grid,
     decode_map_image,
     decode_odometry,
     decode_static_transforms,
@@ -125,6 +126,9 @@ MAP_REASONS = {
     'no_odometry_at_map_stamp': Reason('odometry does not reach back to the stamp of the map image.',
                                        'publish the map image more often, or raise odometry.history and '
                                        'odometry.max_age.'),
+    'map_not_placed': Reason('it is not known where the vehicle is in the frame of the map grid.',
+                             'publish the transform between the two (localisation, or a static map -> odom), or '
+                             'odometry in that frame.'),
     'map_without_roads': Reason('the map image shows no road around the vehicle.',
                                 'check map.resolution and map.anchor, and that roads are drawn bright on dark.'),
     'map_elsewhere': Reason('the map image does not reach the surroundings of the vehicle.',
@@ -193,11 +197,12 @@ INPUTS: tuple[InputSpec, ...] = (
         transports=(
             Transport('input/map_image', 'sensor_msgs/msg/Image', decode_map_image, depth=10, may_latch=True),
             Transport('input/map_image/compressed', 'sensor_msgs/msg/CompressedImage', decode_compressed_map_image,
-                      depth=10, may_latch=True)),
+                      depth=10, may_latch=True),
+            Transport('input/map_image/grid', 'nav_msgs/msg/OccupancyGrid', decode_map_grid, depth=1, may_latch=True)),
         description='Topic of the topological map image, sensor_msgs/Image; its compressed version is expected on '
         '.../compressed.',
         note='mono8, 8UC1, mono16, 16UC1, 32FC1, rgb8, bgr8, rgba8, bgra8; bright = road, a clearly red stroke = the '
-        'route', waits=True, default_topic='map_image', reasons=MAP_REASONS),
+        'route; of an OccupancyGrid, free = road (docs/inputs.md)', waits=True, default_topic='map_image', reasons=MAP_REASONS),
     InputSpec(
         name=synchronizer.ODOMETRY, component='odometry', label='odometry',
         transports=(Transport('input/odometry', 'nav_msgs/msg/Odometry', decode_odometry, depth=50),),

@@ -29,6 +29,7 @@ from attention_fusion_ros.sync.synchronizer import MAP_IMAGE
 __all__ = ['NONE', 'STATIC_TRANSFORMS_TOPIC', 'STORAGE_SUFFIXES', 'InputTopic', 'InputTopics', 'RawMessage',
            'Recording', 'TopicInfo', 'header_stamp_ns', 'is_static', 'is_storage']
 STATIC_TRANSFORMS_TOPIC = '/tf_static'
+GRID, GRID_SIGN = 'nav_msgs/msg/OccupancyGrid', 'an occupancy grid, whose free space is road only by your word'
 NONE = 'none'  # as a topic name: leave this input out
 
 
@@ -277,7 +278,9 @@ class Recording:
         types = {t.name: t.type for t in self.topics.values()}
         found = {}
         for topic in self.topics.values():
-            if topic.type in spec.types and topic.count:
+            if topic.type == GRID:
+                found[topic.name] = GRID_SIGN
+            elif topic.type in spec.types and topic.count:
                 if sign := camera_sign(topic.name, self._first_frame(topic.name), types):
                     found[topic.name] = sign
         return found
@@ -333,8 +336,10 @@ class Recording:
 
 def _left_out(spec: InputSpec, topics: Mapping[str, str]) -> LeftOut:
     listed = ', '.join(f'{name} ({why})' for name, why in topics.items())
-    return LeftOut('camera_image', f'No topic was taken for the {spec.label}: {listed}. Remedy: if one is a map, give '
-                   f'{spec.option} TOPIC; {spec.option} none leaves it out.')
+    cameras = any(sign != GRID_SIGN for sign in topics.values())
+    return LeftOut('camera_image' if cameras else 'no_map',
+                   f'No topic was taken for the {spec.label}: {listed}. Remedy: if one is a map, give {spec.option} '
+                   f'TOPIC; {spec.option} none leaves it out.')
 
 
 def header_stamp_ns(message: Any) -> int:

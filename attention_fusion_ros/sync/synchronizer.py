@@ -23,6 +23,7 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
 from attention_fusion_ros.sync.clocks import ClockComparison, ClockDifference
 from attention_fusion_ros.sync.odometry_buffer import OdometryBuffer, Placed
+from attention_fusion_ros.sync.placed_map import PlacedMap
 from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
 from attention_fusion_ros.sync.stamped_series import JUMP_BACK_NS, SECOND_NS
 from attention_fusion_ros.sync.transform_buffer import TransformBuffer
@@ -82,6 +83,8 @@ class Synchronizer:
         self._T_base_sensor = sensor_pose(config)
         self._transforms = TransformBuffer(config.tf_max_age)
         self._odometry = OdometryBuffer(config, self._transforms, self._T_base_sensor)
+        self._placed_map = PlacedMap(self._transforms)
+        self._odom_frame = ''  # of the latest odometry message
         self._odometry_on_tf = False  # at the latest sweep
         self._clocks = ClockComparison()
         self._buffers = dict(buffers or {})
@@ -103,6 +106,7 @@ class Synchronizer:
         """Forget everything but static transforms."""
         with self._lock:
             self._last_sweep_ns = None
+            self._placed_map.image = None
             self._drop_after(-1)
 
     def on_time_jump(self, stamp_ns: int) -> int:
@@ -126,7 +130,8 @@ class Synchronizer:
             with self._lock:
                 self._compare_clock(name, item, received_ns)
         if name == MAP_IMAGE:
-            return self.add_map_image(item)
+            stamp_ns = self.add_map_image(item)
+            return stamp_ns if item.placement is None else None  # no sweep carries its stamp
         if name == ODOMETRY:
             return self.add_odometry(item)
         if name == TRANSFORMS:
@@ -139,7 +144,10 @@ class Synchronizer:
     def add_map_image(self, image: MapImage) -> int:
         """Add a map image; returns its stamp in ns."""
         with self._lock:
-            self._maps.add(image)
+            if image.placement is None:
+                self._maps.add(image)
+            else:
+                self._placed_map.image = image
         return image.stamp_ns
 
     def add_odometry(self, odometry: Odometry) -> int:
@@ -149,6 +157,7 @@ class Synchronizer:
         transform (or, with `use_tf` false, is the sensor's frame). It is kept, and counts as soon as it is.
         """
         with self._lock:
+            self._odom_frame = odometry.frame_id
             T = self._odometry.add(odometry)
         if self._on_base_pose is not None:
             self._on_base_pose(odometry.stamp_ns, T)
@@ -172,7 +181,8 @@ class Synchronizer:
     def needs_dynamic_transforms(self, frame_id: str) -> bool:
         """Whether /tf matters for the sweep's sensor or for odometry (False: static transforms are enough)."""
         with self._lock:
-            return self._odometry.on_tf or any(self._transforms.is_dynamic(self._config.frames.base, frame)
+            placed = self._placed_map.needs_transforms(self._config.frames.base)
+            return placed or self._odometry.on_tf or any(self._transforms.is_dynamic(self._config.frames.base, frame)
                        for frame in (frame_id, self._odometry.frame) if frame)
 
     def has_transform(self, frame_id: str, stamp_ns: int) -> bool:
@@ -215,8 +225,12 @@ class Synchronizer:
                 self._epoch += 1
             T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
             image, reason = self._maps.match(stamp_ns)
-            T_odom_base_map = None
-            if image is not None and T_odom_base is None:
+            T_odom_base_map = T_map_base = None
+            if image is None and self._placed_map.image is not None:
+                image, T_map_base, reason = self._match_placed(stamp_ns)
+            if T_map_base is not None:
+                pass  # it needs no odometry
+            elif image is not None and T_odom_base is None:
                 if self._config.map.orientation == 'north_up':
                     image, reason = None, 'north_up_without_odometry'
             elif image is not None and T_odom_base is not None:
@@ -227,7 +241,7 @@ class Synchronizer:
                     image, reason = None, 'north_up_not_level'
             companions = self._companions(stamp_ns)
             return SyncedInputs(
-                image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map), self._epoch,
+                image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map, T_map_base), self._epoch,
                 companions, self._poses(companions, stamp_ns),
                 self._odometry.reason(stamp_ns) if T_odom_base is None else '',
                 0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns),
@@ -247,6 +261,8 @@ class Synchronizer:
             return self._clocks.difference(names, labels, with_received)
 
     def _compare_clock(self, name: str, item: Any, received_ns: int) -> None:
+        if getattr(item, 'placement', None) is not None:
+            return  # a map that is published once
         if name != TRANSFORMS:
             self._clocks.on_message(name, int(item.stamp_ns), received_ns)
             return
@@ -256,6 +272,12 @@ class Synchronizer:
         for transform in item.items:
             if not transform.static and transform.child in watched:
                 self._clocks.on_message(name, transform.stamp_ns, received_ns)
+
+    def _match_placed(self, stamp_ns: int) -> tuple[MapImage | None, np.ndarray | None, str]:
+        config = self._config
+        odom = getattr(config.frames, 'odom', '') if self._odometry.on_tf else self._odom_frame
+        return self._placed_map.match(stamp_ns, config.frames.base, odom,
+                                      lambda t: self._odometry.pose(t, known_until_ns=stamp_ns), config.map.max_age)
 
     def _tell(self, placed: Placed) -> None:
         if self._on_base_pose is not None:
