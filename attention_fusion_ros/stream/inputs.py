@@ -202,7 +202,8 @@ INPUTS: tuple[InputSpec, ...] = (
         description='Topic of the topological map image, sensor_msgs/Image; its compressed version is expected on '
         '.../compressed.',
         note='mono8, 8UC1, mono16, 16UC1, 32FC1, rgb8, bgr8, rgba8, bgra8; bright = road, a clearly red stroke = the '
-        'route; of an OccupancyGrid, free = road (docs/inputs.md)', waits=True, default_topic='map_image', reasons=MAP_REASONS),
+        'route; of an OccupancyGrid, free = road (docs/inputs.md)', waits=True, default_topic='map_image',
+        reasons=MAP_REASONS),
     InputSpec(
         name=synchronizer.ODOMETRY, component='odometry', label='odometry',
         transports=(Transport('input/odometry', 'nav_msgs/msg/Odometry', decode_odometry, depth=50),),

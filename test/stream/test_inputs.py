@@ -42,7 +42,7 @@ def test_every_transport_of_an_input_is_remapped():
         ('~/input/pointcloud/livox_ros_driver2', '/points/livox_ros_driver2'),
         ('~/input/pointcloud/livox_interfaces', '/points/livox_interfaces'),
         ('~/input/pointcloud/livox_ros_driver', '/points/livox_ros_driver'), ('~/input/map_image', '/osm/map'),
-        ('~/input/map_image/compressed', '/osm/map/compressed')]
+        ('~/input/map_image/compressed', '/osm/map/compressed'), ('~/input/map_image/grid', '/osm/map/grid')]
 
 
 def test_each_selectable_input_has_an_option():
