@@ -47,7 +47,7 @@ REASONS = {
     'no_finite_pixels': 'every pixel of a 32FC1 map image is NaN or infinite',
     'bad_grid': 'the resolution or the origin of a map grid is not finite, or no size or pose',
     'undecodable': 'a compressed cloud or map image is damaged',
-    'image_too_large': 'a compressed map image claims an absurd size',
+    'image_too_large': 'a map image or grid has, or a compressed one claims, more than 36 million pixels',
     'bad_odometry': 'the pose of odometry is not finite, or its quaternion is not of length 1',
     'bad_transform': 'a transform is not finite, its quaternion is not of length 1, or its frames have no names',
 }

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from attention_fusion_ros.contracts import MapImage
+from attention_fusion_ros.decode.image import MAX_PIXELS
 from attention_fusion_ros.decode.image_file import (
     JPEG_END,
     JPEG_SIGNATURE,
@@ -28,7 +29,6 @@ from attention_fusion_ros.decode.message import byte_view, stamp_and_frame, text
 from attention_fusion_ros.decode.photograph import frame_warnings
 from attention_fusion_ros.errors import InputError
 
-MAX_PIXELS = 36_000_000  # 6000 x 6000
 # More pixels than a byte of the file can hold: deflate packs at most 1032 to 1, PNG 8 pixels into a byte; a JPEG spends
 # at least one bit on each block of 8 x 8. A header that claims more is damaged or hostile.
 PNG_PIXELS_PER_BYTE, JPEG_PIXELS_PER_BYTE = 1032 * 8, 8 * 64

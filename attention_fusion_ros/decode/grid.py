@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attention_fusion_ros.contracts import MapImage, MapPlacement
-from attention_fusion_ros.decode.compressed import MAX_PIXELS
+from attention_fusion_ros.decode.image import MAX_PIXELS
 from attention_fusion_ros.decode.message import attribute, byte_view, malformed, stamp_and_frame, text, whole_number
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import se3_from_quaternion

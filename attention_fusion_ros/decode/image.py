@@ -15,6 +15,9 @@ from attention_fusion_ros.decode.photograph import frame_warnings
 from attention_fusion_ros.errors import InputError
 
 
+MAX_PIXELS = 36_000_000  # 6000 x 6000
+
+
 class Encoding(NamedTuple):
     """How the pixels of one sensor_msgs/image_encodings name are laid out."""
 
@@ -36,7 +39,7 @@ def decode_map_image(msg: Any) -> MapImage:
 
     Rows may be padded (step); is_bigendian counts for 16 and 32 bit.
     Raises InputError: malformed_message, stamp_zero, empty_image, unknown_encoding, size_mismatch, truncated_data,
-    and what `map_style.road_and_route` raises.
+    image_too_large, and what `map_style.road_and_route` raises.
     """
     stamp_ns, frame_id = stamp_and_frame(msg)
     width, height, step = whole_number(msg, 'width'), whole_number(msg, 'height'), whole_number(msg, 'step')
@@ -54,6 +57,9 @@ def decode_map_image(msg: Any) -> MapImage:
     pixel_bytes = dtype.itemsize * channels
     data = byte_view(msg)
     step = row_stride('map image', len(data), height, width * pixel_bytes, step, 'step')
+    if width * height > MAX_PIXELS:
+        raise InputError('image_too_large', f'The map image has {width} x {height} pixels; at most {MAX_PIXELS} are '
+                         'read.', 'crop the map to the surroundings of the vehicle.')
 
     pixels: np.ndarray = np.ndarray((height, width, channels), dtype, data, 0, (step, pixel_bytes, dtype.itemsize))
     layers = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})

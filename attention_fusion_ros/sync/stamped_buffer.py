@@ -11,6 +11,7 @@ from attention_fusion_ros.sync.stamped_series import SECOND_NS, StampedSeries
 
 HISTORY_NS = 2 * SECOND_NS  # how much older than the newest item a sweep still in work may be
 MAX_ITEMS = 32
+MAX_BYTES = 512 * 2**20  # of items that know their size, but two are kept: a map image may have 288 MB
 
 
 class Stamped(Protocol):
@@ -41,6 +42,8 @@ class StampedBuffer(StampedSeries[Item]):
             # One item before the history stays: it is the one to use when they come rarely.
             self._drop_first(max(0, bisect.bisect_right(self._stamps, self._stamps[-1] - HISTORY_NS) - 1,
                                  len(self._stamps) - MAX_ITEMS))
+            while len(self._stamps) > 2 and sum(getattr(item, 'nbytes', 0) for item in self._values) > MAX_BYTES:
+                self._drop_first(1)
 
     def match(self, stamp_ns: int) -> tuple[Item | None, str]:
         """The newest item not later than the sweep, else the first one after it, within the gates.

@@ -340,6 +340,12 @@ def test_the_size_limit_is_where_the_reason_says():
         assert error.value.reason == reason
 
 
+def test_a_raw_image_has_the_same_limit():
+    with pytest.raises(InputError) as error:
+        decode_map_image(image(np.zeros((6001, 6000), np.uint8), 'mono8'))
+    assert error.value.reason == 'image_too_large'
+
+
 @pytest.mark.parametrize(('suffix', 'options'), [
     ('.png', (cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_BILEVEL, 1)),
     ('.jpg', (cv2.IMWRITE_JPEG_QUALITY, 10)),

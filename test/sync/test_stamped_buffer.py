@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from support.sync_kit import at, image
 
@@ -41,3 +43,16 @@ def test_maps_are_bounded_but_a_rare_one_stays():
     for i in range(1000):
         maps.add(image(20.0 + 0.01 * i))
     assert len(maps) <= 32
+
+
+class Large(NamedTuple):
+    stamp_ns: int
+    nbytes: int = 300 * 2**20
+
+
+def test_large_items_are_kept_in_bounded_memory_but_never_fewer_than_two():
+    maps: StampedBuffer = StampedBuffer('map', max_age_s=9.0)
+    for i in range(10):
+        maps.add(Large(i * 100_000_000))
+        assert len(maps) <= 2
+    assert maps.match(900_000_000)[0].stamp_ns == 900_000_000 and maps.match(850_000_000)[0].stamp_ns == 800_000_000
