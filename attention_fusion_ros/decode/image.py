@@ -14,7 +14,6 @@ from attention_fusion_ros.decode.message import byte_view, flag, row_stride, sta
 from attention_fusion_ros.decode.photograph import frame_warnings
 from attention_fusion_ros.errors import InputError
 
-
 MAX_PIXELS = 36_000_000  # 6000 x 6000
 
 
