@@ -220,6 +220,7 @@ BAD = {
     'x beyond the point': (change_field(0, offset=13), 'field_out_of_point'),
     'intensity far beyond the point': (change_field(3, offset=2**32 - 1), 'field_out_of_point'),
     'count beyond the point': (change_field(3, count=2), 'field_out_of_point'),
+    'count 0 and beyond the point': (change_field(3, offset=14, count=0), 'field_out_of_point'),
     'every point NaN': (lambda m: change(data=np.full(len(m.data) // 4, np.nan, np.float32).tobytes())(m),
                         'no_finite_points'),
     'every point at the origin': (lambda m: change(data=bytes(len(m.data)))(m), 'no_returns'),

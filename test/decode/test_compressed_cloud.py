@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,6 +91,19 @@ def test_bad_compressed_clouds_are_refused_with_a_reason(what, pack):
     # Damaged data may also unpack to something of another length.
     assert error.value.reason in ({reason, 'truncated_data', 'size_mismatch'} if what == 'damaged' else {reason})
     assert error.value.reason in REASONS and error.value.remedy
+
+
+@pytest.mark.parametrize('pack', PACK)
+def test_a_bomb_is_not_unpacked_beyond_the_size_that_is_stated(pack):
+    msg = compressed(cloud(points(600)), PACK[pack])
+    msg.compressed_data = PACK[pack](bytes(50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError):
+            decode_compressed_cloud(msg)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize('name, modules', [('zstd', ('compression.zstd', 'backports.zstd')), ('draco', ('DracoPy',))])
