@@ -21,6 +21,7 @@ import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import PointCloud, SyncedSweep
+from attention_fusion_ros.decode.message import stamp_and_frame
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.assemble import SweepAssembler
 from attention_fusion_ros.stream.decoded import DecodedSweep as DecodedSweep
@@ -210,6 +211,10 @@ class SweepStream:
         """Seconds since the newest stamp of an input; None without any, for transforms and for sweeps."""
         return self._synchronizer.age_s(input_name, now_ns)
 
+    def learn_sensor_frame(self, frame_id: str) -> None:
+        """The frame of the sweeps' sensor, where it is known before a sweep: for odometry of this frame."""
+        self._synchronizer.learn_sensor_frame(frame_id)
+
     def clock_difference(self, *names: str, received: str = '') -> ClockDifference | None:
         """How sweeps are stamped against inputs, where that is steady and no latency.
 
@@ -331,6 +336,9 @@ def base_poses(recording: Recording, topics: InputTopics, config: NodeConfig) ->
     puller = _Puller(recording, topics, config, None, found.__setitem__)
     used = [name for name in topics.names() if topics.topic(name).spec.name in (ODOMETRY, TRANSFORMS)]
     static = [name for name in used if is_static(name)]
+    if not config.use_tf:  # odometry of the sensor is placed by its frame alone, see OdometryBuffer
+        for raw in islice(recording.raw_messages([name for name in topics.names() if name == topics[SWEEPS]]), 1):
+            puller.learn_sensor_frame(raw)
     for raw in chain(recording.raw_messages(static),
                      recording.raw_messages([name for name in used if name not in static])):
         puller.take(raw)
@@ -380,6 +388,14 @@ class _Puller:
     def rest(self, now_ns: int) -> list[_Waiting]:
         """The sweeps that wait at the end."""
         return [_Waiting(now_ns, sweep) for sweep in self._stream.rest(now_ns)]
+
+    def learn_sensor_frame(self, raw: RawMessage) -> None:
+        """Take the frame of a sweep's message, and nothing else of it."""
+        try:
+            _, frame_id = stamp_and_frame(self._recording.decode(raw))
+        except InputError:
+            return
+        self._stream.learn_sensor_frame(frame_id)
 
     def clock_difference(self) -> ClockDifference | None:
         return self._stream.clock_difference(received='the time of recording')

@@ -65,8 +65,8 @@ class OdometryBuffer:
             return self._transforms.extrapolation_s(self._odom, self._base, stamp_ns)
         return self.poses.extrapolation_s(stamp_ns, stamp_ns)
 
-    def add(self, odometry: Odometry) -> np.ndarray:
-        """Add odometry; returns T_odom_base (4, 4).
+    def add(self, odometry: Odometry) -> np.ndarray | None:
+        """Add odometry; returns T_odom_base (4, 4), None where only the first sweep will tell it.
 
         Raises InputError `odometry_frame` when its child frame is neither the base frame nor connected to it by a
         transform, nor the frame of the sensor whose T_base_sensor is known. It is kept for `place`.
@@ -75,6 +75,8 @@ class OdometryBuffer:
         T = self._base_pose(odometry)
         if T is None:
             self._unplaced.append(odometry)
+            if self._T_base_sensor is not None and not self._sensor_frame:
+                return None  # it may be of the sensor, whose frame is not known before the first sweep
             raise InputError(
                 'odometry_frame', f"odometry is of frame '{self.frame}', which no transform connects with "
                 f"'{self._base}'.", f"set frames.base to '{self.frame}' or publish the transform.")
@@ -94,6 +96,7 @@ class OdometryBuffer:
 
     def take_sensor_frame(self, frame_id: str) -> Placed:
         """The frame of the sweeps' sensor; returns odometry of this frame that is taken up now."""
+        frame_id = frame_id.lstrip('/')
         if frame_id == self._sensor_frame or self._T_base_sensor is None:
             return []
         self._sensor_frame = frame_id

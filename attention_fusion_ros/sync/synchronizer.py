@@ -159,8 +159,7 @@ class Synchronizer:
         with self._lock:
             self._odom_frame = odometry.frame_id
             T = self._odometry.add(odometry)
-        if self._on_base_pose is not None:
-            self._on_base_pose(odometry.stamp_ns, T)
+        self._tell([] if T is None else [(odometry.stamp_ns, T)])
         return odometry.stamp_ns
 
     def add_transforms(self, transforms: Transforms) -> None:
@@ -211,10 +210,7 @@ class Synchronizer:
         Without odometry a heading_up map image is used as it is, a north_up one not at all. received_ns: as for `add`.
         Raises InputError: stamp_backwards, transform_missing.
         """
-        with self._lock:
-            self._sensor_frame = frame_id
-            placed = self._odometry.take_sensor_frame(frame_id)
-        self._tell(placed)
+        self.learn_sensor_frame(frame_id)
         with self._lock:
             self._check_time(stamp_ns)
             if received_ns is not None:
@@ -246,6 +242,13 @@ class Synchronizer:
                 self._odometry.reason(stamp_ns) if T_odom_base is None else '',
                 0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns),
                 transform_extrapolation_s)
+
+    def learn_sensor_frame(self, frame_id: str) -> None:
+        """The frame of the sweeps' sensor, for odometry of this frame; `match` learns it from the sweep."""
+        with self._lock:
+            self._sensor_frame = frame_id
+            placed = self._odometry.take_sensor_frame(frame_id)
+        self._tell(placed)
 
     def age_s(self, name: str, now_ns: int) -> float | None:
         """Seconds since the newest stamp of an input; None without any, and for transforms."""

@@ -15,7 +15,7 @@ from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
+from attention_fusion_ros.stream.sweeps import base_poses, synced_sweeps
 from attention_fusion_ros.sync.clocks import ClockDifference
 
 
@@ -65,6 +65,17 @@ def test_odometry_of_a_lidar_gives_the_grids_that_odometry_of_the_vehicle_gives(
     for (lidar, layers), (expected_lidar, expected_layers) in zip(found, expected, strict=True):
         assert float((layers - expected_layers).abs().max()) < 0.01
         assert float((lidar - expected_lidar).abs().mean()) < 1e-3  # a point on the edge of a cell may change sides
+
+
+def test_the_driven_path_is_known_from_odometry_of_the_sensor_without_transforms(tmp_path):
+    """`train --bags` with use_tf false: poses are asked for before any sweep."""
+    events = [(bag.T0 + i * bag.PERIOD, '/odom', bag.odometry_of(
+        bag.T0 + i * bag.PERIOD, se3_from_quaternion((2.0 * i, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)) @ bag.SENSOR, 'lidar'))
+        for i in range(3)] + [event for event in bag.drive(3) if event[1] == '/lidar/points']
+    parameters = {'use_tf': False, 'T_base_sensor': bag.SENSOR.ravel().tolist()}
+    with Recording(bag.write(tmp_path / 'drive', events)) as recording:
+        stamps, poses = base_poses(recording, recording.input_topics(), from_flat(parameters))
+    assert len(stamps) == 3 and poses[:, 0, 3] == pytest.approx([0.0, 2.0, 4.0])
 
 
 @pytest.mark.parametrize('sweep', [0, 1, 2])
