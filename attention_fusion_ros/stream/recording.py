@@ -30,6 +30,7 @@ __all__ = ['NONE', 'STATIC_TRANSFORMS_TOPIC', 'STORAGE_SUFFIXES', 'InputTopic', 
            'Recording', 'TopicInfo', 'header_stamp_ns', 'is_static', 'is_storage']
 STATIC_TRANSFORMS_TOPIC = '/tf_static'
 GRID, GRID_SIGN = 'nav_msgs/msg/OccupancyGrid', 'an occupancy grid, whose free space is road only by your word'
+RESULTS_TOPIC = '/branches/scored'
 NONE = 'none'  # as a topic name: leave this input out
 
 
@@ -255,7 +256,7 @@ class Recording:
         # What was asked for first: a topic that is wrong for its input is not missing for another one.
         named = {spec.name: self._find(spec, wanted[spec.name], set()) for spec in selectable_inputs()
                  if wanted.get(spec.name)}
-        taken = {name for name in named.values() if name is not None}
+        taken = {name for name in named.values() if name is not None} | _results(self.topics)
         for spec in INPUTS:
             if spec.selectable:
                 if spec.name in named:
@@ -295,7 +296,8 @@ class Recording:
 
     def further_clouds(self, topics: InputTopics) -> list[TopicInfo]:
         """The topics with clouds that are not used: further LiDARs, or what was made of the clouds that are."""
-        used, types = set(topics.names()), {name for spec in cloud_inputs() for name in spec.types}
+        used = {*topics.names(), *_results(self.topics)}
+        types = {name for spec in cloud_inputs() for name in spec.types}
         return [topic for topic in self.topics.values() if topic.type in types and topic.count
                 and not any(topic.name == name or topic.name.startswith(f'{name}/') for name in used)]
 
@@ -323,8 +325,9 @@ class Recording:
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
                              f'Choose with {option}: {self._listing(types)}{refusal}.{more}')
         if not found and spec.required:
-            if silent := self._listing(types):
-                raise InputError('topic_missing', f'{kind} was recorded, but no message came: {silent}.',
+            counts = [t.count for t in self.topics.values() if t.type in types]
+            if counts and not any(counts):
+                raise InputError('topic_missing', f'{kind} was recorded, but no message came: {self._listing(types)}.',
                                  'check that the driver ran, and its name and QoS in the recording.')
             raise InputError('topic_missing', f'No topic of the recording holds {kind}.',
                              f'Record one; this recording has: {self._listing() or "no topics at all"}.')
@@ -355,6 +358,16 @@ def _first_transports(topics: list[TopicInfo], types: tuple[str, ...]) -> list[T
     """Without topics that hold the messages of another one in another transport: `/points/zstd` beside `/points`."""
     first = {topic.name for topic in topics if topic.type == types[0]}
     return [t for t in topics if t.type == types[0] or t.name.rpartition('/')[0] not in first]
+
+
+def _results(topics: Iterable[str]) -> set[str]:
+    """Topics of fusion nodes, as `replay --bag` and `ros2 bag record --all` write them: results, no inputs.
+
+    A node is known by a topic that only it has. What is remapped to its inputs is below it as well.
+    """
+    nodes = [name.removesuffix(RESULTS_TOPIC) for name in topics if name.endswith(RESULTS_TOPIC)]
+    return {name for name in topics for node in nodes
+            if name.startswith(f'{node}/') and not name.startswith(f'{node}/input/')}
 
 
 def is_static(topic: str) -> bool:

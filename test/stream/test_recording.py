@@ -122,3 +122,19 @@ def test_a_second_input_of_the_same_type_takes_what_is_left(tmp_path, monkeypatc
             assert (topics['pointcloud'], topics['rear']) == ('/lidar/points', '/rear/points')
         with pytest.raises(TypeError):
             recording.input_topics(front='/lidar/points')
+
+
+def test_results_of_the_node_that_were_recorded_too_are_no_inputs(tmp_path):
+    scored, points, inputs = (f'/car/fusion/{name}' for name in ('branches/scored', 'attention_points',
+                                                                 'input/pointcloud'))
+    results = [(bag.T0, topic, bag.cloud(bag.T0, bag.street(1))) for topic in (scored, points)]
+    beside = bag.write(tmp_path / 'beside', [*bag.drive(2), *results], types={scored: CLOUD, points: CLOUD})
+    below = bag.write(tmp_path / 'below', [(s, inputs if t == '/lidar/points' else t, m) for s, t, m in
+                                           [*bag.drive(2), *results]],
+                      types={scored: CLOUD, points: CLOUD, inputs: CLOUD})
+    with Recording(beside) as recording:
+        topics = recording.input_topics()
+        assert topics['pointcloud'] == '/lidar/points' and recording.further_clouds(topics) == []
+        assert recording.input_topics(pointcloud=points)['pointcloud'] == points  # if it is asked for
+    with Recording(below) as recording:
+        assert recording.input_topics()['pointcloud'] == inputs
