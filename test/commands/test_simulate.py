@@ -16,12 +16,14 @@ import pytest
 from support.calls import recorded_calls
 
 from attention_fusion_ros.commands import simulate
+from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.geometry import rotation_2d
 from attention_fusion_ros.simulation.recording import TOPICS
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
-from attention_fusion_ros.stream.inputs import default_topics
+from attention_fusion_ros.stream.inputs import default_topics, input_named
 from attention_fusion_ros.stream.recording import Recording
+from attention_fusion_ros.stream.sweeps import SweepStream
 
 FAST = DriveOptions(seed=1, rate=4.0, lidar='vlp_16', duration=1.0)
 
@@ -159,8 +161,14 @@ def test_what_is_published_can_be_used_by_the_node(listener, drive):
     assert [(f.name, f.offset, f.datatype) for f in cloud.fields] == [
         ('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('intensity', 12, 7), ('ring', 16, 4), ('time', 18, 7)]
     assert cloud.header.frame_id == 'lidar' and cloud.point_step == 22
-    decoded = decode_cloud(cloud)
-    np.testing.assert_array_equal(decoded.xyz, drive.sweep(3).cloud.xyz)
+    # Moved by odometry from the time of each point, the points are where they are.
+    stream = SweepStream(from_flat({'use_tf': False, 'T_base_sensor': drive.T_base_sensor.ravel().tolist()}),
+                         max_wait_s=0.0)
+    for message in listener['/odom']:
+        stream.take(input_named('odometry'), input_named('odometry').transports[0], message)
+    moved = stream.sweep(cloud).cloud.xyz
+    np.testing.assert_allclose(moved, drive.sweep(3).cloud.xyz, atol=0.03)
+    assert np.abs(decode_cloud(cloud).xyz - moved).max() > 0.5  # 0.25 s in a car
     times = np.frombuffer(bytes(cloud.data), np.uint8).reshape(-1, 22)[:, 18:22].copy().view('<f4')
     assert -0.25 <= times.min() < -0.2 and -0.05 < times.max() <= 0.0
     image = decode_map_image(listener['/map_image'][-1])

@@ -21,11 +21,13 @@ from tf2_msgs.msg import TFMessage
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.decode.plain_messages import VELODYNE_POINT
-from attention_fusion_ros.geometry import yaw_of
+from attention_fusion_ros.geometry import inverse, quaternion_from_yaw, se3_from_quaternion, yaw_of
 from attention_fusion_ros.ros.clients.session import flush
 from attention_fusion_ros.ros.messages.sensors import clock, header, image, odometry, point_cloud, transform
 from attention_fusion_ros.simulation.sensors.scan import FRAME_ID
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
+from attention_fusion_ros.simulation.world.world import Pose
+from attention_fusion_ros.stream.deskew import move_points
 from attention_fusion_ros.stream.inputs import SWEEPS, default_topics
 from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY
 
@@ -48,6 +50,10 @@ def driver_points(cloud: PointCloud, rings: np.ndarray, period_s: float) -> np.n
     turn = (np.arctan2(cloud.xyz[:, 1], cloud.xyz[:, 0]) + math.pi) / (2 * math.pi)
     points['time'] = (turn - 1.0) * period_s
     return points
+
+
+def _pose(pose: Pose) -> np.ndarray:
+    return se3_from_quaternion((pose[0], pose[1], 0.0), quaternion_from_yaw(pose[2]))
 
 
 def always() -> bool:
@@ -73,6 +79,18 @@ class DrivePublisher:
         """Whether cloud, map image and odometry have a subscriber each."""
         return all(p.get_subscription_count() for p in (self._cloud, self._map, self._odometry) if p is not None)
 
+    def _as_measured(self, sweep: SimulatedSweep) -> np.ndarray:
+        """The points where a sensor that turns sees them: each from where the vehicle was at the point's time."""
+        points = driver_points(sweep.cloud, self._drive.rings(sweep.cloud), self._period_s)
+        if sweep.index == 0:  # it has not moved yet
+            return points
+        path = [*self._drive.odometry(sweep.index - 1), *self._drive.odometry(sweep.index)[:1]]
+        T_base_sensor, now = self._drive.T_base_sensor, _pose(path[-1][1])
+        motions = np.array([inverse(_pose(pose) @ T_base_sensor) @ now @ T_base_sensor for _, pose in path])
+        knots = np.array([(time_ns - sweep.time_ns) / 1e9 for time_ns, _ in path])
+        points['x'], points['y'], points['z'] = move_points(sweep.cloud.xyz, points['time'], knots, motions).T
+        return points
+
     def run(self, sweeps: Iterable[SimulatedSweep], start_ns: int, alive: Callable[[], bool] = always,
             on_sweep: OnSweep | None = None) -> int:
         """Publish sweeps at their pace, stamped start_ns + their time; returns how many.
@@ -91,7 +109,7 @@ class DrivePublisher:
                 begin_s += late_s
                 start_ns += 0 if self._clock is not None else int(late_s * 1e9)
             stamp_ns = start_ns + sweep.time_ns
-            points = driver_points(sweep.cloud, self._drive.rings(sweep.cloud), self._period_s)
+            points = self._as_measured(sweep)
             cloud = point_cloud(points, header(stamp_ns, sweep.cloud.frame_id))
             _sleep_until(begin_s + sweep.time_ns / 1e9, alive)
             if not alive():
