@@ -67,6 +67,10 @@ def merge(sweep: DecodedSweep, T_base_sensor: np.ndarray, poses: Poses, deskew: 
     parts: list[SweepPart] = []
     words_of: dict[str, None] = {}
     count = 0
+    latest_ns: dict[tuple[str, str], int] = {}  # of each LiDAR: a turn in parts is as long as one in one message
+    for message in sweep.messages():
+        key = message.input_name, message.cloud.frame_id
+        latest_ns[key] = max(latest_ns.get(key, 0), message.cloud.stamp_ns)
     left_out: dict[str, dict[str, None]] = {PART_WITHOUT_TRANSFORM: {}, PART_WITHOUT_MOTION: {}}
     for message in sweep.messages():
         part = message.cloud
@@ -80,7 +84,7 @@ def merge(sweep: DecodedSweep, T_base_sensor: np.ndarray, poses: Poses, deskew: 
             continue
         motion = mover.motion_from(part.stamp_ns)
         # The latest message, which the sweep is stamped with, is always among those that are close enough.
-        if motion is None and stamp_ns - part.stamp_ns > MAX_UNMOVED_NS:
+        if motion is None and stamp_ns - latest_ns[message.input_name, part.frame_id] > MAX_UNMOVED_NS:
             left_out[PART_WITHOUT_MOTION][named] = None
             continue
         xyz, words = mover.moved(part, pose, np.eye(4) if motion is None else motion)
@@ -97,8 +101,8 @@ def merge(sweep: DecodedSweep, T_base_sensor: np.ndarray, poses: Poses, deskew: 
             'with the vehicle. Remedy: publish it on /tf_static.')
     if left_out[PART_WITHOUT_MOTION]:
         merged.warnings[PART_WITHOUT_MOTION] = (
-            f"sweeps go on without parts of LiDAR {' and '.join(left_out[PART_WITHOUT_MOTION])}: they are stamped more "
-            f'than {MAX_UNMOVED_NS / 1e9:g} s apart, and no odometry tells the motion between. Remedy: publish '
+            f"sweeps go on without LiDAR {' and '.join(left_out[PART_WITHOUT_MOTION])}: it is stamped more than "
+            f'{MAX_UNMOVED_NS / 1e9:g} s before the others, and no odometry tells the motion between. Remedy: publish '
             'odometry, or synchronise the sensors.')
     merged.cloud = PointCloud(stamp_ns, cloud.frame_id, np.concatenate(xyz_of) if len(xyz_of) > 1 else xyz_of[0],
                               joined_intensity(clouds, sweep.several))

@@ -54,3 +54,42 @@ def test_worker_calls_functions_in_its_own_thread():
     worker.close()
     with pytest.raises(RuntimeError, match='closed'):
         worker.call(lambda: None)
+
+
+def test_items_of_another_key_and_those_to_be_kept_are_not_replaced():
+    done, gate, overruns = [], threading.Event(), []
+    worker = Worker(lambda item: (gate.wait(10), done.append(item)), lambda: overruns.append(1))
+    worker.open()
+    worker.put('first')
+    wait_for(lambda: not worker.is_behind)
+    worker.put('a1', 'a')
+    worker.put('b1', 'b')
+    worker.put('a2', 'a')
+    worker.put('a3', 'a', keep=True)
+    worker.put('b2', 'b', keep=True)
+    assert worker.is_behind
+    gate.set()
+    wait_for(lambda: len(done) == 5)
+    worker.close()
+    assert done == ['first', 'b1', 'a2', 'a3', 'b2'] and len(overruns) == 1
+
+
+def test_what_is_due_is_done_when_nothing_comes():
+    due, done, called = [time.monotonic() + 0.05], [], threading.Event()
+
+    def on_due():
+        done.append(time.monotonic() >= due[0])
+        due[0] = None
+        called.set()
+
+    worker = Worker(done.append, lambda: None, lambda: due[0], on_due)
+    assert called.wait(30)
+    worker.close()
+    assert done == [True]
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -102,15 +102,22 @@ def test_without_odometry_what_is_stamped_close_together_is_put_together_as_it_i
 
 
 def test_without_odometry_what_is_stamped_far_apart_is_named(tmp_path):
-    events = [*lidars.plain(1.0, odometry=False), *lidars.parts_of_turns(SWEEPS, 10)]
-    stretched = [(bag.T0 + 2 * (at - bag.T0), topic, message) for at, topic, message in events]
+    events = [*lidars.plain(1.0, odometry=False), *lidars.two_halves(SWEEPS, '/lidar/points')]
+    stretched = [(bag.T0 + 5 * (at - bag.T0), topic, message) for at, topic, message in events]
     for _, topic, message in stretched:
         if topic == '/lidar/points':
-            late = 2 * (message.header.stamp.sec * 10**9 + message.header.stamp.nanosec - bag.T0)
+            late = 5 * (message.header.stamp.sec * 10**9 + message.header.stamp.nanosec - bag.T0)
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(bag.T0 + late, 10**9)
     sweeps = pulled(recorded(tmp_path, stretched))
     assert len(sweeps) == SWEEPS
-    assert "'lidar' of pointcloud" in sweeps[3].warnings['part_without_motion']
+    assert "'rear' of pointcloud" in sweeps[3].warnings['part_without_motion'] and len(sweeps[3].parts) == 1
+
+
+def test_a_turn_in_parts_is_whole_without_odometry(tmp_path):
+    """As long as it takes: a turn in one message is not moved either."""
+    sweeps = pulled(recorded(tmp_path, [*lidars.plain(1.0, odometry=False), *lidars.parts_of_turns(SWEEPS, 10)]))
+    assert len(sweeps) == SWEEPS and not any(sweep.warnings for sweep in sweeps)
+    assert all(len(sweep.cloud.xyz) == len(lidars.world()) for sweep in sweeps)
 
 
 def test_a_lidar_without_transform_is_named_and_the_other_one_goes_on(tmp_path):
