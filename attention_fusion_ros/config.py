@@ -18,6 +18,7 @@ from typing import Any
 from attention_fusion_ros.errors import ConfigurationError
 
 BACKENDS = ('torch', 'onnxruntime', 'openvino', 'tensorrt')
+OFF = 'off'  # a choice that YAML reads as false where it is not quoted
 IDENTITY_4X4 = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
 
@@ -208,6 +209,8 @@ def validate(info: ParameterInfo, value: Any) -> Any:
             raise ConfigurationError(f'{where} must be true or false, got {value!r}')
         return value
     if info.type is str:
+        if value is False and info.choices and OFF in info.choices:
+            return OFF
         if not isinstance(value, str):
             raise ConfigurationError(f'{where} must be text, got {value!r}')
         if info.choices and value not in info.choices:

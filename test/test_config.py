@@ -38,3 +38,12 @@ def test_bad_values_name_the_parameter(name, value):
 def test_values_reach_their_section():
     made = c.from_flat(c.flatten({'map': {'resolution': 1, 'anchor': [0.5, 0.75]}, 'device': 'cpu'}))
     assert made.map.resolution == 1.0 and made.map.anchor == [0.5, 0.75] and made.device == 'cpu'
+
+
+def test_off_is_a_choice_although_yaml_reads_false():
+    """`cloud.deskew: off` in a parameter file, or `-p cloud.deskew:=off`."""
+    assert c.from_flat({'cloud.deskew': False, 'cloud.assemble': False}).cloud.deskew == 'off'
+    with pytest.raises(ConfigurationError, match='must be text'):
+        c.from_flat({'cloud.deskew': True})
+    with pytest.raises(ConfigurationError, match='must be text'):
+        c.from_flat({'map.orientation': False})

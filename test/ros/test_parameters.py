@@ -123,6 +123,9 @@ def test_an_accepted_value_is_applied_to_the_next_sweep(graph):
     graph.sweep(2.3)
     assert graph.last.branches == 0
     assert set_parameter(graph, 'branches.min_probability', 0.4).successful
+    assert set_parameter(graph, 'cloud.deskew', False).successful  # what YAML makes of off
+    assert graph.node.parameters.config().cloud.deskew == 'off'
+    assert set_parameter(graph, 'cloud.deskew', 'auto').successful
 
 
 def test_several_at_once_become_one_configuration(graph):

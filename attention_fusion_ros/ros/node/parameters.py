@@ -10,7 +10,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from attention_fusion_ros.config import NodeConfig, ParameterInfo, from_flat, parameters, unknown_name, validate
+from attention_fusion_ros.config import OFF, NodeConfig, ParameterInfo, from_flat, parameters, unknown_name, validate
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros.compat import add_post_set_parameters_callback, parameter_overrides
 from attention_fusion_ros.sync.synchronizer import sensor_pose
@@ -88,11 +88,16 @@ class NodeParameters:
                                    'parameter file and restart the node.')
 
     def in_own_type(self, wanted: list[Parameter]) -> list[Parameter]:
-        """Convert whole numbers to floats where floats are expected: `ros2 param set NODE map.max_age 2`."""
-        return [self._as_float(parameter) for parameter in wanted]
+        """Convert whole numbers to floats, and false to `off`, where those are expected.
 
-    def _as_float(self, parameter: Parameter) -> Parameter:
+        `ros2 param set NODE map.max_age 2`, `ros2 param set NODE cloud.deskew off`: YAML decides otherwise.
+        """
+        return [self._in_own_type(parameter) for parameter in wanted]
+
+    def _in_own_type(self, parameter: Parameter) -> Parameter:
         info = self._infos.get(parameter.name)
+        if info is not None and info.type is str and parameter.value is False and OFF in (info.choices or ()):
+            return Parameter(parameter.name, Parameter.Type.STRING, OFF)
         if info is not None and info.type is float and parameter.type_ == Parameter.Type.INTEGER:
             return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
         if info is not None and info.type is list and parameter.type_ == Parameter.Type.INTEGER_ARRAY:
