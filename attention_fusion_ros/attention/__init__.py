@@ -12,12 +12,14 @@ import torch
 from attention_fusion_ros.attention.bam import BottleneckAttention
 from attention_fusion_ros.attention.cbam import CBAM, ChannelAttention, SpatialAttention
 from attention_fusion_ros.attention.cbam_block import CBAMResBlock
+from attention_fusion_ros.attention.cell_budget import CellBudget
 from attention_fusion_ros.attention.coordinate import CoordinateAttention
 from attention_fusion_ros.attention.dynamic_capacity import DynamicCapacity
 from attention_fusion_ros.attention.eca import EfficientChannelAttention
 from attention_fusion_ros.attention.glimpse import Glimpse
 from attention_fusion_ros.attention.mechanism import Mechanism, construct
 from attention_fusion_ros.attention.none import NoAttention
+from attention_fusion_ros.attention.pose_correlation import PoseCorrelation
 from attention_fusion_ros.attention.sca import SCA
 from attention_fusion_ros.attention.se import SqueezeExcitation
 from attention_fusion_ros.attention.sk import SelectiveKernel
@@ -40,6 +42,8 @@ MECHANISMS: dict[str, type[Mechanism]] = {
     'sca': SCA,
     'coordinate': CoordinateAttention,
     'stn': SpatialTransformer,
+    'pose_correlation': PoseCorrelation,
+    'cell_budget': CellBudget,
     'dynamic_capacity': DynamicCapacity,
     'glimpse': Glimpse,
     'temporal': TemporalAttention,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention.mechanism import Mechanism, bottleneck, construct, odd, one_of
+from attention_fusion_ros.attention.mechanism import Mechanism, at_least, bottleneck, construct, odd, one_of
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.kernels import operation
 
@@ -31,31 +31,33 @@ class ChannelAttention(Mechanism):
     """CAM: Mc = sigmoid(MLP(AvgPool(F)) + MLP(MaxPool(F))), one MLP for both (equation 2 of the paper).
 
     pools: ('avg', 'max') as in the paper, or only one of them. reduction: r. hidden: width of the MLP instead of C / r.
-    bias: biases in the MLP. Weights: 'channel' (B, C), each in 0..1.
+    bias: biases in the MLP. context: length of a vector that is known besides the features; it goes into the MLP beside
+    what was pooled, and `forward` takes it as its second argument. Weights: 'channel' (B, C), each in 0..1.
     """
 
     def __init__(self, channels: int, reduction: int = 16, pools: Sequence[str] = POOLS, bias: bool = False,
-                 hidden: int | None = None):
+                 hidden: int | None = None, context: int = 0):
         super().__init__(channels)
+        if at_least('context', context, 0):
+            self.extra_inputs = ('context',)
         if isinstance(pools, str) or not pools or not set(pools) <= set(POOLS) or len(set(pools)) != len(pools):
             raise ConfigurationError(f"attention option 'pools' must be a choice of {', '.join(POOLS)}, got {pools!r}")
         self.pools = tuple(pools)
         width = bottleneck(channels, reduction, hidden)
-        self.fc1 = nn.Linear(channels, width, bias=bias)
+        self.fc1 = nn.Linear(channels + context, width, bias=bias)
         self.fc2 = nn.Linear(width, channels, bias=bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W), context (B, context) -> weighted features (B, C, H, W), and the weights the class names."""
         logits = x.new_zeros(())
-        if 'avg' in self.pools:
-            logits = logits + self.mlp(x.mean(dim=(2, 3)))
-        if 'max' in self.pools:
-            logits = logits + self.mlp(x.amax(dim=(2, 3)))
+        for pool, pooled in (('avg', x.mean(dim=(2, 3))), ('max', x.amax(dim=(2, 3)))):
+            if pool in self.pools:
+                logits = logits + self.mlp(pooled if context is None else torch.cat([pooled, context], dim=1))
         channel = logits.sigmoid()
         return x * channel[:, :, None, None], {'channel': channel}
 
     def mlp(self, pooled: Tensor) -> Tensor:
-        """(B, C) pooled features -> (B, C) logits."""
+        """(B, C + context) pooled features -> (B, C) logits."""
         logits: Tensor = self.fc2(self.fc1(pooled).relu())
         return logits
 

@@ -14,7 +14,7 @@ from attention_fusion_ros.errors import ConfigurationError
 
 # The network's settings that name a mechanism: those that weigh features, and those with a purpose of their own.
 FEATURE_SLOTS = ('encoder_attention', 'fusion', 'stage_attention')
-SLOTS = (*FEATURE_SLOTS, 'map_registration', 'temporal')
+SLOTS = (*FEATURE_SLOTS, 'selection', 'map_registration', 'temporal')
 
 
 class LossTarget(Protocol):
@@ -58,6 +58,9 @@ class Mechanism(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.channels = at_least('channels', channels, 1)
+
+    def anneal(self, progress: float) -> None:
+        """Called in training before every step, progress 0..1; for mechanisms that begin more gently than they end."""
 
     def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """Losses of the mechanism's own, () each, by the names in `loss_weights`; most have none.

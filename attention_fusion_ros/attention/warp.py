@@ -15,12 +15,13 @@ from attention_fusion_ros.kernels import operation
 
 
 @operation('warp')
-def move(x: Tensor, transform: Tensor, extent: float) -> Tensor:
+def move(x: Tensor, transform: Tensor, extent: float, cells: int | None = None) -> Tensor:
     """Moves the content of BEV maps: what was at p is then at `transform @ p`; what was not seen is zero.
 
     x: (B, C, H, W), row 0 farthest ahead, column 0 farthest left, square cells. transform: (B, 3, 3), planar and rigid,
     metres in base_link (x forward, y left). extent: metres from the vehicle to the front edge (half the height).
-    Differentiable in both. Returns (B, C, H, W).
+    cells: only so many rows and columns around the middle of the result are wanted. Differentiable in both.
+    Returns (B, C, H, W), or (B, C, cells, cells).
     """
     ahead, left = extent, extent * x.shape[3] / x.shape[2]  # half the height and half the width, m
     c, s = transform[:, 0, 0], transform[:, 1, 0]
@@ -32,10 +33,14 @@ def move(x: Tensor, transform: Tensor, extent: float) -> Tensor:
     # F.affine_grid, too.
     dtype = torch.promote_types(x.dtype, torch.float32)
     u, v = u.to(dtype)[:, None, None], v.to(dtype)[:, None, None]  # (B, 1, 1, 3)
-    across = unit_centres(x.shape[3], x.device, dtype)  # (W,)
-    down = unit_centres(x.shape[2], x.device, dtype)[:, None]  # (H, 1)
+    across = _middle(unit_centres(x.shape[3], x.device, dtype), cells)  # (W,)
+    down = _middle(unit_centres(x.shape[2], x.device, dtype), cells)[:, None]  # (H, 1)
     grid = torch.stack([a[..., 0] * across + a[..., 1] * down + a[..., 2] for a in (u, v)], dim=-1)  # (B, H, W, 2)
     return F.grid_sample(x.to(dtype), grid, mode='bilinear', padding_mode='zeros', align_corners=False).to(x.dtype)
+
+
+def _middle(values: Tensor, count: int | None) -> Tensor:
+    return values if count is None else values[(len(values) - count) // 2:][:count]
 
 
 def se2_matrix(pose: Tensor) -> Tensor:

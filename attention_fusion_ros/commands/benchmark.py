@@ -92,13 +92,13 @@ def _defaults(options: argparse.Namespace) -> dict[str, Any]:
 
 def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
     from attention_fusion_ros.benchmarking import core
+    from attention_fusion_ros.network.build import build_network
     from attention_fusion_ros.network.cost import network_size
-    from attention_fusion_ros.network.model import FusionNetwork
 
     config = cli.node_config(options, _defaults(options))
     times = core.measure(config, options.runs, options.points,
                          lambda runs: cli.progress(runs, unit=' runs', desc='benchmark'))
-    size = network_size(FusionNetwork(times.network))
+    size = network_size(build_network(times.network))
     print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}, backend {times.backend}'
           + (f' ({times.device_note})' if times.device_note else '')
           + f', {times.threads} CPU thread(s); {times.fused} fused')

@@ -20,7 +20,7 @@ from attention_fusion_ros.utils.interrupt import SignalGuard, explaining
 if TYPE_CHECKING:  # imported when the command runs: --help need not wait for torch
     from attention_fusion_ros.datasets.recorded import RecordedDataset
     from attention_fusion_ros.datasets.simulated import SimulatedDataset
-    from attention_fusion_ros.network.model import FusionNetwork
+    from attention_fusion_ros.network.build import Network
     from attention_fusion_ros.training.config import TrainingConfig
     from attention_fusion_ros.training.trainer import Board, Process, TrainingData
 
@@ -118,7 +118,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     trainer = Trainer(config, dataset, options.out, process,
                       _network(config, start.network) if start else None)
 
-    def validate(network: FusionNetwork) -> dict[str, float]:
+    def validate(network: Network) -> dict[str, float]:
         assert held_back is not None
         predictions = predict(network, held_back, process.device)
         return figures(predictions, calibrate(predictions))
@@ -156,17 +156,17 @@ def _described(sources: Sequence[SimulatedDataset | RecordedDataset],
     return data
 
 
-def _network(config: TrainingConfig, trained: FusionNetwork) -> FusionNetwork:
+def _network(config: TrainingConfig, trained: Network) -> Network:
     """The network of the settings with the trained weights, as far as they fit."""
     import torch
 
-    from attention_fusion_ros.network.model import FusionNetwork
+    from attention_fusion_ros.network.build import build_network
     from attention_fusion_ros.training.transfer import load_matching_weights
 
     if config.network == trained.config:
         return trained
     torch.manual_seed(config.seed)
-    network = FusionNetwork(config.network)
+    network = build_network(config.network)
     left = load_matching_weights(network, trained)
     print(f'weights to start from: {len(left)} tensors are new' + (f', the first is {left[0]}' if left else ''))
     return network

@@ -25,6 +25,9 @@ class Target:
     # (B, 3) dx, dy [m], dyaw [rad] in base_link: the correction that moves the drawn map onto the truth,
     # p_true = R(dyaw) p_map + (dx, dy); NaN without a map or where its error is unknown. None: of the whole batch.
     map_error: Tensor | None = None
+    rings: Tensor | None = None  # (B, R, M, 2) the branches on each ring of the network; None: on the main one only
+    ring_directions: Tensor | None = None  # (B, R, 2)
+    main_ring: int = 0  # index of the ring of `branches` among them
 
     def mask(self, name: str) -> Tensor:
         """(B, 1, h, w) the mask called `name`, one of MASKS."""
@@ -35,4 +38,4 @@ class Target:
         """The same on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: value.to(device, non_blocking=True) for name, value in moved.items()
-                                if value is not None})
+                                if isinstance(value, Tensor)})

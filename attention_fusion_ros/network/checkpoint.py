@@ -20,8 +20,8 @@ from safetensors.torch import save as to_bytes
 
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.utils import atomic
 
 KIND = 'attention_fusion_ros'
@@ -33,14 +33,14 @@ SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 class Checkpoint:
     """A network ready to run and what is known of it."""
 
-    network: FusionNetwork
+    network: Network
     calibration: Calibration
     name: str
     trained: bool
     training: dict[str, Any] = field(default_factory=dict)  # step, data, commit: whatever the training noted
 
 
-def save(path: str | Path, network: FusionNetwork, calibration: Calibration, training: dict[str, Any]) -> None:
+def save(path: str | Path, network: Network, calibration: Calibration, training: dict[str, Any]) -> None:
     """Write the checkpoint; an existing file is replaced only once the new one is whole."""
     meta = {'kind': KIND, 'version': str(FORMAT_VERSION), 'network': json.dumps(network.config.to_dict()),
             'calibration': json.dumps(dataclasses.asdict(calibration)), 'training': json.dumps(training)}
@@ -77,7 +77,7 @@ def load(path: str | Path) -> Checkpoint:
         training = json.loads(meta.get('training', '{}'))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"checkpoint '{path}' has unreadable settings: {error}") from error
-    network = FusionNetwork(config)
+    network = build_network(config)
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, strict=True)
     return Checkpoint(network.eval(), calibration, path.stem, True, training)
@@ -123,7 +123,7 @@ def untrained(config: NetworkConfig | None = None, seed: int = 0) -> Checkpoint:
     """Random weights, the same for the same seed. For tests and for measuring speed: the answers mean nothing."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = FusionNetwork(config or NetworkConfig())
+        network = build_network(config or NetworkConfig())
     return Checkpoint(network.eval(), Calibration(), 'untrained', False)
 
 

@@ -12,6 +12,8 @@ from attention_fusion_ros.attention import check_slot
 from attention_fusion_ros.attention.mechanism import SLOTS
 from attention_fusion_ros.errors import ConfigurationError
 
+# 'stages': map and LiDAR are fused before the residual stages. 'two_readings': see network/two_readings.py.
+ARCHITECTURES = ('stages', 'two_readings')
 FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
 
 
@@ -26,7 +28,9 @@ class NetworkConfig:
 
     extent: float = 40.0  # m, the BEV grid reaches from -extent to +extent
     cells: int = 256
+    architecture: str = 'stages'  # one of ARCHITECTURES
     lookahead: float = 20.0  # m, radius of the ring the branches are on
+    rings: tuple[float, ...] = ()  # m, of 'two_readings': radii of all rings, `lookahead` among them; (): only that one
     bins: int = 120  # bearings of the circular distribution
     lidar_width: int = 32  # LiDAR feature channels where the modalities are fused
     map_width: int = 16
@@ -36,12 +40,18 @@ class NetworkConfig:
     polar_max: float = 36.0  # m, outermost range cell
     polar_widths: tuple[int, ...] = (48, 64, 80)  # channels of the polar stages, each halving the range axis
     head_width: int = 112
+    map_reading_width: int = 64  # of 'two_readings'
+    selection: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of LiDAR cells, of 'two_readings'
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))
     fusion: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_channel', reduction=16))
     stage_attention: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_spatial', kernel=7, bias=True))
     map_registration: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # 'stn': moves the map
     temporal: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the LiDAR encoder's features
     time_steps: int = 1  # sweeps that `temporal` sees, the one of now among them
+
+    def __post_init__(self) -> None:
+        if not self.rings:
+            object.__setattr__(self, 'rings', (self.lookahead,))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON or YAML."""

@@ -11,7 +11,6 @@ registration of the map to the LiDAR, and attention over past sweeps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 import torch
@@ -32,41 +31,8 @@ from attention_fusion_ros.network.blocks import (
 from attention_fusion_ros.network.config import NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import head_layer
 from attention_fusion_ros.network.history import History
+from attention_fusion_ros.network.output import ROAD, ROAD_LAYER, NetworkOutput, spatial_weights
 from attention_fusion_ros.network.polar import PolarSampler
-
-SPATIAL_NAMES = {'encoder': 'encoder/spatial'}
-ROAD_LAYER = map_layers.CHANNELS.index('road')
-ROAD = 0.2  # a map is drawn on where its road layer is brighter than this
-
-
-@dataclass(frozen=True)
-class NetworkOutput:
-    """B sweeps, K bearing bins. Logits where it says so; `head.py` reads them."""
-
-    head: Tensor  # (B, 7, K), channels as in HEAD_CHANNELS
-    no_direction: Tensor  # (B,) logit that there is no branch to take, beside the K direction logits
-    road: Tensor  # (B, 1, H / 4, W / 4) logit of the road surface, an auxiliary task of the training
-    channel: Tensor  # (B, C) weights of the fused channels, LiDAR first, then map
-    spatial: dict[str, Tensor]  # stage name -> (B, 1, h, w) weights; mean over channels where each has its own (BAM)
-    # (B, C) contribution of each fused channel: its weight times its mean absolute deviation over the map before
-    # weighting. Spatially constant features (e.g. of a missing map) contribute zero.
-    contribution: Tensor | None = None
-    alignment: Tensor | None = None  # (B, 3) dx, dy [m], dyaw [rad]: p_true = R(dyaw) p_map + (dx, dy); None: no 'stn'
-    alignment_std: Tensor | None = None  # (B, 3) its standard deviations
-    # (B, T, h, w) weight of each sweep, sum 1 over T, the last is now; None: no 'temporal'
-    temporal_weights: Tensor | None = None
-    encoded: Tensor | None = None  # (B, C, h, w) LiDAR features to be kept for later sweeps; None: no 'temporal'
-    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # stage -> all that its mechanism returned
-
-    def only(self, k: int) -> NetworkOutput:
-        """Sweep k of the batch, as a batch of one."""
-        one = slice(k, k + 1)
-
-        def cut(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {name: cut(inner) for name, inner in value.items()}
-            return None if value is None else value[one]
-        return NetworkOutput(**{f.name: cut(getattr(self, f.name)) for f in fields(self)})
 
 
 class FusionNetwork(nn.Module):
@@ -153,7 +119,7 @@ class FusionNetwork(nn.Module):
         registration = weights_by_stage.get('map', {})
         output = NetworkOutput(
             head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(stages),
-            channel=channel, contribution=channel * deviation, encoded=encoded, spatial=_spatial(weights_by_stage),
+            channel=channel, contribution=channel * deviation, encoded=encoded, spatial=spatial_weights(weights_by_stage),
             alignment=registration.get('correction'), alignment_std=registration.get('correction_std'),
             temporal_weights=weights_by_stage.get('temporal', {}).get('time'), weights=weights_by_stage)
         return output, tuple(stages)
@@ -201,7 +167,3 @@ class FusionNetwork(nn.Module):
         logit: Tensor = self.road_head(F.relu(sum(levels[1:], start=levels[0])))
         return logit
 
-
-def _spatial(weights_by_stage: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {SPATIAL_NAMES.get(stage, stage): weights['spatial']
-            for stage, weights in weights_by_stage.items() if 'spatial' in weights}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ OFFSET_REACH_BINS = 1.5  # where the offset is asked for
 HEADING_REACH_BINS = 3.0  # where the heading is asked for
 MIN_STD_RAD = math.radians(0.4)  # no label is better than this
 # Wanted ratio of attention on cells of a mask to the mean: at least, and at most.
+SHARES = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5}  # of the parts of one answer
 MIN_ROADSIDE_RATIO, MAX_VEHICLE_RATIO = 2.6, 0.3
 
 
@@ -37,29 +39,88 @@ def losses(output: NetworkOutput, target: Target, weights: Mapping[str, float],
         weights: of every part, see `config.loss_weights`.
         mechanisms: of the network (`FusionNetwork.mechanisms`); their own losses are added, equal names summed up.
     """
-    head = output.head.float()
+    everyone = torch.ones_like(target.direction_known)
+    parts = _answer(output.head, output.no_direction, Rings.main(target), everyone)
+    parts |= {
+        'rings': output.head.new_zeros((), dtype=torch.float32),
+        'lidar_reading': _reading(output, 'lidar', target, everyone),
+        'map_reading': _reading(output, 'map', target, everyone if output.present is None else output.present > 0),
+        'road': _road(output.road.float(), target),
+        'spatial': _spatial(output, target),
+    }
+    if output.rings is not None and output.rings_no_direction is not None:
+        parts['rings'] = _other_rings(output.rings, output.rings_no_direction, target)
+    task_loss = (parts['presence'] + parts['direction']).detach()
+    for stage, mechanism in (mechanisms or {}).items():
+        for name, value in mechanism.losses(output.weights.get(stage, {}), target, task_loss).items():
+            parts[name] = parts[name] + value if name in parts else value
+    return torch.stack([weights[name] * value for name, value in parts.items()]).sum(), parts
+
+
+@dataclass(frozen=True)
+class Rings:
+    """The truth on one ring."""
+
+    branches: Tensor  # (B, M, 2)
+    direction: Tensor  # (B, 2)
+    direction_known: Tensor  # (B,)
+    known: Tensor  # (B, K)
+
+    @classmethod
+    def main(cls, target: Target) -> Rings:
+        """The ring that is asked for."""
+        return cls(target.branches, target.direction, target.direction_known, target.known)
+
+
+def _answer(head: Tensor, no_direction: Tensor | None, truth: Rings, chosen: Tensor) -> dict[str, Tensor]:
+    """Losses of one head (B, 7, K) on the samples `chosen` (B,) bool. no_direction None: without the direction."""
+    head = head.float()
     bins = head.shape[2]
     step, centres = bin_width(bins), bin_centres(bins, head.device)
-    bearing, heading = target.branches[..., 0], target.branches[..., 1]  # (B, M)
-    exists = bearing.isfinite()
+    bearing, heading = truth.branches[..., 0], truth.branches[..., 1]  # (B, M)
+    exists = bearing.isfinite() & chosen[:, None]
     distance = _wrap(bearing.nan_to_num()[:, :, None] - centres) / step  # (B, M, K), bins
     near = torch.where(exists[:, :, None], distance.abs(), torch.full_like(distance, 1e6))
     closest, which = near.min(dim=1)  # (B, K)
     true_offset = distance.gather(1, which[:, None])[:, 0]
     true_heading = _wrap(heading.nan_to_num().gather(1, which) - centres)
     parts = {
-        'presence': _presence(head_channel(head, 'presence'), closest, target.known),
+        'presence': _presence(head_channel(head, 'presence'), closest, truth.known & chosen[:, None]),
         'offset': _offset(head, true_offset, closest, step),
         'heading': _heading(head, true_heading, closest),
-        'direction': _direction(head_channel(head, 'direction'), output.no_direction.float(), target, centres, step),
-        'road': _road(output.road.float(), target),
-        'spatial': _spatial(output, target),
     }
-    task_loss = (parts['presence'] + parts['direction']).detach()
-    for stage, mechanism in (mechanisms or {}).items():
-        for name, value in mechanism.losses(output.weights.get(stage, {}), target, task_loss).items():
-            parts[name] = parts[name] + value if name in parts else value
-    return torch.stack([weights[name] * value for name, value in parts.items()]).sum(), parts
+    if no_direction is not None:
+        parts['direction'] = _direction(head_channel(head, 'direction'), no_direction.float(), truth, chosen, centres,
+                                        step)
+    return parts
+
+
+def _sum(parts: dict[str, Tensor]) -> Tensor:
+    return torch.stack([SHARES[name] * value for name, value in parts.items()]).sum()
+
+
+def _reading(output: NetworkOutput, name: str, target: Target, chosen: Tensor) -> Tensor:
+    """Loss of one reading by itself, all rings."""
+    heads = output.readings.get(name)
+    if heads is None:
+        return output.head.new_zeros((), dtype=torch.float32)
+    truths = _truths(target, heads.shape[1])
+    return torch.stack([_sum(_answer(heads[:, r], None, truth, chosen)) for r, truth in truths]).mean()
+
+
+def _other_rings(heads: Tensor, no_direction: Tensor, target: Target) -> Tensor:
+    """Loss of the fused heads (B, R, 7, K) on all rings; that of the main one counts twice."""
+    chosen = torch.ones_like(target.direction_known)
+    truths = _truths(target, heads.shape[1])
+    return torch.stack([_sum(_answer(heads[:, r], no_direction[:, r], truth, chosen)) for r, truth in truths]).mean()
+
+
+def _truths(target: Target, rings: int) -> list[tuple[int, Rings]]:
+    """(index of the ring, its truth) of those whose truth is known."""
+    if target.rings is None or target.ring_directions is None:
+        return [(target.main_ring, Rings.main(target))]
+    return [(r, Rings(target.rings[:, r], target.ring_directions[:, r], target.direction_known, target.known))
+            for r in range(rings)]
 
 
 def _wrap(a: Tensor) -> Tensor:
@@ -99,16 +160,17 @@ def _heading(head: Tensor, true_heading: Tensor, closest: Tensor) -> Tensor:
     return _masked(_laplace(error, head_channel(head, 'heading_log_std')) + 0.1 * radius, closest <= HEADING_REACH_BINS)
 
 
-def _direction(logits: Tensor, no_direction: Tensor, target: Target, centres: Tensor, step: float) -> Tensor:
+def _direction(logits: Tensor, no_direction: Tensor, truth: Rings, chosen: Tensor, centres: Tensor,
+               step: float) -> Tensor:
     """Cross entropy over the bins and 'no direction'."""
-    bearing = target.direction[:, 0]
+    bearing = truth.direction[:, 0]
     has = bearing.isfinite()
     distance = _wrap(bearing.nan_to_num()[:, None] - centres) / step
     soft = torch.exp(-0.5 * (distance / 1.0) ** 2)
     soft = soft / soft.sum(1, keepdim=True) * has[:, None]
     wanted = torch.cat([soft, (~has)[:, None].to(soft.dtype)], dim=1)
     scores = torch.cat([logits, no_direction[:, None]], dim=1).log_softmax(1)
-    return _masked(-(wanted * scores).sum(1), target.direction_known)
+    return _masked(-(wanted * scores).sum(1), truth.direction_known & chosen)
 
 
 def _road(logit: Tensor, target: Target) -> Tensor:

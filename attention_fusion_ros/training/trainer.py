@@ -31,7 +31,7 @@ from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.simulated import Batch, collate
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.loss import losses
 from attention_fusion_ros.training.optimiser import SkippingAdamW
@@ -47,7 +47,7 @@ MAX_NONFINITE_STEPS = 20  # in a row, then training has diverged
 SAVE_EVERY_S = 120.0  # at most this much work is lost when the process is killed
 PREFETCHED = 4  # batches that each loader process keeps ready
 
-Validate = Callable[[FusionNetwork], dict[str, float]]
+Validate = Callable[[Network], dict[str, float]]
 
 
 class TrainingData(Protocol):
@@ -143,11 +143,11 @@ class Trainer:
     """
 
     def __init__(self, config: TrainingConfig, dataset: TrainingData, folder: Path, process: Process,
-                 start_from: FusionNetwork | None = None):
+                 start_from: Network | None = None):
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.folder, self.process = config, dataset, folder, process
         self.warm_started = start_from is not None
-        self.network = start_from or FusionNetwork(config.network)
+        self.network = start_from or build_network(config.network)
         self.network.to(process.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -288,6 +288,8 @@ class Trainer:
         """
         device, config = self.process.device, self.config
         self.model.train()
+        for mechanism in self.network.mechanisms().values():
+            mechanism.anneal(self.progress())
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         lidar = batch.lidar.to(device, memory_format=torch.channels_last, non_blocking=True)
         map_image = batch.map_image.to(device, memory_format=torch.channels_last, non_blocking=True)

@@ -20,8 +20,8 @@ from attention_fusion_ros.metrics.branches import NARROW_RAD, Prediction, TrueRo
 from attention_fusion_ros.metrics.matching import match
 from attention_fusion_ros.metrics.registry import logged
 from attention_fusion_ros.metrics.summary import point_values
+from attention_fusion_ros.network.build import Network
 from attention_fusion_ros.network.head import decode_bearings, head_arrays
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
 MIN_LOGIT = -6.0  # peaks below are no candidates
@@ -42,7 +42,7 @@ class Predictions:
 
 
 @torch.inference_mode()
-def predict(network: FusionNetwork, dataset: Dataset, device: torch.device | str = 'cpu',
+def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cpu',
             batch: int = 32) -> Predictions:
     """Run the network over a data set, `batch` samples at a time."""
     network.eval()

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.cost import network_size, random_inputs
-from attention_fusion_ros.network.model import FusionNetwork
 
 WARM_UP = 3  # runs that are not counted
 
@@ -57,7 +57,7 @@ def network_costs(configs: dict[str, NetworkConfig], runs: int,
     return found
 
 
-def _network(config: NetworkConfig) -> FusionNetwork:
-    network = FusionNetwork(config).eval()
+def _network(config: NetworkConfig) -> Network:
+    network = build_network(config).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
