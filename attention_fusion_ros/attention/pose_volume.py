@@ -19,7 +19,6 @@ from torch import Tensor
 from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.kernels import operation
 
-
 PRIOR_SIZE = 13  # mean (3), covariance (9), weight
 
 

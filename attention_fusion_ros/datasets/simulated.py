@@ -49,6 +49,9 @@ class Batch:
     with_map: Tensor  # (B,) bool
     route: Tensor  # (B,) bool
     past: History | None = None  # earlier sweeps; None when the data have none
+    prior: Tensor | None = None  # (B, 13) what is known of the map's place, see `attention.pose_volume.log_prior`
+    bare: Tensor | None = None  # (B, C, H, W) the same sweeps without vehicles
+    has_bare: Tensor | None = None  # (B,) bool
 
 
 class SimulatedDataset(Dataset):
@@ -171,8 +174,10 @@ def collate(items: list[dict[str, np.ndarray]]) -> Batch:
     """Items of any dataset here -> Batch."""
     t = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0] if k not in ('past', 'moves')}
     target = Target(branches=t['branches'], direction=t['direction'], direction_known=t['direction_known'],
-                    known=t['known'], masks=t['masks'], visible=t['visible'], map_error=t['map_error'])
-    return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'], _collate_past(items))
+                    known=t['known'], masks=t['masks'], visible=t['visible'], map_error=t['map_error'],
+                    rings=t.get('rings'), ring_directions=t.get('ring_directions'))
+    return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'], _collate_past(items), t.get('prior'),
+                 t.get('bare'), t.get('has_bare'))
 
 
 def _collate_past(items: list[dict[str, np.ndarray]]) -> History | None:

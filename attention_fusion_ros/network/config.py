@@ -40,6 +40,7 @@ class NetworkConfig:
     polar_max: float = 36.0  # m, outermost range cell
     polar_widths: tuple[int, ...] = (48, 64, 80)  # channels of the polar stages, each halving the range axis
     head_width: int = 112
+    track: bool = False  # of 'two_readings': the way driven is the last layer of the LiDAR grid, see bev.track
     map_reading_width: int = 64  # of 'two_readings'
     selection: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of LiDAR cells, of 'two_readings'
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))

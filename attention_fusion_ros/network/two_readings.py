@@ -32,7 +32,7 @@ NEAR_M = 30.0  # misfit is judged so far around the vehicle
 class TwoReadings(nn.Module):
     """forward(lidar (B, C, H, W), map (B, 3, H, W), history, prior) -> NetworkOutput. C: see `bev.lidar.CHANNELS`.
 
-    prior (B, 13): where earlier sweeps put the map, see `attention.pose_volume.log_prior`.
+    With the setting `track` the way driven is one layer more, the last. prior (B, 13): where earlier sweeps put the map, see `attention.pose_volume.log_prior`.
     """
 
     def __init__(self, config: NetworkConfig):
@@ -42,9 +42,9 @@ class TwoReadings(nn.Module):
         c = config
         rings = len(c.rings)
         self.half_width = max(8, c.lidar_width // 2)
-        inputs = len(lidar_layers.CHANNELS)
+        inputs, layers = len(lidar_layers.CHANNELS), len(lidar_layers.CHANNELS) + c.track
         self.selection = build_attention(c.selection, inputs)
-        self.lidar_stem = nn.Sequential(ConvNorm(inputs, self.half_width, stride=2),
+        self.lidar_stem = nn.Sequential(ConvNorm(layers, self.half_width, stride=2),
                                         ConvNorm(self.half_width, c.lidar_width, stride=2))
         self.lidar_block = residual_block(c.lidar_width, c.lidar_width, 1, c.encoder_attention, c.map_width)
         widths = [c.lidar_width, *c.widths[:-1]]
@@ -92,7 +92,10 @@ class TwoReadings(nn.Module):
         """As `forward`, and the features of every residual stage, (B, C_i, h_i, w_i), that the head reads."""
         weights: dict[str, dict[str, Tensor]] = {}
         query = lidar.new_zeros(len(lidar), self.config.map_width)  # the LiDAR's reading does not see the map
-        read, weights['selection'] = self.selection(lidar)
+        swept, track = lidar[:, :len(lidar_layers.CHANNELS)], lidar[:, len(lidar_layers.CHANNELS):]
+        read, weights['selection'] = self.selection(swept)
+        if self.config.track:  # comes from odometry, not from the LiDAR
+            read = torch.cat([read, track], dim=1)
         detail = self.lidar_stem[0](read)
         x, weights['encoder'] = self.lidar_block(self.lidar_stem[1](detail), query)
         stages = []

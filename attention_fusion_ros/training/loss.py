@@ -57,6 +57,22 @@ def losses(output: NetworkOutput, target: Target, weights: Mapping[str, float],
     return torch.stack([weights[name] * value for name, value in parts.items()]).sum(), parts
 
 
+def vehicle_loss(output: NetworkOutput, bare: NetworkOutput, rows: Tensor) -> Tensor:
+    """How differently the same scenes are answered with and without their vehicles: existence and direction.
+
+    bare: the answers without vehicles, of the samples `rows` (R,) of `output`. Each is told to agree with the other.
+    """
+    presence = head_channel(output.head[rows].float(), 'presence')
+    other = head_channel(bare.head.float(), 'presence')
+    agree = (F.binary_cross_entropy_with_logits(presence, other.sigmoid().detach())
+             + F.binary_cross_entropy_with_logits(other, presence.sigmoid().detach()))
+    ways = [torch.cat([head_channel(o.head.float(), 'direction'), o.no_direction.float()[:, None]], dim=1)
+            for o in (output, bare)]
+    one, two = ways[0][rows].log_softmax(1), ways[1].log_softmax(1)
+    direction = -(two.exp().detach() * one).sum(1).mean() - (one.exp().detach() * two).sum(1).mean()
+    return agree + 0.1 * direction
+
+
 @dataclass(frozen=True)
 class Rings:
     """The truth on one ring."""

@@ -32,8 +32,9 @@ from attention_fusion_ros.datasets.simulated import Batch, collate
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.build import Network, build_network
+from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.training.config import TrainingConfig
-from attention_fusion_ros.training.loss import losses
+from attention_fusion_ros.training.loss import losses, vehicle_loss
 from attention_fusion_ros.training.optimiser import SkippingAdamW
 from attention_fusion_ros.training.precision import keep_dilated_in_float32
 from attention_fusion_ros.utils import atomic
@@ -295,8 +296,15 @@ class Trainer:
         map_image = batch.map_image.to(device, memory_format=torch.channels_last, non_blocking=True)
         past = None if batch.past is None else batch.past.to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.amp):
-            output = self.model(lidar, map_image, past)
-        total, parts = losses(output, batch.target.to(device), config.loss, self.network.mechanisms())
+            known = () if batch.prior is None else (batch.prior.to(device),)
+            output = self.model(lidar, map_image, past, *known)
+            bare = self._without_vehicles(batch, known)
+        target = batch.target.to(device)
+        total, parts = losses(output, target, config.loss, self.network.mechanisms())
+        if bare is not None:
+            rows, answer = bare
+            parts['vehicles'] = vehicle_loss(output, answer, rows)
+            total = total + config.loss['vehicles'] * parts['vehicles']
         self.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
@@ -312,6 +320,16 @@ class Trainer:
         if device.type == 'cpu' or self.step % config.log_every == 0:  # elsewhere the host has to wait for the answer
             self._check_convergence()
         return {**{name: value.detach() for name, value in parts.items()}, 'total': total.detach()}
+
+    def _without_vehicles(self, batch: Batch, known: tuple[Tensor, ...]) -> tuple[Tensor, NetworkOutput] | None:
+        """The answer for the same sweeps without their vehicles, and which samples of the batch these are."""
+        if batch.bare is None or batch.has_bare is None or not bool(batch.has_bare.any()):
+            return None
+        device = self.process.device
+        rows = batch.has_bare.nonzero()[:, 0]
+        lidar = batch.bare[rows].to(device, memory_format=torch.channels_last)
+        map_image = batch.map_image[rows].to(device, memory_format=torch.channels_last)
+        return rows.to(device), self.model(lidar, map_image, None, *(k[rows] for k in known))
 
     @torch.no_grad()
     def _restore_unless(self, sound: Tensor, before: list[Tensor]) -> None:

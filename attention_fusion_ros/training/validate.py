@@ -51,7 +51,8 @@ def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cp
     for item in DataLoader(dataset, batch_size=batch, collate_fn=collate, generator=torch.Generator()):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
                          item.map_image.to(device, memory_format=torch.channels_last),
-                         None if item.past is None else item.past.to(device))
+                         None if item.past is None else item.past.to(device),
+                         *(() if item.prior is None else (item.prior.to(device),)))
         heads.append(output.head.float().cpu().numpy())
         nones.append(output.no_direction.float().cpu().numpy())
         maps.append(item.with_map.numpy())
