@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Hard attention with a budget: only so many cells of the LiDAR grid are read, the others are zero for everything after.
+"""Hard attention with a budget: only so many cells of the LiDAR grid are read, the others are zero from there on.
 
 Hard attention as in Dynamic Capacity Networks, Almahairi et al., ICML 2016 (https://arxiv.org/abs/1511.07838): a cheap
 look at every place chooses the few where the capacity goes. It is trained through the sigmoid of the scores (the

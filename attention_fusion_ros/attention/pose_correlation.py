@@ -50,7 +50,8 @@ class PoseCorrelation(Mechanism):
 
     forward(x, coarse, fine, prior): x the map image; coarse (B, coarse_channels, H / 4, W / 4) and fine (B,
     fine_channels, H / 2, W / 2) features of the LiDAR; prior (B, PRIOR_SIZE) what is known from before, see
-    `pose_volume.log_prior`, None where nothing is. Returns the map image moved to where it belongs, zero where it did not reach.
+    `pose_volume.log_prior`, None where nothing is. Returns the map image moved to where it belongs, zero where it did
+    not reach.
     extent [m]: half the height of the grid. width: layers of the embeddings that are compared. max_shift [m], max_yaw
     [rad]: the coarse window; its steps are a coarse cell and `yaw_step`.
     Weights: 'correction' (B, 3) dx, dy [m], dyaw [rad] in base_link: p_true = R(dyaw) p_map + (dx, dy); 'covariance'
@@ -98,7 +99,8 @@ class PoseCorrelation(Mechanism):
         fine_log_p = self._fine(seen, self.drawn_fine(drawn), found.centre, prior)
         mean, covariance = self._together(found, fine_log_p)
         std = covariance.diagonal(dim1=1, dim2=2).sqrt()
-        widest = std.new_tensor([self.window.shifts * self.window.step] * 2 + [self.window.turns * self.window.yaw_step])
+        reach = self.window.shifts * self.window.step
+        widest = std.new_tensor([reach, reach, self.window.turns * self.window.yaw_step])
         present = 1.0 - found.log_absent.exp()
         fit = torch.cat([(std / widest).clamp(min=1e-3).log(), present[:, None]], dim=1)
         weights = {'correction': mean, 'correction_std': std, 'covariance': covariance, 'log_p': found.log_p,

@@ -85,8 +85,8 @@ def poses(window: Window, centre: Tensor) -> Tensor:
 def log_prior(window: Window, centre: Tensor, prior: Tensor, volume: float) -> Tensor:
     """Logarithm of how much more likely than by chance each pose of a window is, from what was known before.
 
-    prior (B, PRIOR_SIZE): mean (3), covariance (9) and the weight, 0..1, of what was known; the rest is chance, alike in
-    the whole `volume` [m m rad]. Returns (B, Y, N, N); zero everywhere where the weight is 0.
+    prior (B, PRIOR_SIZE): mean (3), covariance (9) and the weight, 0..1, of what was known; the rest is chance, alike
+    in the whole `volume` [m m rad]. Returns (B, Y, N, N); zero everywhere where the weight is 0.
     """
     mean, covariance, weight = prior[:, :3], prior[:, 3:12].unflatten(1, (3, 3)), prior[:, 12].clamp(0.0, 0.999)
     # A normal distribution narrower than the steps would fall between them.

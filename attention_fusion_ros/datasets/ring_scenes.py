@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes of profile v2 as samples for the trainer: the map moved by an error of every kind, what earlier sweeps may have
-known of it, the way driven as a layer of the LiDAR grid, and all rings.
+"""Scenes of profile v2 as samples for the trainer: the map moved by an error of every kind, what earlier sweeps may
+have known of it, the way driven as a layer of the LiDAR grid, and all rings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the map belongs, carried from sweep to sweep by odometry: a Kalman filter over SE(2) that forgets, and knows when
-it is lost.
+"""Where the map belongs, carried from sweep to sweep by odometry: a Kalman filter over SE(2) that forgets, and knows
+when it is lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from attention_fusion_ros.attention.pose_volume import PRIOR_SIZE
 from attention_fusion_ros.contracts import MapAlignment
-from attention_fusion_ros.geometry import inverse, planar, rotation_2d, wrap
+from attention_fusion_ros.geometry import planar_motion, rotation_2d, wrap
 
 FORGOTTEN = 0.3  # share of the knowledge that a sweep costs: errors of consecutive sweeps are alike
 DRIFT = (0.02, 0.02, math.radians(0.1))  # m, m, rad standard deviation added between two sweeps
@@ -36,7 +36,7 @@ class TrackState(str, Enum):
 @dataclass(frozen=True)
 class _Known:
     stamp_ns: int
-    T_odom_base: np.ndarray  # (3, 3)
+    T_odom_base: np.ndarray  # (4, 4)
     mean: np.ndarray  # (3,) dx, dy, dyaw in base_link of then
     covariance: np.ndarray  # (3, 3)
     weight: float
@@ -54,13 +54,13 @@ class MapTracker:
         self._known, self.state = None, TrackState.NONE
 
     def prior(self, stamp_ns: int, T_odom_base: np.ndarray | None) -> np.ndarray | None:
-        """(PRIOR_SIZE,) float32 for `pose_volume.log_prior` at a sweep with pose (4, 4), None where nothing is known."""
+        """(PRIOR_SIZE,) float32 for `pose_volume.log_prior`, for a sweep at (4, 4); None where nothing is known."""
         known = self._known
         if known is None or T_odom_base is None:
             return None
         if not 0 <= stamp_ns - known.stamp_ns <= MAX_GAP_S * 1e9:
             return None
-        motion = inverse(planar(T_odom_base)) @ known.T_odom_base  # base then -> base now
+        motion = planar_motion(T_odom_base, known.T_odom_base)  # base then -> base now
         mean, covariance = moved(known.mean, known.covariance / (1.0 - FORGOTTEN), motion)
         driven = float(np.hypot(*motion[:2, 2]))
         covariance = covariance + np.diag(np.square(DRIFT) + driven * np.square(PER_METRE))
@@ -80,7 +80,7 @@ class MapTracker:
         if T_odom_base is None:
             self._known = None
             return
-        self._known = _Known(stamp_ns, planar(T_odom_base), np.array([found.dx, found.dy, found.dyaw]),
+        self._known = _Known(stamp_ns, T_odom_base, np.array([found.dx, found.dy, found.dyaw]),
                              np.asarray(found.covariance, np.float64), min(TRUST, present))
 
 

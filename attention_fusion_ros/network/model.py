@@ -119,7 +119,8 @@ class FusionNetwork(nn.Module):
         registration = weights_by_stage.get('map', {})
         output = NetworkOutput(
             head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(stages),
-            channel=channel, contribution=channel * deviation, encoded=encoded, spatial=spatial_weights(weights_by_stage),
+            channel=channel, contribution=channel * deviation, encoded=encoded,
+            spatial=spatial_weights(weights_by_stage),
             alignment=registration.get('correction'), alignment_std=registration.get('correction_std'),
             temporal_weights=weights_by_stage.get('temporal', {}).get('time'), weights=weights_by_stage)
         return output, tuple(stages)

@@ -56,8 +56,8 @@ class WrappedConv(nn.Module):
 class MapReader(nn.Module):
     """What a map image that lies where it belongs says about every bearing.
 
-    forward(map (B, M, H, W), fit (B, FIT_CHANNELS)) -> features (B, width, K). The map is read in polar coordinates, four
-    times as finely as the bins, so that the bearing of a line is kept; the LiDAR has no part in it.
+    forward(map (B, M, H, W), fit (B, FIT_CHANNELS)) -> features (B, width, K). The map is read in polar coordinates,
+    four times as finely as the bins, so that the bearing of a line is kept; the LiDAR has no part in it.
     """
 
     def __init__(self, layers: int, width: int, extent: float, polar_max: float, bins: int):

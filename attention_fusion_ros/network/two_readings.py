@@ -32,7 +32,8 @@ NEAR_M = 30.0  # misfit is judged so far around the vehicle
 class TwoReadings(nn.Module):
     """forward(lidar (B, C, H, W), map (B, 3, H, W), history, prior) -> NetworkOutput. C: see `bev.lidar.CHANNELS`.
 
-    With the setting `track` the way driven is one layer more, the last. prior (B, 13): where earlier sweeps put the map, see `attention.pose_volume.log_prior`.
+    With the setting `track` the way driven is one layer more, the last. prior (B, 13): where earlier sweeps put the
+    map, see `attention.pose_volume.log_prior`.
     """
 
     def __init__(self, config: NetworkConfig):
