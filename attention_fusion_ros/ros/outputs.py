@@ -54,6 +54,9 @@ OUTPUTS = (
     OutputSpec('distribution', 'sensor_msgs/LaserScan',
                'Circular distribution over bearings: angle = bearing, intensity = probability of the bin, range = '
                'lookahead.', 'rad, m', 'encode.distribution'),
+    OutputSpec('coverage', 'sensor_msgs/LaserScan',
+               'What was looked at: angle = bearing, range = how far, intensity = share of the way to the ring that '
+               'rays passed. A dark sector may hide branches.', 'rad, m, 0..1', 'encode.coverage'),
     OutputSpec('heatmap/channels', 'std_msgs/Float32MultiArray',
                'Channel attention: LiDAR share, map share, then the weight of each channel; layout.dim[i].label names '
                "data[i], and a last, empty dimension 'stamp_ns=...' names the sweep.", '0..1', 'encode.channels'),

@@ -117,6 +117,20 @@ def distribution(sweep: PublishedSweep, head: Header) -> LaserScan:
                      intensities=array.array('f', result.distribution))
 
 
+def coverage(sweep: PublishedSweep, head: Header) -> LaserScan | None:
+    """What was looked at: angle = bearing, range = how far, intensity = share of the way to the ring, 0..1.
+
+    None when it is not known.
+    """
+    result, found = sweep.result, sweep.result.coverage
+    if found is None:
+        return None
+    step = 2 * math.pi / len(found.seen)
+    return LaserScan(header=head, angle_min=-math.pi + step / 2, angle_max=math.pi - step / 2, angle_increment=step,
+                     range_min=0.0, range_max=result.extent + 1.0, ranges=array.array('f', found.reach),
+                     intensities=array.array('f', found.seen))
+
+
 def channels(sweep: PublishedSweep, head: Header) -> Float32MultiArray:
     """LiDAR share, map share, then the weight of each channel; `layout.dim[i].label` names `data[i]`.
 
