@@ -35,8 +35,8 @@ replay out/drive --out out/replay --bag out/results --with-inputs
 def options_parser() -> argparse.ArgumentParser:
     """The options of `replay`."""
     parser = cli.parser('replay', 'Run the pipeline over a recording (mcap, sqlite3 or ROS 1 bag) without a ROS graph. '
-                        'Writes directions.csv, branches.csv, report.html and report.png, and for the sweeps pictured '
-                        'attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
+                        'Writes directions.csv, branches.csv, reasons.csv, report.html and report.png, and for the '
+                        'sweeps pictured attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
     parser.add_argument('bag', help=cli.RECORDING_HELP)
     parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go')
     cli.add_topic_options(parser)
@@ -64,7 +64,7 @@ def replay(options: argparse.Namespace) -> int:
     """Replay as the options say. Returns 1 when no sweep gave a result."""
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.pipeline.fusion import FusionPipeline
-    from attention_fusion_ros.report.records import summarise
+    from attention_fusion_ros.report.records import first_findings, summarise
     from attention_fusion_ros.report.replay_report import write_replay
     from attention_fusion_ros.stream.recording import NONE, Recording
 
@@ -103,6 +103,8 @@ def replay(options: argparse.Namespace) -> int:
     warnings += recording.losses
     if run.clocks is not None:
         warnings.append(str(run.clocks))
+    warnings += [f'{name} in {count} of {len(records)} sweeps, first: {message}'
+                 for name, (count, message) in first_findings(records).items()]
     if results is not None:
         warnings += [f'{name} is not complete in {options.results}: {text}.' for name, text in results.failures.items()]
         warnings += [f'{name} is not in {options.results}: {text}.' for name, text in results.left_out.items()]
@@ -125,7 +127,7 @@ def replay(options: argparse.Namespace) -> int:
         print(f'WARNING: {reason}, {count} sweeps: {text}', file=sys.stderr)
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
-    print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png'
+    print(f'written to {options.out}: directions.csv, branches.csv, reasons.csv, report.html, report.png'
           + (', attention.png, attention.json' if shown else ''))
     if results is not None:
         print(f'written to {options.results}: {results.count} messages on {len(results.counts)} topics')

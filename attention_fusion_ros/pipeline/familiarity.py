@@ -4,8 +4,8 @@
 
 The distance is that of Mahalanobis in a space of features, by which Lee et al. ("A simple unified framework for
 detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018) tell unfamiliar inputs. The statistics are
-those of the grid and not of the points, so that sensors of all kinds are alike: how far the returns reach, how much of
-what is seen is level ground, and how much stands.
+those of the grid and not of the points, so that sensors of all kinds are alike: how far the returns reach, and how much
+of what is seen is level ground.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attention_fusion_ros.bev.lidar import CHANNELS, compress_height
 from attention_fusion_ros.contracts import Familiarity, Finding
 
 STATISTICS = ('distance of the nearest quarter of the cells', 'median distance', 'distance of the nearest nine tenths',
-              'share of level cells', 'share of cells with something standing')
+              'share of level cells')
 QUANTILES = (0.25, 0.5, 0.9)  # of the distances of cells with returns
 STEP_M = 0.5  # of the histogram of distances
 STANDING_M = 0.3  # height from which on a cell is not level
@@ -41,8 +41,7 @@ def summary(lidar: Tensor, extent: float = 40.0) -> Tensor:
     counts = torch.zeros(int(math.sqrt(2.0) * extent / STEP_M) + 1, device=lidar.device)
     counts = counts.scatter_add(0, ring, occupied.flatten())
     level = (occupied * (channel['top'] < standing)).sum()
-    thick = (occupied * (channel['span'] > standing)).sum()
-    return torch.cat([counts, torch.stack([level, thick])])
+    return torch.cat([counts, level[None]])
 
 
 @lru_cache(maxsize=8)
@@ -55,24 +54,24 @@ def _rings(grid: Grid, device: str) -> tuple[Tensor, Tensor]:
 
 def statistics(counts: np.ndarray) -> np.ndarray | None:
     """`summary` -> (S,) as named in STATISTICS, distances as logarithms of metres; None with too few cells."""
-    histogram, (level, thick) = counts[:-2].astype(np.float64), counts[-2:].astype(np.float64)
+    histogram, level = counts[:-1].astype(np.float64), float(counts[-1])
     total = histogram.sum()
     if total < MIN_CELLS:
         return None
     cumulated = histogram.cumsum() / total
     edges = STEP_M * np.arange(1, len(histogram) + 1)
-    return np.array([*(math.log(np.interp(q, cumulated, edges)) for q in QUANTILES), level / total, thick / total])
+    return np.array([*(math.log(np.interp(q, cumulated, edges)) for q in QUANTILES), level / total])
 
 
-def fit(samples: np.ndarray, held_back: np.ndarray, margin: float = 1.0) -> Familiarity:
+def fit(samples: np.ndarray, held_back: np.ndarray) -> Familiarity:
     """(N, S) statistics of sweeps, and (M, S) of others of the same kind -> what is familiar.
 
-    The limit is the largest distance among the held-back ones times `margin`.
+    The limit is the largest distance among the held-back ones.
     """
     mean, covariance = samples.mean(0), np.cov(samples.T)
     precision = np.linalg.inv(covariance + 1e-6 * np.eye(len(mean)))
     known = Familiarity(tuple(mean.tolist()), tuple(map(tuple, precision.tolist())), math.inf)
-    limit = margin * max(known.distance(row) for row in held_back)
+    limit = max(known.distance(row) for row in held_back)
     return Familiarity(known.mean, known.precision, limit)
 
 

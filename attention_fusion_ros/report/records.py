@@ -14,8 +14,8 @@ import numpy as np
 
 from attention_fusion_ros.contracts import Branch, Finding, FusionResult
 
-DIRECTION_COLUMNS = ('stamp_ns', 'mode', 'bearing_rad', 'heading_rad', 'bearing_std_rad', 'probability', 'latency_ms',
-                     'reason')
+DIRECTION_COLUMNS = ('stamp_ns', 'mode', 'bearing_rad', 'heading_rad', 'bearing_std_rad', 'probability', 'latency_ms')
+REASON_COLUMNS = ('stamp_ns', 'reason')
 BRANCH_COLUMNS = ('stamp_ns', 'bearing_rad', 'heading_rad', 'probability')
 STAGES = ('decode', 'bev', 'network', 'postprocess')
 
@@ -50,18 +50,22 @@ class SweepRecord:
 
 
 def write_directions(path: Path, records: Sequence[SweepRecord]) -> None:
-    """directions.csv: one row a sweep, in order; fields are empty where nothing was estimated.
-
-    reason: why there is no direction, or why the sweep was dropped.
-    """
+    """directions.csv: one row a sweep, in order; fields are empty where nothing was estimated."""
     with open(path, 'w', newline='') as file:
         rows = csv.writer(file)
         rows.writerow(DIRECTION_COLUMNS)
         for r in records:
             d = r.direction
             values = (d.bearing, d.heading, d.bearing_std, d.probability) if d else (None,) * 4
-            rows.writerow([r.stamp_ns, r.mode, *map(_number, values), _number(r.latency_ms, 3),
-                           r.drop_reason or r.direction_reason])
+            rows.writerow([r.stamp_ns, r.mode, *map(_number, values), _number(r.latency_ms, 3)])
+
+
+def write_reasons(path: Path, records: Sequence[SweepRecord]) -> None:
+    """reasons.csv: one row for every sweep without a direction: why there is none, or why the sweep was dropped."""
+    with open(path, 'w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(REASON_COLUMNS)
+        rows.writerows([r.stamp_ns, r.drop_reason or r.direction_reason] for r in records if r.direction is None)
 
 
 def write_branches(path: Path, records: Sequence[SweepRecord]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from attention_fusion_ros.config import BranchesConfig
-from attention_fusion_ros.contracts import DIRECTION_PRIOR, Calibration
+from attention_fusion_ros.contracts import DIRECTION_PRIOR, Calibration, Familiarity
 from attention_fusion_ros.datasets.blind import BlindSectors
 from attention_fusion_ros.errors import require
 from attention_fusion_ros.geometry import angle_between
@@ -47,7 +47,19 @@ def calibrate_blind(network: FusionNetwork, dataset: Dataset, device: torch.devi
 
     Every sweep is shown with sectors of 0 to 270 degrees removed, with and without its map.
     """
-    return calibration_of(predict(network, BlindSectors(dataset), device, look=True))
+    found = calibration_of(predict(network, BlindSectors(dataset), device, look=True))
+    return dataclasses.replace(found, familiarity=familiarity_of(dataset, network.config.extent))
+
+
+def familiarity_of(dataset: Any, extent: float = 40.0) -> Familiarity | None:
+    """What the sweeps of a data set of `datasets.simulated` are like, as they are; None for too few of them.
+
+    Mean and spread are those of every other sweep, the limit is the largest distance of all.
+    """
+    found = [familiarity.statistics(familiarity.summary(torch.from_numpy(dataset[i]['lidar']), extent).numpy())
+             for i in range(len(dataset))]
+    samples = np.array([row for row in found if row is not None])
+    return familiarity.fit(samples[::2], samples) if len(samples) >= MIN_PEAKS else None
 
 
 def calibration_of(predictions: Predictions) -> Calibration:
@@ -61,15 +73,9 @@ def calibration_of(predictions: Predictions) -> Calibration:
         dark = (part.unseen > UNSEEN) & np.isfinite(part.error)
         extra = part.error[dark] ** 2 - part.std[dark] ** 2
         stds.append(math.sqrt(max(0.0, float(extra.mean()))) if len(extra) >= MIN_PEAKS else 0.0)
-    known = None
-    if predictions.counts is not None:
-        found = [familiarity.statistics(row) for row in predictions.counts]
-        samples = np.array([row for row in found if row is not None])
-        if len(samples) >= MIN_PEAKS:
-            known = familiarity.fit(samples[::2], samples)
     return Calibration(fused=_pair(fitted[0][:2]), lidar_only=_pair(fitted[1][:2]), fused_unseen=_pair(fitted[0][2:]),
                        lidar_only_unseen=_pair(fitted[1][2:]), unseen_bearing_std=_pair(stds),
-                       direction_prior=direction_prior(predictions), familiarity=known)
+                       direction_prior=direction_prior(predictions))
 
 
 def _pair(values: Any) -> tuple[float, float]:

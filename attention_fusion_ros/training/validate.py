@@ -26,7 +26,6 @@ from attention_fusion_ros.metrics.summary import point_values
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.head import decode_bearings, head_arrays
 from attention_fusion_ros.network.model import FusionNetwork
-from attention_fusion_ros.pipeline.familiarity import summary
 from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
 MIN_LOGIT = -6.0  # peaks below are no candidates
@@ -45,17 +44,15 @@ class Predictions:
     route: np.ndarray  # (S,) bool
     truths: list[TrueRoads]
     seen: np.ndarray | None = None  # (S, K) 0..1, share of the way to the ring that was looked at; None: not asked for
-    counts: np.ndarray | None = None  # (S, D) of every sweep, see `pipeline.familiarity.summary`; None likewise
 
 
 @torch.inference_mode()
 def predict(network: FusionNetwork, dataset: Dataset, device: torch.device | str = 'cpu',
             batch: int = 32, look: bool = False) -> Predictions:
-    """Run the network over a data set, `batch` samples at a time. look: also fill in `seen` and `counts`."""
+    """Run the network over a data set, `batch` samples at a time. look: also fill in `seen`."""
     network.eval()
     heads, nones, maps, routes, truths = [], [], [], [], []
     seen: list[np.ndarray] = []
-    counts: list[np.ndarray] = []
     # A generator of its own: figures must not change the random numbers that training goes on with.
     for item in DataLoader(dataset, batch_size=batch, collate_fn=collate, generator=torch.Generator()):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
@@ -67,10 +64,9 @@ def predict(network: FusionNetwork, dataset: Dataset, device: torch.device | str
         routes.append(item.route.numpy())
         if look:
             seen += [seen_cells(lidar, network.config) for lidar in item.lidar]
-            counts += [summary(lidar, network.config.extent).numpy() for lidar in item.lidar]
         truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
     return Predictions(np.concatenate(heads), np.concatenate(nones), np.concatenate(maps), np.concatenate(routes),
-                       truths, np.stack(seen) if look else None, np.stack(counts) if look else None)
+                       truths, np.stack(seen) if look else None)
 
 
 def seen_cells(lidar: torch.Tensor, config: NetworkConfig) -> np.ndarray:

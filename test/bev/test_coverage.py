@@ -111,8 +111,8 @@ def test_a_simulated_sweep_is_seen_alike_in_points_and_in_cells_and_dark_where_i
     azimuth = torch.atan2(xyz[:, 1] - T[1, 3], xyz[:, 0] - T[0, 3])
     cut = seen_of(view(xyz[azimuth.abs() > math.radians(60)], tuple(T[:2, 3])))
     lost = of_points - cut
-    assert lost[angle_between(BEARINGS, 0.0) > math.radians(80)].max() < 0.15
-    assert cut[angle_between(BEARINGS, 0.0) < math.radians(40)].max() < 0.15
+    assert lost[angle_between(BEARINGS, 0.0) > math.radians(80)].max() < 0.2
+    assert cut[angle_between(BEARINGS, 0.0) < math.radians(40)].max() < 0.2
 
 
 def test_the_bearings_at_which_a_map_draws_a_road():
