@@ -107,9 +107,10 @@ class InputTask:
             notes = () if topic is None else topic.notes
             return (ERROR if costs_sweeps and not monitor.results_flow else WARN), ' '.join(
                 [_with_clocks(node, spec, problem), *notes])
+        level, message = self._extra_judgement(node, spec, silent_s if component.received.count else None)
         if monitor.results_flow and (found := _findings(node, spec)):
-            return WARN, found
-        return self._extra_judgement(node, spec, silent_s if component.received.count else None)
+            return max(level, WARN), found if level == OK else f'{message}; {found}'
+        return level, message
 
 
 def _with_clocks(node: NodeSnapshot, spec: InputSpec, text: str) -> str:
