@@ -35,7 +35,7 @@ class EarlierSweep(NamedTuple):
 
     points: Points  # in base_link at the time of that sweep
     T_now_then: np.ndarray  # (4, 4) base_link then -> base_link now
-    view: View | None = None  # what was looked at, in base_link at the time of that sweep; None where not known
+    views: tuple[View, ...] = ()  # what its sensors looked at, in base_link at the time of that sweep
 
 
 def without_own_body(points: Points, min_range: float) -> Points:
@@ -67,9 +67,8 @@ def views(earlier: Iterable[EarlierSweep]) -> list[View]:
     """What was looked at in the earlier sweeps, in base_link of now; see `bev.coverage`."""
     found = []
     for sweep in earlier:
-        if sweep.view is not None:
-            T = planar(sweep.T_now_then)
-            found.append(sweep.view.moved(float(T[0, 2]), float(T[1, 2]), yaw_of(T)))
+        T = planar(sweep.T_now_then)
+        found += [view.moved(float(T[0, 2]), float(T[1, 2]), yaw_of(T)) for view in sweep.views]
     return found
 
 
@@ -104,7 +103,7 @@ class SweepAccumulator:
     """The last sweeps and where they were taken. Bounded in number, in points and in age, see `config.CloudConfig`."""
 
     def __init__(self, config: CloudConfig):
-        self._sweeps: deque[tuple[int, np.ndarray, Points, View | None]] = deque()
+        self._sweeps: deque[tuple[int, np.ndarray, Points, tuple[View, ...]]] = deque()
         self.update(config)
 
     def update(self, config: CloudConfig) -> None:
@@ -116,15 +115,15 @@ class SweepAccumulator:
         """Forget all sweeps."""
         self._sweeps.clear()
 
-    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points, view: View | None = None) -> None:
-        """Remember a sweep: points and view in base_link at `stamp_ns`, T_odom_base (4, 4) of that time."""
+    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points, views: Iterable[View] = ()) -> None:
+        """Remember a sweep: points and views in base_link at `stamp_ns`, T_odom_base (4, 4) of that time."""
         if not self._sweeps.maxlen or len(points.xyz) >= self._config.accumulate_points:
             return
-        self._sweeps.append((stamp_ns, T_odom_base, without_own_body(points, self._config.min_range), view))
+        self._sweeps.append((stamp_ns, T_odom_base, without_own_body(points, self._config.min_range), tuple(views)))
 
     def earlier(self, stamp_ns: int, T_odom_base: np.ndarray) -> Iterator[EarlierSweep]:
         """The remembered sweeps that are not too old for a sweep taken at `stamp_ns`, newest first."""
-        for then_ns, T_odom_then, points, view in reversed(self._sweeps):
+        for then_ns, T_odom_then, points, looked_at in reversed(self._sweeps):
             if abs(stamp_ns - then_ns) > self._config.accumulate_age * 1e9:
                 return
-            yield EarlierSweep(points, inverse(T_odom_base) @ T_odom_then, view)
+            yield EarlierSweep(points, inverse(T_odom_base) @ T_odom_then, looked_at)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,7 +103,7 @@ class Preprocessor:
 
     def _remember(self, sweep: SyncedSweep, points: Points) -> None:
         assert sweep.motion.T_odom_base is not None
-        self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, points, self._view(sweep, points))
+        self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, points, self._views(sweep, points))
         self._track.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base)
 
     @torch.inference_mode()
@@ -160,10 +161,21 @@ class Preprocessor:
         intensity = None if cloud.intensity is None else upload(cloud.intensity, self.device)
         return Points(transform_points(T, upload(cloud.xyz, self.device)), intensity)
 
-    def _view(self, sweep: SyncedSweep, points: Points) -> View:
-        """What the sensor of the sweep looked at; points: of the sweep, in base_link."""
-        x, y = sweep.motion.T_base_sensor[:2, 3].tolist()
-        return view(points.xyz, (x, y), self._config.cloud.max_height, self._config.cloud.min_range)
+    def _views(self, sweep: SyncedSweep, points: Points) -> list[View]:
+        """What each sensor of the sweep looked at; points: of the sweep, in base_link.
+
+        The parts of a turn that one sensor sent count as one view, from where it was at the last of them.
+        """
+        limits, parts = self._config.cloud, defaultdict(list)
+        for part in sweep.sources:
+            parts[part.frame_id].append(part)
+        found = []
+        for of_sensor in parts.values():
+            slices = [points.xyz[part.first:part.last] for part in of_sensor]
+            x, y = of_sensor[-1].T_base_sensor[:2, 3].tolist()
+            found.append(view(slices[0] if len(slices) == 1 else torch.cat(slices), (x, y), limits.max_height,
+                              limits.min_range))
+        return found
 
     def _accumulated(self, sweep: SyncedSweep, remember: bool) -> tuple[Tensor, Points, list[EarlierSweep]]:
         """(C, H, W) of the sweep with earlier ones under it, its points, and the earlier sweeps."""
@@ -178,7 +190,7 @@ class Preprocessor:
         return lidar, points, earlier
 
     def _coverage(self, sweep: SyncedSweep, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:
-        looked_at = [self._view(sweep, points), *views(earlier)]
+        looked_at = [*self._views(sweep, points), *views(earlier)]
         return coverage(looked_at, self._bins, self._config.lookahead, self.grid.extent)
 
     def _bev(self, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:

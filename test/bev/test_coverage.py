@@ -77,11 +77,11 @@ def test_accumulated_sweeps_count_and_move_with_the_vehicle():
     now, looked_at = Points(behind, None), view(behind)
     turned = np.eye(4)
     turned[:2, :2] = [[-1.0, 0.0], [0.0, -1.0]]  # then the vehicle looked the other way
-    earlier = [EarlierSweep(now, turned, looked_at)]
+    earlier = [EarlierSweep(now, turned, (looked_at,))]
     assert seen_of(looked_at).min() == 0
     assert seen_of(looked_at, *views(within_limit(now, earlier))).min() == 1
     assert within_limit(now, earlier, max_points=len(behind)) == [], 'what is not accumulated does not count'
-    still = [EarlierSweep(now, np.eye(4), looked_at)]
+    still = [EarlierSweep(now, np.eye(4), (looked_at,))]
     assert seen_of(looked_at, *views(still)).min() == 0
 
 
