@@ -263,7 +263,7 @@ class SweepStream:
             companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decode_ms,
             odometry_extrapolation_s=found.odometry_extrapolation_s,
             transform_extrapolation_s=found.transform_extrapolation_s, odometry_reason=found.odometry_reason,
-            parts=merged.parts, deskew=merged.deskew, warnings=merged.warnings)
+            parts=merged.parts, deskew=merged.deskew, warnings=merged.warnings, findings=found.findings)
 
     def _with_known_first(self, decoded: DecodedSweep) -> DecodedSweep:
         """Of several messages, one whose sensor's pose is known comes first: the others are placed by it."""
