@@ -66,15 +66,17 @@ OUTPUTS = (
                'encode.map_alignment'),
     OutputSpec('markers', 'visualization_msgs/MarkerArray',
                'Arrows on the ring for rviz: length and alpha show the probability; the branch to take is green. Under '
-               'them, 2 standard deviations of bearing (on the ring) and heading (a fan). They vanish after 1 s without '
-               'a result, and when the node is deactivated.', 'm', 'encode.markers',
+               'them, 2 standard deviations of bearing (on the ring) and heading (a fan). They vanish after 1 s '
+               'without a result, and when the node is deactivated.', 'm', 'encode.markers',
                taken_back_by='encode.no_markers'),
     OutputSpec('heatmap/spatial', 'nav_msgs/OccupancyGrid',
-               'Spatial attention on the ground: 98 is the strongest, 0 is less than a tenth of that. Empty when results '
-               'do not go on.', '0..98', 'encode_dense.spatial', latched=True, taken_back_by='encode_dense.no_heatmap'),
+               'Spatial attention on the ground: 98 is the strongest, 0 is less than a tenth of that. Empty when '
+               'results do not go on.', '0..98', 'encode_dense.spatial', latched=True,
+               taken_back_by='encode_dense.no_heatmap'),
     OutputSpec('map_points', 'sensor_msgs/PointCloud2',
-               'Roads (grey) and route (red) of the map image on the ground, where the network says they belong: a point '
-               'a cell with x, y, z and rgb. Empty when the map image is not used.', 'm', 'encode_dense.map_points',
+               'Roads (grey) and route (red) of the map image on the ground, where the network says they belong: a '
+               'point a cell, with x, y, z and rgb. Empty when the map image is not used.', 'm',
+               'encode_dense.map_points',
                taken_back_by='encode_dense.no_points'),
     OutputSpec('attention_points', 'sensor_msgs/PointCloud2',
                'The sweep in its own frame, with a field `attention` (float32).', 'm, 0..1',

@@ -177,7 +177,8 @@ def test_markers_show_how_uncertain_bearing_and_heading_are():
 @pytest.mark.parametrize('std', [0.0, 100.0, math.inf, math.nan])
 def test_uncertainty_without_bounds_is_shown_within_bounds(std):
     unsure = replace(AHEAD, bearing_std=np.float32(std), heading_std=np.float32(std))
-    shown = next(m for m in encode.markers(published(result(branches=(unsure,))), HEAD).markers if m.ns == 'uncertainty')
+    markers = encode.markers(published(result(branches=(unsure,))), HEAD).markers
+    shown = next(m for m in markers if m.ns == 'uncertainty')
     xy = np.array([(p.x, p.y) for p in shown.points])
     assert np.isfinite(xy).all() and np.hypot(*xy.T).max() < 30.0
     assert np.abs(np.arctan2(xy[:, 1], xy[:, 0])).max() < math.pi / 2

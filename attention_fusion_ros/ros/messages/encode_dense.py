@@ -18,8 +18,8 @@ from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import image, point_cloud
 from attention_fusion_ros.visualization.panels import compose_picture, point_attention
 
-# Levels of a heatmap. Displays that draw occupancy draw 0 as nothing, from 1 on blue to red, and 99 (inscribed obstacle)
-# and 100 (obstacle) in cyan and purple: faint attention is nothing, and the strongest is red.
+# Levels of a heatmap. Displays of occupancy draw 0 as nothing, 1 to 98 from blue to red, and 99 and 100 (obstacles) in
+# cyan and purple: faint attention is nothing, and the strongest is red.
 MOST, FAINT = 98, 0.1
 ATTENTION_POINT = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'attention')])
 MAP_POINT = np.dtype([*((name, np.float32) for name in 'xyz'), ('rgb', np.uint32)])  # 0x00rrggbb
