@@ -42,4 +42,5 @@ class CBAMResBlock(Mechanism):
 
     def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
         """The block with other weights on its residual; see `Mechanism.reweighted`."""
-        return (self.cbam.reweighted(self.body(x), weights) + self.skip(x)).relu()
+        features: Tensor = (self.cbam.reweighted(self.body(x), weights) + self.skip(x)).relu()
+        return features

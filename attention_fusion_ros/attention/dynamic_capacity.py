@@ -100,10 +100,11 @@ class DynamicCapacity(Mechanism):
                          'saliency': saliency.view(-1, 1, rows, columns), 'hint': hint, 'coarse_logits': logits}
 
     def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
-        """Fine features where 'spatial' is 1, coarse ones where it is 0, both in between; see `Mechanism.reweighted`."""
+        """Fine features where 'spatial' is 1, coarse where it is 0, a mixture between; see `Mechanism.reweighted`."""
         H, W = x.shape[2:]
         x = pad_to_patches(x, self.patch)
-        coarse, fine = (features[:, :, :H, :W] for features in (self.coarse(x), self.fine(nn.functional.pad(x, (self.halo,) * 4))))
+        coarse: Tensor = self.coarse(x)[:, :, :H, :W]
+        fine: Tensor = self.fine(nn.functional.pad(x, (self.halo,) * 4))[:, :, :H, :W]
         return coarse + weights['spatial'] * (fine - coarse)
 
     def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:

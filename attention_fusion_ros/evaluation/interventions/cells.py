@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The grid in cells of a patch each: which of them are chosen by a heat, and inputs without them or with nothing else."""
+"""The grid in cells of 1.25 m: which of them a heat chooses, and inputs without them."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a registration of the map leaves of its error, across and along the road, and whether its covariance is honest."""
+"""What a registration of the map leaves of its error, across and along the road, and how honest its covariance is."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def left_over_a_drive(pipeline: FusionPipeline, seed: int, error: MapError, swee
     pipeline.reset()
     layout = drive.map_layout
     before: NodeConfig = pipeline.config
-    pipeline.update(placed(before, MapConfig(resolution=layout.resolution, anchor=list(layout.anchor))))
+    pipeline.update(replace(before, map=MapConfig(resolution=layout.resolution, anchor=list(layout.anchor))))
     undone = se2(*map_correction(error))
     found: list[Left | None] = []
     image, T_odom_first = None, np.eye(4)
@@ -106,12 +106,6 @@ def left_over_a_drive(pipeline: FusionPipeline, seed: int, error: MapError, swee
     pipeline.reset()
     pipeline.update(before)
     return found
-
-
-def placed(config: NodeConfig, layout: MapConfig) -> NodeConfig:
-    """The configuration with this layout of the map."""
-    from dataclasses import replace
-    return replace(config, map=layout)
 
 
 def _pose_matrix(pose: tuple[float, float, float]) -> np.ndarray:
