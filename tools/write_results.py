@@ -145,8 +145,8 @@ def interventions_summary(data: dict[str, Any]) -> str:
         for name, variant in found.items():
             if name.endswith(', mean map'):
                 change = estimate_cell(variant['change']['f1_10'], 3)
-                lines.append(f'- **{name.removesuffix(", mean map")}**, {where}: F1@10 changes by {change} when its mean '
-                             f'takes its place. Does it decide? {variant["decides"].capitalize()}.')
+                lines.append(f'- **{name.removesuffix(", mean map")}**, {where}: F1@10 changes by {change} when its '
+                             f'mean takes its place. Does it decide? {variant["decides"].capitalize()}.')
     return '\n'.join(lines)
 
 

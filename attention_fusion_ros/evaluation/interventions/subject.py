@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ class Subject:
         self.network: Any = backend.network
         self.registers = backend.model.registers_map
         self._backend, self._config = backend, config
+        # The guard against strange sweeps would answer for the network where cells are deleted.
+        self._model = replace(backend.model, calibration=replace(backend.model.calibration, familiarity=None))
 
     def lidar(self, scene: HeldOutScene, without_vehicles: bool = False) -> Tensor | None:
         """(C, H, W) of the scene; None where the sweep has no point in range. The way driven is a layer where the
@@ -79,7 +81,7 @@ class Subject:
             return [self._answer(output, k, Features(0, lidar[k], maps[k])) for k in range(len(lidar))]
 
     def _answer(self, output: NetworkOutput, k: int, features: Features) -> Answer:
-        one, model = output.only(k), self._backend.model
+        one, model = output.only(k), self._model
         result = fusion_result(features, one, model, self._config)
         logits = head_channel(one.head[0], 'presence').float().cpu().numpy()
         stated = next((w['covariance'] for w in one.weights.values() if 'covariance' in w), None)
