@@ -38,6 +38,8 @@ from attention_fusion_ros.pipeline.preprocess import Features
 STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
 AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
 NO_BRANCH = 'no branch found'
+NO_BRANCH_THERE = 'no branch found where the way seems to lead'
+SAME_WAY_RAD = math.radians(15.0)  # at least: mass of the direction this near a branch is its own, see `_direction`
 
 
 def fusion_result(features: Features, output: NetworkOutput, model: Model, config: NodeConfig,
@@ -174,15 +176,23 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
 
 def _direction(logits: np.ndarray, no_direction: float, peaks: list[int], bearings: np.ndarray,
                config: BranchesConfig) -> tuple[int | None, float, str]:
-    """Index of the branch that holds most of the direction's probability mass, or None, that mass, and why None."""
+    """Index of the branch that holds most of the direction's probability mass, or None, that mass, and why None.
+
+    Mass belongs to the nearest branch, if it is no farther than another branch would be: a road ahead that is no branch,
+    for it is not probable enough, must not speak for the one behind.
+    """
     if not peaks:
         return None, 0.0, NO_BRANCH
     everything = np.append(logits, no_direction)
     mass = np.exp(everything - everything.max())
     mass /= mass.sum()
-    nearest = np.argmin(angle_between(bearings[:, None], bearings[peaks][None, :]), axis=1)
-    share = np.bincount(nearest, weights=mass[:-1], minlength=len(peaks))
+    distance = angle_between(bearings[:, None], bearings[peaks][None, :])
+    own = distance.min(axis=1) <= max(config.nms_angle, SAME_WAY_RAD)
+    share = np.bincount(distance.argmin(axis=1), weights=mass[:-1] * own, minlength=len(peaks))
     best = int(share.argmax())
+    elsewhere = float(mass[:-1][~own].sum())
+    if elsewhere > max(share[best], mass[-1]):
+        return None, float(share[best]), NO_BRANCH_THERE
     if share[best] < config.min_direction_probability:
         return None, float(share[best]), AMBIGUOUS
     return peaks[best], float(share[best]), ''
