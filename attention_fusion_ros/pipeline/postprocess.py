@@ -178,8 +178,8 @@ def _direction(logits: np.ndarray, no_direction: float, peaks: list[int], bearin
                config: BranchesConfig) -> tuple[int | None, float, str]:
     """Index of the branch that holds most of the direction's probability mass, or None, that mass, and why None.
 
-    Mass belongs to the nearest branch, if it is no farther than another branch would be: a road ahead that is no branch,
-    for it is not probable enough, must not speak for the one behind.
+    Mass belongs to the nearest branch, if it is no farther than another branch would be: a road ahead that is not
+    probable enough to be a branch must not speak for the one behind.
     """
     if not peaks:
         return None, 0.0, NO_BRANCH
