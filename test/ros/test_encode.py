@@ -150,6 +150,7 @@ def test_markers_show_probability_by_length_and_alpha(trained):
     assert len(arrows) == 2
     assert arrows[0].scale.x > arrows[1].scale.x > 0
     assert [a.color.a for a in arrows] == pytest.approx([0.9, 0.6])
+    assert [a.ns for a in arrows] == ['direction', 'branches']
     assert arrows[0].color.g > arrows[0].color.b and arrows[1].color.b > arrows[1].color.g  # the one to take is green
     assert len({(m.ns, m.id) for m in markers[1:]}) == len(markers) - 1
     texts = [m.text for m in markers if m.type == Marker.TEXT_VIEW_FACING]
@@ -159,7 +160,7 @@ def test_markers_show_probability_by_length_and_alpha(trained):
 def test_markers_show_how_uncertain_bearing_and_heading_are():
     # Two standard deviations to each side: 0.06 rad of the bearing on the ring, 0.1 rad of the heading under the arrow.
     arrow, shown = (next(m for m in encode.markers(published(result()), HEAD).markers if (m.ns, m.id) == (ns, 0))
-                    for ns in ('branches', 'uncertainty'))
+                    for ns in ('direction', 'uncertainty'))
     assert shown.type == Marker.TRIANGLE_LIST and len(shown.points) % 3 == 0
     assert shown.color.a < arrow.color.a and shown.lifetime == arrow.lifetime
     assert shown.scale.x * shown.scale.y * shown.scale.z == 1.0  # rviz shows nothing of scale 0

@@ -158,8 +158,8 @@ def milliseconds(value: float) -> Float64:
 def markers(sweep: PublishedSweep, head: Header) -> MarkerArray:
     """Arrows on the ring whose length and alpha show the probability; the one to take is green.
 
-    Namespaces: `ring`, `branches`, and `uncertainty`: 2 standard deviations to each side, of the bearing as a band on
-    the ring and of the heading as a fan under the arrow.
+    Namespaces: `ring`, `direction` and `branches` (the arrows), and `uncertainty`: 2 standard deviations to each side,
+    of the bearing as a band on the ring and of the heading as a fan under the arrow.
     """
     result = sweep.result
     found = [Marker(header=head, action=Marker.DELETEALL), _ring(result, head), _ring_label(result, head)]
@@ -188,7 +188,8 @@ def _marker(head: Header, namespace: str, number: int, kind: int, colour: tuple[
 
 def _arrow(result: FusionResult, head: Header, number: int, branch: Branch) -> Marker:
     taken, probability = branch == result.direction, float(branch.probability)
-    arrow = _marker(head, 'branches', number, Marker.ARROW, TAKEN if taken else OTHER, probability)
+    name, colour = ('direction', TAKEN) if taken else ('branches', OTHER)
+    arrow = _marker(head, name, number, Marker.ARROW, colour, probability)
     arrow.pose = pose_on_ring(result, branch)
     arrow.pose.position.z = MARKER_HEIGHT_M
     arrow.scale.x = _arrow_length(branch)
