@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from attention_fusion_ros.bev.ground_level import level
-from attention_fusion_ros.contracts import Coverage, Finding
+from attention_fusion_ros.contracts import Finding
 from attention_fusion_ros.pipeline.not_seen import REMEDY, describe_sectors, sectors
 
 BLIND, GROUND_FAR, GROUND_ABOVE = 'blind_sector', 'ground_far_from_zero', 'ground_above_sensor'
@@ -18,11 +18,15 @@ MAX_GROUND_M = 1.0  # on 500 held-out simulated roads it was 0.8 m at most
 ABOVE_SENSOR_M = 0.4  # the ground this far above the sensor: it looks the other way round
 
 
-def blind(coverage: Coverage | None) -> Finding | None:
-    """Whole sectors from which nothing returned at all; what is merely hidden by a wall or a vehicle is not named."""
-    if coverage is None:
+def blind(own_reach: np.ndarray | None) -> Finding | None:
+    """Whole sectors from which nothing returned at all; what is merely hidden by a wall or a vehicle is not named.
+
+    own_reach: (K,) `Coverage.reach` of the sweep alone: a sensor that is dirty for good is not excused by what earlier
+    sweeps saw from elsewhere.
+    """
+    if own_reach is None:
         return None
-    found = [s for s in sectors(coverage.reach <= 0.0) if s[1] - s[0] >= MIN_BLIND_RAD]
+    found = [s for s in sectors(own_reach <= 0.0) if s[1] - s[0] >= MIN_BLIND_RAD]
     if not found:
         return None
     return Finding(BLIND, 'pointcloud', f'nothing returned {describe_sectors(found)}: what is there is not known. '

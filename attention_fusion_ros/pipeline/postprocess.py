@@ -55,6 +55,8 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     tensors['familiarity'] = summary(features.lidar, network.extent)
     if features.levels is not None:
         tensors['levels'] = features.levels
+    if features.own_reach is not None:
+        tensors['own_reach'] = features.own_reach
     if features.coverage is not None:
         tensors['coverage'] = features.coverage
         if with_map:
@@ -68,7 +70,8 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     strange = unfamiliar(numbers['familiarity'], model.calibration.familiarity)
     if strange is not None:
         decoded = nothing_known(network.bins, f'{strange.name}: {strange.message.partition(" (")[0]}')
-    found = (strange, *features.findings, mounting(numbers.get('levels'), features.sensor_height), blind(coverage))
+    found = (strange, *features.findings, mounting(numbers.get('levels'), features.sensor_height),
+             blind(numbers.get('own_reach')))
     return FusionResult(
         stamp_ns=features.stamp_ns, mode=features.map.mode, reason=features.map.reason, lookahead=config.lookahead,
         branches=decoded.branches, direction=decoded.direction, direction_reason=decoded.direction_reason,

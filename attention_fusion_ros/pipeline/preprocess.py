@@ -52,6 +52,7 @@ class Features:
     lidar: Tensor  # (C, H, W), channels as in bev.lidar.CHANNELS
     map: MapFeatures
     coverage: Tensor | None = None  # (2, K), see `bev.coverage.coverage`; None: not known, nothing is withheld for it
+    own_reach: Tensor | None = None  # (K,) m, `Coverage.reach` of this sweep without earlier ones; None: not known
     findings: tuple[Finding, ...] = ()  # what is implausible about its inputs
     levels: Tensor | None = None  # see `bev.ground_level.ground_levels`; None: not asked
     sensor_height: float = 0.0  # m, z of the sensor in base_link
@@ -86,7 +87,7 @@ class Preprocessor:
         remember: keep the sweep for later ones. Raises InputError `bad_transform`, `no_points_in_range`.
         """
         lidar, points, earlier = self._accumulated(sweep, remember)
-        return Features(sweep.cloud.stamp_ns, lidar, self.map(sweep), self._coverage(sweep, points, earlier),
+        return Features(sweep.cloud.stamp_ns, lidar, self.map(sweep), *self._coverage(sweep, points, earlier),
                         sweep.findings, ground_levels(points.xyz, self._config.cloud.min_range),
                         float(sweep.motion.T_base_sensor[2, 3]))
 
@@ -118,7 +119,8 @@ class Preprocessor:
     def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
         """The sweep without earlier ones, and its map image; see `lidar` and `map`."""
         points = self._points(sweep)
-        return Features(sweep.cloud.stamp_ns, self._bev(points), self.map(sweep, layout), self._coverage(sweep, points))
+        return Features(sweep.cloud.stamp_ns, self._bev(points), self.map(sweep, layout),
+                        *self._coverage(sweep, points))
 
     @torch.inference_mode()
     def lidar(self, sweep: SyncedSweep) -> Tensor:
@@ -128,7 +130,7 @@ class Preprocessor:
     @torch.inference_mode()
     def coverage(self, sweep: SyncedSweep) -> Tensor:
         """(2, K) of this sweep alone, see `bev.coverage.coverage`. Raises InputError `bad_transform`."""
-        return self._coverage(sweep, self._points(sweep))
+        return self._coverage(sweep, self._points(sweep))[0]
 
     @torch.inference_mode()
     def map(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> MapFeatures:
@@ -189,9 +191,14 @@ class Preprocessor:
             self._remember(sweep, points)
         return lidar, points, earlier
 
-    def _coverage(self, sweep: SyncedSweep, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:
-        looked_at = [*self._views(sweep, points), *views(earlier)]
-        return coverage(looked_at, self._bins, self._config.lookahead, self.grid.extent)
+    def _coverage(self, sweep: SyncedSweep, points: Points, earlier: Sequence[EarlierSweep] = ()
+                  ) -> tuple[Tensor, Tensor]:
+        """`Features.coverage` and `Features.own_reach`."""
+        def of(looked_at: Sequence[View]) -> Tensor:
+            return coverage(looked_at, self._bins, self._config.lookahead, self.grid.extent)
+        own, before = self._views(sweep, points), views(earlier)
+        alone = of(own)
+        return of([*own, *before]) if before else alone, alone[1]
 
     def _bev(self, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:
         limits = self._config.cloud

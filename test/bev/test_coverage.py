@@ -58,6 +58,25 @@ def test_returns_high_above_the_ground_say_nothing_about_the_road():
     assert seen_of(view(both)) == pytest.approx(0.4, abs=0.03)
 
 
+def test_returns_from_below_the_ground_are_multipath_and_slopes_are_none():
+    both = torch.cat([circle(8.0), circle(40.0, height=-4.0)])
+    assert seen_of(view(both)) == pytest.approx(0.4, abs=0.03)
+    for height in (-2.5, 7.5):  # a road that falls, and a wall where it has risen
+        assert seen_of(view(torch.cat([circle(8.0), circle(40.0, height=height)]))).min() == 1
+
+
+def test_nothing_is_seen_where_a_sensor_without_returns_stands():
+    x, y = torch.tensor([3.0, 3.2]), torch.tensor([1.0, 1.0])
+    assert not view(circle(5.0)[:0], (3.0, 1.0)).sees(x, y).any()
+    assert view(circle(5.0, about=(3.0, 1.0)), (3.0, 1.0)).sees(x, y).all()
+
+
+def test_ranges_are_noisy():
+    one = view(circle(10.0))
+    assert one.sees(torch.tensor([10.3]), torch.tensor([0.0])).all()
+    assert not one.sees(torch.tensor([10.6]), torch.tensor([0.0])).any()
+
+
 def test_rays_start_at_the_sensor():
     wall = torch.tensor([[20.0, y, 1.0] for y in np.arange(-3.0, 3.0, 0.02)])  # seen from 10 m to the left, at (0, 10)
     share = seen_of(view(wall, (0.0, 10.0)))
@@ -123,3 +142,7 @@ def test_the_bearings_at_which_a_map_draws_a_road():
     found = drawn_bearings(torch.from_numpy(layers), grid, BINS, RING).numpy() > 0
     assert found[angle_between(BEARINGS, 0.0) < math.radians(6)].all()
     assert not found[angle_between(BEARINGS, 0.0) > math.radians(14)].any()
+    layers[0] = (np.abs(y) < 3.0) & (x > 21.0)  # drawn from a little beyond the ring on: maps are off
+    assert (drawn_bearings(torch.from_numpy(layers), grid, BINS, RING).numpy() > 0)[BINS // 2]
+    layers[0] = (np.abs(y) < 3.0) & (x > 25.0)
+    assert not drawn_bearings(torch.from_numpy(layers), grid, BINS, RING).any()

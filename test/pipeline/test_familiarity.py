@@ -78,6 +78,20 @@ def test_a_sector_without_returns_is_named_in_degrees(pipeline, simulated):
     assert result.direction is None and result.direction_reason.startswith('not_seen: ')
 
 
+def test_what_earlier_sweeps_saw_does_not_excuse_a_dirty_sensor(pipeline, simulated):
+    cloud, T = simulated
+    some = cloud.xyz[::4]  # few enough points for earlier sweeps to count
+
+    def after(seconds, xyz):
+        stamped = PointCloud(10**9 + round(1e9 * seconds), 'lidar', np.ascontiguousarray(xyz, np.float32), None)
+        return pipeline.run(SyncedSweep(stamped, Motion(T, np.eye(4))))
+    pipeline.reset()
+    after(0.0, some)
+    result = after(0.1, some[np.abs(np.arctan2(some[:, 1], some[:, 0])) > np.radians(60)])
+    pipeline.reset()
+    assert BLIND in names(result) and not result.direction_reason.startswith('not_seen'), 'named, and seen before'
+
+
 def test_the_limit_is_that_of_the_farthest_held_back_sweep():
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(500, 4))

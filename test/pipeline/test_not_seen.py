@@ -58,15 +58,24 @@ def test_a_road_seen_is_not_taken_for_the_drawn_one_in_the_dark_unless_the_netwo
     dark, drawn = seen_but(0, 60), within(0, 5) | within(-80, 5)
     assert hides(dark, -80, drawn=drawn, share=0.8)
     assert not hides(dark, -80, drawn=drawn, share=0.99)
+    assert not hides(dark, 0, drawn=drawn, share=0.8), 'the drawn one is what was found'
 
 
 def test_nothing_found_is_not_seen_where_it_is_dark_ahead():
     assert Sight.of(seen_but(0, 90)).hides(None, 0.0, DIRECTION_PRIOR)
     assert not Sight.of(np.ones(BINS)).hides(None, 0.0, DIRECTION_PRIOR)
+    empty = np.zeros(BINS, bool)  # a map that draws no road across the ring
+    assert Sight.of(seen_but(0, 90), empty).hides(None, 0.0, DIRECTION_PRIOR)
 
 
 def test_everything_seen_hides_nothing():
     assert not any(hides(np.ones(BINS), bearing) for bearing in range(-180, 180, 5))
+
+
+def test_narrow_gaps_are_no_sectors():
+    slits = Sight.of(np.tile([1.0, 0.0], BINS // 2))  # every other bearing: roads are wider
+    assert slits.dark.max() == 0 and slits.sectors() == []
+    assert dark_sectors(seen_but(0, 6)) == [] and len(dark_sectors(seen_but(0, 9))) == 1
 
 
 def test_sectors_and_their_words():
