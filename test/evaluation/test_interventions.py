@@ -45,6 +45,7 @@ from attention_fusion_ros.evaluation.interventions.replacement import (
     replacement,
     targets,
 )
+from attention_fusion_ros.evaluation.interventions.subject import presence_at
 from attention_fusion_ros.geometry import inverse
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.network.checkpoint import untrained
@@ -349,3 +350,12 @@ def test_a_target_of_nothing_is_no_target():
     assert targets({'none': {}}) == []
     assert Target('a', (('a', 'channel'),)).is_channel
     assert replace(Target('a', (('a', 'channel'),)), parts=(('a', 'spatial'),)).is_channel is False
+
+
+def test_presence_is_that_of_the_bins_of_the_true_branches():
+    probability = np.zeros(K)
+    probability[18], probability[0] = 0.8, 0.4  # the first bin left of straight ahead, and the first of all
+    truth = TrueRoads(((0.01, 0.0), (-math.pi + 0.01, math.pi)), None)
+    assert presence_at(probability, truth) == pytest.approx(0.6)
+    assert presence_at(probability, TrueRoads(((math.pi, 0.0),), None)) == pytest.approx(0.4)  # pi is -pi
+    assert math.isnan(presence_at(probability, TrueRoads((), None)))

@@ -102,11 +102,12 @@ def deletion_tables(records: Sequence[SceneRecord]) -> tuple[list[Table], dict[s
         untouched = ', '.join(f'{METRICS[m].title} {cell(v, METRICS[m].decimals)}'
                               for m, v in estimates(before, MEASURED).items())
         tables.append(Table(
-            f'{title} of cells', (verb, 'cells chosen by', 'share', 'share of the points', 'drop of presence',
+            f'{title} of cells', (verb, 'cells chosen by', 'share', 'share of its content', 'drop of presence',
                                   *(METRICS[m].title for m in MEASURED)), rows,
             (f'{len(some)} held-out scenes with a map; cells of 1.25 m; shares of the visible cells. Untouched: '
              f'{untouched}.',
-             'Drop of presence: of the probability at the true branches, mean. Brackets: 95 % interval.')))
+             'Content: cells with points, or with a drawn road. Drop of presence: of the probability in the bins of '
+             'the true branches, mean. Brackets: 95 % interval.')))
         data[done] = found | {'untouched': estimates(before, MEASURED), 'scenes': len(some)}
     return tables, data
 

@@ -175,10 +175,14 @@ class Examination:
             heat = {name: values[i] for name, values in found.items()}
             places = heat_places(self.base[k].result, heat, points[i] > 0, drawn[i] > 0, scene)
             self.records[k].numbers.update({('heat', *key): value for key, value in places.items()})
-            self._deletions(k, heat, visible, points[i])
+            self._deletions(k, heat, visible, points[i], drawn[i])
 
-    def _deletions(self, k: int, heat: dict[str, np.ndarray], visible: np.ndarray, points: np.ndarray) -> None:
-        """All deletions and insertions of scene k, in one batch."""
+    def _deletions(self, k: int, heat: dict[str, np.ndarray], visible: np.ndarray, points: np.ndarray,
+                   roads: np.ndarray) -> None:
+        """All deletions and insertions of scene k.
+
+        points, roads: (h, w) share of each cell that holds points, or a drawn road.
+        """
         seed, seen = self.scenes[k].info.seed, int(visible.sum())
         lot = np.random.default_rng([seed, 94]).random(visible.shape)
         order = {**heat, heats_of.RANDOM: lot, heats_of.RANDOM_WITH_POINTS: lot}
@@ -190,15 +194,15 @@ class Examination:
             allowed = visible & (points > 0) if name == heats_of.RANDOM_WITH_POINTS else visible
             return top_cells(order[name], allowed, round(share * seen), seed)
 
-        def held(cells: np.ndarray) -> float:
-            return float((points * cells).sum() / max(points.sum(), 1e-9))
+        def held(cells: np.ndarray, content: np.ndarray = points) -> float:
+            return float((content * cells).sum() / max(content.sum(), 1e-9))
         for name in order:
             for share in DELETED_SHARES:
                 cells = chosen(name, share)
                 asked.append(((DELETED, LIDAR, name, f'{share:g}'), without(lidar, cells, LAYERS), drawn, held(cells)))
                 if name not in (heats_of.DENSITY, heats_of.RANDOM_WITH_POINTS):
                     asked.append(((DELETED, MAP, name, f'{share:g}'), lidar, without(drawn, cells, len(drawn)),
-                                  held(cells)))
+                                  held(cells, roads)))
             for share in KEPT_SHARES:
                 cells = chosen(name, share)
                 asked.append(((KEPT, LIDAR, name, f'{share:g}'), without(lidar, ~cells, LAYERS), drawn, held(cells)))

@@ -96,10 +96,9 @@ class Subject:
 
 
 def presence_at(probability: np.ndarray, truth: TrueRoads) -> float:
-    """Mean over the true branches of the probability (K,) in the bin of each and its neighbours, whichever is most."""
+    """Mean over the true branches of the probability (K,) in the bin that each lies in; nan without a branch."""
+    if not truth.branches:
+        return float('nan')
     bins = len(probability)
-    found = []
-    for bearing, _ in truth.branches:
-        k = int((bearing + np.pi) / (2 * np.pi) * bins) % bins
-        found.append(max(probability[(k + step) % bins] for step in (-1, 0, 1)))
-    return float(np.mean(found))
+    bearings = np.array([bearing for bearing, _ in truth.branches])
+    return float(probability[((bearings + np.pi) / (2 * np.pi) * bins).astype(int) % bins].mean())
