@@ -75,7 +75,7 @@ def test_everything_seen_hides_nothing():
 def test_narrow_gaps_are_no_sectors():
     slits = Sight.of(np.tile([1.0, 0.0], BINS // 2))  # every other bearing: roads are wider
     assert slits.dark.max() == 0 and slits.sectors() == []
-    assert dark_sectors(seen_but(0, 6)) == [] and len(dark_sectors(seen_but(0, 9))) == 1
+    assert dark_sectors(seen_but(0, 9)) == [] and len(dark_sectors(seen_but(0, 12))) == 1
 
 
 def test_sectors_and_their_words():
