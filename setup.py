@@ -47,6 +47,7 @@ setup(
         'plots': ['matplotlib', 'tensorboard'],
         'osm': ['osmium>=4'],
         'live': ['foxglove-sdk>=0.20'],
+        'maps': ['osmium>=4', 'pyproj>=3.4'],
         'draco': ['DracoPy>=2'],
         'export': ['onnx', 'onnxscript', 'onnxruntime'],
         'openvino': ['onnx', 'onnxscript', 'openvino'],
