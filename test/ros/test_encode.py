@@ -240,7 +240,7 @@ def test_map_points_lie_where_the_network_says_the_map_belongs():
 
 def test_picture_is_bgr8():
     picture = encode_dense.picture(published(result()), HEAD)
-    expected = compose_picture(result())
+    expected = compose_picture(result(), encode_dense.PICTURE_PX)
     assert (picture.height, picture.width, picture.encoding) == (*expected.shape[:2], 'bgr8')
     assert picture.step == 3 * picture.width and isinstance(picture.data, array.array)
     assert np.array_equal(np.frombuffer(picture.data, np.uint8).reshape(expected.shape), expected)
@@ -288,7 +288,7 @@ def test_no_branch_at_all():
 
 def test_picture_is_what_cv_bridge_makes_of_it():
     cv_bridge = pytest.importorskip('cv_bridge')
-    expected = cv_bridge.CvBridge().cv2_to_imgmsg(compose_picture(result()), encoding='bgr8')
+    expected = cv_bridge.CvBridge().cv2_to_imgmsg(compose_picture(result(), encode_dense.PICTURE_PX), encoding='bgr8')
     expected.header = HEAD
     assert encode_dense.picture(published(result()), HEAD) == expected
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,7 +51,7 @@ TAKEN, OTHER, RING = (0.15, 0.85, 0.25), (0.2, 0.5, 1.0), (0.6, 0.6, 0.6)  # RGB
 UNCERTAIN_STDS = 2.0  # standard deviations to each side that are shown: about 95 %
 UNCERTAIN_WIDTH_M = 0.8  # of the band on the ring
 UNCERTAIN_MAX_RAD = math.pi / 3  # to each side: what is less sure looks no different
-UNCERTAIN_STEPS = 6  # pieces of an arc
+UNCERTAIN_STEPS = 4  # pieces of an arc
 RING_LABEL_BEARING = math.radians(-135.0)  # behind to the right, where roads seldom go
 
 
@@ -236,7 +237,12 @@ def _ring_label(result: FusionResult, head: Header) -> Marker:
 def _ring(result: FusionResult, head: Header) -> Marker:
     ring = _marker(head, 'ring', 0, Marker.LINE_STRIP, RING, 0.8)
     ring.scale.x = 0.1
-    angles = np.linspace(-math.pi, math.pi, 73)
-    ring.points = [Point(x=result.lookahead * math.cos(a), y=result.lookahead * math.sin(a), z=MARKER_HEIGHT_M)
-                   for a in angles]
+    ring.points = _circle(result.lookahead)
     return ring
+
+
+@lru_cache(maxsize=4)
+def _circle(radius: float) -> list[Point]:
+    """The same points for every message: they take longer to make than all else in it."""
+    return [Point(x=radius * math.cos(a), y=radius * math.sin(a), z=MARKER_HEIGHT_M)
+            for a in np.linspace(-math.pi, math.pi, 73)]

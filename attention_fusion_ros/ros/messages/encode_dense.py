@@ -12,7 +12,6 @@ import numpy as np
 from attention_fusion_ros.bev import map_image
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import FusionResult, Mode
-from attention_fusion_ros.geometry import transform_points
 from attention_fusion_ros.ros.messages.classes import Header, Image, OccupancyGrid, PointCloud2
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import image, point_cloud
@@ -24,6 +23,7 @@ MOST, FAINT = 98, 0.1
 ATTENTION_POINT = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'attention')])
 MAP_POINT = np.dtype([*((name, np.float32) for name in 'xyz'), ('rgb', np.uint32)])  # 0x00rrggbb
 ROAD_RGB, ROUTE_RGB = (105, 115, 135), (225, 45, 45)
+PICTURE_PX = 400  # edge of a panel of the picture: three stand side by side
 DRAWN = 0.5  # of a cell that is road, or route: that is drawn
 
 
@@ -83,17 +83,16 @@ def no_attention_points(head: Header) -> PointCloud2:
 
 def picture(sweep: PublishedSweep, head: Header) -> Image:
     """BEV, map, heatmap and arrows side by side, bgr8."""
-    return image(compose_picture(sweep.result), head, 'bgr8')
+    return image(compose_picture(sweep.result, PICTURE_PX), head, 'bgr8')
 
 
 def attention_points(sweep: PublishedSweep, head: Header) -> PointCloud2:
     """The sweep, in its own frame, with the attention of the cell in which each point lies (0 outside the grid)."""
-    xyz, T = sweep.sweep.cloud.xyz, sweep.sweep.motion.T_base_sensor.astype(np.float32)
-    xyz_base = transform_points(T, xyz)
-    points = np.empty(len(xyz), ATTENTION_POINT)
-    points['x'], points['y'], points['z'] = xyz.T
-    points['attention'] = point_attention(sweep.result, xyz_base, sweep.heatmap)
-    return point_cloud(points, head)
+    xyz = sweep.sweep.cloud.xyz
+    points = np.empty((len(xyz), 4), np.float32)
+    points[:, :3] = xyz
+    points[:, 3] = point_attention(sweep.result, xyz, sweep.heatmap, sweep.sweep.motion.T_base_sensor)
+    return point_cloud(points.view(ATTENTION_POINT).reshape(-1), head)
 
 
 def _on_ground(heatmap: np.ndarray, result: FusionResult, head: Header) -> OccupancyGrid:
