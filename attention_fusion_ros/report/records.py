@@ -38,6 +38,7 @@ class SweepRecord:
     odometry_reason: str | None = None  # why no odometry, '' where there is; None: not asked
     findings: tuple[Finding, ...] = ()  # what is implausible about the sweep
     true_branches: tuple[tuple[float, float], ...] | None = None  # bearing, heading; rad, where known
+    true_direction: tuple[float, float] | None = None  # of them the one to take, where there is one
 
     @staticmethod
     def of(result: FusionResult, latency_ms: float, stage_ms: dict[str, float] | None = None,

@@ -30,6 +30,7 @@ PANELS = ('LiDAR', 'map', 'attention')
 HEIGHT_TICKS_M = (0.1, 0.5, 2.0, 6.0)
 TRUTH_LENGTH = 0.5  # of the arrows of the truth, in lookaheads: longer and thinner, so that both are seen
 RING_LABEL = math.radians(-135.0)  # bearing of the radius on the ring: behind to the right, where roads seldom go
+BELOW = 0.35  # brightness of what is seen through a heatmap
 FAINTEST = 0.25  # grey level of a cell with a return on the ground
 
 
@@ -101,6 +102,7 @@ def compose_picture(result: FusionResult, size: int = 512,
     the estimates in green. `squares` gives the three squares of the picture back.
     """
     squares_ = [lidar_panel(result, size), map_panel(result, size), heat_panel(finest(result.attention.spatial), size)]
+    show_below(squares_[2], finest(result.attention.spatial), squares_[0])
     titles = [('LiDAR', 'height; black: no return'), _map_title(result), _attention_title(result)]
     legends = [height_legend(size), map_legend(size), colour_legend(ATTENTION_SCALE, size)]
     top, bottom = round(TITLE_SHARE * size), round(LEGEND_SHARE * size)
@@ -111,7 +113,23 @@ def compose_picture(result: FusionResult, size: int = 512,
         column[:top], column[top:top + size], column[top + size:] = _title(title, size, result.trained), square, legend
         if k:
             column[:, 0] = RING  # where one panel ends and the next begins
+    draw_arrow_legend(picture, with_truth=bool(truth))
     return picture
+
+
+def draw_arrow_legend(picture: np.ndarray, with_truth: bool) -> None:
+    """Say beside the first title of a `compose_picture` what green arrows are and, with_truth, what blue ones are."""
+    size = picture.shape[1] // len(PANELS)
+    entries = [(ESTIMATE, 'estimate'), *([(TRUTH, 'truth')] if with_truth else [])]
+    height, middle = 0.8 * LETTER_SHARE * size, round(0.05 * size)
+    arrow, gap = 0.06 * size, 0.015 * size
+    left = (1 - 0.02) * size - sum(arrow + 2 * gap + text_width(text, height) for _, text in entries)
+    picture[:round(0.085 * size), round(left - gap):size] = BAR
+    for colour, text in entries:
+        ends = (round(left), middle), (round(left + arrow), middle)
+        cv2.arrowedLine(picture, *ends, colour, max(1, round(size / 170)), cv2.LINE_AA, tipLength=0.4)
+        draw_text(picture, text, left + arrow + gap, middle + height / 2, height, INK)
+        left += arrow + 2 * gap + text_width(text, height)
 
 
 def squares(picture: np.ndarray) -> list[np.ndarray]:
@@ -239,6 +257,18 @@ def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENT
         return panel
     heat = cv2.resize(np.asarray(values, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     return scale.colours(heat)
+
+
+def show_below(panel: np.ndarray, values: np.ndarray | None, below: np.ndarray, scale: ColourScale = ATTENTION_SCALE
+               ) -> None:
+    """Let a panel of `heat_panel` be transparent where the weights (h, w) are below the scale: nothing was looked at.
+
+    below: (size, size, 3) uint8, shown dimmed, so that nothing of it is taken for a colour of the scale.
+    """
+    if values is not None:
+        nothing = cv2.resize((np.asarray(values) <= scale.low).astype(np.uint8), panel.shape[:2][::-1],
+                             interpolation=cv2.INTER_NEAREST)
+        cv2.copyTo(cv2.convertScaleAbs(below, alpha=BELOW), nothing, panel)
 
 
 def _pixel(extent: float, size: int, x: float, y: float) -> tuple[int, int]:
