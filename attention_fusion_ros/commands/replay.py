@@ -117,7 +117,8 @@ def replay(options: argparse.Namespace) -> int:
                  for name, (count, message) in first_findings(records).items()]
     if results is not None:
         warnings += [f'{name} is not complete in {options.results}: {text}.' for name, text in results.failures.items()]
-        warnings += [f'{name} is not in {options.results}: {text}.' for name, text in results.left_out.items()]
+        warnings += [f'{", ".join(name for name, why in results.left_out.items() if why == text)}: not copied to '
+                     f'{options.results}, for {text}.' for text in dict.fromkeys(results.left_out.values())]
     if live is not None:
         warnings += [f'{name} is not complete in the live view: {text}.' for name, text in live.failures.items()]
     with cli.progress(total=1, unit=' report', desc='writing') as bar:

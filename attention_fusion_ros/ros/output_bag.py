@@ -51,7 +51,7 @@ class OutputBag(ResultSink):
     def __init__(self, folder: Path, base_frame: str, inputs: Recording | None = None):
         super().__init__(base_frame, inputs)
         if folder.exists():
-            raise ConfigurationError(f"'{folder}' exists already; a recording is written to a new folder")
+            raise ConfigurationError(f"'{folder}' exists already. Remedy: give a new folder, or remove that one.")
         self._folder = folder
         self._topics: dict[str, Connection] = {}
 

@@ -129,7 +129,14 @@ def test_inputs_are_copied_between_the_results(drive, options, tmp_path, capsys)
     assert replay.main([str(tmp_path / 'both'), '--out', str(tmp_path / 'again'), '--bag', str(tmp_path / 'twice'),
                         '--with-inputs', *options]) == 0  # and are no inputs
     assert {t: len(m) for t, m in messages(tmp_path / 'twice').items()} == {t: len(m) for t, m in both.items()}
-    assert 'the results written here have this name' in capsys.readouterr().err
+    told = [line for line in capsys.readouterr().err.splitlines() if 'the results written here' in line]
+    assert len(told) == 1 and all(topic in told[0] for topic in TOPICS)  # one cause, one message
+
+
+def test_results_without_their_inputs_are_told_from_a_recording_without_sensors(results, options, tmp_path, capsys):
+    assert replay.main([str(results), '--out', str(tmp_path / 'out'), *options]) == 2
+    said = capsys.readouterr().err
+    assert 'results of the node' in said and '--with-inputs' in said and 'No topic' not in said
 
 
 def test_what_exists_is_not_written_to(drive, options, tmp_path, capsys):

@@ -202,3 +202,22 @@ def test_half_covered_pixels_of_pure_red_are_a_route():
     picture = np.zeros((30, 30, 3), np.uint8)
     picture[:, 14:16, 0] = 127
     assert decode_map_image(image(picture, 'rgb8')).route.max() > 0.9
+
+
+@pytest.mark.parametrize('kind', ['.png', '.jpg'])
+@pytest.mark.parametrize('red', [60, 100, 120])
+def test_a_route_in_a_red_that_is_too_dark_is_named(red, kind):
+    picture = np.zeros((120, 160, 3), np.uint8)
+    cv2.line(picture, (0, 60), (159, 60), (255, 255, 255), 21)
+    cv2.line(picture, (0, 60), (159, 60), (0, 0, red), 7)
+    got = decode_compressed_map_image(compressed(cv2.imencode(kind, picture)[1].tobytes()))
+    assert got.route is None and got.warnings == ('route_unclear',)
+
+
+@pytest.mark.parametrize('colour', [(101, 67, 33), (165, 42, 42), (120, 60, 0), (128, 0, 128), (90, 40, 40)])
+def test_dark_roads_that_are_not_purely_red_are_no_route_and_raise_no_doubt(colour):
+    picture = np.zeros((120, 160, 3), np.uint8)
+    cv2.line(picture, (0, 60), (159, 60), (255, 255, 255), 21)
+    cv2.line(picture, (80, 0), (80, 119), colour, 7)
+    got = decode_map_image(image(picture, 'rgb8'))
+    assert got.route is None and not got.warnings

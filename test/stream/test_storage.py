@@ -158,6 +158,31 @@ def test_renamed_files_are_found(tmp_path):
     assert counts == COUNTS and losses == [] and 'read instead: other.mcap' in notes[0]
 
 
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('name', ['drive', 'drive.bin', 'drive.mcap.bak'])
+@pytest.mark.parametrize('metadata', [True, False])
+def test_a_file_with_any_name_is_found_by_what_it_holds(tmp_path, storage, name, metadata):
+    folder = write(tmp_path / 'drive', storage=storage)
+    file = storage_file(folder)
+    file.rename(folder / name)
+    (folder / 'notes.txt').write_text('rainy')
+    if not metadata:
+        (folder / 'metadata.yaml').unlink()
+    counts, notes, losses = read(folder)
+    assert counts == COUNTS and not losses
+    assert notes == ([f'metadata.yaml lists {file.name}; read instead: {name}.'] if metadata else [])
+
+
+def test_files_that_nothing_says_belong_together_are_named(tmp_path):
+    folder = write(tmp_path / 'drive')
+    (folder / 'metadata.yaml').unlink()
+    later = write(tmp_path / 'later', [(stamp + 10**12, topic, message) for stamp, topic, message in DRIVE], 'sqlite3')
+    shutil.copy(storage_file(later), folder)
+    counts, notes, losses = read(folder)
+    assert counts == {topic: 2 * count for topic, count in COUNTS.items()} and not losses
+    assert notes == ['no metadata.yaml says that they belong together; read as one recording: drive.mcap, later.db3.']
+
+
 @pytest.mark.parametrize('given', ['folder', 'file', 'metadata.yaml'])
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_folder_file_and_metadata_mean_the_same(tmp_path, storage, given):
