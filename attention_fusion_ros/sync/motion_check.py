@@ -22,6 +22,10 @@ class MotionCheck:
     """Looks at poses as they come and remembers the last jump. Not thread-safe for `add`."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: poses are of another frame from now on."""
         self._last: tuple[int, np.ndarray] | None = None
         self._jump: tuple[int, str] | None = None
 

@@ -222,7 +222,10 @@ class Synchronizer:
             if self._odometry.on_tf != self._odometry_on_tf:  # poses of before are of another odometry frame
                 self._odometry_on_tf = not self._odometry_on_tf
                 self._epoch += 1
+                self._motion.clear()
             T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
+            if self._odometry_on_tf and T_odom_base is not None:  # messages are compared as they come
+                self._motion.add(stamp_ns, T_odom_base)
             image, reason = self._maps.match(stamp_ns)
             T_odom_base_map = T_map_base = None
             if image is None and self._placed_map.image is not None:

@@ -7,6 +7,7 @@ import pytest
 
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.decode.odometry import Odometry
+from attention_fusion_ros.decode.transforms import StampedTransform, Transforms
 from attention_fusion_ros.sync.motion_check import ODOMETRY_JUMP, MotionCheck
 from attention_fusion_ros.sync.synchronizer import Synchronizer
 
@@ -53,3 +54,18 @@ def test_the_sweep_after_a_jump_says_so():
         sync.add_odometry(Odometry(10**9 + i * STEP_NS, base, pose(x), 'odom'))
     found = sync.match(10**9 + 3 * STEP_NS, 'lidar').findings
     assert [f.name for f in found] == [ODOMETRY_JUMP]
+
+
+def test_odometry_on_tf_is_looked_at_too_and_messages_that_follow_are_of_another_frame():
+    base, odom = NodeConfig().frames.base, NodeConfig().frames.odom
+    sync = Synchronizer(NodeConfig())
+    sync.add_transforms(Transforms((StampedTransform(0, base, 'lidar', np.eye(4), static=True),)))
+
+    def found(tenths, x):
+        stamp_ns = 10**9 + tenths * 10**8
+        sync.add_transforms(Transforms((StampedTransform(stamp_ns, odom, base, pose(x), static=False),)))
+        return [f.name for f in sync.match(stamp_ns, 'lidar').findings]
+    assert [found(i, x) for i, x in enumerate((0.0, 1.5, 3.0, 40.0))] == [[], [], [], [ODOMETRY_JUMP]]
+    for i in range(5):  # from now on messages, in a frame that started elsewhere
+        sync.add_odometry(Odometry(10**9 + 4 * 10**8 + i * STEP_NS, base, pose(500.0 + 0.3 * i), 'map'))
+    assert sync.match(10**9 + 5 * 10**8, 'lidar').findings == ()
