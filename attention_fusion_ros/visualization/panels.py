@@ -91,7 +91,7 @@ def point_attention(result: FusionResult, xyz: np.ndarray, heatmap: np.ndarray |
     place = cv2.transform(np.ascontiguousarray(xyz, dtype=np.float32)[:, None], M)[:, 0]
     place = np.fmin(np.fmax(place, 0.0), cells + 1.0).astype(np.int32)  # what is not finite as well
     framed = cv2.copyMakeBorder(heat, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
-    return np.asarray(framed.reshape(-1).take(place[:, 0] * (cells + 2) + place[:, 1]))
+    return np.asarray(framed.reshape(-1).take(place[:, 0] * (cells + 2) + place[:, 1]), dtype=np.float32)
 
 
 def compose_picture(result: FusionResult, size: int = 512,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import array
 import math
 
+import cv2
 import numpy as np
 
 from attention_fusion_ros.bev import map_image
@@ -89,9 +90,13 @@ def picture(sweep: PublishedSweep, head: Header) -> Image:
 def attention_points(sweep: PublishedSweep, head: Header) -> PointCloud2:
     """The sweep, in its own frame, with the attention of the cell in which each point lies (0 outside the grid)."""
     xyz = sweep.sweep.cloud.xyz
-    points = np.empty((len(xyz), 4), np.float32)
-    points[:, :3] = xyz
-    points[:, 3] = point_attention(sweep.result, xyz, sweep.heatmap, sweep.sweep.motion.T_base_sensor)
+    if not len(xyz):
+        return no_attention_points(head)
+    attention = point_attention(sweep.result, xyz, sweep.heatmap, sweep.sweep.motion.T_base_sensor)
+    points = np.empty((len(xyz), 1, 4), np.float32)
+    # Faster than assigning columns: x, y, z, attention.
+    cv2.mixChannels([np.ascontiguousarray(xyz, np.float32)[:, None], attention[:, None]], [points],
+                    [0, 0, 1, 1, 2, 2, 3, 3])
     return point_cloud(points.view(ATTENTION_POINT).reshape(-1), head)
 
 
