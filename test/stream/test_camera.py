@@ -107,6 +107,19 @@ def test_a_drawing_is_no_photograph(off, road, blur, suffix):
     assert 'camera_image' not in decode_compressed_map_image(compressed(file)).warnings
 
 
+@pytest.mark.parametrize('size', [12, 15])
+def test_an_image_too_small_to_have_areas_is_no_photograph(size):
+    pixels = np.random.default_rng(0).integers(60, 255, (size, size), np.uint8)
+    assert 'camera_image' not in decode_map_image(image(pixels, 'mono8')).warnings
+
+
+def test_a_map_with_noise_is_no_photograph():
+    picture = np.full((120, 160), 20.0)
+    cv2.line(picture, (80, 0), (80, 119), 220.0, 12)
+    noisy = (picture + np.random.default_rng(0).normal(0, 5, picture.shape)).clip(0, 255).astype(np.uint8)
+    assert 'camera_image' not in decode_map_image(image(noisy, 'mono8')).warnings
+
+
 def test_an_optical_frame_is_doubtful():
     msg = image(np.eye(20, dtype=np.uint8) * 255, 'mono8')
     msg.header.frame_id = 'front_optical_frame'
