@@ -37,11 +37,17 @@ def ground_levels(xyz: Tensor, min_range: float = 1.8) -> Tensor:
     return torch.cat([(filled * thin[:, None]).sum(0), thin.sum()[None]])
 
 
+def surfaces(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`ground_levels` -> (L - 1,) heights in metres, to SLAB_M, and the thin cells of a level surface there."""
+    counts = levels[:-1]
+    heights = SLAB_M * np.arange(1, len(counts)) - HIGHEST_M
+    return heights, counts[:-1] + counts[1:]  # a surface at the rim of a slab is in two of them
+
+
 def level(levels: np.ndarray) -> float | None:
     """`ground_levels` -> height of the ground in metres, to SLAB_M; None when no level stands out."""
-    counts, cells = levels[:-1], float(levels[-1])
-    pairs = counts[:-1] + counts[1:]  # a surface at the rim of a slab is in two of them
-    best = int(pairs.argmax())
-    if cells == 0 or pairs[best] < MIN_SHARE * cells:
+    heights, areas = surfaces(levels)
+    best, cells = int(areas.argmax()), float(levels[-1])
+    if cells == 0 or areas[best] < MIN_SHARE * cells:
         return None
-    return SLAB_M * (best + 1) - HIGHEST_M
+    return float(heights[best])

@@ -32,7 +32,7 @@ from attention_fusion_ros.network.head import decode_bearings, decode_headings, 
 from attention_fusion_ros.network.model import NetworkOutput
 from attention_fusion_ros.pipeline.familiarity import summary, unfamiliar
 from attention_fusion_ros.pipeline.not_seen import Sight, not_seen
-from attention_fusion_ros.pipeline.plausibility import blind, mounting
+from attention_fusion_ros.pipeline.plausibility import GROUND_ABOVE, blind, mounting
 from attention_fusion_ros.pipeline.preprocess import Features
 
 STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
@@ -68,10 +68,12 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     decoded = decode_head(numbers['head'], float(numbers['no_direction']), with_map, model.calibration, config.branches,
                           sight)
     strange = unfamiliar(numbers['familiarity'], model.calibration.familiarity)
+    mounted = mounting(numbers.get('levels'), features.sensor_height)
     if strange is not None:
         decoded = nothing_known(network.bins, f'{strange.name}: {strange.message.partition(" (")[0]}')
-    found = (strange, *features.findings, mounting(numbers.get('levels'), features.sensor_height),
-             blind(numbers.get('own_reach')))
+    elif mounted is not None and mounted.name == GROUND_ABOVE:
+        decoded = nothing_known(network.bins, f'{mounted.name}: {mounted.message.partition(": no branch")[0]}')
+    found = (strange, *features.findings, mounted, blind(numbers.get('own_reach')))
     return FusionResult(
         stamp_ns=features.stamp_ns, mode=features.map.mode, reason=features.map.reason, lookahead=config.lookahead,
         branches=decoded.branches, direction=decoded.direction, direction_reason=decoded.direction_reason,

@@ -66,7 +66,9 @@ def test_a_simulated_sweep_has_nothing_implausible(pipeline, simulated):
 def test_a_sensor_that_is_mounted_otherwise_than_said(pipeline, simulated):
     cloud, T = simulated
     assert GROUND_FAR in names(run(pipeline, cloud.xyz, np.eye(4)))
-    assert GROUND_ABOVE in names(run(pipeline, cloud.xyz, T @ np.diag([1.0, -1.0, -1.0, 1.0])))
+    mirrored = run(pipeline, cloud.xyz, T @ np.diag([1.0, -1.0, -1.0, 1.0]))
+    assert GROUND_ABOVE in names(mirrored)
+    assert mirrored.branches == () and mirrored.direction_reason.startswith(f'{GROUND_ABOVE}: '), 'left is not right'
 
 
 def test_a_sector_without_returns_is_named_in_degrees(pipeline, simulated):

@@ -41,6 +41,14 @@ def test_ground_lies_below_the_sensor_and_near_the_origin_of_base_link(height, e
     assert name(mounting(ground_at(height), 1.8)) == expected
 
 
+def test_a_ceiling_is_no_ground_above_the_sensor():
+    tunnel = ground_at(0.0)
+    tunnel += 2 * ground_at(5.0)  # a road between walls is narrow, and its ceiling near
+    assert mounting(tunnel, 1.8) is None
+    assert name(mounting(ground_at(-1.7) + 2 * ground_at(5.0), 1.8)) == GROUND_FAR
+    assert name(mounting(ground_at(0.0) + 20 * ground_at(5.0), 1.8)) == GROUND_ABOVE
+
+
 def test_a_sensor_close_to_the_ground_does_not_stand_on_its_head():
     assert mounting(ground_at(0.0), -0.1) is None, 'slabs are coarse'
     assert name(mounting(ground_at(0.5), 0.0)) == GROUND_ABOVE
