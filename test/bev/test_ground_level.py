@@ -30,3 +30,25 @@ def test_the_ground_of_a_simulated_sweep(seed):
 
 def test_no_ground_is_none():
     assert level_of(np.zeros((0, 3))) is None
+
+
+def patch(x, heights, cells=10):
+    """One return at each height in `cells` x `cells` cells from x on."""
+    x, y = np.meshgrid(x + 0.25 + 0.5 * np.arange(cells), 0.25 + 0.5 * np.arange(cells))
+    return np.concatenate([np.stack([x.ravel(), y.ravel(), np.full(x.size, z)], axis=1) for z in heights])
+
+
+def test_what_stands_is_no_level_surface():
+    facade = patch(6.0, np.arange(0.1, 4.0, 0.2))
+    assert level_of(np.concatenate([facade, patch(3.0, [-1.5], cells=5)])) == pytest.approx(-1.5, abs=0.2)
+
+
+def test_ground_at_the_rim_of_a_slab_counts_whole():
+    ground = patch(3.0, [0.0])
+    ground[::2, 2] -= 0.01
+    assert level_of(np.concatenate([ground, patch(9.0, [1.1], cells=8)])) == pytest.approx(0.0, abs=0.2)
+
+
+def test_the_own_roof_is_no_ground():
+    roof = patch(-1.0, [1.5], cells=4)
+    assert level_of(np.concatenate([roof, patch(4.0, [0.0], cells=3)])) == pytest.approx(0.0, abs=0.2)
