@@ -52,19 +52,25 @@ class LocalRoads:
 
     def _index(self) -> None:
         """Segments by the cells that their boxes touch, sorted by cell: columns of cells are runs."""
-        a, b = self.xy[self.segments], self.xy[self.segments + 1]
-        self._origin = np.minimum(a, b).min(axis=0)
-        low = ((np.minimum(a, b) - self._origin) / CELL_M).astype(np.int64)
-        high = ((np.maximum(a, b) - self._origin) / CELL_M).astype(np.int64)
+        columns, rows = self.xy.T
+        self._origin = np.array([columns[self.segments].min(), rows[self.segments].min()])
+        self._origin = np.minimum(self._origin, [columns[self.segments + 1].min(), rows[self.segments + 1].min()])
+        cells = ((self.xy - self._origin) / CELL_M).astype(np.int32)
+        a, b = cells[self.segments], cells[self.segments + 1]
+        low, high = np.minimum(a, b), np.maximum(a, b)
         self._rows = int(high[:, 1].max()) + 1
-        size = high - low + 1
+        keys = low[:, 0].astype(np.int64) * self._rows + low[:, 1]
+        several = np.flatnonzero((low != high).any(axis=1))  # most lie in one cell
+        size = (high[several] - low[several] + 1).astype(np.int64)
         counts = size.prod(axis=1)
         number = np.repeat(np.arange(len(counts)), counts)
         step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        column = low[number, 0] + step // size[number, 1]
-        keys = column * self._rows + low[number, 1] + step % size[number, 1]
+        more = keys[several][number] + step // size[number, 1] * self._rows + step % size[number, 1]
+        first = step > 0  # the first cell of each is there already
+        keys = np.concatenate([keys, more[first]])
+        numbers = np.concatenate([np.arange(len(low), dtype=np.int32), several[number[first]].astype(np.int32)])
         order = np.argsort(keys, kind='stable')
-        self._keys, self._numbers = keys[order], number[order].astype(np.int32)
+        self._keys, self._numbers = keys[order], numbers[order]
 
     def segments_in(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Numbers in `segments` of those whose box comes near a box from low (2,) to high (2,) [m]; no false miss."""

@@ -121,7 +121,7 @@ class Localizer:
         self._yaw = stamp_ns, yaw, std
         if self.filter is None:
             self._try_start()
-        elif (lever := self._lever(stamp_ns, (0.0, 0.0))) is not None:
+        elif (lever := self.lever(stamp_ns, (0.0, 0.0))) is not None:
             if self.filter.yaw(yaw, std, lever.yaw):
                 self._refused_yaws = 0
             else:
@@ -139,7 +139,7 @@ class Localizer:
             self._fix_ns = stamp_ns
             return True
         self._wait_until(stamp_ns)
-        lever = self._lever(stamp_ns, (0.0, 0.0))
+        lever = self.lever(stamp_ns, (0.0, 0.0))
         used = lever is not None and self.filter.whole_pose(pose, covariance, lever)
         if used:
             self._fix_ns = stamp_ns
@@ -162,7 +162,7 @@ class Localizer:
             raise InputError('no_position', 'there has been no good fix yet.',
                              'check the topic of the fix, and its status.')
         stamp_ns = self._stamp_ns if stamp_ns is None else stamp_ns
-        lever = self._lever(stamp_ns, (0.0, 0.0))
+        lever = self.lever(stamp_ns, (0.0, 0.0))
         if lever is None:
             raise InputError('position_stale', f'the position is {(stamp_ns - self._stamp_ns) * 1e-9:.1f} s old at the '
                              'time it is wanted for.', 'check that odometry and fixes keep coming, with one clock.')
@@ -170,7 +170,7 @@ class Localizer:
         return Estimate(stamp_ns, self.filter.pose.then(lever), self.filter.covariance, self.filter.position_std,
                         self.filter.yaw_std, age)
 
-    def _lever(self, stamp_ns: int, antenna: tuple[float, float]) -> Pose2 | None:
+    def lever(self, stamp_ns: int, antenna: tuple[float, float]) -> Pose2 | None:
         """The antenna at a time as seen from base_link now; None when it is not known where the vehicle was."""
         point = Pose2(*antenna, 0.0)
         if not len(self.track):
@@ -201,7 +201,7 @@ class Localizer:
                 self._try_start()
             return
         self._wait_until(fix.stamp_ns)
-        lever = self._lever(fix.stamp_ns, fix.antenna)
+        lever = self.lever(fix.stamp_ns, fix.antenna)
         if lever is None:
             return
         if self.filter.fix(fix.place, fix.std, lever):
@@ -233,7 +233,7 @@ class Localizer:
         start = None
         if self._yaw is not None:
             stamp_ns, yaw, std = self._yaw
-            lever = self._lever(stamp_ns, (0.0, 0.0))
+            lever = self.lever(stamp_ns, (0.0, 0.0))
             if lever is not None:
                 start = self._start.from_yaw(wrap(yaw - lever.yaw), std, now)
         if start is None and len(self.track):

@@ -177,7 +177,7 @@ class MapPosition:
         if (away > limits.sigmas * allowed.position_std + limits.margin
                 or turned > limits.sigmas * allowed.heading_std + limits.margin_turn):
             return self._declined(stamp_ns, 'alignment_out_of_bounds')
-        lever = self.corrected._lever(stamp_ns, (0.0, 0.0))
+        lever = self.corrected.lever(stamp_ns, (0.0, 0.0))
         if lever is None or not self.corrected.filter.whole_pose(pose, R, lever):
             return self._declined(stamp_ns, 'alignment_gated')
         self._used_ns, self._bad_since_ns = stamp_ns, None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from array import array
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from attention_fusion_ros.errors import ConfigurationError
 
 OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
 HEAD_BYTES = 4096  # of a file, in which that stands
+UNITS = 10**7  # of osmium's places, in a degree
+NO_PLACE = 2**31 - 1  # of nodes that are not there
+SMALL_BYTES = 250 * 10**6  # of files whose nodes are kept in memory while they are read
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class Ways:
 def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     """Ways whose `highway` is one of `kinds` and that are no areas. Relations are not read.
 
-    Read by osmium in two passes, first roads and then the nodes on them, so that it does not matter in which order
-    they stand, and an extract of a whole country needs memory for its roads only. Ids may be negative, as editors
+    It does not matter in which order ways and nodes stand, and an extract of a whole country needs memory for its roads
+    only. Ids may be negative, as editors
     number what is not uploaded. There may be no way at all in the result.
     Raises ConfigurationError when the file cannot be read, or osmium is not installed.
     """
@@ -46,43 +50,63 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     except ImportError as error:
         raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium, which is not installed: "
                                  'pip install osmium') from error
-    refs: list[int] = []
-    first, tags = [0], []
+    tags: list[dict[str, str]] = []
     try:
-        roads: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(
-            osmium.filter.KeyFilter('highway'))
-        for way in roads:
-            found = dict(way.tags)
-            if found['highway'] in kinds and found.get('area') != 'yes':
-                refs.extend([node.ref for node in way.nodes])
-                first.append(len(refs))
-                tags.append(found)
-        numbers = np.array(refs, np.int64)
-        nodes = _places(osmium, path, np.unique(numbers))
+        small = Path(path).stat().st_size < SMALL_BYTES
+        refs, first, places = _roads(osmium, path, kinds, tags, small)
+        if not small or (places == NO_PLACE).any():  # ways before their nodes, or nodes that are not there
+            found = _nodes(osmium, path, np.unique(refs))
+        else:
+            found = np.unique(refs, return_index=True)
+            found = found[0], places[found[1]]
         bounds = _bounds(osmium, path)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
-    return Ways(numbers, np.array(first), tuple(tags), *nodes, bounds)
+    return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds)
 
 
-def _places(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids in rising order, latitudes and longitudes in degrees of the wanted nodes that the file holds."""
+def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, str]],
+           places: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids of nodes (R,), where ways begin (W + 1,), and, if wanted, latitude and longitude (R, 2) in units of osmium.
+
+    Tags are appended to `tags`. Osmium keeps every node of the file for the places, which is fast, but no way to read a
+    country; those of nodes that come after their way are missing.
+    """
+    kinds_only = osmium.filter.KeyFilter('highway')
+    if places:
+        ways: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.NODE | osmium.osm.WAY).with_locations().with_filter(
+            osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(kinds_only)
+    else:
+        ways = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(kinds_only)
+    first, values = [0], array('q')
+    for way in ways:
+        found = dict(way.tags)
+        if found['highway'] in kinds and found.get('area') != 'yes':
+            if places:
+                values.extend([v for node in way.nodes for v in (node.ref, node.y, node.x)])
+            else:
+                values.extend([node.ref for node in way.nodes])
+            first.append(len(values))
+            tags.append(found)
+    columns = 3 if places else 1
+    table = np.array(values, np.int64).reshape(-1, columns)
+    return np.ascontiguousarray(table[:, 0]), np.array(first) // columns, table[:, 1:]
+
+
+def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (N,) in rising order, latitudes and longitudes (N, 2) of the wanted nodes that the file holds."""
     nodes: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.NODE)
     if len(wanted) and wanted[0] >= 0:  # osmium's sets of ids hold no negative ones
         nodes = nodes.with_filter(osmium.filter.IdFilter(wanted.tolist()))  # type: ignore[attr-defined]
-        known = None
-    else:
-        known = set(wanted.tolist())
-    ids, latitudes, longitudes = [], [], []
+    found = array('q')
     for node in nodes:
-        if known is None or node.id in known:
-            place = node.location
-            if place.valid():
-                ids.append(node.id)
-                latitudes.append(place.lat)
-                longitudes.append(place.lon)
-    numbers, order = np.unique(np.array(ids, np.int64), return_index=True)
-    return numbers, np.array(latitudes, np.float64)[order], np.array(longitudes, np.float64)[order]
+        place = node.location
+        found.extend((node.id, place.y, place.x))
+    table = np.array(found, np.int64).reshape(-1, 3)
+    table = table[table[:, 1] != NO_PLACE]  # of nodes that were deleted
+    numbers, first = np.unique(table[:, 0], return_index=True)
+    known = np.isin(numbers, wanted, assume_unique=True)
+    return numbers[known], table[first[known], 1:]
 
 
 def _bounds(osmium: Any, path: str) -> tuple[float, float, float, float] | None:

@@ -199,3 +199,11 @@ def test_real_extracts(shared_folder):
     assert (len(roads), len(roads.latitudes)) == (2589, 10622)  # as the simulator reads it
     assert roads.lengths.sum() == pytest.approx(241e3, rel=0.3)
     assert (roads.layers != 0).sum() > 20 and roads.roundabout.any() and roads.oneway.mean() > 0.1
+
+
+@pytest.mark.parametrize('missing', ['', '<node id="4" lat="49.432" lon="7.715"/>'])
+def test_files_that_are_too_large_for_all_their_nodes_are_read_in_two_passes(tmp_path, monkeypatch, missing):
+    (tmp_path / 'a.osm').write_text(TOWN.replace(missing, ''))
+    roads = load(tmp_path / 'a.osm')
+    monkeypatch.setattr('attention_fusion_ros.maps.osm_file.SMALL_BYTES', 0)
+    assert same(roads, load(tmp_path / 'a.osm'))
