@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 Record = TypeVar('Record')
+NOT_SEEN = 'not_seen'  # why there is no direction: it may lie where nobody looked
 
 
 class Deferred:

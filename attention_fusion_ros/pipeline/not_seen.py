@@ -4,8 +4,11 @@
 
 The network says where the road goes as if everything had been seen. A bearing that was neither looked at nor drawn by a
 map can hide the branch to take. How probable that is follows from Bayes' rule: the probability that a direction lies
-there at all (`Calibration.direction_prior`), summed over the dark bearings, against that around the branch found. The
-thresholds were chosen on simulated validation scenes with sectors removed (`datasets.blind`).
+there at all (`Calibration.direction_prior`), summed over the dark bearings, against that around the branch found.
+
+A road that a map draws into the dark is only as good as the map, which is metres and degrees off. It is followed where
+its probability, which says how often it lies within 10 degrees, is high, and the map fits the branches that were seen.
+The thresholds were chosen on simulated validation scenes with sectors removed (`datasets.blind`).
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attention_fusion_ros.contracts import NOT_SEEN
 from attention_fusion_ros.geometry import angle_between, bin_bearings
 
-NOT_SEEN = 'not_seen'
 DARK, LIT = 0.1, 0.3  # share of the way to the ring below which a bearing is dark, and from which on it is not at all
 SPREAD_RAD = math.radians(7.5)  # the share is averaged this far to both sides: a road is that wide
 MAP_TOLERANCE_RAD = math.radians(12.0)  # a road drawn this near counts: maps are off
@@ -27,6 +30,8 @@ NEAR_RAD = math.radians(15.0)  # of the branch found: what counts as the same di
 MAX_LOG_ODDS = 0.8  # hidden against found; beyond, there is no direction
 MAX_LOG_ODDS_DRAWN, CLEAR_SHARE = 2.0, 0.95  # where a map draws roads into the dark, unless the network is sure
 FLOOR = 1e-3  # of probabilities
+MIN_PROBABILITY_DRAWN = 0.8  # of a branch in the dark where a map draws a road; below, one in five is > 15 degrees off
+MAX_MISFIT_RAD = math.radians(15.0)  # from a branch that was looked at to the nearest road drawn; beyond, as many are
 MIN_SECTOR_RAD = math.radians(9.0)  # narrower dark sectors are not reported
 REMEDY = ('check the sensor for dirt and what blocks it, lost packets, and that every LiDAR of the vehicle is '
           'configured; a map image of the roads there helps as well.')
@@ -38,8 +43,9 @@ class Sight:
 
     unseen: np.ndarray  # (K,) 0..1, share of the way to the ring that was not looked at
     dark: np.ndarray  # (K,) 0..1, 1 where a branch would go unnoticed
-    drawn: np.ndarray  # (K,) bool, a map that is used draws a road there; all False without one
+    drawn: np.ndarray  # (K,) bool, a map that is used draws a road there or near; all False without one
     with_map: bool
+    roads: np.ndarray  # (R,) rad, bearings of the middles of the roads drawn across the ring
 
     @classmethod
     def of(cls, seen: np.ndarray, drawn: np.ndarray | None = None) -> Sight:
@@ -48,10 +54,13 @@ class Sight:
         reach = round(SPREAD_RAD / (2 * math.pi / bins))
         smooth = np.mean([np.roll(seen, k) for k in range(-reach, reach + 1)], axis=0)
         known = np.zeros(bins, bool)
+        roads: np.ndarray = np.zeros(0)
         if drawn is not None:
+            roads = np.array([0.5 * (right + left) for right, left in sectors(drawn.astype(bool))])
             reach = round(MAP_TOLERANCE_RAD / (2 * math.pi / bins))
             known = np.any([np.roll(drawn.astype(bool), k) for k in range(-reach, reach + 1)], axis=0)
-        return cls(1.0 - smooth, np.clip((LIT - smooth) / (LIT - DARK), 0.0, 1.0), known, drawn is not None)
+        return cls(1.0 - smooth, np.clip((LIT - smooth) / (LIT - DARK), 0.0, 1.0), known, drawn is not None,
+                   roads)
 
     def hides(self, bearing: float | None, share: float, prior: Sequence[float]) -> bool:
         """Whether the branch to take may well lie in the dark.
@@ -78,6 +87,28 @@ class Sight:
         looked_at = self.dark[int(np.argmin(angle_between(bearings, bearing)))] < 0.5
         return self.with_map and looked_at and share < CLEAR_SHARE and log_odds(self.dark) > MAX_LOG_ODDS_DRAWN
 
+    def is_dark(self, bearings: np.ndarray) -> np.ndarray:
+        """(N,) rad -> (N,) bool: a branch there would go unnoticed."""
+        bins = len(self.dark)
+        index = np.floor((np.asarray(bearings) + math.pi) * (bins / (2 * math.pi))).astype(int) % bins
+        dark: np.ndarray = self.dark[index] >= 0.5
+        return dark
+
+    def misfit(self, bearings: np.ndarray) -> float:
+        """Largest angle in rad from those of the branches (N,) rad that were looked at to the nearest road drawn."""
+        seen = bearings[~self.is_dark(bearings)]
+        if not len(seen) or not len(self.roads):
+            return 0.0
+        return float(angle_between(seen[:, None], self.roads[None, :]).min(1).max())
+
+    def doubts_map(self, bearing: float, probability: float, branches: np.ndarray) -> bool:
+        """Whether a direction that leans on the map alone, in the dark, may well be somewhere else.
+
+        bearing: rad, of the branch to take. probability: its own, calibrated. branches: (N,) rad, all that were found.
+        """
+        if not self.with_map or not self.is_dark(np.array([bearing]))[0]:
+            return False
+        return probability < MIN_PROBABILITY_DRAWN or self.misfit(branches) > MAX_MISFIT_RAD
 
     def sectors(self) -> list[tuple[float, float]]:
         """(right, left) bearings in rad of the sectors that were not looked at, right < left.
@@ -126,8 +157,10 @@ def _side(bearing: float) -> str:
     return f'{abs(degrees)} deg {"left" if degrees >= 0 else "right"}'
 
 
-def not_seen(sight: Sight) -> str:
-    """Why there is no direction: names the dark sectors."""
+def not_seen(sight: Sight, doubted: bool = False) -> str:
+    """Why there is no direction: names the dark sectors. doubted: the map, see `Sight.doubts_map`."""
     where = describe_sectors(sight.sectors()) or 'where it may lie'
     drawn = 'the map shows no road there that is clearly to be taken' if sight.with_map else 'there is no map'
+    if doubted:
+        drawn = 'the map, which draws a road there, does not fit what was seen well enough'
     return f'{NOT_SEEN}: the branch to take may lie where nothing was looked at, {where}, and {drawn}'

@@ -170,9 +170,12 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
     peaks = [i for i in circular_nms(channel['presence'], bearings, config.nms_angle)
              if probability[i] >= config.min_probability]
     direction, share, reason = _direction(channel['direction'], no_direction, peaks, bearings, config)
-    if sight is not None and sight.hides(None if direction is None else wrap(bearings[direction]), share,
-                                         calibration.direction_prior):
-        direction, reason = None, not_seen(sight)
+    if sight is not None:
+        taken = None if direction is None else wrap(bearings[direction])
+        if sight.hides(taken, share, calibration.direction_prior):
+            direction, reason = None, not_seen(sight)
+        elif taken is not None and sight.doubts_map(taken, float(probability[direction]), wrap(bearings[peaks])):
+            direction, reason = None, not_seen(sight, doubted=True)
     total = float(probability.sum())
     distribution = probability / total if total > 0 else np.full(bins, 1.0 / bins)
     return DecodedHead(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,

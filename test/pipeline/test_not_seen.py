@@ -61,6 +61,20 @@ def test_a_road_seen_is_not_taken_for_the_drawn_one_in_the_dark_unless_the_netwo
     assert not hides(dark, 0, drawn=drawn, share=0.8), 'the drawn one is what was found'
 
 
+def test_a_map_is_followed_into_the_dark_only_where_it_is_to_be_believed():
+    """Maps are metres and degrees off: a doubtful branch there, or a map that misses what was seen, is not enough."""
+    sight = Sight.of(seen_but(0, 60), within(0, 5) | within(180, 5))
+    seen = np.radians([179.0])
+    assert not sight.doubts_map(0.02, 0.9, seen)
+    assert sight.doubts_map(0.02, 0.7, seen), 'as likely as not more than 10 degrees off'
+    assert sight.doubts_map(0.02, 0.9, np.radians([150.0])), 'the map draws the road behind 30 degrees off'
+    assert not sight.doubts_map(0.02, 0.9, np.radians([3.0])), 'what lies in the dark says nothing about the map'
+    assert not sight.doubts_map(math.pi - 0.02, 0.7, np.radians([150.0])), 'this one was looked at itself'
+    assert not Sight.of(seen_but(0, 60)).doubts_map(0.02, 0.1, seen), 'there is no map to doubt'
+    assert sight.misfit(np.radians([179.0, -170.0])) == pytest.approx(math.radians(10), abs=math.radians(2))
+    assert sight.misfit(np.zeros(0)) == 0
+
+
 def test_nothing_found_is_not_seen_where_it_is_dark_ahead():
     assert Sight.of(seen_but(0, 90)).hides(None, 0.0, DIRECTION_PRIOR)
     assert not Sight.of(np.ones(BINS)).hides(None, 0.0, DIRECTION_PRIOR)
@@ -112,6 +126,17 @@ def test_the_reason_names_the_sector():
     assert answer.direction is None and answer.branches
     assert answer.direction_reason.startswith(f'{NOT_SEEN}: ') and 'right' in answer.direction_reason
     assert decode(seen_but(180, 60), 3).direction is not None
+
+
+def test_the_reason_says_that_the_map_is_doubted():
+    sight = Sight.of(seen_but(0, 60), within(0, 6))
+
+    def answer(shift):
+        return decode_head(head(3), -4.0, True, Calibration(fused_unseen=(0.0, shift)), BranchesConfig(), sight)
+    assert answer(0.0).direction is not None
+    doubted = answer(-5.5)
+    assert 0.4 < doubted.branches[0].probability < 0.8 and doubted.direction is None
+    assert doubted.direction_reason.startswith(f'{NOT_SEEN}: ') and 'the map' in doubted.direction_reason
 
 
 def test_probabilities_and_deviations_know_what_was_looked_at():
