@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.datasets.augment import sector
 from attention_fusion_ros.geometry import angle_between
 
 WIDTHS_DEG = (0, 60, 90, 120, 180, 270)  # of the removed sector
 AHEAD, ANYWHERE = 'ahead', 'anywhere'
 PLACES = (AHEAD, ANYWHERE)  # where its middle is
+
+Sweep = TypeVar('Sweep', bound=SyncedSweep)
 
 
 def middle(place: str, rng: np.random.Generator) -> float:
@@ -27,6 +31,14 @@ def without_sector(xyz: np.ndarray, middle_rad: float, width_rad: float) -> np.n
     """(N,) bool: the points (N, 3), in the sensor frame, that are left when a sector about the sensor is removed."""
     kept: np.ndarray = angle_between(np.arctan2(xyz[:, 1], xyz[:, 0]), middle_rad) > width_rad / 2
     return kept
+
+
+def blinded(sweep: Sweep, middle_rad: float, width_rad: float) -> Sweep:
+    """A sweep of one message with a sector about its sensor removed; middle_rad: bearing in base_link."""
+    cloud = sweep.cloud
+    kept = without_sector(cloud.xyz @ sweep.motion.T_base_sensor[:3, :3].T, middle_rad, width_rad)
+    intensity = None if cloud.intensity is None else cloud.intensity[kept]
+    return replace(sweep, cloud=replace(cloud, xyz=cloud.xyz[kept], intensity=intensity, times=None))
 
 
 class BlindSectors(Dataset):

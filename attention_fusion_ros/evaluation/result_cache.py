@@ -22,8 +22,9 @@ FORMAT_VERSION = 1
 EXCLUDED_PACKAGES = ('benchmarking', 'commands', 'report', 'ros', 'stream', 'studies', 'training', 'utils',
                      'evaluation/drives')
 EXCLUDED_MODULES = ('evaluation/checkpoints.py', 'evaluation/plots.py', 'evaluation/result_cache.py',
-                    'evaluation/tables.py', 'evaluation/simulation/evaluate.py', 'evaluation/simulation/report.py',
-                    'metrics/agreement.py', 'metrics/bootstrap.py', 'metrics/registry.py', 'metrics/summary.py')
+                    'evaluation/tables.py', 'evaluation/simulation/blanked.py',
+                    'evaluation/simulation/evaluate.py', 'evaluation/simulation/report.py', 'metrics/agreement.py',
+                    'metrics/bootstrap.py', 'metrics/registry.py', 'metrics/summary.py')
 INTERVENTIONS = 'evaluation/interventions'
 WITHOUT_INTERVENTIONS = (*EXCLUDED_PACKAGES, *EXCLUDED_MODULES, INTERVENTIONS)
 WITH_INTERVENTIONS = (*EXCLUDED_PACKAGES, *EXCLUDED_MODULES, f'{INTERVENTIONS}/evaluate.py',
