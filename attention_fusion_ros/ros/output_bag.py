@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -45,7 +46,7 @@ class OutputBag(ResultSink):
 
     folder: of the recording; must not exist. The rest is as for `ResultSink`.
 
-    Raises ConfigurationError when the folder exists.
+    Raises ConfigurationError when the folder exists, or there is no room for it.
     """
 
     def __init__(self, folder: Path, base_frame: str, inputs: Recording | None = None):
@@ -76,8 +77,15 @@ class OutputBag(ResultSink):
                 os.rename(self._work / self._folder.name, self._folder)
             else:
                 self._writer.abort()
+        except OSError as failure:
+            error = error or failure
+            if not _is_full(error):
+                raise
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
+        if isinstance(error, OSError) and _is_full(error):
+            raise ConfigurationError(f"'{self._folder}' cannot be written: {error.strerror}. Remedy: make room there, "
+                                     'or give another folder.') from error
 
     def _open_output(self, spec: OutputSpec) -> None:
         self._topics[topic_of(spec)] = self._writer.add_connection(
@@ -92,3 +100,7 @@ class OutputBag(ResultSink):
 
     def _put(self, topic: str, stamp_ns: int, data: bytes) -> None:
         self._writer.write(self._topics[topic], stamp_ns, data)
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from rosbags.rosbag2 import Reader
 from support import synthetic_bag as bag
+from support.full_disk import no_room
 
 from attention_fusion_ros.commands import replay
 from attention_fusion_ros.ros.messages.standins import STORE
@@ -145,6 +146,13 @@ def test_what_exists_is_not_written_to(drive, options, tmp_path, capsys):
     assert 'exists already' in capsys.readouterr().err and not (tmp_path / 'out').exists()
     with pytest.raises(SystemExit):
         replay.main([str(drive), '--out', str(tmp_path / 'out'), '--with-inputs', *options])
+
+
+def test_a_full_disk_is_named_with_the_folder_and_nothing_is_left(drive, options, tmp_path, capsys):
+    with no_room(2000):
+        status = replay.main([str(drive), '--out', str(tmp_path / 'out'), '--bag', str(tmp_path / 'results'), *options])
+    assert status == 2 and list(tmp_path.iterdir()) == []
+    assert f"'{tmp_path / 'results'}' cannot be written" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_leaves_nothing_under_the_name(options, tmp_path):

@@ -21,6 +21,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from support import mcap_bytes as mcap
 from support import synthetic_bag as bag
+from support.full_disk import no_room
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.recording import Recording
@@ -189,6 +190,15 @@ def test_folder_file_and_metadata_mean_the_same(tmp_path, storage, given):
     folder = write(tmp_path / 'drive', storage=storage)
     path = {'folder': folder, 'file': storage_file(folder), 'metadata.yaml': folder / 'metadata.yaml'}[given]
     assert read(path) == (COUNTS, [], [])
+
+
+def test_no_room_for_a_copy_is_named_as_that(tmp_path):
+    packed = write(tmp_path / 'packed', compression=CompressionMode.FILE)
+    logged = write(tmp_path / 'logged', storage='sqlite3')
+    storage_file(logged).with_suffix('.db3-wal').write_bytes(b'log')
+    for folder, word in ((packed, 'unpacked to'), (logged, 'copied to')):
+        with no_room(1000), pytest.raises(InputError, match=f'{word} .*TMPDIR'):
+            Recording(folder)
 
 
 # -- compression -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.storage import compression, mcap, metadata, ros1, sqlite
-from attention_fusion_ros.stream.storage.channel import StorageError, StorageFile
+from attention_fusion_ros.stream.storage.channel import MAKE_ROOM, StorageError, StorageFile
 from attention_fusion_ros.stream.storage.metadata import Metadata
 
 SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -114,7 +114,10 @@ class OpenFiles:
         """A file that is compressed as a whole is unpacked to a temporary folder."""
         folder = self._stack.enter_context(TemporaryDirectory(prefix='attention_fusion_'))
         unpacked = Path(folder) / (file.stem if file.suffix in PACKED_SUFFIXES else file.name)
-        whole = compression.unpack(file, name, unpacked)
+        try:
+            whole = compression.unpack(file, name, unpacked)
+        except OSError as error:
+            raise _Unreadable(file, f'it cannot be unpacked to {folder}: {error.strerror}', MAKE_ROOM) from error
         try:
             opened = self._open(unpacked)
         except _Unreadable as problem:
