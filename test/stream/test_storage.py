@@ -308,6 +308,43 @@ def test_of_an_sqlite3_file_that_breaks_off_what_can_be_reached_is_read(tmp_path
     assert 'breaks off' in losses[0] and 'of 30' in losses[-1]
 
 
+@pytest.mark.parametrize('part', [0.3, 0.5, 0.7])
+def test_a_hole_in_an_sqlite3_file_costs_what_it_hits_and_nothing_comes_twice(tmp_path, part):
+    folder = write(tmp_path / 'drive', storage='sqlite3')
+    content = bytearray(storage_file(folder).read_bytes())
+    start = int(len(content) // 4096 * part) * 4096
+    content[start:start + 2 * 4096] = bytes(2 * 4096)
+    storage_file(folder).write_bytes(content)
+    with Recording(folder) as recording:
+        found = [(raw.topic, raw.stamp_ns) for raw in recording.raw_messages(list(recording.topics))]
+        assert recording.losses
+    sent = sorted((topic, stamp) for stamp, topic, _ in DRIVE)
+    assert len(found) == len(set(found)) and set(found) < set(sent)
+    stamps = [stamp for _, stamp in found]
+    assert min(stamps) == min(stamp for stamp, _, _ in DRIVE)  # before the hole
+    assert max(stamps) >= sorted(stamp for stamp, _, _ in DRIVE)[-3]  # and after it
+
+
+def test_messages_on_both_sides_of_a_damaged_page_of_the_table_are_read(tmp_path):
+    folder = write(tmp_path / 'drive', bag.drive(20), storage='sqlite3')
+    content = bytearray(storage_file(folder).read_bytes())
+    with sqlite3.connect(storage_file(folder)) as database:
+        root, = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
+    page = (root - 1) * 4096  # an interior page: its cells begin with the numbers of the pages below
+    assert content[page] == 5
+    cells = int.from_bytes(content[page + 3:page + 5], 'big')
+    cell = page + int.from_bytes(content[page + 12 + cells // 2 * 2:page + 14 + cells // 2 * 2], 'big')
+    leaf = (int.from_bytes(content[cell:cell + 4], 'big') - 1) * 4096
+    content[leaf:leaf + 4096] = bytes(4096)
+    storage_file(folder).write_bytes(content)
+    sent = [(topic, stamp) for stamp, topic, _ in bag.drive(20)]
+    with Recording(folder) as recording:
+        found = [(raw.topic, raw.stamp_ns) for raw in recording.raw_messages(list(recording.topics))]
+        assert recording.losses
+    assert len(found) == len(set(found)) and set(found) < set(sent)
+    assert len(found) > 0.6 * len(sent) and max(stamp for _, stamp in found) == max(stamp for _, stamp in sent)
+
+
 def test_messages_in_the_write_ahead_log_are_read_and_the_file_is_left_as_it_is(tmp_path):
     file = storage_file(write(tmp_path / 'drive', storage='sqlite3'))
     database = sqlite3.connect(file)
