@@ -40,6 +40,14 @@ def test_driving_fast_and_turning_hard_is_no_jump():
     assert check.finding(201 * STEP_NS) is None
 
 
+def test_poses_far_apart_are_not_compared():
+    check = MotionCheck()
+    check.add(10**9, pose(0.0))
+    check.add(3 * 10**9, pose(500.0))  # the next drive of a recording
+    check.add(4 * 10**9, pose(560.0))
+    assert check.finding(4 * 10**9) is None
+
+
 def test_noise_between_poses_a_moment_apart_is_no_jump():
     check = MotionCheck()
     check.add(1000, pose(0.0))
