@@ -36,8 +36,8 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion, wrap
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 from attention_fusion_ros.training import record
 from attention_fusion_ros.training.recordings import read_recordings
 

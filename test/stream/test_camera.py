@@ -14,8 +14,8 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.decode import decode_compressed_map_image, decode_map_image
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.camera import CAMERA_INFO, camera_sign
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 
 IMAGE = 'sensor_msgs/msg/Image'
 

@@ -15,8 +15,8 @@ from attention_fusion_ros.commands import replay
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.geometry import transform_points
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 SWEEPS = 8
