@@ -156,7 +156,7 @@ def test_a_full_disk_is_named_with_the_folder_and_nothing_is_left(drive, options
 
 
 def test_an_interrupted_run_leaves_nothing_under_the_name(options, tmp_path):
-    long = bag.write(tmp_path / 'long', bag.drive(200))
+    long = bag.write(tmp_path / 'long', bag.drive(700))
     process = subprocess.Popen([sys.executable, '-c', RUN, long, '--out', tmp_path / 'out', '--bag',
                                 tmp_path / 'results', *options], cwd=ROOT, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, 'PYTHONUNBUFFERED': '1'})

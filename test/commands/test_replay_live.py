@@ -66,8 +66,8 @@ def test_a_viewer_decodes_what_the_recording_of_the_outputs_holds(drive, options
         viewer.wait_for(*types)
         assert {name: channel['schemaName'] for name, channel in viewer.channels.items()} == types
         viewer.subscribe(*sorted(types))
-        received = viewer.messages(lambda found: sum(m.topic == '/odom' for m in found) >= SWEEPS
-                                   and sum(m.topic.endswith('age_ms') for m in found) >= SWEEPS)
+        received = viewer.messages(lambda found: all(sum(m.topic.endswith(name) for m in found) >= SWEEPS
+                                                     for name in ('/odom', 'age_ms', '/heatmap/gradcam')))
         assert viewer.info['name'] == 'attention_fusion' and 'time' in viewer.info['capabilities']
         assert viewer.clock_ns and set(viewer.clock_ns) <= {m.stamp_ns for m in received}
     ended(process)
