@@ -34,9 +34,7 @@ def drive(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def options(tmp_path_factory):
-    checkpoint = bag.lively_checkpoint(tmp_path_factory.mktemp('weights') / 'lively.safetensors')
-    return ['--pictures', '0', '--device', 'cpu', '-p', f'checkpoint:={checkpoint}', '-p', 'threads:=1', '-p',
-            'branches.min_direction_probability:=0.0']
+    return bag.lively_options(tmp_path_factory.mktemp('weights'))
 
 
 def started(drive, options, out, *more):
