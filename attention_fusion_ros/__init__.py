@@ -17,7 +17,7 @@ __version__ = '0.1.0'
 _MODULES = {  # public name -> the module that defines it
     'Branch': 'contracts',
     'ConfigurationError': 'errors',
-    'DroppedSweep': 'stream.sweeps',
+    'DroppedSweep': 'stream.recorded_sweeps',
     'FusionPipeline': 'pipeline.fusion',
     'FusionResult': 'contracts',
     'InputError': 'errors',
@@ -28,7 +28,7 @@ _MODULES = {  # public name -> the module that defines it
     'PointCloud': 'contracts',
     'Recording': 'stream.recording',
     'SyncedSweep': 'contracts',
-    'synced_sweeps': 'stream.sweeps',
+    'synced_sweeps': 'stream.recorded_sweeps',
 }
 __all__ = ['__version__', *_MODULES]  # noqa: PLE0604 - names, all of them text
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from attention_fusion_ros.errors import ConfigurationError as ConfigurationError
     from attention_fusion_ros.errors import InputError as InputError
     from attention_fusion_ros.pipeline.fusion import FusionPipeline as FusionPipeline
+    from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep as DroppedSweep
+    from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps as synced_sweeps
     from attention_fusion_ros.stream.recording import Recording as Recording
-    from attention_fusion_ros.stream.sweeps import DroppedSweep as DroppedSweep
-    from attention_fusion_ros.stream.sweeps import synced_sweeps as synced_sweeps
 
 
 def __getattr__(name: str) -> Any:

@@ -10,13 +10,14 @@ Stamps are integer nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 Record = TypeVar('Record')
+NOT_SEEN = 'not_seen'  # why there is no direction: it may lie where nobody looked
 
 
 class Deferred:
@@ -135,6 +136,15 @@ class SweepPart:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something implausible about what came in, which does not keep it from being used."""
+
+    name: str  # short snake_case name, as `ground_far_from_zero`
+    input: str  # name of the input it is about, see `stream.inputs`: pointcloud, transforms, odometry
+    message: str  # cause and remedy
+
+
+@dataclass(frozen=True)
 class SyncedSweep:
     """One decoded sweep with everything that belongs to it, aligned in time: what the pipeline is given.
 
@@ -151,6 +161,7 @@ class SyncedSweep:
     epoch: int = 0  # changes when time jumps back: what is remembered of another epoch does not count
     odometry_reason: str = ''  # why there is no odometry, '' when there is
     decode_ms: float = 0.0  # spent on decoding the sweep
+    findings: tuple[Finding, ...] = ()  # what is implausible about the inputs
     odometry_extrapolation_s: float = 0.0  # by how much T_odom_base goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # by how much T_base_sensor goes beyond the newest moving transform
     parts: tuple[SweepPart, ...] = ()  # what the sweep was assembled from; () where it is one message, see `sources`
@@ -174,6 +185,14 @@ class Branch:
     probability: float  # calibrated probability that the branch exists, 0..1
     bearing_std: float  # rad
     heading_std: float  # rad
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What was looked at, for every bin of the circular distribution. Made by `bev.coverage`."""
+
+    seen: np.ndarray  # (K,) float32 0..1, share of the way from the vehicle to the ring
+    reach: np.ndarray  # (K,) float32 m, distance of the farthest place that was looked at, 0 where none was
 
 
 @dataclass(frozen=True)
@@ -221,17 +240,66 @@ class FusionResult:
     trained: bool  # False: random weights, the numbers mean nothing
     stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess
     alignment: MapAlignment | None = None  # None: mode is not fused, or the network does not register the map
+    coverage: Coverage | None = None  # None: not known
+    findings: tuple[Finding, ...] = ()  # what is implausible about the sweep
     context: Any = field(default=None, repr=False, compare=False)  # what `FusionPipeline.explain` needs; opaque
 
 
 @dataclass(frozen=True)
+class Familiarity:
+    """What the sweeps of training were like, as a mean and a spread of a few statistics; see `pipeline.familiarity`."""
+
+    mean: tuple[float, ...]  # (S,)
+    precision: tuple[tuple[float, ...], ...]  # (S, S), inverse of the covariance
+    limit: float  # Mahalanobis distance beyond which a sweep is like none of them
+
+    def distance(self, statistics: np.ndarray) -> float:
+        """Mahalanobis distance of the (S,) statistics of a sweep."""
+        offset = np.asarray(statistics, dtype=np.float64) - np.asarray(self.mean)
+        return float(np.sqrt(max(0.0, offset @ np.asarray(self.precision) @ offset)))
+
+
+# Of the direction of simulated scenes over its angle from straight ahead, 15 degrees each, both sides together.
+DIRECTION_PRIOR = (0.42, 0.21, 0.11, 0.10, 0.08, 0.045, 0.015, 0.004, 0.004, 0.004, 0.004, 0.004)
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Maps the raw peak score to a probability: sigmoid(scale * logit + shift), one pair for each mode (Platt 1999)."""
+    """From the network's raw scores to probabilities, and what to make of directions that were not looked at.
+
+    A peak's probability is sigmoid(scale * logit + shift), one pair for each mode (Platt 1999). With `unseen`, the
+    share of the way that was not looked at, scale and shift change in proportion: in the dark less is known.
+    """
 
     fused: tuple[float, float] = (1.0, 0.0)
     lidar_only: tuple[float, float] = (1.0, 0.0)
+    fused_unseen: tuple[float, float] = (0.0, 0.0)  # added to scale and shift where nothing at all was looked at
+    lidar_only_unseen: tuple[float, float] = (0.0, 0.0)
+    unseen_bearing_std: tuple[float, float] = (0.0, 0.0)  # rad, of a branch in the dark: fused, lidar_only
+    direction_prior: tuple[float, ...] = DIRECTION_PRIOR  # where the branch to take lies before anything is seen
+    familiarity: Familiarity | None = None  # None: not known, no sweep counts as unfamiliar
 
-    def probability(self, logit: np.ndarray | float, with_map: bool) -> np.ndarray:
-        """Raw logits of any shape -> calibrated probabilities of that shape, 0..1."""
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Calibration:
+        """From `dataclasses.asdict`, also as read from JSON and as stored before the newer fields were there.
+
+        Raises KeyError or TypeError for anything else.
+        """
+        values: dict[str, Any] = {f.name: tuple(stored[f.name]) for f in fields(cls)
+                                  if f.name in stored and f.name != 'familiarity'}
+        values |= {'fused': tuple(stored['fused']), 'lidar_only': tuple(stored['lidar_only'])}
+        if stored.get('familiarity') is not None:
+            known = stored['familiarity']
+            values['familiarity'] = Familiarity(tuple(known['mean']), tuple(map(tuple, known['precision'])),
+                                                float(known['limit']))
+        return cls(**values)
+
+    def probability(self, logit: np.ndarray | float, with_map: bool, unseen: np.ndarray | float = 0.0) -> np.ndarray:
+        """Raw logits of any shape, and `unseen` 0..1 of that shape -> calibrated probabilities of that shape, 0..1."""
         scale, shift = self.fused if with_map else self.lidar_only
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scale * np.asarray(logit) + shift, -30.0, 30.0))))
+        dark_scale, dark_shift = self.fused_unseen if with_map else self.lidar_only_unseen
+        unseen = np.asarray(unseen)
+        # Never a slope below zero, however little was looked at: a higher score is never less probable.
+        slope = np.maximum(scale + unseen * dark_scale, 0.0)
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(slope * np.asarray(logit) + shift + unseen * dark_shift,
+                                                       -30.0, 30.0))))

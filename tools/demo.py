@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,13 @@ from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSwee
 if TYPE_CHECKING:
     from attention_fusion_ros.ros.clients.diagnostics_listener import DiagnosticAlert
     from attention_fusion_ros.ros.clients.result_listener import ResultListener
-from attention_fusion_ros.stream.inputs import default_topics, launch_remappings  # noqa: E402
+    from attention_fusion_ros.ros.live_server import LiveServer
+from attention_fusion_ros.stream.inputs import default_topics, launch_remappings, selectable_inputs  # noqa: E402
 
 EXAMPLES = """\
   make demo                              the whole drive
   DEMO_SHORT=1 make demo                 some seconds of it
+  make demo LIVE=1                       the drive in a viewer as well
   tools/demo.py --seed 4 --map-shift 4 -3 --map-yaw 8
 """
 OUT = Path(__file__).resolve().parents[1] / 'out' / 'demo'
@@ -79,6 +82,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--map-yaw', type=float, default=math.degrees(default.map_yaw), metavar='DEG',
                         help='by how much it is turned (default 3)')
     parser.add_argument('--checkpoint', default='', help='network to run (default: the one shipped)')
+    cli.add_live_options(parser, 'the drive', recorded=False)
     return parser.parse_args()
 
 
@@ -139,7 +143,15 @@ def drive_through(options: argparse.Namespace, drive: SimulatedDrive, sweeps: li
     from attention_fusion_ros.ros.clients.result_listener import ResultListener
     from attention_fusion_ros.ros.clients.session import Session
     found: dict[int, DemoSweep] = {}
-    with ReservedDomain() as domain, Session('attention_fusion_demo', domain_id=domain) as session:
+    with ExitStack() as stack:
+        server = live_server(options, stack)
+        domain = stack.enter_context(ReservedDomain())
+        session = stack.enter_context(Session('attention_fusion_demo', domain_id=domain))
+        if server is not None:
+            from attention_fusion_ros.ros.clients.live_bridge import LiveBridge
+            topics = default_topics()
+            LiveBridge(session.node, server, {topics[spec.name]: spec.types[0] for spec in selectable_inputs()
+                                              if spec.name in topics})
         listener = ResultListener(session.node, pictures=True)
         publisher = DrivePublisher(session.node, drive)
         print(f'starting the node (ROS_DOMAIN_ID={domain}, log in {shown(options.out / "node.log")})')
@@ -147,6 +159,9 @@ def drive_through(options: argparse.Namespace, drive: SimulatedDrive, sweeps: li
             node.bring_up()
             print('the node is configured and active')
             wait(lambda: publisher.has_subscribers() and listener.connected(), FOUND_WITHIN_S)
+            if server is not None:
+                cli.announce_live(server.url, options.wait)
+                server.wait_for_viewer(options.wait)
             with cli.progress(total=len(sweeps), desc='driving', unit=' sweeps') as bar:
                 def on_sweep(sweep: SimulatedSweep, stamp_ns: int) -> None:
                     found[stamp_ns] = DemoSweep(sweep.index, sweep.time_ns, sweep.truth, time.monotonic())
@@ -166,6 +181,14 @@ def drive_through(options: argparse.Namespace, drive: SimulatedDrive, sweeps: li
                         distribution=answer.distribution, mode=answer.mode, mode_reason=answer.mode_reason,
                         no_direction=answer.direction_reason)
             return list(found.values()), listener.extent, words_of(values, alerts)
+
+
+def live_server(options: argparse.Namespace, stack: ExitStack) -> LiveServer | None:
+    """Where viewers see the drive, None without --live. Raises ConfigurationError."""
+    if not options.live:
+        return None
+    from attention_fusion_ros.ros.live_server import LiveServer
+    return stack.enter_context(LiveServer(options.host, options.port))
 
 
 def one_at_a_time(sweeps: list[SimulatedSweep], found: dict[int, DemoSweep], listener: ResultListener

@@ -21,7 +21,7 @@ from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, counted
 from attention_fusion_ros.report.run_report import Picture, write_report
 from attention_fusion_ros.utils.tables import RIGHT, Table
-from attention_fusion_ros.visualization.panels import TRUTH, TRUTH_LENGTH, draw_arrow, squares
+from attention_fusion_ros.visualization.panels import TRUTH, TRUTH_LENGTH, draw_arrow, draw_arrow_legend, squares
 
 TOLERANCE_RAD = math.radians(10.0)  # that of F1@10
 CLOSE_RAD = math.radians(5.0)
@@ -141,6 +141,7 @@ def with_truth(picture: np.ndarray, sweep: DemoSweep, extent: float) -> np.ndarr
         for branch in sweep.truth.branches:
             draw_arrow(square, extent, LOOKAHEAD_M, branch, TRUTH, 2 if branch == sweep.truth.direction else 1,
                        TRUTH_LENGTH)
+    draw_arrow_legend(picture, with_truth=True)
     return picture
 
 
@@ -157,7 +158,8 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
         rows.append(SweepRecord(
             s.time_ns, '' if s.answered else 'no_answer', s.mode, s.mode_reason, direction,
             (s.no_direction or 'none published') if s.answered and direction is None else '', s.branches or (),
-            s.distribution, s.map_share, s.latency_ms, {}, s.truth.branches))
+            s.distribution, s.map_share, s.latency_ms, true_branches=s.truth.branches,
+            true_direction=s.truth.direction))
     return rows
 
 

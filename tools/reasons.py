@@ -77,7 +77,7 @@ def _raised(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
             reason = constants[name.id]
         else:
             continue
-        yield reason, _words(values.get('message')), _words(values.get('remedy'))
+        yield reason, _words(values.get('message'), constants), _words(values.get('remedy'), constants)
 
 
 def _tabled(tree: ast.Module, path: Path) -> Iterator[tuple[str, str, str]]:
@@ -95,13 +95,15 @@ def _tabled(tree: ast.Module, path: Path) -> Iterator[tuple[str, str, str]]:
                     yield name, value, ''
 
 
-def _words(node: ast.expr | None) -> str:
-    """A text with `...` for what is filled in; '' where it is made elsewhere."""
+def _words(node: ast.expr | None, constants: dict[str, str]) -> str:
+    """A text with `...` for what is filled in; '' where it is made elsewhere. constants: texts by their names."""
     if isinstance(node, ast.Constant):
         return str(node.value)
+    if isinstance(node, ast.Name):
+        return constants.get(node.id, '')
     if isinstance(node, ast.JoinedStr):
         text = ''.join(str(part.value) if isinstance(part, ast.Constant) else '...' for part in node.values)
         return re.sub(r'\.{4,}', '...', text)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _words(node.left) + _words(node.right)
+        return _words(node.left, constants) + _words(node.right, constants)
     return ''

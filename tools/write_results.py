@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the measured parts of docs/results.md from what `evaluate` wrote.
+"""Write the measured parts of docs/results.md, and of docs/attention.md, from what `evaluate` wrote.
 
     python tools/write_results.py --simulation A --drives B    take over A/simulation.json, B/drives.json and the plots
+    python tools/write_results.py --interventions C            take over C/interventions.json (evaluate --interventions)
     python tools/write_results.py                              write the pages again from docs/results/*.json
     python tools/write_results.py --check                      fail when the pages are not what docs/results/*.json say
 
-A and B are the folders given to `evaluate --out`. Prose between the measured parts is written by hand and quotes no
+A, B and C are the folders given to `evaluate --out`. Prose between the measured parts is written by hand and quotes no
 figure, so that it cannot go stale.
 """
 from __future__ import annotations
@@ -30,9 +31,11 @@ from attention_fusion_ros.network.checkpoint import SHIPPED  # noqa: E402
 from attention_fusion_ros.utils.provenance import Provenance, fingerprint  # noqa: E402
 from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
-KINDS = ('drives', 'simulation')
+KINDS = ('drives', 'simulation')  # of results.md
+INTERVENTIONS = 'interventions'  # of attention.md
 BEGIN, END = '<!-- {}: made by tools/write_results.py -->', '<!-- end of {} -->'
-PLOTS = {
+PLOTS: dict[str, dict[str, str]] = {
+    INTERVENTIONS: {},
     'drives': {'drives_heading_error.png': 'Heading error per drive and method'},
     'simulation': {'simulation_bearing_error.png': 'Bearing error of every true branch, by method',
                    'simulation_map_error.png': 'Direction error against the error of the map',
@@ -134,6 +137,19 @@ def simulation_summary(data: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def interventions_summary(data: dict[str, Any]) -> str:
+    """Attention by attention: what its mean in its place costs, and whether it decides."""
+    lines = []
+    for state, where in (('as it is', 'maps as they are'), ('wide', 'maps up to 8 m and 15 deg off')):
+        found = data['replaced'].get(state, {})
+        for name, variant in found.items():
+            if name.endswith(', mean map'):
+                change = estimate_cell(variant['change']['f1_10'], 3)
+                lines.append(f'- **{name.removesuffix(", mean map")}**, {where}: F1@10 changes by {change} when its '
+                             f'mean takes its place. Does it decide? {variant["decides"].capitalize()}.')
+    return '\n'.join(lines)
+
+
 SUMMARIES = {'drives': drives_summary, 'simulation': simulation_summary}
 
 
@@ -156,6 +172,12 @@ def pages(docs: Path) -> dict[Path, str]:
             written[docs / 'results_groups.md'] = ('# Results by scene class, sensor and map\n\nMade by '
                                                    'tools/write_results.py; what it means is in '
                                                    f'[results.md](results.md).\n\n{groups.strip()}\n')
+    path = docs / 'results' / f'{INTERVENTIONS}.json'
+    if path.exists():
+        data = json.loads(path.read_text())
+        written[docs / 'attention.md'] = measured(
+            (docs / 'attention.md').read_text(), INTERVENTIONS,
+            f'{interventions_summary(data)}\n\n{tables(data, groups=False)}')
     return {docs / 'results.md': main, **written}
 
 
@@ -176,11 +198,11 @@ def copy_results(kind: str, folder: Path, docs: Path) -> str | None:
 def main(argv: list[str] | None = None) -> int:
     """Write or check; returns the exit status."""
     parser = generated.parser(__doc__)
-    for kind in KINDS:
+    for kind in (*KINDS, INTERVENTIONS):
         parser.add_argument(f'--{kind}', type=Path, metavar='DIR', help=f'copy {kind}.json and the plots from here')
     parser.add_argument('--docs', type=Path, default=generated.ROOT / 'docs', help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    for kind in KINDS:
+    for kind in (*KINDS, INTERVENTIONS):
         folder = getattr(options, kind)
         warning = copy_results(kind, folder, options.docs) if folder else None
         if warning:

@@ -8,6 +8,8 @@ the hidden layers instead of at the end of each branch. The paper is the default
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least, bottleneck, one_of
@@ -20,9 +22,11 @@ class BottleneckAttention(Mechanism):
     reduction: r. hidden: width of both branches instead of C / r. dilation: d. combine: 'sum' or 'product' of the
     branches. norm: 'output' (BN at the end of each branch) or 'hidden' (BN after each hidden layer). In training mode a
     batch of one cannot be normalised (BN of one vector).
-    Weights: what M(F) amounts to, 'channel' (B, C): its mean over the map, 'spatial' (B, 1, H, W): its mean over the
-    channels; each in 0..1 (the factor applied is 1 + M).
+    Weights: 'joint' (B, C, H, W), M(F) itself, and what it amounts to: 'channel' (B, C): its mean over the map,
+    'spatial' (B, 1, H, W): its mean over the channels; each in 0..1 (the factor applied is 1 + M).
     """
+
+    decisive = ('joint',)
 
     placement = 'after'  # between the stages of a network, as in figure 1 of the paper
 
@@ -46,4 +50,8 @@ class BottleneckAttention(Mechanism):
         Mc = self.channel(x.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
         Ms = self.spatial(x)  # (B, 1, H, W)
         M = (Mc + Ms if self.combine == 'sum' else Mc * Ms).sigmoid()  # (B, C, H, W)
-        return x * (1 + M), {'channel': M.mean(dim=(2, 3)), 'spatial': M.mean(dim=1, keepdim=True)}
+        return x * (1 + M), {'joint': M, 'channel': M.mean(dim=(2, 3)), 'spatial': M.mean(dim=1, keepdim=True)}
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """F (1 + M) with another M, 'joint'; see `Mechanism.reweighted`."""
+        return x * (1 + weights['joint'])

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.cbam import CBAM
@@ -37,3 +39,8 @@ class CBAMResBlock(Mechanism):
         """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
         refined, weights = self.cbam(self.body(x))
         return (refined + self.skip(x)).relu(), weights
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """The block with other weights on its residual; see `Mechanism.reweighted`."""
+        features: Tensor = (self.cbam.reweighted(self.body(x), weights) + self.skip(x)).relu()
+        return features

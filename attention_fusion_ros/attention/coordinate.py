@@ -6,6 +6,8 @@ https://arxiv.org/abs/2103.02907
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,8 @@ class CoordinateAttention(Mechanism):
     Weights: 'rows' (B, C, H) and 'columns' (B, C, W), g_h and g_w, each in 0..1, and what their product amounts to:
     'channel' (B, C), its mean over the map, and 'spatial' (B, 1, H, W), its mean over the channels.
     """
+
+    decisive = ('rows', 'columns')
 
     def __init__(self, channels: int, reduction: int = 32, minimum: int = 8, hidden: int | None = None,
                  bias: bool = True):
@@ -40,3 +44,7 @@ class CoordinateAttention(Mechanism):
         spatial = torch.einsum('bch,bcw->bhw', rows, columns)[:, None] / self.channels
         return x * gh * gw, {'rows': rows, 'columns': columns, 'channel': rows.mean(2) * columns.mean(2),
                              'spatial': spatial}
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """x times other 'rows' and 'columns'; see `Mechanism.reweighted`."""
+        return x * weights['rows'][:, :, :, None] * weights['columns'][:, :, None, :]

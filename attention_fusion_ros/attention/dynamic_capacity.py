@@ -99,6 +99,14 @@ class DynamicCapacity(Mechanism):
         return refined, {'spatial': mask(chosen, rows, columns, self.patch, x)[:, :, :H, :W],
                          'saliency': saliency.view(-1, 1, rows, columns), 'hint': hint, 'coarse_logits': logits}
 
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """Fine features where 'spatial' is 1, coarse where it is 0, a mixture between; see `Mechanism.reweighted`."""
+        H, W = x.shape[2:]
+        x = pad_to_patches(x, self.patch)
+        coarse: Tensor = self.coarse(x)[:, :, :H, :W]
+        fine: Tensor = self.fine(nn.functional.pad(x, (self.halo,) * 4))[:, :, :H, :W]
+        return coarse + weights['spatial'] * (fine - coarse)
+
     def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """`hint`, and `coarse`: what the coarse output says about the sector of the direction."""
         coarse = sector_loss(weights['coarse_logits'].float(), truth.direction[:, 0], truth.direction_known)

@@ -8,8 +8,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.errors import ConfigurationError
 
 # The network's settings that name a mechanism: those that weigh features, and those with a purpose of their own.
@@ -54,6 +57,9 @@ class Mechanism(nn.Module):
     # Default weight in the training loss of everything that `losses` returns; settings may name others.
     loss_weights: Mapping[str, float] = {}
     placement = 'residual'  # in a residual block: on its 'residual', 'after' it, or as the whole 'block'
+    # Which of the weights the features are made with; those that a mechanism does not return count nothing.
+    decisive: tuple[str, ...] = ('channel', 'spatial', 'correction')
+    extent: float  # m, half the height of the grid; of those that move something on it
 
     def __init__(self, channels: int):
         super().__init__()
@@ -61,6 +67,26 @@ class Mechanism(nn.Module):
 
     def anneal(self, progress: float) -> None:
         """Called in training before every step, progress 0..1; for mechanisms that begin more gently than they end."""
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """The features that `forward` would return had it found these weights: an intervention.
+
+        With the weights that `forward(x, *extra)` returned the features are its own, but for rounding. Here: x times
+        'channel' times 'spatial' (coarser weights count for all cells they cover), moved by 'correction' (the mechanism
+        then has an `extent` in metres); mechanisms with another formula say it themselves.
+
+        x (B, C, H, W). weights: those named in `decisive` are read, those of them that are missing change nothing.
+        """
+        if 'correction' in weights:
+            x = move(x, se2_matrix(weights['correction']), self.extent)
+        if 'channel' in weights:
+            x = x * weights['channel'][:, :, None, None]
+        return x * covering(weights['spatial'], x) if 'spatial' in weights else x
+
+    def indifferent(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The decisive ones of `weights` replaced by what prefers nothing: ones, and no correction."""
+        return {name: torch.zeros_like(weights[name]) if name == 'correction' else torch.ones_like(weights[name])
+                for name in self.decisive if name in weights}
 
     def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
         """Losses of the mechanism's own, () each, by the names in `loss_weights`; most have none.
@@ -73,6 +99,11 @@ class Mechanism(nn.Module):
             task_loss: () what the network's answer costs in this batch, without gradient: minus the reward of a policy.
         """
         return {}
+
+
+def covering(spatial: Tensor, x: Tensor) -> Tensor:
+    """(B, 1, h, w) weights -> (B, 1, H, W) on the cells of x (B, C, H, W); each counts for all cells that it covers."""
+    return spatial if spatial.shape[2:] == x.shape[2:] else F.interpolate(spatial, size=x.shape[2:], mode='nearest')
 
 
 def construct(name: str, cls: type[Mechanism], channels: int, options: dict[str, Any]) -> Mechanism:

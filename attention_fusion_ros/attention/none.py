@@ -13,6 +13,7 @@ class NoAttention(Mechanism):
     """Features pass unchanged; there are no weights, hence an empty dictionary and not one full of ones."""
 
     slots = SLOTS
+    decisive = ()
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""

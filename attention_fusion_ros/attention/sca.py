@@ -9,6 +9,9 @@ from the other modality: h is the vector of its pooled features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least, one_of
@@ -61,3 +64,13 @@ class SCA(Mechanism):
         logits = self.Wi_s(a)
         alpha = logits.flatten(1).softmax(dim=1).view_as(logits)  # (B, 1, H, W)
         return V * (alpha * (V.shape[2] * V.shape[3]) if self.rescale else alpha), alpha
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """x times other weights, times their number where the mechanism rescales; see `Mechanism.reweighted`."""
+        features = super().reweighted(x, weights)
+        return features * self.channels * x.shape[2] * x.shape[3] if self.rescale else features
+
+    def indifferent(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Even attention: each weight 1 over their number."""
+        return {name: torch.full_like(weights[name], 1 / weights[name][0].numel()) for name in self.decisive
+                if name in weights}

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ class SelectiveKernel(Mechanism):
     is max(C / r, L). hidden: that width itself. In training mode a batch of one cannot be normalised (BN of a vector).
     Weights: 'paths' (B, M, C), each in 0..1, sum 1 over the paths. No 'channel': paths are chosen, not channels.
     """
+
+    decisive = ('paths',)
 
     def __init__(self, channels: int, paths: int = 2, groups: int | None = None, reduction: int = 16, minimum: int = 32,
                  hidden: int | None = None):
@@ -46,3 +50,12 @@ class SelectiveKernel(Mechanism):
         weights = self.select(z).unflatten(1, (-1, self.channels)).softmax(dim=1)  # (B, M, C)
         V = (U * weights[:, :, :, None, None]).sum(dim=1)
         return V, {'paths': weights}
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """The paths summed with other weights; see `Mechanism.reweighted`."""
+        U = torch.stack([path(x) for path in self.split], dim=1)
+        return (U * weights['paths'][:, :, :, None, None]).sum(dim=1)
+
+    def indifferent(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every path alike."""
+        return {'paths': torch.full_like(weights['paths'], 1 / len(self.split))}

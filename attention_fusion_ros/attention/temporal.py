@@ -10,6 +10,7 @@ ICLR 2016. https://arxiv.org/abs/1511.06432
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,8 @@ class TemporalAttention(Mechanism):
     Weights: 'time' (B, P + 1, H, W), each in 0..1, sum 1 over time; the last is now.
     """
 
+    decisive = ('time',)
+
     extra_inputs = ('history', 'moves', 'present')
     slots = ('temporal',)
 
@@ -70,14 +73,32 @@ class TemporalAttention(Mechanism):
         keys = self.key(sweeps.flatten(0, 1)).unflatten(0, (B, T))  # (B, T, d, H, W)
         score = (self.query(x)[:, None] * keys).sum(dim=2) / math.sqrt(keys.shape[2])
         time = score.masked_fill(~seen, float('-inf')).softmax(dim=1)  # now is always seen
+        return x + self.out(self._carried(x, sweeps, seen, time)), {'time': time}
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """x with its history, weighed by another 'time'; see `Mechanism.reweighted`. extra: as `forward` takes them.
+
+        What a sweep did not see has no weight.
+        """
+        history, moves, present = (*extra, None)[:3]
+        assert history is not None and moves is not None
+        sweeps, seen = self.align(x, history, moves, present)
+        features: Tensor = x + self.out(self._carried(x, sweeps, seen, weights['time'] * seen))
+        return features
+
+    def indifferent(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every sweep alike."""
+        return {'time': torch.full_like(weights['time'], 1 / weights['time'].shape[1])}
+
+    def _carried(self, x: Tensor, sweeps: Tensor, seen: Tensor, time: Tensor) -> Tensor:
+        """(B, C, H, W) the sweeps (B, T, C, H, W), weighed by `time` (B, T, H, W), summed or carried by the GRU."""
         weighted = time[:, :, None] * sweeps
         if self.gru is None:
-            carried = weighted.sum(dim=1)
-        else:
-            carried = torch.zeros_like(x)
-            for t in range(T):
-                carried = torch.where(seen[:, t, None], self.gru(weighted[:, t], carried), carried)
-        return x + self.out(carried), {'time': time}
+            return weighted.sum(dim=1)
+        carried = torch.zeros_like(x)
+        for t in range(sweeps.shape[1]):
+            carried = torch.where(seen[:, t, None], self.gru(weighted[:, t], carried), carried)
+        return carried
 
     def align(self, x: Tensor, history: Tensor, moves: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
         """All sweeps in the frame of now (B, P + 1, C, H, W), and whether each saw each cell (B, P + 1, H, W) bool."""

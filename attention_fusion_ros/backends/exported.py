@@ -99,8 +99,7 @@ def read_description(path: Path, texts: Mapping[str, str]) -> Model:
         raise ConfigurationError(f"model '{path}' has format version {values.get('version')}, this package reads "
                                  f'version {FORMAT_VERSION}. Export the .safetensors checkpoint again.')
     try:
-        stored = values['calibration']
-        calibration = Calibration(fused=tuple(stored['fused']), lidar_only=tuple(stored['lidar_only']))
+        calibration = Calibration.from_dict(values['calibration'])
         return Model(values['checkpoint'], bool(values['trained']), NetworkConfig.from_dict(values['network']),
                      calibration)
     except (KeyError, TypeError) as error:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attention_fusion_ros.bev.coverage import View
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.config import CloudConfig
-from attention_fusion_ros.geometry import inverse, transform_points
+from attention_fusion_ros.geometry import inverse, planar, transform_points, yaw_of
 from attention_fusion_ros.utils.tensors import upload
 
 
@@ -34,6 +35,7 @@ class EarlierSweep(NamedTuple):
 
     points: Points  # in base_link at the time of that sweep
     T_now_then: np.ndarray  # (4, 4) base_link then -> base_link now
+    views: tuple[View, ...] = ()  # what its sensors looked at, in base_link at the time of that sweep
 
 
 def without_own_body(points: Points, min_range: float) -> Points:
@@ -47,17 +49,37 @@ def without_own_body(points: Points, min_range: float) -> Points:
     return Points(points.xyz.index_select(0, index), intensity)
 
 
+def within_limit(now: Points, earlier: Iterable[EarlierSweep], max_points: int | None = None) -> list[EarlierSweep]:
+    """The earlier sweeps that are accumulated: as long as all points together are no more than `max_points`.
+
+    earlier: newest first. max_points: None for no limit.
+    """
+    taken, count = [], len(now.xyz)
+    for sweep in earlier:
+        count += len(sweep.points.xyz)
+        if max_points is not None and count > max_points:
+            break
+        taken.append(sweep)
+    return taken
+
+
+def views(earlier: Iterable[EarlierSweep]) -> list[View]:
+    """What was looked at in the earlier sweeps, in base_link of now; see `bev.coverage`."""
+    found = []
+    for sweep in earlier:
+        T = planar(sweep.T_now_then)
+        found += [view.moved(float(T[0, 2]), float(T[1, 2]), yaw_of(T)) for view in sweep.views]
+    return found
+
+
 def accumulate(now: Points, earlier: Iterable[EarlierSweep], max_points: int | None = None) -> Points:
     """The points of now and of earlier sweeps together, all in base_link of now.
 
     earlier: newest first, each already `without_own_body`; taken as long as all points together are no more than
     `max_points` (None: no limit). Intensities are given up when a sweep among them has none.
     """
-    parts, count = [now], len(now.xyz)
-    for sweep in earlier:
-        count += len(sweep.points.xyz)
-        if max_points is not None and count > max_points:
-            break
+    parts = [now]
+    for sweep in within_limit(now, earlier, max_points):
         T = upload(sweep.T_now_then, now.xyz.device)
         parts.append(Points(transform_points(T, sweep.points.xyz), sweep.points.intensity))
     if len(parts) == 1:
@@ -81,7 +103,7 @@ class SweepAccumulator:
     """The last sweeps and where they were taken. Bounded in number, in points and in age, see `config.CloudConfig`."""
 
     def __init__(self, config: CloudConfig):
-        self._sweeps: deque[tuple[int, np.ndarray, Points]] = deque()
+        self._sweeps: deque[tuple[int, np.ndarray, Points, tuple[View, ...]]] = deque()
         self.update(config)
 
     def update(self, config: CloudConfig) -> None:
@@ -93,15 +115,15 @@ class SweepAccumulator:
         """Forget all sweeps."""
         self._sweeps.clear()
 
-    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points) -> None:
-        """Remember a sweep: its points in base_link at `stamp_ns`, T_odom_base (4, 4) of that time."""
+    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points, views: Iterable[View] = ()) -> None:
+        """Remember a sweep: points and views in base_link at `stamp_ns`, T_odom_base (4, 4) of that time."""
         if not self._sweeps.maxlen or len(points.xyz) >= self._config.accumulate_points:
             return
-        self._sweeps.append((stamp_ns, T_odom_base, without_own_body(points, self._config.min_range)))
+        self._sweeps.append((stamp_ns, T_odom_base, without_own_body(points, self._config.min_range), tuple(views)))
 
     def earlier(self, stamp_ns: int, T_odom_base: np.ndarray) -> Iterator[EarlierSweep]:
         """The remembered sweeps that are not too old for a sweep taken at `stamp_ns`, newest first."""
-        for then_ns, T_odom_then, points in reversed(self._sweeps):
+        for then_ns, T_odom_then, points, looked_at in reversed(self._sweeps):
             if abs(stamp_ns - then_ns) > self._config.accumulate_age * 1e9:
                 return
-            yield EarlierSweep(points, inverse(T_odom_base) @ T_odom_then)
+            yield EarlierSweep(points, inverse(T_odom_base) @ T_odom_then, looked_at)

@@ -67,6 +67,28 @@ def topic_options(options: argparse.Namespace) -> dict[str, str]:
     return {spec.name: getattr(options, spec.name) for spec in selectable_inputs()}
 
 
+def add_live_options(to: argparse.ArgumentParser, shown: str, recorded: bool = True) -> None:
+    """--live and what belongs to it. shown: what is to be seen. recorded: whether there is a pace to keep."""
+    to.add_argument('--live', action='store_true', help=f'show {shown} in a viewer (Foxglove, Lichtblick) as a '
+                    'Foxglove WebSocket: needs foxglove-sdk, but no ROS tools')
+    to.add_argument('--host', default='127.0.0.1', help='with --live: address to listen on; 0.0.0.0 lets every other '
+                    'machine in (default %(default)s)')
+    to.add_argument('--port', type=int, default=8765, help='with --live: port to listen on, 0 for a free one (default '
+                    '%(default)s)')
+    to.add_argument('--wait', type=float, default=0.0, metavar='SECONDS', help='with --live: so long for a viewer '
+                    'before beginning')
+    if recorded:
+        to.add_argument('--rate', type=float, default=1.0, help='with --live: speed against the recording, 0 for as '
+                        'fast as results come (default 1)')
+
+
+def announce_live(url: str, wait_s: float) -> None:
+    """Say where viewers find the live view."""
+    print(f'live view   {url} (Foxglove, Lichtblick: open connection, Foxglove WebSocket; layout: '
+          'config/attention_fusion.foxglove.json)'
+          + (f'; waiting up to {wait_s:g} s for a viewer' if wait_s else ''), flush=True)
+
+
 def add_parameter_options(to: argparse.ArgumentParser) -> None:
     """Add --params, -p and --device: the parameters of the node, given as to the node."""
     to.add_argument('--params', type=Path, metavar='FILE', help='parameter file of the node (YAML)')

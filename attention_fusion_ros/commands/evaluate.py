@@ -26,6 +26,7 @@ EXAMPLES = """\
 evaluate --sim 200 --out out/evaluation
 evaluate --sim 2000 --checkpoint runs/new/checkpoint.safetensors --compare concatenation=runs/cat.safetensors
 evaluate --drives drives --baselines-only --every 5 --out out/drives
+evaluate --interventions --scenes 240 --out out/interventions
 evaluate --ablation --ablation-seeds 3 --out out/ablation
 """
 
@@ -46,6 +47,10 @@ def options_parser() -> argparse.ArgumentParser:
                         "map: the map's channel share when the map image is removed, rotated or replaced by noise")
     parser.add_argument('--gradcam', type=int, default=0, metavar='N', help='on N such scenes: how well spatial '
                         'attention agrees with Grad-CAM')
+    parser.add_argument('--interventions', action='store_true', help='does attention decide? Its weights replaced, '
+                        'cells deleted, maps moved, vehicles taken away, on held-out simulated scenes')
+    parser.add_argument('--scenes', type=int, default=240, metavar='N', help='how many for --interventions (default: '
+                        '%(default)s)')
     parser.add_argument('--checkpoint', default='', metavar='PATH',
                         help=f"checkpoint; the shipped one when left out; '{UNTRAINED}' for random weights")
     parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name; '
@@ -84,11 +89,12 @@ def options_parser() -> argparse.ArgumentParser:
 
 def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run what was asked for and print it; returns the exit status. Raises ConfigurationError."""
-    if max(options.sim, options.map_share, options.gradcam) <= 0 and options.drives is None and not options.ablation:
-        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, --gradcam N, or '
-                                 '--ablation')
-    if options.every < 1 or options.workers < 1:
-        raise ConfigurationError('--every and --workers must be at least 1')
+    simulated = max(options.sim, options.map_share, options.gradcam) > 0 or options.interventions
+    if not simulated and options.drives is None and not options.ablation:
+        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, --gradcam N, '
+                                 '--interventions, or --ablation')
+    if options.every < 1 or options.workers < 1 or options.scenes < 1:
+        raise ConfigurationError('--every, --workers and --scenes must be at least 1')
     from attention_fusion_ros.evaluation.run_settings import RunSettings
     settings = RunSettings(options.out, options.cache.expanduser(), options.first_seed, options.workers, arguments,
                            _new_bar)
@@ -122,6 +128,10 @@ def _chosen(options: argparse.Namespace) -> Iterator[Callable[[RunSettings], Run
     if options.gradcam > 0:
         from attention_fusion_ros.studies.gradcam_agreement import write_gradcam
         yield partial(write_gradcam, _one_network(options, '--gradcam'), options.gradcam)
+    if options.interventions:
+        from attention_fusion_ros.evaluation.interventions.evaluate import write_interventions
+        yield partial(write_interventions, _one_network(options, '--interventions'), options.scenes, osm=options.osm,
+                      profile=options.profile)
     if options.drives is not None:
         from attention_fusion_ros.evaluation.drives.evaluate import write_drives
         yield partial(write_drives, _networks(options, whole_only=True), options.drives, every=options.every,

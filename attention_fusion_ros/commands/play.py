@@ -68,6 +68,9 @@ def play(options: argparse.Namespace, ros_arguments: list[str], guard: SignalGua
         topics, notes = playable(recording, options.topics)
         for note in [*recording.notes, *notes]:
             print(note, file=sys.stderr)
+        if not any(info.count for info in recording.topics.values()):
+            raise InputError('nothing_to_play', 'The recording holds no messages.',
+                             'check that it was recorded to its end, or use another one.')
         if not topics:
             raise InputError('nothing_to_play', 'No topic of the recording can be sent.', 'see the reasons above.')
         with Session('attention_fusion_player', ros_arguments, spin=False) as session:

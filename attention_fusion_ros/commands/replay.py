@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.report.explained_sweep import ExplainedSweep
     from attention_fusion_ros.report.records import Summary, SweepRecord
+    from attention_fusion_ros.ros.live_outputs import LiveOutputs
     from attention_fusion_ros.ros.output_bag import OutputBag
+    from attention_fusion_ros.ros.result_sink import ResultSink
     from attention_fusion_ros.stream.recording import InputTopics, Recording
 
 EXAMPLES = """\
@@ -29,20 +32,22 @@ replay out/drive --out out/replay
 replay out/drive --out out/replay --pointcloud /lidar/points --map-image /map_image -p map.resolution:=0.25
 replay out/drive --out out/no_map --map-image none --limit 10 --device cpu
 replay out/drive --out out/replay --bag out/results --with-inputs
+replay out/drive --out out/replay --live --wait 60
 """
 
 
 def options_parser() -> argparse.ArgumentParser:
     """The options of `replay`."""
     parser = cli.parser('replay', 'Run the pipeline over a recording (mcap, sqlite3 or ROS 1 bag) without a ROS graph. '
-                        'Writes directions.csv, branches.csv, report.html and report.png, and for the sweeps pictured '
-                        'attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
+                        'Writes directions.csv, branches.csv, reasons.csv, report.html and report.png, and for the '
+                        'sweeps pictured attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
     parser.add_argument('bag', help=cli.RECORDING_HELP)
     parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go')
     cli.add_topic_options(parser)
     parser.add_argument('--bag', dest='results', type=Path, metavar='DIR', help='also write every output topic of the '
                         'node as a recording (mcap), for ros2 bag play, rviz, Foxglove and Lichtblick')
     parser.add_argument('--with-inputs', action='store_true', help='with --bag: the messages of the recording as well')
+    cli.add_live_options(parser, 'inputs and outputs, while they are computed,')
     parser.add_argument('--limit', type=int, default=0, metavar='N', help='only the first N sweeps')
     parser.add_argument('--pictures', type=int, default=12, metavar='N', help='pictures in the report (default 12)')
     cli.add_parameter_options(parser)
@@ -57,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error('--limit and --pictures must not be negative')
     if options.with_inputs and options.results is None:
         parser.error('--with-inputs needs --bag')
+    if options.rate < 0 or options.wait < 0 or not 0 <= options.port <= 65535:
+        parser.error('--rate and --wait must not be negative, and --port is at most 65535')
     return cli.run(lambda: replay(options))
 
 
@@ -64,7 +71,7 @@ def replay(options: argparse.Namespace) -> int:
     """Replay as the options say. Returns 1 when no sweep gave a result."""
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.pipeline.fusion import FusionPipeline
-    from attention_fusion_ros.report.records import summarise
+    from attention_fusion_ros.report.records import first_findings, summarise
     from attention_fusion_ros.report.replay_report import write_replay
     from attention_fusion_ros.stream.recording import NONE, Recording
 
@@ -84,7 +91,7 @@ def replay(options: argparse.Namespace) -> int:
         if further := recording.further_clouds(topics):
             print('  not used    ' + ', '.join(f'{topic.name} ({topic.count} messages)' for topic in further)
                   + ': if it is a further LiDAR, name it with --pointcloud-2, ...')
-        results = _results(options, config, stack)
+        results, live = _results(options, config, stack), _live(options, config, stack)
         pipeline = FusionPipeline(config)
         info = pipeline.info
         print(f'  network     {info.checkpoint_name} on {info.device}'
@@ -95,17 +102,25 @@ def replay(options: argparse.Namespace) -> int:
                             '(use backend torch).')
         pipeline.warm_up()
         run = Replay(recording, topics, config, pipeline)
+        sinks = [sink for sink in (results, live) if sink is not None]
         with results or nullcontext():
-            records, shown = _collect(run, recording, topics, options, results)
+            records, shown = _collect(run, recording, topics, options, sinks)
             if not records:
                 raise _no_sweeps(recording, topics)
+        if live is not None:
+            live.finish()
         pipeline.close()
     warnings += recording.losses
     if run.clocks is not None:
         warnings.append(str(run.clocks))
+    warnings += [f'{name} in {count} of {len(records)} sweeps, first: {message}'
+                 for name, (count, message) in first_findings(records).items()]
     if results is not None:
         warnings += [f'{name} is not complete in {options.results}: {text}.' for name, text in results.failures.items()]
-        warnings += [f'{name} is not in {options.results}: {text}.' for name, text in results.left_out.items()]
+        warnings += [f'{", ".join(name for name, why in results.left_out.items() if why == text)}: not copied to '
+                     f'{options.results}, for {text}.' for text in dict.fromkeys(results.left_out.values())]
+    if live is not None:
+        warnings += [f'{name} is not complete in the live view: {text}.' for name, text in live.failures.items()]
     with cli.progress(total=1, unit=' report', desc='writing') as bar:
         write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
         bar.update()
@@ -125,7 +140,7 @@ def replay(options: argparse.Namespace) -> int:
         print(f'WARNING: {reason}, {count} sweeps: {text}', file=sys.stderr)
     for text in warnings:
         print(f'WARNING: {text}', file=sys.stderr)
-    print(f'written to {options.out}: directions.csv, branches.csv, report.html, report.png'
+    print(f'written to {options.out}: directions.csv, branches.csv, reasons.csv, report.html, report.png'
           + (', attention.png, attention.json' if shown else ''))
     if results is not None:
         print(f'written to {options.results}: {results.count} messages on {len(results.counts)} topics')
@@ -166,8 +181,22 @@ def _no_sweeps(recording: Recording, topics: InputTopics) -> InputError:
                       'check that the driver ran, and its name and QoS in the recording.')
 
 
+def _live(options: argparse.Namespace, config: NodeConfig, stack: ExitStack) -> LiveOutputs | None:
+    """What viewers are shown, None without --live."""
+    if not options.live:
+        return None
+    from attention_fusion_ros.ros.live_outputs import LiveOutputs
+    from attention_fusion_ros.ros.live_server import LiveServer
+    from attention_fusion_ros.stream.recording import Recording
+    server = stack.enter_context(LiveServer(options.host, options.port))
+    live = LiveOutputs(server, config.frames.base, stack.enter_context(Recording(options.bag)), options.rate)
+    cli.announce_live(server.url, options.wait)
+    server.wait_for_viewer(options.wait)
+    return live
+
+
 def _collect(run: Replay, recording: Recording, topics: InputTopics, options: argparse.Namespace,
-             results: OutputBag | None) -> tuple[list[SweepRecord], list[ExplainedSweep]]:
+             sinks: Sequence[ResultSink]) -> tuple[list[SweepRecord], list[ExplainedSweep]]:
     from attention_fusion_ros.report.contact_sheet import spread
     from attention_fusion_ros.report.explained_sweep import ExplainedSweep
 
@@ -179,22 +208,24 @@ def _collect(run: Replay, recording: Recording, topics: InputTopics, options: ar
     for record, result in cli.progress(run.run(options.limit), total=total, unit=' sweeps', desc='replay'):
         due = due or len(records) in wanted  # a dropped sweep leaves its place to the next one
         records.append(record)
-        if results is not None and result is not None:
-            _publish(run, result, record, recording.position_ns, results)
+        if sinks and result is not None:
+            _publish(run, result, record, recording.position_ns, sinks)
         if due and result is not None:
             shown.append(ExplainedSweep(result, run.explain(result), record, records[0].stamp_ns))
             due = False
     return records, shown
 
 
-def _publish(run: Replay, result: FusionResult, record: SweepRecord, recorded_ns: int | None, results: OutputBag
-             ) -> None:
+def _publish(run: Replay, result: FusionResult, record: SweepRecord, recorded_ns: int | None,
+             sinks: Sequence[ResultSink]) -> None:
     """Write what the node would publish about a sweep whose last message came at `recorded_ns`."""
     from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
     assert run.sweep is not None and recorded_ns is not None and record.latency_ms is not None
     times = {**record.stage_ms, 'total': record.latency_ms,
              'data_age': record.latency_ms + (recorded_ns - record.stamp_ns) / 1e6}
-    results.write(PublishedSweep(result, run.sweep, run.explain), times, recorded_ns)
+    sweep = PublishedSweep(result, run.sweep, run.explain)
+    for sink in sinks:
+        sink.write(sweep, times, recorded_ns)
 
 
 if __name__ == '__main__':

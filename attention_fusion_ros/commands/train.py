@@ -91,6 +91,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from attention_fusion_ros.network import checkpoint as checkpoints
     from attention_fusion_ros.training import config as configs
     from attention_fusion_ros.training import record
+    from attention_fusion_ros.training.calibration import calibrate_blind
     from attention_fusion_ros.training.trainer import Process, Trainer
     from attention_fusion_ros.training.validate import calibrate, figures, predict
 
@@ -128,9 +129,9 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
         calibration = start.calibration if start else Calibration()
         result: dict[str, float] = {}
         if held_back:
-            predictions = predict(trainer.average, held_back, process.device)
-            calibration = calibrate(predictions)
-            result = figures(predictions, calibration)
+            # With sectors removed: what is said of places that were not looked at has to be calibrated as well.
+            calibration = calibrate_blind(trainer.average, held_back, process.device)
+            result = figures(predict(trainer.average, held_back, process.device), calibration)
         trainer.export(options.out / 'checkpoint.safetensors', calibration,
                        {'samples': len(dataset), 'validation': result})
         record.end(options.out, trainer.step, trainer.elapsed_s / 60, result, trainer.history)

@@ -67,7 +67,7 @@ def sensor_faults(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:  # cells lost at random: fewer beams, dropouts
         features *= rng.random(features.shape[1:]) < rng.uniform(0.4, 1.0)
     if rng.random() < 0.15:  # a sector is blind
-        features *= ~_sector(features.shape[-1], rng.uniform(-math.pi, math.pi), rng.uniform(0.3, 1.8))
+        features *= ~sector(features.shape[-1], rng.uniform(-math.pi, math.pi), rng.uniform(0.3, 1.8))
     if rng.random() < 0.25:  # short-sighted: dark surfaces, dirt
         features *= _radius(features.shape[-1]) < rng.uniform(0.45, 1.2)
     if rng.random() < 0.3:  # dark or wet asphalt: level ground is seen near the vehicle only, what stands is seen
@@ -127,7 +127,8 @@ def _coordinates(cells: int) -> tuple[np.ndarray, np.ndarray]:
     return unit[:, None], unit[None, :]
 
 
-def _sector(cells: int, middle: float, width: float) -> np.ndarray:
+def sector(cells: int, middle: float, width: float) -> np.ndarray:
+    """(cells, cells) bool: the cells within a sector about the centre of the grid; bearing and width in rad."""
     x, y = _coordinates(cells)
     inside: np.ndarray = np.abs(wrap(np.arctan2(y, x) - middle)) < width / 2
     return inside

@@ -35,8 +35,8 @@ from attention_fusion_ros.geometry import bin_bearings, rotation_2d
 from attention_fusion_ros.network.model import ROAD
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
 from attention_fusion_ros.stream.inputs import input_named
+from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording, is_storage
-from attention_fusion_ros.stream.sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files

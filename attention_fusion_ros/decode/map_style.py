@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_fusion_ros.decode.chroma import WEAK, reddest_area, thin_strokes
-from attention_fusion_ros.decode.map_scale import Scale, float_scale, integer_scale
+from attention_fusion_ros.decode.chroma import MIN_DOUBTFUL, WEAK, reddest_area, thin_strokes
+from attention_fusion_ros.decode.map_scale import DIM, Scale, float_scale, integer_scale
 from attention_fusion_ros.decode.photograph import CAMERA_IMAGE, is_photograph
 from attention_fusion_ros.errors import InputError
 
@@ -26,6 +26,7 @@ CLEARLY_RED_IN_JPEG = 0.525  # which makes areas of brown up to 0.518 red, and o
 CLEARLY_RED_THIN = 0.7  # of strokes in JPEG files after their colour was restored, which overshoots for some
 # Redness of a pixel that is no route at all, and of one that is route throughout (less in a stroke of a darker red).
 RED_NONE, RED_FULL = 0.35, 0.75
+PURELY_RED = 0.85  # share of the red channel that is redness: in a darker red, which may be a route in a dim map
 BAND = 2**20  # pixels that are looked at together, for large images to need little memory
 ROUTE_UNCLEAR = 'route_unclear'
 
@@ -116,7 +117,8 @@ def _route(r: np.ndarray, g: np.ndarray, b: np.ndarray, full: float,
         clear |= reddest_stroke >= CLEARLY_RED_THIN
         reddest = max(reddest, reddest_stroke)
     if not clear:
-        return None, thin is not None and thin.doubtful
+        dark = reddest > 0 and sum(_dark_reds(r[band], g[band], b[band], full) for band in bands) >= MIN_DOUBTFUL
+        return None, dark or (thin is not None and thin.doubtful)
     route = np.empty(r.shape, np.float32)
     for band in bands:
         route[band] = _redness(r[band], g[band], b[band], full)
@@ -134,6 +136,12 @@ def _reddest(r: np.ndarray, g: np.ndarray, b: np.ndarray, full: float, compresse
         return 0.0
     redness = _redness(r, g, b, full)
     return max(reddest_area(redness), 1e-6) if compressed else float(redness.max())
+
+
+def _dark_reds(r: np.ndarray, g: np.ndarray, b: np.ndarray, full: float) -> int:
+    """How many pixels are of pure red, though too dark to be clearly red."""
+    bright = r >= DIM * full
+    return int((_redness(r, g, b, full)[bright] >= PURELY_RED / full * r[bright]).sum())
 
 
 def _redness(r: np.ndarray, g: np.ndarray, b: np.ndarray, full: float) -> np.ndarray:

@@ -56,17 +56,20 @@ class PointTimes:
         xyz: (N, 3) the points, in whose order or by whose direction times must be in order.
         Raises InputError `implausible_time`.
         """
-        values = self.values()
+        values = np.ascontiguousarray(self.values())
         if not len(values):
             return np.zeros(0, np.float32), f'{self.what}, no points'
         step = _step(len(values))
         unit, zero, note = self._reading(values, stamp_ns)
         with np.errstate(invalid='ignore', over='ignore'):
             if values.dtype.kind in 'iu':  # before the difference loses digits
-                offsets = (values.astype(np.int64) - int(zero)).astype(np.float64) * unit
+                offsets = (values.astype(np.int64) - int(zero)).astype(np.float32) * np.float32(unit)
+            elif zero:
+                offsets = ((values.astype(np.float64) - zero) * unit).astype(np.float32)
             else:
-                offsets = (values.astype(np.float64) - zero) * unit
-        offsets = np.where(np.isfinite(offsets), offsets, 0.0).astype(np.float32)
+                offsets = values.astype(np.float32) * np.float32(unit)
+            if not np.isfinite(offsets.sum()):
+                offsets = np.where(np.isfinite(offsets), offsets, np.float32(0.0))
         _check_order(self, offsets, xyz, step)
         return offsets, f'{self.what} in {UNIT_NAMES[unit]} {note}'
 

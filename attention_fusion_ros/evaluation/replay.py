@@ -16,8 +16,8 @@ from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.report.records import SweepRecord
 from attention_fusion_ros.stream.inputs import MAP_REASONS
+from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep, synced_sweeps
 from attention_fusion_ros.stream.recording import InputTopics, Recording
-from attention_fusion_ros.stream.sweeps import DroppedSweep, synced_sweeps
 from attention_fusion_ros.sync.clocks import ClockDifference
 
 

@@ -22,15 +22,24 @@ FORMAT_VERSION = 1
 EXCLUDED_PACKAGES = ('benchmarking', 'commands', 'report', 'ros', 'stream', 'studies', 'training', 'utils',
                      'evaluation/drives')
 EXCLUDED_MODULES = ('evaluation/checkpoints.py', 'evaluation/plots.py', 'evaluation/result_cache.py',
-                    'evaluation/tables.py', 'evaluation/simulation/evaluate.py', 'evaluation/simulation/report.py',
-                    'metrics/agreement.py', 'metrics/bootstrap.py', 'metrics/registry.py', 'metrics/summary.py')
+                    'evaluation/tables.py', 'evaluation/simulation/blanked.py',
+                    'evaluation/simulation/evaluate.py', 'evaluation/simulation/report.py', 'metrics/agreement.py',
+                    'metrics/bootstrap.py', 'metrics/registry.py', 'metrics/summary.py')
+INTERVENTIONS = 'evaluation/interventions'
+WITHOUT_INTERVENTIONS = (*EXCLUDED_PACKAGES, *EXCLUDED_MODULES, INTERVENTIONS)
+WITH_INTERVENTIONS = (*EXCLUDED_PACKAGES, *EXCLUDED_MODULES, f'{INTERVENTIONS}/evaluate.py',
+                      f'{INTERVENTIONS}/attention_tables.py', f'{INTERVENTIONS}/map_tables.py')
 
 Result = TypeVar('Result')
 
 
-def results_digest(settings: Iterable[Any], files: Iterable[Path]) -> str:
-    """A name for results of this code with these settings (compared by their repr) and the content of `files`."""
-    sources = source_files(exclude=(*EXCLUDED_PACKAGES, *EXCLUDED_MODULES))
+def results_digest(settings: Iterable[Any], files: Iterable[Path],
+                   exclude: Sequence[str] = WITHOUT_INTERVENTIONS) -> str:
+    """A name for results of this code with these settings (compared by their repr) and the content of `files`.
+
+    exclude: packages and modules that the results do not depend on.
+    """
+    sources = source_files(exclude=tuple(exclude))
     return digest([*sources, *files], settings, length=16)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_fusion_ros.contracts import Branch
+from attention_fusion_ros.contracts import NOT_SEEN, Branch, FusionResult
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics.matching import match, nearest
 
@@ -30,6 +30,12 @@ class Prediction:
 
     branches: tuple[Branch, ...]
     direction: Branch | None = None
+    reason: str = ''  # name of the reason for which there is no direction, where it is known
+
+    @classmethod
+    def of(cls, result: FusionResult) -> Prediction:
+        """What the pipeline published."""
+        return cls(result.branches, result.direction, result.direction_reason.partition(':')[0])
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Scores:
     direction_error: np.ndarray  # (n,) deg; nan where truth or prediction has none
     direction_exists: np.ndarray  # (n,) bool, the truth has a direction
     direction_given: np.ndarray  # (n,) bool, the prediction has one
+    direction_withheld: np.ndarray  # (n,) bool, it has none because it may lie where nobody looked
 
     def __len__(self) -> int:
         return len(self.direction_error)
@@ -99,7 +106,8 @@ def score(predictions: Sequence[Prediction], truths: Sequence[TrueRoads]) -> Sco
         nearest_error=np.degrees(near_rows[:, 1]), found=near_rows[:, 2] > 0, nearest_scene=near_rows[:, 0].astype(int),
         probability=published_rows[:, 1], correct=published_rows[:, 2] > 0,
         probability_scene=published_rows[:, 0].astype(int),
-        direction_error=direction_error, direction_exists=exists, direction_given=given)
+        direction_error=direction_error, direction_exists=exists, direction_given=given,
+        direction_withheld=np.array([p.reason == NOT_SEEN for p in predictions], dtype=bool))
 
 
 def _rows(values: list[tuple]) -> np.ndarray:
@@ -117,6 +125,20 @@ def calibration_bins(probability: np.ndarray, correct: np.ndarray, bins: int = C
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.stack([number, np.bincount(index, weights=probability, minlength=bins) / number,
                          np.bincount(index, weights=np.asarray(correct, dtype=np.float64), minlength=bins) / number], 1)
+
+
+def chance_calibration_error(probability: np.ndarray, draws: int = 200, seed: int = 0) -> float:
+    """The calibration error that perfectly calibrated probabilities (P,) are expected to show by chance; nan for none.
+
+    Means of few branches are off by chance, and the error adds up their absolute values: it is 0 for none but very many
+    branches (Kumar et al., "Verified uncertainty calibration", NeurIPS 2019).
+    """
+    if not len(probability):
+        return math.nan
+    index = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    correct = np.random.default_rng(seed).random((draws, len(probability))) < probability
+    members = np.eye(CALIBRATION_BINS)[index]  # (P, bins)
+    return float(np.abs((probability - correct) @ members).sum(axis=1).mean() / len(probability))
 
 
 def invariance(with_vehicles: Sequence[Prediction], without: Sequence[Prediction]) -> np.ndarray:

@@ -23,6 +23,9 @@ Statistic = Callable[[Scores, np.ndarray], np.ndarray]
 # Tables that have a column for a metric.
 BRANCHES, DIRECTION, GROUPS, CURVE = 'branches', 'direction', 'groups of scenes', 'map-error curve'
 DRIVES, ABLATION, ABLATION_NO_MAP = 'drives', 'ablation', 'ablation without a map'
+BLANKED = 'sectors removed'
+
+WRONG_DEG = 15.0  # a direction farther off leads elsewhere
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,28 @@ def direction_given(scores: Scores, weights: np.ndarray) -> np.ndarray:
     return bootstrap.weighted_ratio(scores.direction_given & scores.direction_exists, scores.direction_exists, weights)
 
 
+def wrong(scores: Scores) -> np.ndarray:
+    """(n,) bool: the direction given is more than WRONG_DEG off."""
+    with np.errstate(invalid='ignore'):
+        farther: np.ndarray = scores.direction_error > WRONG_DEG
+    return farther
+
+
+def direction_wrong(scores: Scores, weights: np.ndarray) -> np.ndarray:
+    """Of the directions given where the truth has one, the share that is more than WRONG_DEG off."""
+    return bootstrap.weighted_ratio(wrong(scores), np.isfinite(scores.direction_error), weights)
+
+
+def direction_wrong_of_all(scores: Scores, weights: np.ndarray) -> np.ndarray:
+    """Of all scenes, the share whose direction is more than WRONG_DEG off."""
+    return bootstrap.weighted_ratio(wrong(scores), np.ones(len(scores)), weights)
+
+
+def direction_withheld(scores: Scores, weights: np.ndarray) -> np.ndarray:
+    """Of all scenes, the share without a direction because it may lie where nobody looked."""
+    return bootstrap.weighted_ratio(scores.direction_withheld, np.ones(len(scores)), weights)
+
+
 def found(scores: Scores, weights: np.ndarray) -> np.ndarray:
     """Share of the true branches with a prediction within 25 deg in bearing."""
     scenes = len(scores)
@@ -117,8 +142,11 @@ _METRICS = (
     Metric('direction_p90', 'direction p90', 2, False, 'deg', direction_quantile(0.9), (DIRECTION,)),
     Metric('direction_within_5', 'direction within 5 deg', 3, True, '', direction_within(5.0), (DIRECTION, GROUPS),
            'direction5'),
-    Metric('direction_given', 'direction given', 3, True, '', direction_given, (DIRECTION,)),
-    Metric('calibration_error', 'calibration error', 3, False, '', calibration_error, (BRANCHES, GROUPS)),
+    Metric('direction_given', 'direction given', 3, True, '', direction_given, (DIRECTION, BLANKED)),
+    Metric('direction_wrong', 'wrong by > 15 deg, of those given', 3, False, '', direction_wrong, (BLANKED,)),
+    Metric('direction_wrong_of_all', 'of all sweeps', 3, False, '', direction_wrong_of_all, (BLANKED,)),
+    Metric('direction_withheld', 'withheld: not_seen', 3, False, '', direction_withheld, (BLANKED,)),
+    Metric('calibration_error', 'calibration error', 3, False, '', calibration_error, (BRANCHES, GROUPS, BLANKED)),
     # From the same scenes with and without vehicles, see branches.invariance.
     Metric('vehicle_invariance', 'vehicle invariance', 2, False, 'deg', tables=(ABLATION,)),
     # Shares of attention over shares of area, see attention_share.py.

@@ -72,8 +72,7 @@ def load(path: str | Path) -> Checkpoint:
                                  f'version {FORMAT_VERSION}. Train it again or use the package version that made it.')
     try:
         config = NetworkConfig.from_dict(json.loads(meta['network']))
-        stored = json.loads(meta['calibration'])
-        calibration = Calibration(fused=tuple(stored['fused']), lidar_only=tuple(stored['lidar_only']))
+        calibration = Calibration.from_dict(json.loads(meta['calibration']))
         training = json.loads(meta.get('training', '{}'))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"checkpoint '{path}' has unreadable settings: {error}") from error

@@ -59,7 +59,7 @@ class FusionPipeline:
         _check_lookahead(config, self.backend)
         network = self.backend.model.network
         self.grid = Grid(network.extent, network.cells)
-        self.preprocess = Preprocessor(self.grid, self.backend.device, config)
+        self.preprocess = Preprocessor(self.grid, self.backend.device, config, network.bins)
         self._history = FeatureHistory(network.time_steps - 1)
         self._epoch = 0  # of the latest sweep
 

@@ -13,17 +13,33 @@ import torch
 from torch import Tensor
 
 from attention_fusion_ros.backends.base import Model
+from attention_fusion_ros.bev.coverage import drawn_bearings
+from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import BranchesConfig, NodeConfig
-from attention_fusion_ros.contracts import Attention, Branch, Calibration, Deferred, FusionResult, MapAlignment, Mode
+from attention_fusion_ros.contracts import (
+    Attention,
+    Branch,
+    Calibration,
+    Coverage,
+    Deferred,
+    FusionResult,
+    MapAlignment,
+    Mode,
+)
 from attention_fusion_ros.geometry import angle_between, wrap
 from attention_fusion_ros.network.config import channel_labels
 from attention_fusion_ros.network.head import decode_bearings, decode_headings, head_arrays
 from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.pipeline.familiarity import summary, unfamiliar
+from attention_fusion_ros.pipeline.not_seen import Sight, not_seen
+from attention_fusion_ros.pipeline.plausibility import GROUND_ABOVE, blind, mounting
 from attention_fusion_ros.pipeline.preprocess import Features
 
 STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
 AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
 NO_BRANCH = 'no branch found'
+NO_BRANCH_THERE = 'no branch found where the way seems to lead'
+SAME_WAY_RAD = math.radians(15.0)  # at least: mass of the direction this near a branch is its own, see `_direction`
 
 
 def fusion_result(features: Features, output: NetworkOutput, model: Model, config: NodeConfig,
@@ -34,16 +50,38 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     """
     wanted = {'head': output.head, 'no_direction': output.no_direction, 'contribution': output.contribution,
               'alignment': output.alignment, 'alignment_std': output.alignment_std}
-    numbers = _fetch({name: values[0] for name, values in wanted.items() if values is not None})
-    with_map = features.map.mode is Mode.FUSED
-    decoded = decode_head(numbers['head'], float(numbers['no_direction']), with_map, model.calibration, config.branches)
+    tensors = {name: values[0] for name, values in wanted.items() if values is not None}
+    with_map, network = features.map.mode is Mode.FUSED, model.network
+    tensors['familiarity'] = summary(features.lidar, network.extent)
+    if features.levels is not None:
+        tensors['levels'] = features.levels
+    if features.own_reach is not None:
+        tensors['own_reach'] = features.own_reach
+    if features.coverage is not None:
+        tensors['coverage'] = features.coverage
+        if with_map:
+            tensors['drawn'] = drawn_bearings(features.map.grid, Grid(network.extent, network.cells), network.bins,
+                                              config.lookahead)
+    numbers = _fetch(tensors)
+    coverage = Coverage(*numbers['coverage']) if 'coverage' in numbers else None
+    sight = None if coverage is None else Sight.of(coverage.seen, numbers['drawn'] > 0 if with_map else None)
+    decoded = decode_head(numbers['head'], float(numbers['no_direction']), with_map, model.calibration, config.branches,
+                          sight)
+    strange = unfamiliar(numbers['familiarity'], model.calibration.familiarity)
+    mounted = mounting(numbers.get('levels'), features.sensor_height)
+    if strange is not None:
+        decoded = nothing_known(network.bins, f'{strange.name}: {strange.message.partition(" (")[0]}')
+    elif mounted is not None and mounted.name == GROUND_ABOVE:
+        decoded = nothing_known(network.bins, f'{mounted.name}: {mounted.message.partition(": no branch")[0]}')
+    found = (strange, *features.findings, mounted, blind(numbers.get('own_reach')))
     return FusionResult(
         stamp_ns=features.stamp_ns, mode=features.map.mode, reason=features.map.reason, lookahead=config.lookahead,
         branches=decoded.branches, direction=decoded.direction, direction_reason=decoded.direction_reason,
         distribution=decoded.distribution, attention=_attention(output, numbers['contribution'], model),
         lidar_bev=_array(features.lidar), map_bev=_array(features.map.grid), extent=model.network.extent,
         trained=model.trained, stage_ms={} if stage_ms is None else stage_ms,
-        alignment=_alignment(numbers) if with_map else None, context=context)
+        alignment=_alignment(numbers) if with_map else None, coverage=coverage,
+        findings=tuple(finding for finding in found if finding is not None), context=context)
 
 
 def _fetch(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -102,27 +140,42 @@ def circular_nms(scores: np.ndarray, bearings: np.ndarray, min_angle: float) -> 
     return kept
 
 
+def nothing_known(bins: int, reason: str) -> DecodedHead:
+    """No branch, no direction, and every bearing as probable as any other."""
+    return DecodedHead((), None, reason, np.full(bins, 1.0 / bins, np.float32))
+
+
 def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibration: Calibration,
-                config: BranchesConfig) -> DecodedHead:
+                config: BranchesConfig, sight: Sight | None = None) -> DecodedHead:
     """head (7, K) float, channels as in HEAD_CHANNELS, and the no-direction logit -> DecodedHead.
 
     with_map: chooses the calibration. Sub-bin accuracy comes from the regressed offset of the peak's bin.
+    sight: what was looked at; None: everything.
     """
     channel = head_arrays(head)
     bins = head.shape[1]
     bearings = decode_bearings(channel['offset'])
     headings = decode_headings(channel['heading_cos'], channel['heading_sin'])
-    probability = calibration.probability(channel['presence'], with_map)
+    unseen = np.zeros(bins) if sight is None else sight.unseen
+    probability = calibration.probability(channel['presence'], with_map, unseen)
     low, high = STD_LIMITS_RAD
+    dark_std = unseen * calibration.unseen_bearing_std[0 if with_map else 1]
 
     def branch(i: int) -> Branch:
         return Branch(bearing=wrap(bearings[i]), heading=wrap(headings[i]), probability=float(probability[i]),
-                      bearing_std=float(np.clip(np.exp(channel['bearing_log_std'][i]), low, high)),
+                      bearing_std=float(np.clip(math.hypot(np.exp(channel['bearing_log_std'][i]), dark_std[i]), low,
+                                                high)),
                       heading_std=float(np.clip(np.exp(channel['heading_log_std'][i]), low, high)))
 
     peaks = [i for i in circular_nms(channel['presence'], bearings, config.nms_angle)
              if probability[i] >= config.min_probability]
-    direction, reason = _direction(channel['direction'], no_direction, peaks, bearings, config)
+    direction, share, reason = _direction(channel['direction'], no_direction, peaks, bearings, config)
+    if sight is not None:
+        taken = None if direction is None else wrap(bearings[direction])
+        if sight.hides(taken, share, calibration.direction_prior):
+            direction, reason = None, not_seen(sight)
+        elif taken is not None and sight.doubts_map(taken, float(probability[direction]), wrap(bearings[peaks])):
+            direction, reason = None, not_seen(sight, doubted=True)
     total = float(probability.sum())
     distribution = probability / total if total > 0 else np.full(bins, 1.0 / bins)
     return DecodedHead(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,
@@ -130,16 +183,24 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
 
 
 def _direction(logits: np.ndarray, no_direction: float, peaks: list[int], bearings: np.ndarray,
-               config: BranchesConfig) -> tuple[int | None, str]:
-    """Index of the branch that holds most of the direction's probability mass, or None and the reason."""
+               config: BranchesConfig) -> tuple[int | None, float, str]:
+    """Index of the branch that holds most of the direction's probability mass, or None, that mass, and why None.
+
+    Mass belongs to the nearest branch, if it is no farther than another branch would be: a road ahead that is not
+    probable enough to be a branch must not speak for the one behind.
+    """
     if not peaks:
-        return None, NO_BRANCH
+        return None, 0.0, NO_BRANCH
     everything = np.append(logits, no_direction)
     mass = np.exp(everything - everything.max())
     mass /= mass.sum()
-    nearest = np.argmin(angle_between(bearings[:, None], bearings[peaks][None, :]), axis=1)
-    share = np.bincount(nearest, weights=mass[:-1], minlength=len(peaks))
+    distance = angle_between(bearings[:, None], bearings[peaks][None, :])
+    own = distance.min(axis=1) <= max(config.nms_angle, SAME_WAY_RAD)
+    share = np.bincount(distance.argmin(axis=1), weights=mass[:-1] * own, minlength=len(peaks))
     best = int(share.argmax())
+    elsewhere = float(mass[:-1][~own].sum())
+    if elsewhere > max(share[best], mass[-1]):
+        return None, float(share[best]), NO_BRANCH_THERE
     if share[best] < config.min_direction_probability:
-        return None, AMBIGUOUS
-    return peaks[best], ''
+        return None, float(share[best]), AMBIGUOUS
+    return peaks[best], float(share[best]), ''

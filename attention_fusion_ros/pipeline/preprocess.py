@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,14 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.bev.accumulate import EarlierSweep, Points, SweepAccumulator, accumulated_bev
+from attention_fusion_ros.bev.accumulate import (
+    EarlierSweep,
+    Points,
+    SweepAccumulator,
+    accumulated_bev,
+    views,
+    within_limit,
+)
+from attention_fusion_ros.bev.coverage import View, coverage, view
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.ground_level import ground_levels
 from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev, map_source
 from attention_fusion_ros.bev.map_quality import map_problem
 from attention_fusion_ros.bev.map_source import MapSource
 from attention_fusion_ros.bev.track import TrackBuffer, track_bev
 from attention_fusion_ros.config import MapConfig, NodeConfig
-from attention_fusion_ros.contracts import Mode, SyncedSweep
+from attention_fusion_ros.contracts import Finding, Mode, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import is_rigid, transform_points
 from attention_fusion_ros.network.model import ROAD
@@ -41,13 +51,19 @@ class Features:
     stamp_ns: int
     lidar: Tensor  # (C, H, W), channels as in bev.lidar.CHANNELS
     map: MapFeatures
+    coverage: Tensor | None = None  # (2, K), see `bev.coverage.coverage`; None: not known, nothing is withheld for it
+    own_reach: Tensor | None = None  # (K,) m, `Coverage.reach` of this sweep without earlier ones; None: not known
+    findings: tuple[Finding, ...] = ()  # what is implausible about its inputs
+    levels: Tensor | None = None  # see `bev.ground_level.ground_levels`; None: not asked
+    sensor_height: float = 0.0  # m, z of the sensor in base_link
 
 
 class Preprocessor:
     """Makes BEV grids of sweeps, and remembers sweeps to accumulate. Not thread-safe."""
 
-    def __init__(self, grid: Grid, device: torch.device, config: NodeConfig):
-        self.grid, self.device = grid, device
+    def __init__(self, grid: Grid, device: torch.device, config: NodeConfig, bins: int = 120):
+        """bins: of the circular distribution, for which `Features.coverage` is told."""
+        self.grid, self.device, self._bins = grid, device, bins
         self._config = config
         self._accumulator = SweepAccumulator(config.cloud)
         self._map_source: MapSource | None = None  # of the newest map image, for the sweeps that share it
@@ -70,18 +86,15 @@ class Preprocessor:
 
         remember: keep the sweep for later ones. Raises InputError `bad_transform`, `no_points_in_range`.
         """
-        return Features(sweep.cloud.stamp_ns, self.accumulated(sweep, remember), self.map(sweep))
+        lidar, points, earlier = self._accumulated(sweep, remember)
+        return Features(sweep.cloud.stamp_ns, lidar, self.map(sweep), *self._coverage(sweep, points, earlier),
+                        sweep.findings, ground_levels(points.xyz, self._config.cloud.min_range),
+                        float(sweep.motion.T_base_sensor[2, 3]))
 
     @torch.inference_mode()
     def accumulated(self, sweep: SyncedSweep, remember: bool = True) -> Tensor:
         """(C, H, W) of the sweep with earlier ones under it; otherwise as calling the whole."""
-        points, T_odom_base = self._points(sweep), sweep.motion.T_odom_base
-        if T_odom_base is None:
-            return self._bev(points)
-        lidar = self._bev(points, list(self._accumulator.earlier(sweep.cloud.stamp_ns, T_odom_base)))
-        if remember:
-            self._remember(sweep, points)
-        return lidar
+        return self._accumulated(sweep, remember)[0]
 
     @torch.inference_mode()
     def remember(self, sweep: SyncedSweep) -> None:
@@ -91,7 +104,7 @@ class Preprocessor:
 
     def _remember(self, sweep: SyncedSweep, points: Points) -> None:
         assert sweep.motion.T_odom_base is not None
-        self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, points)
+        self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, points, self._views(sweep, points))
         self._track.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base)
 
     @torch.inference_mode()
@@ -105,12 +118,19 @@ class Preprocessor:
 
     def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
         """The sweep without earlier ones, and its map image; see `lidar` and `map`."""
-        return Features(sweep.cloud.stamp_ns, self.lidar(sweep), self.map(sweep, layout))
+        points = self._points(sweep)
+        return Features(sweep.cloud.stamp_ns, self._bev(points), self.map(sweep, layout),
+                        *self._coverage(sweep, points))
 
     @torch.inference_mode()
     def lidar(self, sweep: SyncedSweep) -> Tensor:
         """(C, H, W) of this sweep alone. Raises InputError `bad_transform`, `no_points_in_range`."""
         return self._bev(self._points(sweep))
+
+    @torch.inference_mode()
+    def coverage(self, sweep: SyncedSweep) -> Tensor:
+        """(2, K) of this sweep alone, see `bev.coverage.coverage`. Raises InputError `bad_transform`."""
+        return self._coverage(sweep, self._points(sweep))[0]
 
     @torch.inference_mode()
     def map(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> MapFeatures:
@@ -142,6 +162,43 @@ class Preprocessor:
         T, cloud = upload(sweep.motion.T_base_sensor, self.device), sweep.cloud
         intensity = None if cloud.intensity is None else upload(cloud.intensity, self.device)
         return Points(transform_points(T, upload(cloud.xyz, self.device)), intensity)
+
+    def _views(self, sweep: SyncedSweep, points: Points) -> list[View]:
+        """What each sensor of the sweep looked at; points: of the sweep, in base_link.
+
+        The parts of a turn that one sensor sent count as one view, from where it was at the last of them.
+        """
+        limits, parts = self._config.cloud, defaultdict(list)
+        for part in sweep.sources:
+            parts[part.frame_id].append(part)
+        found = []
+        for of_sensor in parts.values():
+            slices = [points.xyz[part.first:part.last] for part in of_sensor]
+            x, y = of_sensor[-1].T_base_sensor[:2, 3].tolist()
+            found.append(view(slices[0] if len(slices) == 1 else torch.cat(slices), (x, y), limits.max_height,
+                              limits.min_range))
+        return found
+
+    def _accumulated(self, sweep: SyncedSweep, remember: bool) -> tuple[Tensor, Points, list[EarlierSweep]]:
+        """(C, H, W) of the sweep with earlier ones under it, its points, and the earlier sweeps."""
+        points, T_odom_base = self._points(sweep), sweep.motion.T_odom_base
+        if T_odom_base is None:
+            return self._bev(points), points, []
+        earlier = within_limit(points, self._accumulator.earlier(sweep.cloud.stamp_ns, T_odom_base),
+                               self._config.cloud.accumulate_points)
+        lidar = self._bev(points, earlier)
+        if remember:
+            self._remember(sweep, points)
+        return lidar, points, earlier
+
+    def _coverage(self, sweep: SyncedSweep, points: Points, earlier: Sequence[EarlierSweep] = ()
+                  ) -> tuple[Tensor, Tensor]:
+        """`Features.coverage` and `Features.own_reach`."""
+        def of(looked_at: Sequence[View]) -> Tensor:
+            return coverage(looked_at, self._bins, self._config.lookahead, self.grid.extent)
+        own, before = self._views(sweep, points), views(earlier)
+        alone = of(own)
+        return of([*own, *before]) if before else alone, alone[1]
 
     def _bev(self, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:
         limits = self._config.cloud

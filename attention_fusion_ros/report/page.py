@@ -33,7 +33,7 @@ thead th{{font-weight:600;border-bottom:2px solid #868e96}}tbody th{{font-weight
 td.number,th.number{{text-align:right;white-space:nowrap}}
 figure{{margin:0 0 1.5rem}}figcaption{{color:{INK};font-size:.95rem;margin-top:.3rem}}
 figure img{{display:block;width:100%;height:auto}}
-figure.plot .panels{{max-width:760px}}
+figure.plot .panels{{max-width:992px}}
 .panels{{display:flex;flex-wrap:wrap;gap:.5rem}}.panels a{{flex:1 1 300px;min-width:0;max-width:100%;cursor:zoom-in}}
 figure .close{{display:none}}
 figure:target{{position:fixed;inset:0;z-index:1;margin:0;padding:1rem;background:{PAPER};overflow:auto}}

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_fusion_ros.contracts import Branch, FusionResult
+from attention_fusion_ros.contracts import Branch, Finding, FusionResult
 
 DIRECTION_COLUMNS = ('stamp_ns', 'mode', 'bearing_rad', 'heading_rad', 'bearing_std_rad', 'probability', 'latency_ms')
+REASON_COLUMNS = ('stamp_ns', 'reason')
 BRANCH_COLUMNS = ('stamp_ns', 'bearing_rad', 'heading_rad', 'probability')
 STAGES = ('decode', 'bev', 'network', 'postprocess')
 
@@ -35,7 +36,9 @@ class SweepRecord:
     latency_ms: float | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     odometry_reason: str | None = None  # why no odometry, '' where there is; None: not asked
+    findings: tuple[Finding, ...] = ()  # what is implausible about the sweep
     true_branches: tuple[tuple[float, float], ...] | None = None  # bearing, heading; rad, where known
+    true_direction: tuple[float, float] | None = None  # of them the one to take, where there is one
 
     @staticmethod
     def of(result: FusionResult, latency_ms: float, stage_ms: dict[str, float] | None = None,
@@ -43,7 +46,8 @@ class SweepRecord:
         """The record of a result; latency from undecoded message to result."""
         return SweepRecord(result.stamp_ns, '', result.mode.value, result.reason, result.direction,
                            result.direction_reason, result.branches, result.distribution.copy(),
-                           result.attention.map_share, latency_ms, dict(stage_ms or result.stage_ms), odometry_reason)
+                           result.attention.map_share, latency_ms, dict(stage_ms or result.stage_ms), odometry_reason,
+                           result.findings)
 
 
 def write_directions(path: Path, records: Sequence[SweepRecord]) -> None:
@@ -55,6 +59,14 @@ def write_directions(path: Path, records: Sequence[SweepRecord]) -> None:
             d = r.direction
             values = (d.bearing, d.heading, d.bearing_std, d.probability) if d else (None,) * 4
             rows.writerow([r.stamp_ns, r.mode, *map(_number, values), _number(r.latency_ms, 3)])
+
+
+def write_reasons(path: Path, records: Sequence[SweepRecord]) -> None:
+    """reasons.csv: one row for every sweep without a direction: why there is none, or why the sweep was dropped."""
+    with open(path, 'w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(REASON_COLUMNS)
+        rows.writerows([r.stamp_ns, r.drop_reason or r.direction_reason] for r in records if r.direction is None)
 
 
 def write_branches(path: Path, records: Sequence[SweepRecord]) -> None:
@@ -81,7 +93,7 @@ class Summary:
     modes: dict[str, int]
     mode_reasons: dict[str, int]  # why not fused
     drops: dict[str, int]
-    no_direction: dict[str, int]  # why no direction although there was a result
+    no_direction: dict[str, int]  # why no direction although there was a result; of what has a name, the name
     latency_ms: dict[str, float]  # median, p95; empty without results
     stage_ms: dict[str, float]  # median of each stage
     odometry_reasons: dict[str, int] | None = None  # why results did without odometry; None: not asked
@@ -120,12 +132,28 @@ def summarise(records: Sequence[SweepRecord]) -> Summary:
     return Summary(
         sweeps=len(records), results=len(done), directions=sum(r.direction is not None for r in done),
         modes=_count(r.mode for r in done), mode_reasons=_count(r.mode_reason for r in done),
-        drops=_count(r.drop_reason for r in records), no_direction=_count(r.direction_reason for r in done),
+        drops=_count(r.drop_reason for r in records), no_direction=_count(_name(r.direction_reason) for r in done),
         latency_ms=({'median': float(np.median(latencies)), 'p95': float(np.percentile(latencies, 95))}
                     if latencies else {}),
         stage_ms={name: float(np.median(values)) for name, values in stages.items() if values},
         odometry_reasons=(_count(r.odometry_reason or '' for r in done)
                           if any(r.odometry_reason is not None for r in done) else None))
+
+
+def _name(reason: str) -> str:
+    """'not_seen: from 45 deg ...' -> 'not_seen'; a reason that does not begin with a name stays as it is."""
+    name, colon, _ = reason.partition(': ')
+    return name if colon and '_' in name and ' ' not in name else reason
+
+
+def first_findings(records: Iterable[SweepRecord]) -> dict[str, tuple[int, str]]:
+    """Name of each finding -> in how many sweeps it was, and what was said first."""
+    found: dict[str, tuple[int, str]] = {}
+    for record in records:
+        for finding in record.findings:
+            count, message = found.get(finding.name, (0, finding.message))
+            found[finding.name] = count + 1, message
+    return found
 
 
 def _count(values: Iterable[str]) -> dict[str, int]:

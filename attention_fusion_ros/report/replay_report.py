@@ -11,7 +11,7 @@ from typing import Any
 from attention_fusion_ros.config import NodeConfig, parameters
 from attention_fusion_ros.report import attention_figure, explanation
 from attention_fusion_ros.report.explained_sweep import LEGEND, ExplainedSweep, draw_figures, write_figure_sheet
-from attention_fusion_ros.report.records import SweepRecord, write_branches, write_directions
+from attention_fusion_ros.report.records import SweepRecord, write_branches, write_directions, write_reasons
 from attention_fusion_ros.report.run_report import PictureSection, write_report
 from attention_fusion_ros.stream.inputs import SWEEPS
 from attention_fusion_ros.stream.recording import InputTopics
@@ -20,7 +20,8 @@ from attention_fusion_ros.utils.tables import Table
 
 def write_replay(folder: Path, name: str, config: NodeConfig, topics: InputTopics, records: Sequence[SweepRecord],
                  shown: Sequence[ExplainedSweep], remedies: Mapping[str, str], warnings: Sequence[str]) -> None:
-    """Write directions.csv, branches.csv, report.html, report.png and, with explained sweeps, attention.{png,json}.
+    """Write directions.csv, branches.csv, reasons.csv, report.html, report.png and, with explained sweeps,
+    attention.{png,json}.
 
     name: of the recording.
     remedies: drop reason -> message of the first drop.
@@ -30,6 +31,7 @@ def write_replay(folder: Path, name: str, config: NodeConfig, topics: InputTopic
     folder.mkdir(parents=True, exist_ok=True)
     write_directions(folder / 'directions.csv', records)
     write_branches(folder / 'branches.csv', records)
+    write_reasons(folder / 'reasons.csv', records)
     tables = [Table('Inputs', ('input', 'topic'), [(spec.label, name or 'none') for spec, name in topics.selected()])]
     if remedies:
         tables.insert(0, Table('What was dropped, and what to do', ('reason', 'first message'),

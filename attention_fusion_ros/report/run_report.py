@@ -18,7 +18,7 @@ from attention_fusion_ros.report.contact_sheet import contact_sheet, stack
 from attention_fusion_ros.report.glossary import GLOSSARY
 from attention_fusion_ros.report.page import Page
 from attention_fusion_ros.report.records import SweepRecord, counted, summarise
-from attention_fusion_ros.report.timeline import timeline
+from attention_fusion_ros.report.timeline import set_title, timeline
 from attention_fusion_ros.utils.tables import Table
 
 PICTURES_IN_PNG = 6
@@ -60,7 +60,9 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
     for text in warnings:
         page.warning(text)
     page.preformatted('\n'.join(summary or summarise(records).lines()))
+    set_title(figure, '')  # the page has it above
     page.plot(style.png(figure, dpi=style.PORTRAIT_DPI), TIMELINE_CAPTION, _timeline_alt(records))
+    set_title(figure, title)
     for section in ([PictureSection('Pictures', legend, pictures)] if pictures else []) + list(sections):
         page.heading(section.title)
         page.paragraph(section.legend)

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from attention_fusion_ros.geometry import wrap
 from attention_fusion_ros.report import style
@@ -32,10 +33,12 @@ def timeline(records: Sequence[SweepRecord], title: str) -> Figure:
         raise ValueError('no sweeps, nothing to plot')
     seconds = _seconds(records)
     summary = summarise(records)
+    reasons = _reasons(summary)
+    heights = HEIGHTS_IN if reasons else HEIGHTS_IN[:-1]
     with style.styled():
-        figure = style.new_figure(style.PORTRAIT_IN, sum(HEIGHTS_IN) + 3.2)
-        figure.suptitle('\n'.join(textwrap.wrap(title, 48)), x=0.01, ha='left', fontsize=13, fontweight='bold')
-        grid = figure.add_gridspec(len(HEIGHTS_IN), 2, height_ratios=HEIGHTS_IN)
+        figure = style.new_figure(style.PORTRAIT_IN, sum(heights) + 3.2)
+        set_title(figure, title)
+        grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
         bearings = figure.add_subplot(grid[0, :])
         _bearings(bearings, records, seconds)
         probability = figure.add_subplot(grid[1, :], sharex=bearings)
@@ -49,8 +52,17 @@ def timeline(records: Sequence[SweepRecord], title: str) -> Figure:
             axes.tick_params(labelbottom=False)
         _headings(figure.add_subplot(grid[4, 0]), records, seconds)
         _latency_histogram(figure.add_subplot(grid[4, 1]), records)
-        _counts(figure.add_subplot(grid[5, :]), summary)
+        if reasons:
+            _counts(figure.add_subplot(grid[5, :]), reasons, summary.sweeps)
+        if len(records) == 1:  # an axis of time without a length
+            latency.set_xticks([0.0])
     return figure
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """Give a figure another title, '' for none."""
+    with style.styled():
+        figure.suptitle('\n'.join(textwrap.wrap(title, 48)), x=0.01, ha='left', fontsize=13, fontweight='bold')
 
 
 def drawn_bearing(bearing: np.ndarray) -> np.ndarray:
@@ -92,6 +104,10 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
     if len(chosen):
         axes.scatter(chosen[:, 0], drawn_bearing(chosen[:, 1]), s=16, color=style.ESTIMATE, zorder=3,
                      clip_on=False, label='direction to take')
+    taken = np.array([(t, r.true_direction[0]) for t, r in zip(seconds, records) if r.true_direction])
+    if len(taken):
+        axes.scatter(taken[:, 0], drawn_bearing(taken[:, 1]), s=60, marker='_', linewidths=2.6, color=style.TRUTH,
+                     clip_on=False, label='true direction')
     axes.set(ylim=(SEAM_DEG, SEAM_DEG + 360.0), ylabel='bearing [deg]', title='Where the roads go')
     ticks = range(-135, 226, 45)
     axes.set_yticks(ticks, [f'{COMPASS[t]}  {t}' if t in COMPASS else f'{t if t <= 180 else t - 360}' for t in ticks])
@@ -138,7 +154,8 @@ def _probability(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray
     if chosen:
         axes.plot(*zip(*chosen), '.', color=style.ESTIMATE, label='probability of the direction')
     if shares:
-        axes.plot(*zip(*shares), color=style.MAP, label='share of the map in the channel attention')
+        axes.plot(*zip(*shares), color=style.MAP, marker='.' if len(shares) == 1 else '',
+                  label='share of the map in the channel attention')
     axes.set(ylim=(-0.03, 1.03), ylabel='0 to 1', title='How sure, and how much the map counts')
     _legend_above(axes)
 
@@ -204,31 +221,31 @@ def _headings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
         high = max(bearing.max(), heading.max(), 25.0)
         margin = 0.06 * (high - low)
         axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-        bar = axes.figure.colorbar(points, ax=axes, location='bottom', aspect=30, pad=0.02)
-        bar.set_label('time [s]')
-        bar.outline.set_visible(False)
+        if np.ptp(times) > 0:
+            bar = axes.figure.colorbar(points, ax=axes, location='bottom', aspect=30, pad=0.02)
+            bar.set_label('time [s]')
+            bar.outline.set_visible(False)
     else:
         axes.text(0.5, 0.5, 'no direction', transform=axes.transAxes, ha='center', color=style.FAINT)
 
 
-def _counts(axes: Axes, summary: Summary) -> None:
-    """Everything that did not go the usual way, by reason."""
-    rows = ([(f'dropped: {k}', v, style.MODES['dropped']) for k, v in summary.drops.items()]
+def _reasons(summary: Summary) -> list[tuple[str, int, str]]:
+    """Everything that did not go the usual way: reason, sweeps, colour."""
+    return ([(f'dropped: {k}', v, style.MODES['dropped']) for k, v in summary.drops.items()]
             + [(f'not fused: {k}', v, style.MODES['lidar_only']) for k, v in summary.mode_reasons.items()]
             + [(f"no direction: {k.partition(':')[0]}", v, style.FAINT) for k, v in summary.no_direction.items()])[:8]
+
+
+def _counts(axes: Axes, rows: list[tuple[str, int, str]], sweeps: int) -> None:
+    """The reasons as bars."""
     axes.set_title('Drops and reasons')
     axes.grid(False)
     axes.set_yticks([])
-    if not rows:
-        axes.set_xticks([])
-        axes.text(0.5, 0.5, 'none: every sweep gave a direction', transform=axes.transAxes, ha='center',
-                  color=style.FAINT)
-        return
     axes.barh(range(len(rows)), [r[1] for r in rows], color=[r[2] for r in rows], height=0.85, alpha=0.35)
     for i, (label, count, _) in enumerate(rows):
         axes.text(0.02, i, f'{count}  {_short(label)}', va='center', fontsize=style.SMALL_PT,
                   transform=axes.get_yaxis_transform())
-    axes.set(xlim=(0, summary.sweeps), ylim=(len(rows) - 0.4, -0.6), xlabel='sweeps')
+    axes.set(xlim=(0, sweeps), ylim=(len(rows) - 0.4, -0.6), xlabel='sweeps')
 
 
 def _short(text: str, length: int = 60) -> str:
@@ -243,4 +260,5 @@ def _latency_histogram(axes: Axes, records: Sequence[SweepRecord]) -> None:
         axes.axvline(median, color=style.INK, linewidth=1.2)
         axes.axvline(high, color=style.INK, linestyle=':', linewidth=1.2)
         marks = f'\nmedian (line) {median:.0f} ms\n95th percentile (dots) {high:.0f} ms'
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=f'latency [ms]{marks}', ylabel='sweeps', title='Latency')

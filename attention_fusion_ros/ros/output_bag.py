@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from rosbags.interfaces import (
     Connection,
@@ -26,15 +24,11 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.ros.messages import encode
-from attention_fusion_ros.ros.messages.classes import serialize
-from attention_fusion_ros.ros.messages.encoders import ENCODERS, STAGE_OUTPUTS, Encoder, head_of
-from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.standins import STORE
-from attention_fusion_ros.ros.outputs import LATCHED_DEPTH, OUTPUTS, RELIABLE_DEPTH, OutputSpec
-from attention_fusion_ros.stream.recording import RawMessage, Recording, is_static
+from attention_fusion_ros.ros.outputs import LATCHED_DEPTH, RELIABLE_DEPTH, OutputSpec
+from attention_fusion_ros.ros.result_sink import ResultSink, topic_of
+from attention_fusion_ros.stream.recording import Recording
 
-NODE = '/attention_fusion'  # its name, in the default namespace
 METADATA_VERSION: Literal[8, 9] = 8  # the newest that every distribution since Humble reads with its QoS profiles
 STATIC_DEPTH = 100  # recordings merge several broadcasters of /tf_static
 
@@ -47,38 +41,20 @@ def qos(depth: int, latched: bool) -> Qos:
                QosLiveliness.AUTOMATIC, zero, False)
 
 
-def topic_of(spec: OutputSpec) -> str:
-    """The absolute name of an output."""
-    return spec.name if spec.name.startswith('/') else f'{NODE}/{spec.name}'
-
-
-class OutputBag:
+class OutputBag(ResultSink):
     """The recording of all outputs. Use as a context manager: only what is complete gets the name asked for.
 
-    folder: of the recording; must not exist. base_frame: in which results are given. inputs: a recording whose messages
-    are copied between them, None for the outputs alone.
+    folder: of the recording; must not exist. The rest is as for `ResultSink`.
 
-    failures: output -> why its first failed message could not be made; the others are written all the same. left_out:
-    topics of `inputs` that cannot be copied, and why. counts: messages written, by topic.
-
-    Raises ConfigurationError when the folder exists.
+    Raises ConfigurationError when the folder exists, or there is no room for it.
     """
 
     def __init__(self, folder: Path, base_frame: str, inputs: Recording | None = None):
+        super().__init__(base_frame, inputs)
         if folder.exists():
-            raise ConfigurationError(f"'{folder}' exists already; a recording is written to a new folder")
-        self._folder, self._base_frame, self._inputs = folder, base_frame, inputs
-        self.failures: dict[str, str] = {}
-        self.left_out: dict[str, str] = {}
-        self.counts: Counter[str] = Counter()
+            raise ConfigurationError(f"'{folder}' exists already. Remedy: give a new folder, or remove that one.")
+        self._folder = folder
         self._topics: dict[str, Connection] = {}
-        self._pending: Iterator[RawMessage] = iter(())
-        self._next: RawMessage | None = None
-
-    @property
-    def count(self) -> int:
-        """Messages written."""
-        return sum(self.counts.values())
 
     def __enter__(self) -> OutputBag:
         parent = self._folder.absolute().parent
@@ -89,13 +65,7 @@ class OutputBag:
                               storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
-        for spec in OUTPUTS:
-            self._topics[topic_of(spec)] = self._writer.add_connection(
-                topic_of(spec), spec.type.replace('/', '/msg/'), typestore=STORE,
-                offered_qos_profiles=[qos(LATCHED_DEPTH if spec.latched else RELIABLE_DEPTH, spec.latched)])
-        if self._inputs is not None:
-            self._pending = self._inputs.raw_messages(self._add_inputs(self._inputs))
-            self._next = next(self._pending, None)
+        self._open_topics()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -107,62 +77,30 @@ class OutputBag:
                 os.rename(self._work / self._folder.name, self._folder)
             else:
                 self._writer.abort()
+        except OSError as failure:
+            error = error or failure
+            if not _is_full(error):
+                raise
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
+        if isinstance(error, OSError) and _is_full(error):
+            raise ConfigurationError(f"'{self._folder}' cannot be written: {error.strerror}. Remedy: make room there, "
+                                     'or give another folder.') from error
 
-    def write(self, sweep: PublishedSweep, stage_ms: Mapping[str, float], recorded_ns: int) -> None:
-        """Write every message about a sweep.
+    def _open_output(self, spec: OutputSpec) -> None:
+        self._topics[topic_of(spec)] = self._writer.add_connection(
+            topic_of(spec), spec.type.replace('/', '/msg/'), typestore=STORE,
+            offered_qos_profiles=[qos(LATCHED_DEPTH if spec.latched else RELIABLE_DEPTH, spec.latched)])
 
-        stage_ms: durations by stage. recorded_ns: when the newest message was recorded that went into the result.
-        """
-        self._copy_inputs(recorded_ns)
-        for spec, encoder in ENCODERS.items():
-            self._write(spec.name, topic_of(spec), recorded_ns,
-                        partial(self._encode, spec, encoder, sweep))
-        for stage, name in STAGE_OUTPUTS.items():
-            if stage in stage_ms:
-                self._write(name, f'{NODE}/{name}', recorded_ns, partial(encode.milliseconds, stage_ms[stage]))
-
-    def _encode(self, spec: OutputSpec, encoder: Encoder, sweep: PublishedSweep) -> Any:
-        return encoder(sweep, head_of(spec, sweep, self._base_frame))
-
-    def _write(self, name: str, topic: str, stamp_ns: int, make: Callable[[], Any]) -> None:
-        try:
-            message = make()
-            if message is None:
-                return
-            data = serialize(message)
-        except Exception as error:  # one output must not cost the others, as in the node
-            self.failures.setdefault(name, f'{type(error).__name__}: {error}')
-            return
-        self._put(topic, stamp_ns, data)
+    def _open_input(self, name: str, type_: str, definition: tuple[str, str], static: bool, latched: bool) -> None:
+        text, type_hash = definition
+        self._topics[name] = self._writer.add_connection(
+            name, type_, msgdef=text, rihs01=type_hash,
+            offered_qos_profiles=[qos(STATIC_DEPTH if static else RELIABLE_DEPTH, latched)])
 
     def _put(self, topic: str, stamp_ns: int, data: bytes) -> None:
         self._writer.write(self._topics[topic], stamp_ns, data)
-        self.counts[topic] += 1
 
-    def _add_inputs(self, inputs: Recording) -> list[str]:
-        """The topics of the recording that are copied."""
-        copied = []
-        for name, info in inputs.topics.items():
-            if name in self._topics:
-                self.left_out[name] = 'the results written here have this name'
-                continue
-            try:
-                definition, type_hash = inputs.definition(inputs.channels(name)[0])
-            except Exception:  # there is no definition, or none that can be read
-                self.left_out[name] = f'the recording does not say what {info.type} is'
-                continue
-            static = is_static(name)
-            self._topics[name] = self._writer.add_connection(
-                name, info.type, msgdef=definition, rihs01=type_hash, offered_qos_profiles=[
-                    qos(STATIC_DEPTH if static else RELIABLE_DEPTH, static or inputs.is_latched(name))])
-            copied.append(name)
-        return copied
 
-    def _copy_inputs(self, until_ns: int | None) -> None:
-        """Copy what was recorded up to a time, None for the rest."""
-        while self._next is not None and (until_ns is None or self._next.stamp_ns <= until_ns):
-            if self._next.data:
-                self._put(self._next.topic, self._next.stamp_ns, self._next.data)
-            self._next = next(self._pending, None)
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

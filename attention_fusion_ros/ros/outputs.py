@@ -54,6 +54,9 @@ OUTPUTS = (
     OutputSpec('distribution', 'sensor_msgs/LaserScan',
                'Circular distribution over bearings: angle = bearing, intensity = probability of the bin, range = '
                'lookahead.', 'rad, m', 'encode.distribution'),
+    OutputSpec('coverage', 'sensor_msgs/LaserScan',
+               'What was looked at: angle = bearing, range = how far, intensity = share of the way to the ring that '
+               'rays passed. A dark sector may hide branches.', 'rad, m, 0..1', 'encode.coverage'),
     OutputSpec('heatmap/channels', 'std_msgs/Float32MultiArray',
                'Channel attention: LiDAR share, map share, then the weight of each channel; layout.dim[i].label names '
                "data[i], and a last, empty dimension 'stamp_ns=...' names the sweep.", '0..1', 'encode.channels'),
@@ -62,19 +65,29 @@ OUTPUTS = (
                'published without a map image, or when the checkpoint has no spatial transformer.', 'm, rad',
                'encode.map_alignment'),
     OutputSpec('markers', 'visualization_msgs/MarkerArray',
-               'Arrows on the ring for rviz: length and alpha show the probability; the branch to take is green. They '
-               'vanish after 1 s without a result, and when the node is deactivated.', 'm', 'encode.markers',
+               'Arrows on the ring for rviz: length and alpha show the probability; the branch to take is green. Under '
+               'them, 2 standard deviations of bearing (on the ring) and heading (a fan). They vanish after 1 s '
+               'without a result, and when the node is deactivated.', 'm', 'encode.markers',
                taken_back_by='encode.no_markers'),
-    OutputSpec('heatmap/spatial', 'nav_msgs/OccupancyGrid', 'Spatial attention on the ground.', '0..100',
-               'encode_dense.spatial', latched=True),
+    OutputSpec('heatmap/spatial', 'nav_msgs/OccupancyGrid',
+               'Spatial attention on the ground: 98 is the strongest, 0 is less than a tenth of that. Empty when '
+               'results do not go on.', '0..98', 'encode_dense.spatial', latched=True,
+               taken_back_by='encode_dense.no_heatmap'),
+    OutputSpec('map_points', 'sensor_msgs/PointCloud2',
+               'Roads (grey) and route (red) of the map image on the ground, where the network says they belong: a '
+               'point a cell, with x, y, z and rgb. Empty when the map image is not used.', 'm',
+               'encode_dense.map_points',
+               taken_back_by='encode_dense.no_points'),
     OutputSpec('attention_points', 'sensor_msgs/PointCloud2',
                'The sweep in its own frame, with a field `attention` (float32).', 'm, 0..1',
-               'encode_dense.attention_points', in_sensor_frame=True),
+               'encode_dense.attention_points', in_sensor_frame=True,
+               taken_back_by='encode_dense.no_attention_points'),
     OutputSpec('heatmap/image', 'sensor_msgs/Image', 'BEV, map image, heatmap and arrows side by side (bgr8).', '',
                'encode_dense.picture'),
     OutputSpec('heatmap/gradcam', 'nav_msgs/OccupancyGrid',
                'Grad-CAM: which cells the direction (without one, the most probable branch) depends on. Costs a second '
-               'run of the network, with gradients, for every sweep.', '0..100', 'encode_dense.gradcam', latched=True),
+               'run of the network, with gradients, for every sweep.', '0..98', 'encode_dense.gradcam', latched=True,
+               taken_back_by='encode_dense.no_heatmap'),
     *(_stage_output(stage, meaning) for stage, meaning in STAGES.items()),
 )
 # Published in every state, by a steady clock.

@@ -27,7 +27,8 @@ FORGOTTEN_NS = 600 * SECOND_NS  # a LiDAR silent for that long does not belong t
 MARGIN_NS = 30_000_000  # on the way from a driver
 MAX_WAIT_NS = 150_000_000
 KEPT_TURNS = 3
-LIDAR_SILENT = 'lidar_silent'
+APART_NS = SECOND_NS  # between the clocks of two LiDARs; messages are not later than that
+LIDAR_SILENT, LIDAR_CLOCK = 'lidar_silent', 'lidar_clock'
 NOTHING: Mapping[str, str] = MappingProxyType({})
 Key = tuple[str, str]  # input name, frame_id
 
@@ -40,8 +41,11 @@ class _Lidar:
         self.turns = TurnBuilder()
         self.done: deque[Turn] = deque(maxlen=KEPT_TURNS)
         self._periods: deque[int] = deque(maxlen=5)
+        self.heard_ns = 0  # when its latest turn came, by the caller's clock
+        self.last_stamp_ns = 0  # of its latest message
 
-    def add(self, turn: Turn) -> None:
+    def add(self, turn: Turn, now_ns: int) -> None:
+        self.heard_ns = now_ns
         if self.done and turn.stamp_ns > self.done[-1].stamp_ns:
             self._periods.append(turn.stamp_ns - self.done[-1].stamp_ns)
         self.done.append(turn)
@@ -68,6 +72,16 @@ class _Lidar:
     def is_silent(self, stamp_ns: int) -> bool:
         """Whether nothing was heard of it for too long, at the stamp of a sweep."""
         return self.newest_ns is not None and stamp_ns - self.newest_ns > self._patience_ns
+
+    def is_heard(self, now_ns: int) -> bool:
+        """Whether a turn came a short time ago, whatever its stamp."""
+        return self.newest_ns is not None and now_ns - self.heard_ns <= self._patience_ns
+
+    def ahead_of_ns(self, other: _Lidar) -> int:
+        """By how much its clock is ahead of another LiDAR's: their stamps, compared with when they came."""
+        if self.newest_ns is None or other.newest_ns is None:
+            return 0
+        return (self.newest_ns - self.heard_ns) - (other.newest_ns - other.heard_ns)
 
     def misses_a_turn(self, stamp_ns: int) -> bool:
         """Whether a turn before this stamp has not come."""
@@ -98,8 +112,8 @@ class SweepAssembler:
         with self._lock:
             self._lidars: dict[Key, _Lidar] = {}
             self._waiting: tuple[_Lidar, Turn, int] | None = None  # first LiDAR, its turn, since when
-            self._newest_ns: int | None = None
             self._last_sweep_ns = 0
+            self._now_ns = 0
 
     @property
     def frames(self) -> set[str]:
@@ -135,15 +149,16 @@ class SweepAssembler:
         """Take in a message; returns the sweeps that are complete with it."""
         with self._lock:
             stamp_ns = message.cloud.stamp_ns
-            if self._newest_ns is not None and stamp_ns < self._newest_ns - SECOND_NS:
-                self.reset()  # a recording starts again
-            self._newest_ns = max(stamp_ns, self._newest_ns or 0)
             key = message.input_name, message.cloud.frame_id
+            # Of one LiDAR: the clocks of two need not agree.
+            if key in self._lidars and stamp_ns < self._lidars[key].last_stamp_ns - SECOND_NS:
+                self.reset()  # a recording starts again
             if key not in self._lidars:
                 self._lidars[key] = _Lidar(key)
                 # By table and by the time they were first heard: sorting is stable.
                 self._lidars = dict(sorted(self._lidars.items(), key=lambda item: self._order.get(item[0][0], 0)))
             lidar = self._lidars[key]
+            lidar.last_stamp_ns = max(stamp_ns, lidar.last_stamp_ns)
             found: list[DecodedSweep] = []
             for turn in lidar.turns.add(message, now_ns):
                 found += self._turn(lidar, turn, now_ns)
@@ -153,6 +168,7 @@ class SweepAssembler:
         """The sweeps that have waited for long enough."""
         with self._lock:
             found: list[DecodedSweep] = []
+            self._now_ns = now_ns
             for lidar in list(self._lidars.values()):
                 for turn in lidar.turns.due(now_ns):
                     found += self._turn(lidar, turn, now_ns)
@@ -170,16 +186,23 @@ class SweepAssembler:
             return found + self._finish()
 
     def _turn(self, lidar: _Lidar, turn: Turn, now_ns: int) -> list[DecodedSweep]:
-        lidar.add(turn)
+        self._now_ns = now_ns
+        lidar.add(turn, now_ns)
         if len(self._lidars) == 1:
             return [_sweep(turn.parts)]
         found: list[DecodedSweep] = []
+        if abs(lidar.ahead_of_ns(self._reference(lidar))) > APART_NS:
+            return found  # named with the next sweep
         if lidar is self._first(turn.stamp_ns):
             found += self._finish()
             self._waiting = lidar, turn, now_ns
         if self._waiting is not None and not self._is_worth_waiting(*self._waiting[:2]):
             found += self._finish()
         return found
+
+    def _reference(self, lidar: _Lidar) -> _Lidar:
+        """The LiDAR whose clock counts: the first one that is heard; default the given one."""
+        return next((other for other in self._lidars.values() if other.is_heard(self._now_ns)), lidar)
 
     def _first(self, stamp_ns: int) -> _Lidar | None:
         """The LiDAR whose turns give the sweeps: the first one that sends any."""
@@ -207,13 +230,18 @@ class SweepAssembler:
         if self._waiting is None:
             return []
         (first, turn, _), self._waiting = self._waiting, None
-        parts, silent = list(turn.parts), []
+        parts, silent, apart = list(turn.parts), [], []
         for key, lidar in list(self._lidars.items()):
             if lidar is first:
                 continue
             near = lidar.nearest(turn.stamp_ns)
             newest_ns = lidar.newest_ns
-            if newest_ns is not None and lidar.is_silent(turn.stamp_ns):
+            ahead_ns = lidar.ahead_of_ns(first)
+            is_late = newest_ns is not None and lidar.is_silent(turn.stamp_ns)
+            if lidar.is_heard(self._now_ns) and (abs(ahead_ns) > APART_NS or is_late):
+                apart.append(f"'{key[1]}' on {self._topics.get(key[0], key[0])}, {abs(ahead_ns) / SECOND_NS:.1f} s "
+                             f'{"ahead" if ahead_ns > 0 else "behind"}')
+            elif newest_ns is not None and is_late:
                 if turn.stamp_ns - newest_ns > FORGOTTEN_NS:
                     del self._lidars[key]
                 else:
@@ -226,8 +254,13 @@ class SweepAssembler:
         if silent:
             warnings[LIDAR_SILENT] = (f"no cloud of LiDAR {' and '.join(silent)}: sweeps go on without it. Remedy: "
                                       'check the driver and its cable.')
+        if apart:
+            warnings[LIDAR_CLOCK] = (
+                f"sweeps go on without LiDAR {' and '.join(apart)}: that is how it is stamped against "
+                f"'{first.key[1]}', by when they come. Remedy: synchronise the sensors (PTP, all with or without "
+                'the UTC offset), or let all drivers stamp with ROS time.')
         sweep = _sweep(parts, several=True, warnings=warnings)
-        if sweep.stamp_ns <= self._last_sweep_ns:
+        if 0 <= self._last_sweep_ns - sweep.stamp_ns < APART_NS:
             return []  # the LiDAR that sweeps go by has changed: this turn was part of another one's sweep
         self._last_sweep_ns = sweep.stamp_ns
         return [sweep]

@@ -142,8 +142,9 @@ MAP_REASONS = {
                            'another frame_id.'),
     'map_dim': Reason('the map image is dim: it stays below a fifth of its full scale, or uses its lowest bits only.',
                       'draw roads bright, up to the full scale: 255 in 8 bit, 65535 in 16 bit, 1.0 in 32FC1.'),
-    'route_unclear': Reason('the map image has thin reddish strokes that JPEG has blurred too much to tell a route.',
-                            'draw the route in pure red at least 2 pixels wide, or send PNG.'),
+    'route_unclear': Reason('the map image has reddish strokes that are too dark, or that JPEG has blurred too much, '
+                            'to tell a route.',
+                            'draw the route in bright, pure red at least 2 pixels wide, or send PNG.'),
     'map_all_road': Reason('the map image is bright everywhere around the vehicle: all of it would be road.',
                            'draw roads bright on a dark background (below a fifth of the full scale), and nothing '
                            'else.'),

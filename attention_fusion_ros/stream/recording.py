@@ -325,7 +325,12 @@ class Recording:
             raise InputError('topic_ambiguous', f'{len(found)} topics hold {kind}.',
                              f'Choose with {option}: {self._listing(types)}{refusal}.{more}')
         if not found and spec.required:
-            counts = [t.count for t in self.topics.values() if t.type in types]
+            results = _results(self.topics)
+            counts = [t.count for t in self.topics.values() if t.type in types and t.name not in results]
+            if results and not counts:
+                raise InputError('topic_missing', 'The recording holds results of the node, but no point clouds that '
+                                 'were put into it.', 'give the recording that they were made of, or write both to one '
+                                 'with replay --bag DIR --with-inputs.')
             if counts and not any(counts):
                 raise InputError('topic_missing', f'{kind} was recorded, but no message came: {self._listing(types)}.',
                                  'check that the driver ran, and its name and QoS in the recording.')

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import MapImage, Motion
+from attention_fusion_ros.contracts import Finding, MapImage, Motion
 from attention_fusion_ros.decode.odometry import Odometry
 from attention_fusion_ros.decode.transforms import Transforms
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import is_rigid
 from attention_fusion_ros.sync.clocks import ClockComparison, ClockDifference
+from attention_fusion_ros.sync.motion_check import MotionCheck
 from attention_fusion_ros.sync.odometry_buffer import OdometryBuffer, Placed
 from attention_fusion_ros.sync.placed_map import PlacedMap
 from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
@@ -63,6 +64,7 @@ class SyncedInputs:
     odometry_reason: str = ''  # why there is no odometry for it, '' when there is
     odometry_extrapolation_s: float = 0.0  # by how much the pose goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # the same for the sensor's transform
+    findings: tuple[Finding, ...] = ()  # what is implausible about odometry
 
 
 class Synchronizer:
@@ -92,6 +94,7 @@ class Synchronizer:
         self._sensor_frame = ''  # of the latest sweep
         self._last_sweep_ns: int | None = None
         self._epoch = 0
+        self._motion = MotionCheck()
         self._config = config
 
     def update(self, config: NodeConfig) -> None:
@@ -219,7 +222,10 @@ class Synchronizer:
             if self._odometry.on_tf != self._odometry_on_tf:  # poses of before are of another odometry frame
                 self._odometry_on_tf = not self._odometry_on_tf
                 self._epoch += 1
+                self._motion.clear()
             T_odom_base = self._odometry.pose(stamp_ns, known_until_ns=stamp_ns)
+            if self._odometry_on_tf and T_odom_base is not None:  # messages are compared as they come
+                self._motion.add(stamp_ns, T_odom_base)
             image, reason = self._maps.match(stamp_ns)
             T_odom_base_map = T_map_base = None
             if image is None and self._placed_map.image is not None:
@@ -241,7 +247,7 @@ class Synchronizer:
                 companions, self._poses(companions, stamp_ns),
                 self._odometry.reason(stamp_ns) if T_odom_base is None else '',
                 0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns),
-                transform_extrapolation_s)
+                transform_extrapolation_s, () if (jump := self._motion.finding(stamp_ns)) is None else (jump,))
 
     def learn_sensor_frame(self, frame_id: str) -> None:
         """The frame of the sweeps' sensor, for odometry of this frame; `match` learns it from the sweep."""
@@ -283,6 +289,8 @@ class Synchronizer:
                                       lambda t: self._odometry.pose(t, known_until_ns=stamp_ns), config.map.max_age)
 
     def _tell(self, placed: Placed) -> None:
+        for stamp_ns, T in placed:
+            self._motion.add(stamp_ns, T)
         if self._on_base_pose is not None:
             for stamp_ns, T in placed:
                 self._on_base_pose(stamp_ns, T)

@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from attention_fusion_ros.bev.coverage import coverage, view_of_cells
+from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
 from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.simulated import collate
@@ -21,6 +24,7 @@ from attention_fusion_ros.metrics.matching import match
 from attention_fusion_ros.metrics.registry import logged
 from attention_fusion_ros.metrics.summary import point_values
 from attention_fusion_ros.network.build import Network
+from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.head import decode_bearings, head_arrays
 from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
@@ -39,14 +43,16 @@ class Predictions:
     with_map: np.ndarray  # (S,) bool
     route: np.ndarray  # (S,) bool
     truths: list[TrueRoads]
+    seen: np.ndarray | None = None  # (S, K) 0..1, share of the way to the ring that was looked at; None: not asked for
 
 
 @torch.inference_mode()
 def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cpu',
-            batch: int = 32) -> Predictions:
-    """Run the network over a data set, `batch` samples at a time."""
+            batch: int = 32, look: bool = False) -> Predictions:
+    """Run the network over a data set, `batch` samples at a time. look: also fill in `seen`."""
     network.eval()
     heads, nones, maps, routes, truths = [], [], [], [], []
+    seen: list[np.ndarray] = []
     # A generator of its own: figures must not change the random numbers that training goes on with.
     for item in DataLoader(dataset, batch_size=batch, collate_fn=collate, generator=torch.Generator()):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
@@ -57,9 +63,20 @@ def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cp
         nones.append(output.no_direction.float().cpu().numpy())
         maps.append(item.with_map.numpy())
         routes.append(item.route.numpy())
+        if look:
+            seen += [seen_cells(lidar, network.config) for lidar in item.lidar]
         truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
     return Predictions(np.concatenate(heads), np.concatenate(nones), np.concatenate(maps), np.concatenate(routes),
-                       truths)
+                       truths, np.stack(seen) if look else None)
+
+
+def seen_cells(lidar: torch.Tensor, config: NetworkConfig) -> np.ndarray:
+    """(C, H, W) features on the CPU -> (K,) share of the way to the ring that was looked at, 0..1."""
+    occupied = lidar[LIDAR_CHANNELS.index('density')] > 0
+    found = coverage([view_of_cells(occupied, Grid(config.extent, config.cells))], config.bins, config.lookahead,
+                     config.extent)
+    share: np.ndarray = found[0].numpy()
+    return share
 
 
 def true_roads(branches: np.ndarray, direction: np.ndarray) -> TrueRoads:

@@ -35,7 +35,10 @@ class ColourScale:
 
     def colours(self, values: np.ndarray) -> np.ndarray:
         """Values (h, w) -> (h, w, 3) uint8, BGR."""
-        return np.asarray(cv2.applyColorMap(np.rint(255 * self.share(values)).astype(np.uint8), COLOUR_MAP))
+        bounded = np.clip(np.asarray(values, dtype=np.float32), np.float32(self.low), np.float32(self.high))
+        levels = cv2.convertScaleAbs(cv2.log(bounded / np.float32(self.low)),
+                                     alpha=255 / math.log(self.high / self.low))
+        return np.asarray(cv2.applyColorMap(levels, COLOUR_MAP))
 
     def ticks(self) -> list[float]:
         """The powers of ten from low to high."""

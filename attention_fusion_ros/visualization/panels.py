@@ -8,6 +8,7 @@ A picture is three squares of equal size side by side, each with a title above a
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ LETTER_SHARE = 0.044  # height of a capital letter likewise: legible where the w
 PANELS = ('LiDAR', 'map', 'attention')
 HEIGHT_TICKS_M = (0.1, 0.5, 2.0, 6.0)
 TRUTH_LENGTH = 0.5  # of the arrows of the truth, in lookaheads: longer and thinner, so that both are seen
+RING_LABEL = math.radians(-135.0)  # bearing of the radius on the ring: behind to the right, where roads seldom go
+BELOW = 0.35  # brightness of what is seen through a heatmap
 FAINTEST = 0.25  # grey level of a cell with a return on the ground
 
 
@@ -68,19 +71,27 @@ def stretched(values: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     return np.clip(cv2.resize(shown, size[::-1], interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
 
 
-def point_attention(result: FusionResult, xyz_base: np.ndarray, heatmap: np.ndarray | None = None) -> np.ndarray:
-    """Points (N, 3) in base_link -> (N,) float32 attention of the cell each lies in, 0 outside the grid.
+def point_attention(result: FusionResult, xyz: np.ndarray, heatmap: np.ndarray | None = None,
+                    T_base: np.ndarray | None = None) -> np.ndarray:
+    """Points (N, 3) -> (N,) float32 attention of the cell each lies in, 0 outside the grid.
 
-    heatmap: (H, W) of `spatial_heatmap`, where it is known already.
+    heatmap: (H, W) of `spatial_heatmap`, where it is known already. T_base: (4, 4) base_link <- the frame of the
+    points, None for points in base_link.
     """
     heat = spatial_heatmap(result) if heatmap is None else heatmap
+    if not len(xyz):
+        return np.zeros(0, np.float32)
     cells = heat.shape[0]
-    row, column = Grid(result.extent, cells).metres_to_cells(xyz_base[:, 0], xyz_base[:, 1])
-    row, column = np.floor(row + 0.5).astype(np.int64), np.floor(column + 0.5).astype(np.int64)
-    inside = (row >= 0) & (row < cells) & (column >= 0) & (column < cells)
-    values = np.zeros(len(xyz_base), np.float32)
-    values[inside] = heat[row[inside], column[inside]]
-    return values
+    T = np.eye(4) if T_base is None else np.asarray(T_base, dtype=np.float64)
+    # Metres to cells is affine: one product takes points to their rows and columns, shifted by the frame around them.
+    grid = Grid(result.extent, cells)
+    zero, ahead, left = (np.array(grid.metres_to_cells(x, y)) for x, y in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)))
+    to_cells = np.stack([ahead - zero, left - zero], axis=1)
+    M = np.column_stack([to_cells @ T[:2, :3], to_cells @ T[:2, 3] + zero + 1.5])
+    place = cv2.transform(np.ascontiguousarray(xyz, dtype=np.float32)[:, None], M)[:, 0]
+    place = np.fmin(np.fmax(place, 0.0), cells + 1.0).astype(np.int32)  # what is not finite as well
+    framed = cv2.copyMakeBorder(heat, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
+    return np.asarray(framed.reshape(-1).take(place[:, 0] * (cells + 2) + place[:, 1]), dtype=np.float32)
 
 
 def compose_picture(result: FusionResult, size: int = 512,
@@ -91,15 +102,34 @@ def compose_picture(result: FusionResult, size: int = 512,
     the estimates in green. `squares` gives the three squares of the picture back.
     """
     squares_ = [lidar_panel(result, size), map_panel(result, size), heat_panel(finest(result.attention.spatial), size)]
+    show_below(squares_[2], finest(result.attention.spatial), squares_[0])
     titles = [('LiDAR', 'height; black: no return'), _map_title(result), _attention_title(result)]
     legends = [height_legend(size), map_legend(size), colour_legend(ATTENTION_SCALE, size)]
-    columns = []
-    for square, title, legend in zip(squares_, titles, legends):
+    top, bottom = round(TITLE_SHARE * size), round(LEGEND_SHARE * size)
+    picture = np.empty((top + size + bottom, len(PANELS) * size, 3), np.uint8)
+    for k, (square, title, legend) in enumerate(zip(squares_, titles, legends)):
         draw_answer(square, result, truth)
-        columns.append(np.vstack([_title(title, size, result.trained), square, legend]))
-    for column in columns[1:]:
-        column[:, 0] = RING  # where one panel ends and the next begins
-    return np.hstack(columns)
+        column = picture[:, k * size:(k + 1) * size]
+        column[:top], column[top:top + size], column[top + size:] = _title(title, size, result.trained), square, legend
+        if k:
+            column[:, 0] = RING  # where one panel ends and the next begins
+    draw_arrow_legend(picture, with_truth=bool(truth))
+    return picture
+
+
+def draw_arrow_legend(picture: np.ndarray, with_truth: bool) -> None:
+    """Say beside the first title of a `compose_picture` what green arrows are and, with_truth, what blue ones are."""
+    size = picture.shape[1] // len(PANELS)
+    entries = [(ESTIMATE, 'estimate'), *([(TRUTH, 'truth')] if with_truth else [])]
+    height, middle = 0.8 * LETTER_SHARE * size, round(0.05 * size)
+    arrow, gap = 0.06 * size, 0.015 * size
+    left = (1 - 0.02) * size - sum(arrow + 2 * gap + text_width(text, height) for _, text in entries)
+    picture[:round(0.085 * size), round(left - gap):size] = BAR
+    for colour, text in entries:
+        ends = (round(left), middle), (round(left + arrow), middle)
+        cv2.arrowedLine(picture, *ends, colour, max(1, round(size / 170)), cv2.LINE_AA, tipLength=0.4)
+        draw_text(picture, text, left + arrow + gap, middle + height / 2, height, INK)
+        left += arrow + 2 * gap + text_width(text, height)
 
 
 def squares(picture: np.ndarray) -> list[np.ndarray]:
@@ -129,6 +159,7 @@ def draw_answer(panel: np.ndarray, result: FusionResult, truth: list[tuple[float
         _draw_branch(panel, result, branch)
 
 
+@lru_cache(maxsize=16)
 def _title(lines: tuple[str, str], size: int, trained: bool) -> np.ndarray:
     """(TITLE_SHARE size, size, 3) uint8: a title, and under it one line that says more."""
     bar = _bar(TITLE_SHARE, size)
@@ -143,6 +174,7 @@ def _bar(share: float, size: int) -> np.ndarray:
     return np.full((round(share * size), size, 3), BAR, np.uint8)
 
 
+@lru_cache(maxsize=8)
 def height_legend(size: int) -> np.ndarray:
     """(LEGEND_SHARE size, size, 3) uint8: the greys of `lidar_panel` in metres above the ground; black is no return."""
     ramp = FAINTEST + (1 - FAINTEST) * np.linspace(0.0, 1.0, size)
@@ -150,6 +182,7 @@ def height_legend(size: int) -> np.ndarray:
     return _scale_legend(np.rint(255 * ramp)[:, None].repeat(3, axis=1).astype(np.uint8), ticks, 'm', size)
 
 
+@lru_cache(maxsize=8)
 def colour_legend(scale: ColourScale, size: int) -> np.ndarray:
     """(LEGEND_SHARE size, size, 3) uint8: the colour bar of a scale, with its values."""
     ramp = cv2.applyColorMap(np.rint(np.linspace(0, 255, size)).astype(np.uint8)[None], COLOUR_MAP)[0]
@@ -174,6 +207,7 @@ def _scale_legend(ramp: np.ndarray, ticks: dict[str, float], unit: str, size: in
     return bar
 
 
+@lru_cache(maxsize=8)
 def map_legend(size: int) -> np.ndarray:
     """(LEGEND_SHARE size, size, 3) uint8: what the colours of `map_panel` stand for."""
     bar = _bar(LEGEND_SHARE, size)
@@ -192,21 +226,23 @@ def lidar_panel(result: FusionResult, size: int) -> np.ndarray:
     """Height of the highest return in each cell, from dark to bright -> (size, size, 3) uint8, BGR; black: none."""
     top = result.lidar_bev[lidar.CHANNELS.index('top')]
     density = result.lidar_bev[lidar.CHANNELS.index('density')]
-    value = np.where(density > 0, FAINTEST + (1 - FAINTEST) * np.clip(top, 0.0, 1.0), 0.0)
-    grey = cv2.resize((255 * value).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    bright = cv2.convertScaleAbs(np.clip(top, 0.0, 1.0).astype(np.float32), alpha=255 * (1 - FAINTEST),
+                                 beta=255 * FAINTEST)
+    grey = cv2.resize(bright * (density > 0), (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
 
 
 def map_panel(result: FusionResult, size: int) -> np.ndarray:
     """The map as it lies on the grid, the route in red, LiDAR structure on top -> (size, size, 3) uint8, BGR."""
-    channels = {name: result.map_bev[k][..., None] for k, name in enumerate(map_image.CHANNELS)}
-    span = np.clip(result.lidar_bev[lidar.CHANNELS.index('span')], 0, 1)[..., None]
-    road, route = np.array(ROAD, np.float32), np.array(ROUTE, np.float32)
-    picture = np.array(UNKNOWN, np.float32) * channels['valid'] * (1 - channels['road']) + road * channels['road']
-    picture = picture * (1 - channels['route']) + route * channels['route']
-    picture = np.maximum(picture, np.array(STRUCTURE, np.float32) * span)  # to see the fit
-    levels = np.clip(picture, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.resize(levels, (size, size), interpolation=cv2.INTER_AREA))
+    channels = {name: result.map_bev[k].astype(np.float32) for k, name in enumerate(map_image.CHANNELS)}
+    road, route = channels['road'], channels['route']
+    span = np.clip(result.lidar_bev[lidar.CHANNELS.index('span')].astype(np.float32), 0, 1)
+    planes = []
+    for of_unknown, of_road, of_route, of_structure in zip(UNKNOWN, ROAD, ROUTE, STRUCTURE):
+        level = of_unknown * channels['valid'] * (1 - road) + of_road * road
+        level += (of_route - level) * route
+        planes.append(np.clip(np.maximum(level, of_structure * span), 0, 255).astype(np.uint8))  # to see the fit
+    return np.asarray(cv2.resize(cv2.merge(planes), (size, size), interpolation=cv2.INTER_AREA))
 
 
 def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENTION_SCALE) -> np.ndarray:
@@ -221,6 +257,18 @@ def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENT
         return panel
     heat = cv2.resize(np.asarray(values, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     return scale.colours(heat)
+
+
+def show_below(panel: np.ndarray, values: np.ndarray | None, below: np.ndarray, scale: ColourScale = ATTENTION_SCALE
+               ) -> None:
+    """Let a panel of `heat_panel` be transparent where the weights (h, w) are below the scale: nothing was looked at.
+
+    below: (size, size, 3) uint8, shown dimmed, so that nothing of it is taken for a colour of the scale.
+    """
+    if values is not None:
+        nothing = cv2.resize((np.asarray(values) <= scale.low).astype(np.uint8), panel.shape[:2][::-1],
+                             interpolation=cv2.INTER_NEAREST)
+        cv2.copyTo(cv2.convertScaleAbs(below, alpha=BELOW), nothing, panel)
 
 
 def _pixel(extent: float, size: int, x: float, y: float) -> tuple[int, int]:
@@ -242,6 +290,11 @@ def draw_ring(panel: np.ndarray, extent: float, lookahead: float) -> None:
     radius = round(lookahead / Grid(extent, size).resolution)
     cv2.circle(panel, centre, radius, OUTLINE, _stroke(panel, 3), cv2.LINE_AA)
     cv2.circle(panel, centre, radius, RING, _stroke(panel, 1), cv2.LINE_AA)
+    label, height = f'{lookahead:g} m', 0.75 * LETTER_SHARE * size
+    beside = _pixel(extent, size, lookahead * math.cos(RING_LABEL), lookahead * math.sin(RING_LABEL))
+    if beside[0] + text_width(label, height) < size and beside[1] + height < size:  # else the ring ends off the panel
+        for colour, shift in ((OUTLINE, 1), (INK, 0)):
+            draw_text(panel, label, beside[0] + 0.012 * size + shift, beside[1] + height + shift, height, colour)
     nose = np.array([_pixel(extent, size, *corner) for corner in ((2.4, 0.0), (-1.6, 1.1), (-1.6, -1.1))], np.int32)
     cv2.polylines(panel, [nose], True, OUTLINE, _stroke(panel, 3), cv2.LINE_AA)
     cv2.fillPoly(panel, [nose], VEHICLE, cv2.LINE_AA)

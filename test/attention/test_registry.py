@@ -145,3 +145,34 @@ def test_device_and_dtype_are_chosen_when_a_mechanism_is_built(name):
     made = build(name, 32, device='meta', dtype=torch.float64)
     tensors = [*made.parameters(), *(b for b in made.buffers() if b.is_floating_point())]
     assert all(t.device.type == 'meta' and t.dtype is torch.float64 for t in tensors)
+
+
+@pytest.mark.parametrize('shape', [(16, 16), (20, 12)])
+@pytest.mark.parametrize('name', MECHANISMS)
+def test_reweighted_with_the_weights_of_forward_gives_its_features(name, shape):
+    """So that an intervention with other weights differs from the network by these weights alone."""
+    torch.manual_seed(3)
+    mechanism = build(name, C).eval()
+    randomise(mechanism)
+    x = torch.randn(B, C, *shape)
+    extras = extra_inputs(mechanism, x)
+    with torch.no_grad():
+        features, weights = mechanism(x, **extras)
+        again = mechanism.reweighted(x, weights, *extras.values())
+        assert torch.allclose(again, features, rtol=1e-4, atol=1e-5)
+        decisive = [key for key in mechanism.decisive if key in weights]
+        assert bool(decisive) == (name != 'none')
+        only_these = mechanism.reweighted(x, {key: weights[key] for key in decisive}, *extras.values())
+        assert torch.equal(again, only_these)
+        other = {key: weights[key] * 0.5 for key in decisive}
+        assert name == 'none' or not torch.allclose(mechanism.reweighted(x, other, *extras.values()), features, 1e-3)
+        even = mechanism.indifferent(weights)
+        assert set(even) == set(decisive) and all(even[key].shape == weights[key].shape for key in even)
+        assert torch.isfinite(mechanism.reweighted(x, even, *extras.values())).all()
+
+
+def test_coarse_weights_count_for_all_cells_they_cover():
+    x = torch.ones(1, 2, 8, 8)
+    spatial = torch.tensor([[0.0, 1.0], [0.5, 0.0]])[None, None]
+    found = build('cbam_spatial', 2).reweighted(x, {'spatial': spatial})
+    assert torch.equal(found[0, 1], spatial[0, 0].repeat_interleave(4, 0).repeat_interleave(4, 1))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
-from attention_fusion_ros.bev.map_image import map_bev, map_source, vehicle_to_map_frame
+from attention_fusion_ros.bev.map_image import ROAD, VALID, map_bev, map_source, vehicle_to_map_frame
 from attention_fusion_ros.bev.map_quality import map_problem
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, Motion
@@ -154,3 +154,11 @@ def test_a_map_of_another_place_is_named():
     layers = map_bev(MapImage(1, '', strokes(), None), Motion(np.eye(4), pose(300, 0, math.pi), np.eye(4)), MapConfig(),
                      GRID)
     assert map_problem(layers, DRAWN) == 'map_elsewhere'
+
+
+def test_what_covers_next_to_nothing_is_not_judged_by_its_share_of_road():
+    layers = torch.zeros(3, 100, 100)
+    layers[VALID, 45:55, 45:55] = layers[ROAD, 45:55, 45:52] = 1.0  # a hundredth of the grid, 0.7 of it road
+    assert map_problem(layers, DRAWN) == ''
+    layers[VALID] = 0.4  # an image of a pixel between the cells covers none of them
+    assert map_problem(layers, DRAWN) == ''

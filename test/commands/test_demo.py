@@ -76,6 +76,12 @@ def test_true_branches_are_drawn_where_they_are():
     assert not picture.any()
 
 
+def test_the_report_knows_the_truth():
+    record, = demo_report.records([sweep(0, (branch(LEFT),), LEFT)])
+    assert record.true_branches and record.true_direction in record.true_branches
+    assert record.odometry_reason is None and record.findings == ()
+
+
 def run(tmp_path, *options):
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     return subprocess.run([sys.executable, ROOT / 'tools/demo.py', '--out', tmp_path / 'demo', '--lidar', 'vlp_16',

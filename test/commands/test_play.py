@@ -175,6 +175,11 @@ def test_mistakes_are_one_line(drive, options, words, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_a_recording_without_messages_is_called_that(tmp_path, capsys):
+    assert play.main([str(bag.write(tmp_path / 'empty', [], types={'/odom': bag.TOPICS['/odom']}))]) == 2
+    assert 'holds no messages' in capsys.readouterr().err
+
+
 def test_topics_of_types_that_are_not_installed_are_left_out(listener, tmp_path, capsys):
     from rosbags.rosbag2 import Writer
     with Writer(tmp_path / 'odd', version=9) as writer:

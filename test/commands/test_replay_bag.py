@@ -15,6 +15,7 @@ import pytest
 import yaml
 from rosbags.rosbag2 import Reader
 from support import synthetic_bag as bag
+from support.full_disk import no_room
 
 from attention_fusion_ros.commands import replay
 from attention_fusion_ros.ros.messages.standins import STORE
@@ -37,9 +38,7 @@ def drive(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def options(tmp_path_factory):
-    checkpoint = bag.lively_checkpoint(tmp_path_factory.mktemp('weights') / 'lively.safetensors')
-    return ['--pictures', '0', '--device', 'cpu', '-p', f'checkpoint:={checkpoint}', '-p', 'threads:=1', '-p',
-            'branches.min_direction_probability:=0.0']
+    return bag.lively_options(tmp_path_factory.mktemp('weights'))
 
 
 @pytest.fixture(scope='module')
@@ -129,7 +128,14 @@ def test_inputs_are_copied_between_the_results(drive, options, tmp_path, capsys)
     assert replay.main([str(tmp_path / 'both'), '--out', str(tmp_path / 'again'), '--bag', str(tmp_path / 'twice'),
                         '--with-inputs', *options]) == 0  # and are no inputs
     assert {t: len(m) for t, m in messages(tmp_path / 'twice').items()} == {t: len(m) for t, m in both.items()}
-    assert 'the results written here have this name' in capsys.readouterr().err
+    told = [line for line in capsys.readouterr().err.splitlines() if 'the results written here' in line]
+    assert len(told) == 1 and all(topic in told[0] for topic in TOPICS)  # one cause, one message
+
+
+def test_results_without_their_inputs_are_told_from_a_recording_without_sensors(results, options, tmp_path, capsys):
+    assert replay.main([str(results), '--out', str(tmp_path / 'out'), *options]) == 2
+    said = capsys.readouterr().err
+    assert 'results of the node' in said and '--with-inputs' in said and 'No topic' not in said
 
 
 def test_what_exists_is_not_written_to(drive, options, tmp_path, capsys):
@@ -140,8 +146,15 @@ def test_what_exists_is_not_written_to(drive, options, tmp_path, capsys):
         replay.main([str(drive), '--out', str(tmp_path / 'out'), '--with-inputs', *options])
 
 
+def test_a_full_disk_is_named_with_the_folder_and_nothing_is_left(drive, options, tmp_path, capsys):
+    with no_room(2000):
+        status = replay.main([str(drive), '--out', str(tmp_path / 'out'), '--bag', str(tmp_path / 'results'), *options])
+    assert status == 2 and list(tmp_path.iterdir()) == []
+    assert f"'{tmp_path / 'results'}' cannot be written" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_leaves_nothing_under_the_name(options, tmp_path):
-    long = bag.write(tmp_path / 'long', bag.drive(200))
+    long = bag.write(tmp_path / 'long', bag.drive(700))
     process = subprocess.Popen([sys.executable, '-c', RUN, long, '--out', tmp_path / 'out', '--bag',
                                 tmp_path / 'results', *options], cwd=ROOT, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, 'PYTHONUNBUFFERED': '1'})

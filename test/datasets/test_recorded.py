@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import several_lidars as lidars
 from support import synthetic_bag
 from support.synthetic_bag import T0
 from support.training_kit import CELLS, settings_file
@@ -35,8 +36,8 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion, wrap
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 from attention_fusion_ros.training import record
 from attention_fusion_ros.training.recordings import read_recordings
 
@@ -351,3 +352,20 @@ def test_the_parts_of_a_split_recording_are_one_recording_without_metadata_too(t
                                                   tmp_path / 'bags/files/tuesday_2.mcap',
                                                   tmp_path / 'bags/split', whole]
     assert find_recordings(whole / 'metadata.yaml') == [whole]
+
+
+def test_two_lidars_are_labelled_as_one(tmp_path):
+    """Named as for replay; a sweep each, with the points of both."""
+    sweeps = 50  # 5 s at 10 m/s
+    events = [*lidars.plain(5.5), *lidars.two_halves(sweeps, '/rear/points')]
+    synthetic_bag.write(tmp_path / 'two', sorted(events, key=lambda e: e[0]),
+                        types={'/rear/points': 'sensor_msgs/msg/PointCloud2'})
+    seen = {}
+    for name, topics in (('one', (('pointcloud', '/lidar/points'),)),
+                         ('both', (('pointcloud', '/lidar/points'), ('pointcloud_2', '/rear/points')))):
+        options = LabelOptions(GRID, 20.0, every=5, topics=topics)
+        store, (summary,) = label_recordings(find_recordings(tmp_path / 'two', topics), tmp_path / 'cache',
+                                             from_flat({'cloud.accumulate': 1}), options)
+        assert summary.sweeps == sweeps and len(store) > 3
+        seen[name] = sum(int((store[i].features != 0).any(0).sum()) for i in range(len(store)))
+    assert seen['both'] > 1.5 * seen['one']

@@ -25,12 +25,14 @@ RECORDED = {
     'config.py': 'the parameters that count are in the name',
     'attention': 'features are made without a network',
     'network': 'features are made without a network',
+    'maps': 'imported along with the simulation',
     'simulation': 'imported along with what quantises features, which is the same for simulated scenes',
     'datasets/target.py': 'recordings have no masks; all else is about batches',
     'datasets/shards.py': 'how many shards are open at a time alone',
 }
 # Where the sweeps of recordings are made; `recorded` itself also imports what trains on them.
-MADE_BY = ('stream/sweeps.py', 'pipeline/preprocess.py', 'datasets/driven_path.py', 'datasets/recorded_shards.py')
+MADE_BY = ('stream/sweeps.py', 'stream/recorded_sweeps.py', 'pipeline/preprocess.py', 'datasets/driven_path.py',
+           'datasets/recorded_shards.py')
 
 
 def imported(module: Path) -> Iterator[Path]:

@@ -202,3 +202,40 @@ def test_half_covered_pixels_of_pure_red_are_a_route():
     picture = np.zeros((30, 30, 3), np.uint8)
     picture[:, 14:16, 0] = 127
     assert decode_map_image(image(picture, 'rgb8')).route.max() > 0.9
+
+
+@pytest.mark.parametrize('kind', ['.png', '.jpg'])
+@pytest.mark.parametrize('red', [60, 100, 120])
+def test_a_route_in_a_red_that_is_too_dark_is_named(red, kind):
+    picture = np.zeros((120, 160, 3), np.uint8)
+    cv2.line(picture, (0, 60), (159, 60), (255, 255, 255), 21)
+    cv2.line(picture, (0, 60), (159, 60), (0, 0, red), 7)
+    got = decode_compressed_map_image(compressed(cv2.imencode(kind, picture)[1].tobytes()))
+    assert got.route is None and got.warnings == ('route_unclear',)
+
+
+@pytest.mark.parametrize('colour', [(101, 67, 33), (165, 42, 42), (120, 60, 0), (128, 0, 128), (90, 40, 40)])
+def test_dark_roads_that_are_not_purely_red_are_no_route_and_raise_no_doubt(colour):
+    picture = np.zeros((120, 160, 3), np.uint8)
+    cv2.line(picture, (0, 60), (159, 60), (255, 255, 255), 21)
+    cv2.line(picture, (80, 0), (80, 119), colour, 7)
+    got = decode_map_image(image(picture, 'rgb8'))
+    assert got.route is None and not got.warnings
+
+
+def test_alpha_has_the_bit_depth_of_the_colours():
+    """10 bits in 16: 1023 is white, and opaque."""
+    white = np.full((30, 30, 4), 1023, np.uint16)
+    white[:, :10, 3] = 0
+    white[10:20, :, :3] = 0
+    got = decode_compressed_map_image(compressed(cv2.imencode('.png', white)[1].tobytes()))
+    assert np.all(got.road[:10, 10:] == 1.0) and not got.road[:, :10].any() and not got.road[10:20].any()
+
+
+@pytest.mark.parametrize('width', [3, 4, 8, 20])
+@pytest.mark.parametrize('ground', [0, 128, 255])
+def test_a_road_in_the_colour_that_jpeg_makes_of_a_thin_route_is_no_route(ground, width):
+    """Wide enough to have kept its colour, it is what it looks like: dull red."""
+    file, _ = jpeg((142, 48, 48), width, 0, ground, quality=85)
+    got = decode_compressed_map_image(compressed(file, 'jpeg'))
+    assert got.route is None and not got.warnings

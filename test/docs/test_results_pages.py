@@ -13,9 +13,12 @@ from support.predictions import fake_predictions
 
 from attention_fusion_ros.evaluation.drives.report import drive_report
 from attention_fusion_ros.evaluation.simulation import report as sim_report
+from attention_fusion_ros.evaluation.tables import Report
+from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.utils import provenance
+from attention_fusion_ros.utils.tables import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
@@ -88,6 +91,21 @@ def test_a_drive_that_misses_a_target_is_named_with_the_reason(docs, tmp_path):
     assert 'standard: heading median [deg]: 8.00 [8.00, 8.00], goal <= 2' in text
     assert write_results.WHY['singapore_left_turn'] in text and write_results.WHY['karlsruhe_street'] not in text
     assert '**`karlsruhe_street`**: median heading error 1.00 [1.00, 1.00] deg at the standard map error' in text
+
+
+def test_the_attention_page_says_which_attention_decides(docs, tmp_path):
+    change = {'f1_10': Estimate(-0.08, -0.1, -0.06)}
+    found = {'scenes': 9, 'stage1, mean map': {'change': change, 'decides': 'yes'},
+             'stage1, no preference': {'change': change, 'decides': '-'}}
+    report = Report(HERE, [Table('Deletion of cells', ('heat',), [('published',)])], {'replaced': {'wide': found}})
+    report.write(tmp_path, 'interventions')
+    marks = [mark.format('interventions') for mark in (write_results.BEGIN, write_results.END)]
+    (docs / 'attention.md').write_text(f'prose\n{marks[0]}\nold\n{marks[1]}\nmore prose')
+    assert write_results.main(['--interventions', str(tmp_path), '--docs', str(docs)]) == 0
+    text = (docs / 'attention.md').read_text()
+    assert '**stage1**, maps up to 8 m and 15 deg off: F1@10 changes by -0.080 [-0.100, -0.060]' in text
+    assert text.count('Does it decide? Yes.') == 1 and '### Deletion of cells' in text and 'old' not in text
+    assert text.startswith('prose') and text.endswith('more prose')
 
 
 def test_pages_of_this_repository_are_up_to_date(capsys):

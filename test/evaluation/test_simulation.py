@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import cv2
@@ -15,14 +16,16 @@ from support.predictions import fake_predictions
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.commands import evaluate
-from attention_fusion_ros.contracts import SyncedSweep
+from attention_fusion_ros.contracts import NOT_SEEN, SyncedSweep
 from attention_fusion_ros.datasets import held_out as sim_scenes
+from attention_fusion_ros.datasets.blind import PLACES, WIDTHS_DEG, blinded
 from attention_fusion_ros.datasets.held_out import CURVE_SHIFT_M, CURVE_YAW_DEG
 from attention_fusion_ros.evaluation.methods.baselines import LIDAR, MAP, STRAIGHT, map_alone
+from attention_fusion_ros.evaluation.simulation import blanked
 from attention_fusion_ros.evaluation.simulation import report as sim_report
 from attention_fusion_ros.evaluation.simulation import run as sim_run
 from attention_fusion_ros.evaluation.simulation.run import NO_LIDAR, NO_MAP, NO_VEHICLES, NO_VEHICLES_NO_MAP
-from attention_fusion_ros.metrics.branches import score
+from attention_fusion_ros.metrics.branches import Prediction, score
 from attention_fusion_ros.metrics.summary import estimates
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.utils import provenance
@@ -127,7 +130,22 @@ def test_every_state_is_asked_and_equals_the_pipeline(scenes, cache, tmp_path):
                                                                              given.states['network', NO_LIDAR]))
         assert blind == pytest.approx(withheld, abs=1e-4)
         assert blind != pytest.approx([b.probability for b in one.branches[:3]], abs=1e-4)
+        _check_blanked(given, inputs, pipeline)
         assert sim_run.PUBLISHED in given.attention and 0 <= given.lidar_share['as given'] <= 1
+
+
+def _check_blanked(given, inputs, pipeline):
+    """Each is what the node would answer, withheld directions included."""
+    removed = [width for width in WIDTHS_DEG if width]
+    assert set(given.blanked) == {(p, w, m) for p in PLACES for w in removed for m in (False, True)}
+    rest = blinded(inputs, 0.0, math.radians(180))
+    for with_map, sweep in ((True, rest), (False, SyncedSweep(rest.cloud, rest.motion))):
+        one, answer = pipeline.run(sweep), given.blanked['ahead', 180, with_map]
+        assert bearings(answer) == pytest.approx(bearings(one), abs=1e-4)
+        assert answer.reason == one.direction_reason.partition(':')[0]
+        assert (answer.direction is None) == (one.direction is None)
+    assert given.blanked['ahead', 180, False].reason == NOT_SEEN
+    assert len({bearings(p)[0] for p in given.blanked.values() if p.branches}) > 3  # the places are not all alike
 
 
 def bearings(answer) -> list[float]:
@@ -153,6 +171,48 @@ def test_report_judges_a_good_network_as_good():
     shift, yaw, blind = built.curves('network')
     assert [c.method for c in shift] == ['network', MAP] and len(yaw[0].errors) == len(CURVE_YAW_DEG)
     assert blind.value > shift[0].errors[0].value
+
+
+def blanked_as(prediction, count=40, with_map=False):
+    """Made-up answers of which those at 90 degrees ahead are replaced by `prediction` of the one there was."""
+    return [replace(a, blanked=a.blanked | {('ahead', 90, with_map): prediction(a.blanked['ahead', 90, with_map], k)})
+            for k, a in enumerate(a for a in fake_predictions(count) if a.info.has_map)]
+
+
+def test_the_report_has_a_row_for_every_sector_removed():
+    report = sim_report.SimulationReport(fake_predictions(), 'network', provenance.Provenance('c', 'd', 'e')).build()
+    table = next(t for t in report.tables if t.title == blanked.TITLE)
+    expected = ['none', *(f'{width} deg {place}' for place in PLACES for width in WIDTHS_DEG if width)]
+    assert [row[1] for row in table.rows] == 2 * expected
+    assert [row[0] for row in table.rows] == len(expected) * ['no'] + len(expected) * ['yes']
+    assert {row[2] for row in table.rows[:11]} == {'40'} and {row[2] for row in table.rows[11:]} == {'35'}
+    assert len(report.data['sectors removed']) == len(table.rows)
+    assert sum('sectors removed' in t.what for t in report.data['targets']) == 6
+
+
+def test_directions_that_are_wrong_and_withheld_with_a_sector_removed_are_counted():
+    def every_fifth_astray(prediction, k):
+        branch = prediction.direction
+        if k % 5 == 0:
+            return replace(prediction, direction=replace(branch, bearing=branch.bearing + math.radians(40)))
+        return Prediction(prediction.branches, None, NOT_SEEN) if k % 5 == 1 else prediction
+    rows = blanked.blanked_rows(blanked_as(every_fifth_astray), 'network')
+    row = next(r for r in rows if not r.with_map and (r.place, r.width_deg) == ('ahead', 90))
+    value = {name: estimate.value for name, estimate in row.values.items()}
+    assert row.sweeps == 35 and value['direction_withheld'] == pytest.approx(7 / 35)
+    assert value['direction_wrong'] == pytest.approx(7 / 28) == value[blanked.THROUGH]
+    assert value['direction_wrong_of_all'] == pytest.approx(7 / 35)
+    missed = [goal.what for goal in blanked.blanked_goals(rows) if not goal.met]
+    assert len(missed) == 2 and all('without a map' in what for what in missed)
+
+
+def test_a_direction_that_is_wrong_in_the_whole_sweep_too_is_not_wrong_through_the_gap():
+    def astray(prediction):
+        return replace(prediction, direction=replace(prediction.direction, bearing=2.0))
+    scenes = [replace(a, states=a.states | {('network', NO_MAP): astray(a.states['network', NO_MAP])})
+              for a in blanked_as(lambda prediction, k: astray(prediction))]
+    row = next(r for r in blanked.blanked_rows(scenes, 'network') if (r.place, r.width_deg) == ('ahead', 90))
+    assert row.values['direction_wrong'].value == 1 and row.values[blanked.THROUGH].value == 0
 
 
 def test_report_marks_the_rows_where_the_network_loses():

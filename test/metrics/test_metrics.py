@@ -17,7 +17,7 @@ from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics import attention_share, bootstrap, branches, registry, summary
-from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
+from attention_fusion_ros.metrics.branches import Prediction, TrueRoads, chance_calibration_error
 from attention_fusion_ros.metrics.matching import match, nearest
 
 rad = math.radians
@@ -225,3 +225,10 @@ def test_a_single_scene_has_no_interval():
     scores = branches.score([Prediction((branch(2),))], [TrueRoads(((0.0, 0.0),))])
     estimate = summary.estimates(scores)['bearing_median']
     assert estimate.value == pytest.approx(2) and math.isnan(estimate.low) and math.isnan(estimate.high)
+
+
+def test_calibrated_probabilities_show_some_error_by_chance():
+    """The mean of 1000 tosses of a coin is off by 0.0126 on average."""
+    assert chance_calibration_error(np.full(1000, 0.5)) == pytest.approx(math.sqrt(0.25 / 1000 * 2 / math.pi), rel=0.15)
+    assert chance_calibration_error(np.ones(50)) == 0
+    assert math.isnan(chance_calibration_error(np.zeros(0)))

@@ -193,7 +193,7 @@ def test_the_wheel_carries_everything(copy, tmp_path):
               if path.is_file() and '__pycache__' not in path.parts}
     assert inside <= names
     shared = {name.split('.data/data/share/attention_fusion_ros/')[-1] for name in names if '.data/data/' in name}
-    for folder, suffixes in (('launch', ('.launch.py',)), ('config', ('.yaml', '.rviz'))):
+    for folder, suffixes in (('launch', ('.launch.py',)), ('config', ('.yaml', '.rviz', '.json'))):
         assert {f'{folder}/{name}' for name in data_files(folder, *suffixes)} <= shared
     assert 'package.xml' in shared
     for line in (ROOT / 'requirements.txt').read_text().splitlines():
@@ -229,7 +229,7 @@ def test_colcon_puts_executables_where_ros2_run_looks(workspace):
     assert (prefix / 'share/ament_index/resource_index/packages/attention_fusion_ros').exists()
     share = prefix / 'share/attention_fusion_ros'
     assert {path.name for path in (share / 'launch').iterdir()} == data_files('launch', '.launch.py')
-    assert {path.name for path in (share / 'config').iterdir()} == data_files('config', '.yaml', '.rviz')
+    assert {path.name for path in (share / 'config').iterdir()} == data_files('config', '.yaml', '.rviz', '.json')
     shell = f'source {top}/install/local_setup.bash && {lib}/replay --help'
     assert 'example' in run('bash', '-c', shell, cwd=top).lower()
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.geometry import angle_between, bin_bearings, wrap
-from attention_fusion_ros.pipeline.postprocess import AMBIGUOUS, NO_BRANCH, circular_nms, decode_head
+from attention_fusion_ros.pipeline.postprocess import (
+    AMBIGUOUS,
+    NO_BRANCH,
+    NO_BRANCH_THERE,
+    circular_nms,
+    decode_head,
+)
 
 K = 120
 STEP = 2 * math.pi / K
@@ -68,6 +74,15 @@ def test_no_direction_gives_the_reason_and_keeps_the_branches():
     answer = read(head_for([(1.5, 1.5), (-1.5, -1.5)]), none=9.0)
     assert answer.direction is None and answer.direction_reason == AMBIGUOUS and len(answer.branches) == 2
     assert read(head_for([])).direction_reason == NO_BRANCH
+
+
+def test_a_way_that_is_no_branch_does_not_speak_for_the_one_behind():
+    behind, ahead = head_for([(math.pi, math.pi)]), head_for([(0.4, 0.4)], take=0)
+    behind[6] = ahead[6]  # sure of the way ahead, where no branch is probable enough to be published
+    answer = read(behind)
+    assert answer.direction is None and answer.direction_reason == NO_BRANCH_THERE and len(answer.branches) == 1
+    behind[6] = head_for([(math.pi - 0.2, math.pi)], take=0)[6]  # a little beside the branch: that one is meant
+    assert abs(read(behind).direction.bearing) == pytest.approx(math.pi, abs=1e-6)
 
 
 def test_nms_keeps_the_better_of_two_near_peaks():

@@ -98,6 +98,29 @@ def test_timeline_shows_every_direction_and_branch_in_degrees():
     assert any('dropped: truncated_data' in t for t in shown) and any('not fused: map_too_old' in t for t in shown)
 
 
+def test_the_true_direction_stands_out_among_the_true_branches():
+    known = [dataclasses.replace(r, true_branches=((0.5, 0.5), (3.0, 3.0)), true_direction=(0.5, 0.5)) for r in RUN]
+    bearings = timeline([dataclasses.replace(known[0], true_direction=None), *known[1:]], 'title').axes[0]
+    np.testing.assert_allclose(series(bearings, 'true direction').get_offsets()[:, 1], [math.degrees(0.5)] * 3)
+
+
+def test_without_drops_there_is_no_frame_for_them_and_one_sweep_has_one_time():
+    titles = [axes.get_title(loc='left') for axes in timeline([good(i) for i in range(3)], 'title').axes]
+    assert 'Drops and reasons' not in titles
+    alone = timeline([good(0)], 'title')
+    by_title = {axes.get_title(loc='left'): axes for axes in alone.axes}
+    assert by_title['Latency of a sweep, by stage'].get_xticks().tolist() == [0.0]
+    assert not any(axes.get_xlabel() == 'time [s]' for axes in alone.axes)  # a scale of colours for one time
+
+
+def test_the_page_says_its_title_once(tmp_path, monkeypatch):
+    heads = []
+    drawn = style.png
+    monkeypatch.setattr(style, 'png', lambda figure, dpi: heads.append(figure.get_suptitle()) or drawn(figure, dpi))
+    html, _ = write_report(tmp_path, 'A drive', 'lead', RUN, [])
+    assert heads == [''] and html.read_text().count('<h1>A drive</h1>') == 1
+
+
 def test_roads_behind_stay_in_one_piece():
     """Bearings that waver about 180 degrees lie beside each other, and the distribution is turned with them."""
     peaks = []

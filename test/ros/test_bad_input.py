@@ -115,7 +115,7 @@ def test_a_bad_sweep_is_dropped_by_name_and_the_next_good_one_gives_a_result(gra
 MAPS = {
     'truncated data': (lambda t: truncated(map_image(t)), 'truncated_data'),
     'more data than claimed': (lambda t: edited(map_image(t), height=10), 'size_mismatch'),
-    'step too small': (lambda t: edited(map_image(t), step=3), 'size_mismatch'),
+    'steps contradict': (lambda t: edited(map_image(t), height=7, step=16), 'size_mismatch'),
     'unknown encoding': (lambda t: edited(map_image(t), encoding='yuv422'), 'unknown_encoding'),
     'no encoding': (lambda t: edited(map_image(t), encoding=''), 'unknown_encoding'),
     'zero size': (lambda t: edited(map_image(t), width=0, height=0, step=0), 'empty_image'),

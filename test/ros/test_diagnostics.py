@@ -17,7 +17,7 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 
 from attention_fusion_ros.config import from_flat  # noqa: E402
-from attention_fusion_ros.contracts import MapAlignment, MapImage, Mode  # noqa: E402
+from attention_fusion_ros.contracts import Finding, MapAlignment, MapImage, Mode  # noqa: E402
 from attention_fusion_ros.errors import InputError  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import PipelineInfo  # noqa: E402
 from attention_fusion_ros.ros.node.diagnostics import (  # noqa: E402
@@ -28,7 +28,7 @@ from attention_fusion_ros.ros.node.diagnostics import (  # noqa: E402
 )
 from attention_fusion_ros.ros.node.graph import TopicStatus  # noqa: E402
 from attention_fusion_ros.ros.node.monitor import COMPONENTS, NodeMonitor  # noqa: E402
-from attention_fusion_ros.stream.inputs import MAP_REASONS, ODOMETRY_REASONS, input_named  # noqa: E402
+from attention_fusion_ros.stream.inputs import INPUTS, MAP_REASONS, ODOMETRY_REASONS, input_named  # noqa: E402
 
 
 def pipeline(**changes):
@@ -258,3 +258,20 @@ def test_states_other_than_active():
     statuses = report(NodeSnapshot('unconfigured', NodeMonitor().snapshot(), error='no such checkpoint'))
     assert statuses['network'].level == statuses['network'].ERROR
     assert 'no such checkpoint' in statuses['network'].message
+
+
+@pytest.mark.parametrize('spec', [spec for spec in INPUTS if spec.name in ('pointcloud', 'transforms', 'odometry')],
+                         ids=lambda spec: spec.name)
+def test_what_is_implausible_about_an_input_is_a_warning_of_that_input(spec):
+    monitor = NodeMonitor()
+    monitor.set_active(True)
+    for each in INPUTS:
+        monitor.received(each.component)
+    found = result()
+    found.findings = (Finding('strange_thing', spec.name, 'it is strange. Remedy: look.'),)
+    some_results(monitor, 3, found)
+    node = NodeSnapshot('active', monitor.snapshot())
+    statuses = {each.name: InputTask(each)(node) for each in INPUTS}
+    assert statuses[spec.name].level == DiagnosticStatus.WARN
+    assert 'strange_thing: it is strange' in statuses[spec.name].message
+    assert not any('strange_thing' in status.message for name, status in statuses.items() if name != spec.name)

@@ -18,6 +18,7 @@ from visualization_msgs.msg import Marker  # noqa: E402
 
 from attention_fusion_ros.bev.grid import Grid  # noqa: E402
 from attention_fusion_ros.bev.lidar import CHANNELS  # noqa: E402
+from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS  # noqa: E402
 from attention_fusion_ros.contracts import (  # noqa: E402
     Attention,
     Branch,
@@ -149,17 +150,46 @@ def test_markers_show_probability_by_length_and_alpha(trained):
     assert len(arrows) == 2
     assert arrows[0].scale.x > arrows[1].scale.x > 0
     assert [a.color.a for a in arrows] == pytest.approx([0.9, 0.6])
+    assert [a.ns for a in arrows] == ['direction', 'branches']
     assert arrows[0].color.g > arrows[0].color.b and arrows[1].color.b > arrows[1].color.g  # the one to take is green
     assert len({(m.ns, m.id) for m in markers[1:]}) == len(markers) - 1
-    assert [m.text for m in markers if m.type == Marker.TEXT_VIEW_FACING] == ([] if trained else ['UNTRAINED WEIGHTS'])
+    texts = [m.text for m in markers if m.type == Marker.TEXT_VIEW_FACING]
+    assert texts == ['20 m', *([] if trained else ['UNTRAINED WEIGHTS'])]
 
+
+def test_markers_show_how_uncertain_bearing_and_heading_are():
+    # Two standard deviations to each side: 0.06 rad of the bearing on the ring, 0.1 rad of the heading under the arrow.
+    arrow, shown = (next(m for m in encode.markers(published(result()), HEAD).markers if (m.ns, m.id) == (ns, 0))
+                    for ns in ('direction', 'uncertainty'))
+    assert shown.type == Marker.TRIANGLE_LIST and len(shown.points) % 3 == 0
+    assert shown.color.a < arrow.color.a and shown.lifetime == arrow.lifetime
+    assert shown.scale.x * shown.scale.y * shown.scale.z == 1.0  # rviz shows nothing of scale 0
+    xy = np.array([(p.x, p.y) for p in shown.points])
+    place = np.array([arrow.pose.position.x, arrow.pose.position.y])
+    band = np.abs(np.hypot(*xy.T) - 20.0) <= 0.41
+    bearings = np.arctan2(xy[band, 1], xy[band, 0])
+    assert (bearings.min(), bearings.max()) == pytest.approx((0.04, 0.16), abs=1e-3)
+    fan = xy[~band] - place
+    headings = np.arctan2(fan[:, 1], fan[:, 0])
+    assert (headings.min(), headings.max()) == pytest.approx((0.1, 0.3), abs=1e-3)
+    assert np.hypot(*fan.T) == pytest.approx(arrow.scale.x)
+
+
+@pytest.mark.parametrize('std', [0.0, 100.0, math.inf, math.nan])
+def test_uncertainty_without_bounds_is_shown_within_bounds(std):
+    unsure = replace(AHEAD, bearing_std=np.float32(std), heading_std=np.float32(std))
+    markers = encode.markers(published(result(branches=(unsure,))), HEAD).markers
+    shown = next(m for m in markers if m.ns == 'uncertainty')
+    xy = np.array([(p.x, p.y) for p in shown.points])
+    assert np.isfinite(xy).all() and np.hypot(*xy.T).max() < 30.0
+    assert np.abs(np.arctan2(xy[:, 1], xy[:, 0])).max() < math.pi / 2
 
 def test_spatial_heatmap_lies_where_the_attention_is():
     """By the definition of OccupancyGrid: data[j * width + i] is at origin + ((i + 0.5), (j + 0.5)) * resolution."""
     grid = encode_dense.spatial(published(result()), HEAD)
     data = np.asarray(grid.data).reshape(grid.info.height, grid.info.width)
     assert isinstance(grid.data, array.array) and grid.data.typecode == 'b'
-    assert data.max() == 100 and (data > 0).sum() == 1
+    assert data.max() == 98 and (data > 0).sum() == 1
     j, i = np.unravel_index(np.argmax(data), data.shape)
     x = grid.info.origin.position.x + (i + 0.5) * grid.info.resolution
     y = grid.info.origin.position.y + (j + 0.5) * grid.info.resolution
@@ -168,9 +198,49 @@ def test_spatial_heatmap_lies_where_the_attention_is():
     assert grid.info.origin.orientation.w == 1.0
 
 
+def test_the_heatmap_has_the_levels_that_displays_draw_as_heat():
+    """0 is nothing; 99 and 100 are drawn as obstacles, and from 1 on everything is opaque."""
+    heat = np.zeros((256, 256), np.float32)
+    heat[:128, :10] = np.linspace(0, 1, 10)
+    weights = Attention(spatial={'stage1': heat}, channel=np.ones(1, np.float32), channel_labels=('lidar/00',),
+                        lidar_share=1.0, map_share=0.0)
+    data = np.asarray(encode_dense.spatial(published(result(attention=weights)), HEAD).data)
+    levels = set(data.tolist())
+    assert min(levels) == 0 and max(levels) == 98
+    assert not levels & {*range(1, 10), 99, 100} and (data < 0).sum() == 0
+
+
+def test_what_is_taken_back_is_empty_but_no_error():
+    grid = encode_dense.no_heatmap(HEAD)
+    assert list(grid.data) == [0] and grid.info.width == grid.info.height == 1 and grid.info.resolution > 0
+    for cloud, like in ((encode_dense.no_points(HEAD), encode_dense.map_points(published(result()), HEAD)),
+                        (encode_dense.no_attention_points(HEAD),
+                         encode_dense.attention_points(published(result()), HEAD))):
+        assert cloud.width == len(cloud.data) == 0 and cloud.fields == like.fields
+
+
+def test_map_points_lie_where_the_network_says_the_map_belongs():
+    found = result(map_bev=np.zeros((3, 256, 256), np.float32))
+    road, route = (MAP_CHANNELS.index(name) for name in ('road', 'route'))
+    for (x, y), channels in {(10.0, 5.0): [road], (-20.0, 0.0): [road, route]}.items():
+        row, column = (round(float(v)) for v in GRID.metres_to_cells(x, y))
+        found.map_bev[channels, row, column] = 1.0
+    points = read_points(encode_dense.map_points(published(found), HEAD))
+    assert np.stack([points['x'], points['y'], points['z']], 1) == pytest.approx(
+        np.array([[10.0, 5.0, 0.0], [-20.0, 0.0, 0.0]]), abs=GRID.resolution)
+    red, green, blue = ((points['rgb'] >> shift) & 255 for shift in (16, 8, 0))
+    assert red[0] < blue[0] and red[1] > 200 and max(green[1], blue[1]) < 60  # road grey, route red
+    moved = replace(found, alignment=MapAlignment(1.0, 2.0, math.pi / 2, std=(0.1, 0.1, 0.1)))
+    points = read_points(encode_dense.map_points(published(moved), HEAD))
+    assert np.stack([points['x'], points['y']], 1) == pytest.approx(np.array([[-4.0, 12.0], [1.0, -18.0]]),
+                                                                    abs=GRID.resolution)
+    unused = replace(found, mode=Mode.LIDAR_ONLY, reason='map_too_old')
+    assert encode_dense.map_points(published(unused), HEAD).width == 0
+
+
 def test_picture_is_bgr8():
     picture = encode_dense.picture(published(result()), HEAD)
-    expected = compose_picture(result())
+    expected = compose_picture(result(), encode_dense.PICTURE_PX)
     assert (picture.height, picture.width, picture.encoding) == (*expected.shape[:2], 'bgr8')
     assert picture.step == 3 * picture.width and isinstance(picture.data, array.array)
     assert np.array_equal(np.frombuffer(picture.data, np.uint8).reshape(expected.shape), expected)
@@ -193,7 +263,7 @@ def test_gradcam_lies_on_the_grid_of_the_spatial_attention():
     spatial = encode_dense.spatial(published(found), HEAD)
     maps = {'stage1': 1e-4 * found.attention.spatial['stage1']}
     gradcam = encode_dense.gradcam(published(found, explain=lambda found: maps), HEAD)
-    assert gradcam.info == spatial.info and gradcam.data == spatial.data and max(gradcam.data) == 100
+    assert gradcam.info == spatial.info and gradcam.data == spatial.data and max(gradcam.data) == 98
     assert encode_dense.gradcam(published(found), HEAD) is None
 
 
@@ -218,7 +288,7 @@ def test_no_branch_at_all():
 
 def test_picture_is_what_cv_bridge_makes_of_it():
     cv_bridge = pytest.importorskip('cv_bridge')
-    expected = cv_bridge.CvBridge().cv2_to_imgmsg(compose_picture(result()), encoding='bgr8')
+    expected = cv_bridge.CvBridge().cv2_to_imgmsg(compose_picture(result(), encode_dense.PICTURE_PX), encoding='bgr8')
     expected.header = HEAD
     assert encode_dense.picture(published(result()), HEAD) == expected
 
@@ -232,4 +302,4 @@ def test_the_heatmap_of_a_sweep_is_computed_once_for_all_topics(monkeypatch):
     grid = encode_dense.spatial(sweep, HEAD)
     points = read_points(encode_dense.attention_points(sweep, HEAD))
     assert len(calls) == 1
-    assert set(grid.data) == {100} and (points['attention'] == 1.0).all()
+    assert set(grid.data) == {98} and (points['attention'] == 1.0).all()

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import math
+import struct
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -103,11 +107,92 @@ def test_every_display_shows_an_output_of_the_node():
                             durability=durability[topic['Durability Policy']])
         assert conflict(qos_of(output), wanted) == ''
         shown[topic['Value'].removeprefix('attention_fusion/')] = display
-    assert set(shown) == {'attention_points', 'heatmap/spatial', 'heatmap/gradcam', 'branches', 'markers', 'direction',
-                          'distribution', 'heatmap/image'}
-    assert {name for name, display in shown.items() if not display['Enabled']} == {'heatmap/gradcam'}  # it costs a run
-    assert shown['attention_points']['Channel Name'] == 'attention'
-    assert shown['attention_points']['Color Transformer'] == 'Intensity'
+    assert set(shown) == {'attention_points', 'map_points', 'heatmap/spatial', 'heatmap/gradcam', 'branches', 'markers',
+                          'direction', 'distribution', 'heatmap/image'}
+    # Grad-CAM costs a run; the markers show direction and branches already, and end with the results.
+    assert {name for name, display in shown.items() if not display['Enabled']} == {
+        'heatmap/gradcam', 'direction', 'branches'}
+
+
+def test_colours_and_bounds_are_fixed():
+    shown = {display['Name']: display for _, display in displays()}
+    points, ring = shown['Attention points'], shown['Distribution']
+    for display, channel in ((points, 'attention'), (ring, 'intensity')):
+        assert display['Channel Name'] == channel and display['Color Transformer'] == 'Intensity'
+        assert not display['Use rainbow'] and not display['Autocompute Intensity Bounds']  # magenta is no attention
+        assert display['Min Intensity'] == 0 < display['Max Intensity'] <= 1
+    for name in ('Attention on the ground', 'Grad-CAM on the ground (the network runs twice)'):
+        assert shown[name]['Color Scheme'] == 'costmap' and 0.3 < shown[name]['Alpha'] < 0.9  # 0 is transparent in it
+
+
+def test_every_namespace_of_the_markers_is_shown():
+    needs_ros()
+    from attention_fusion_ros.ros.messages import encode
+    source = Path(encode.__file__).read_text()
+    names = next(display['Namespaces'] for kind, display in displays() if kind == 'MarkerArray')
+    assert all(names.values()) and all(f"'{name}'" in source for name in names)
+    assert {'direction', 'branches', 'uncertainty', 'ring', 'note'} == set(names)
+
+
+def rviz():
+    return yaml.safe_load((ROOT / 'config/attention_fusion.rviz').read_text())
+
+
+def test_the_render_view_takes_most_of_the_window():
+    geometry = rviz()['Window Geometry']
+    docks, (width, height) = main_window_state(geometry['QMainWindow State'])
+    left, bottom = docks[0], docks[3]
+    assert set(docks) == {0, 3} and geometry['Hide Right Dock']
+    names = [panel['Name'] for panel in rviz()['Panels']] + [d['Name'] for k, d in displays() if k == 'Image']
+    assert sorted(left.names + bottom.names) == sorted(names)
+    assert all(not geometry[name]['collapsed'] for name in names)
+    assert width >= 0.7 * geometry['Width'] and left.size[0] + width <= geometry['Width']
+    assert height >= 0.8 * geometry['Height']
+
+
+def test_three_views_are_saved():
+    views = rviz()['Visualization Manager']['Views']
+    saved = {view['Name']: view for view in views['Saved']}
+    assert set(saved) == {'Driver', "Bird's eye", 'Explanation'}
+    for view in (views['Current'], *saved.values()):
+        assert view['Target Frame'] == from_flat({}).frames.base  # rides along
+    # Up is ahead in both kinds: the camera of Orbit stands at `Yaw` of the focal point.
+    assert abs(saved['Driver']['Yaw'] - math.pi) < 0.01 and abs(saved["Bird's eye"]['Angle'] + math.pi / 2) < 0.01
+
+
+@dataclass
+class Dock:
+    size: tuple[int, int]
+    names: list[str]
+
+
+def main_window_state(text: str) -> tuple[dict[int, Dock], tuple[int, int]]:
+    """The docks by position (0 left, 1 right, 2 top, 3 bottom), and the size of what is between them.
+
+    QMainWindow::saveState of Qt 5 and 6 (qdockarealayout.cpp): big endian, texts in UTF-16 after their length.
+    """
+    stream = io.BytesIO(bytes.fromhex(text))
+
+    def numbers(count: int) -> tuple[int, ...]:
+        return struct.unpack(f'>{count}i', stream.read(4 * count))
+
+    assert numbers(2) == (0xff, 0) and stream.read(1) == b'\xfd'
+    docks = {}
+    for _ in range(numbers(1)[0]):
+        position, wide, high = numbers(3)
+        assert stream.read(1) == b'\xfc'  # one widget beside the other
+        stream.read(1)
+        names = []
+        for _ in range(numbers(1)[0]):
+            assert stream.read(1) == b'\xfb'
+            names.append(stream.read(numbers(1)[0]).decode('utf-16-be'))
+            assert stream.read(1) == b'\x01'  # visible, not floating
+            numbers(4)
+        docks[position] = Dock((wide, high), names)
+    between = numbers(2)
+    assert numbers(4) == (4, 4, 8, 8)  # corners belong to the docks at the sides below and above
+    assert stream.read(1) == b'\xfc'  # tool bars
+    return docks, between
 
 
 # -- launch files -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.decode import decode_compressed_map_image, decode_map_image
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.camera import CAMERA_INFO, camera_sign
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 
 IMAGE = 'sensor_msgs/msg/Image'
 
@@ -105,6 +105,19 @@ def test_a_drawing_is_no_photograph(off, road, blur, suffix):
     pixels = cv2.GaussianBlur(pixels, (0, 0), blur) if blur else pixels
     file = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 75] if suffix == '.jpg' else [])[1].tobytes()
     assert 'camera_image' not in decode_compressed_map_image(compressed(file)).warnings
+
+
+@pytest.mark.parametrize('size', [12, 15])
+def test_an_image_too_small_to_have_areas_is_no_photograph(size):
+    pixels = np.random.default_rng(0).integers(60, 255, (size, size), np.uint8)
+    assert 'camera_image' not in decode_map_image(image(pixels, 'mono8')).warnings
+
+
+def test_a_map_with_noise_is_no_photograph():
+    picture = np.full((120, 160), 20.0)
+    cv2.line(picture, (80, 0), (80, 119), 220.0, 12)
+    noisy = (picture + np.random.default_rng(0).normal(0, 5, picture.shape)).clip(0, 255).astype(np.uint8)
+    assert 'camera_image' not in decode_map_image(image(noisy, 'mono8')).warnings
 
 
 def test_an_optical_frame_is_doubtful():

@@ -16,8 +16,8 @@ from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.decode.definitions import COMPRESSED_CLOUD, DEFINITIONS, LIVOX_PACKAGES
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.inputs import SWEEPS, launch_remappings
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 
 STORE = bag.STORE
 for name, text in DEFINITIONS.items():

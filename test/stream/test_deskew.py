@@ -15,8 +15,9 @@ from attention_fusion_ros.decode.plain_messages import point_cloud
 from attention_fusion_ros.geometry import inverse, quaternion_from_yaw, se3_from_quaternion, transform_points
 from attention_fusion_ros.stream.deskew import knots_s, move_points
 from attention_fusion_ros.stream.inputs import input_named
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import SweepStream, synced_sweeps
+from attention_fusion_ros.stream.sweeps import SweepStream
 from attention_fusion_ros.studies.deskew import Bend, sweep_of, wall_errors
 
 

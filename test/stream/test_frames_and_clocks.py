@@ -14,8 +14,8 @@ from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
+from attention_fusion_ros.stream.recorded_sweeps import base_poses, synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import base_poses, synced_sweeps
 from attention_fusion_ros.sync.clocks import ClockDifference
 
 

@@ -15,8 +15,8 @@ from attention_fusion_ros.commands import replay
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.geometry import transform_points
+from attention_fusion_ros.stream.recorded_sweeps import synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import synced_sweeps
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 SWEEPS = 8
@@ -151,6 +151,20 @@ def test_a_lidar_that_falls_silent_is_named_and_comes_back(tmp_path):
     assert "'lidar' on input/pointcloud for" in text and f'since {lidars.stamp(0.67) / 1e9:.3f}' in text
     assert [len(by_stamp[lidars.stamp(k * 0.1)].sources) for k in (3, 16, 25)] == [2, 1, 2]
     assert farthest_m(by_stamp[lidars.stamp(2.5)]) < FAR_M
+
+
+@pytest.mark.parametrize(('seconds', 'words'), [
+    (37.0, '37.0 s ahead'), (-37.0, '37.0 s behind'), (-0.6, '0.6 s behind')])
+def test_a_lidar_of_another_clock_costs_no_sweep_and_is_named_as_that(seconds, words, tmp_path):
+    events = [*lidars.plain(2.5), *lidars.two_halves(20, '/rear/points')]
+    for _, topic, message in events:
+        if topic == '/lidar/points':
+            stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec + round(seconds * 1e9)
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    found = pulled(recorded(tmp_path, events), {'pointcloud': '/rear/points', 'pointcloud_2': '/lidar/points'})
+    assert len(found) >= 18 and all(len(sweep.sources) == 1 for sweep in found[4:])
+    for sweep in found[4:-1]:
+        assert words in sweep.warnings['lidar_clock'] and 'lidar_silent' not in sweep.warnings
 
 
 def test_a_recording_that_starts_again_loses_one_sweep(tmp_path):

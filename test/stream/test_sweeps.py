@@ -17,8 +17,9 @@ from attention_fusion_ros.contracts import PointCloud, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import se3_from_quaternion
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, input_named
+from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.stream.recording import Recording
-from attention_fusion_ros.stream.sweeps import DroppedSweep, SweepStream, base_poses, synced_sweeps
+from attention_fusion_ros.stream.sweeps import SweepStream
 from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S
 from attention_fusion_ros.sync.stamped_buffer import StampedBuffer
 

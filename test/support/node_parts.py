@@ -19,7 +19,7 @@ SWEEP = SyncedSweep(CLOUD, Motion(np.eye(4)))
 def result(mode=Mode.FUSED, reason='', alignment=None, stamp_ns=10**9):
     """What the monitor reads of a FusionResult."""
     return SimpleNamespace(stamp_ns=stamp_ns, mode=mode, reason=reason, direction_reason='', branches=(1, 2),
-                           alignment=alignment)
+                           alignment=alignment, findings=(), coverage=None)
 
 
 def some_results(monitor, count, found=None, sweep=SWEEP):

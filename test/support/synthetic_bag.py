@@ -114,3 +114,10 @@ def lively_checkpoint(path: Path) -> Path:
         loaded.network.no_direction.bias.fill_(-10.0)
     checkpoints.save(path, loaded.network, Calibration(), {'note': 'random weights for tests'})
     return path
+
+
+def lively_options(folder: Path) -> list[str]:
+    """Options of `replay` for a `lively_checkpoint`, made in the folder, with a direction for every sweep."""
+    checkpoint = lively_checkpoint(folder / 'lively.safetensors')
+    return ['--pictures', '0', '--device', 'cpu', '-p', f'checkpoint:={checkpoint}', '-p', 'threads:=1', '-p',
+            'branches.min_direction_probability:=0.0']

@@ -228,7 +228,7 @@ def test_a_run_that_asks_for_more_scenes_is_not_given_those_made_for_fewer(tmp_p
     (['-s', 'steps'], "'-s steps' is not NAME=VALUE"),
     (['--device', 'nonsense'], "got 'nonsense'"),
     (['--device', 'cuda:17'], "device 'cuda:17' is not there"),
-    (['--bags', '.', '--cache', '/nowhere', '-s', 'scenes=100'], 'no rosbag2 recording')])
+    (['--bags', '.', '--cache', '/nowhere', '-s', 'scenes=100'], 'no recording below')])
 def test_mistakes_end_in_one_line(options, message, tmp_path, capsys):
     command = ['--config', str(settings_file(tmp_path / 'settings.yaml')), '--cache', str(tmp_path), '--out',
                str(tmp_path / 'out'), '--device', 'cpu', *options]

@@ -80,6 +80,35 @@ def test_scale_of_gradcam_reaches_up_to_the_next_power_of_ten():
     assert len(ColourScale(1e-6, 1e-3, '').ticks()) == 4
 
 
+def test_the_arrows_are_explained_and_the_ring_has_its_radius():
+    size, found = 512, result(np.ones((64, 64), np.float32))
+    plain, with_truth = (panels.compose_picture(found, size, truth) for truth in (None, [(0.0, 0.0)]))
+    title = slice(0, round(0.085 * size)), slice(0, size)
+    for picture, colours in ((plain, {panels.ESTIMATE}), (with_truth, {panels.ESTIMATE, panels.TRUTH})):
+        shown = {colour for colour in (panels.ESTIMATE, panels.TRUTH) if (picture[title] == colour).all(axis=2).any()}
+        assert shown == colours
+    bare = np.zeros((size, size, 3), np.uint8)
+    panels.draw_ring(bare, 40.0, 20.0)
+    beyond = bare[320:, 320:]  # outside of the ring, behind to the right
+    rows, columns = np.nonzero(beyond.max(axis=2))
+    distance = np.hypot(rows + 64, columns + 64)
+    assert ((distance > 132) & (beyond.max(axis=2)[rows, columns] > 200)).sum() > 20
+    far = np.zeros((size, size, 3), np.uint8)
+    panels.draw_ring(far, 40.0, 60.0)  # off the panel: neither ring nor label
+    assert not far[:100].any()
+
+
+def test_the_heatmap_is_transparent_where_nothing_was_looked_at():
+    weights = np.zeros((64, 64), np.float32)
+    weights[:32] = 0.5
+    lidar = np.zeros((len(CHANNELS), 256, 256), np.float32)
+    lidar[CHANNELS.index('density')] = lidar[CHANNELS.index('top')] = 1.0
+    square = panels.squares(panels.compose_picture(result(weights, lidar_bev=lidar), 256))[2]
+    looked_at, not_looked_at = square[60, 30], square[200, 30]
+    assert np.ptp(looked_at.astype(int)) > 50  # a colour of the scale
+    assert np.ptp(not_looked_at.astype(int)) == 0 < not_looked_at[0] < 128  # the LiDAR, dimmed
+
+
 def test_network_without_spatial_attention_says_so():
     with_it, without = (panels.compose_picture(result(w)) for w in (np.ones((64, 64), np.float32), None))
     assert (panels.squares(without)[2] == panels.UNKNOWN).all(axis=2).mean() > 0.9

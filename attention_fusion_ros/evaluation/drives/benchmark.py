@@ -83,7 +83,7 @@ class DriveScores:
             nearest_error=self.bearing_error[known], found=self.found[known], nearest_scene=scene,
             probability=none, correct=none > 0, probability_scene=nobody,
             direction_error=np.full(len(sweeps), np.nan), direction_exists=np.zeros(len(sweeps), bool),
-            direction_given=np.zeros(len(sweeps), bool))
+            direction_given=np.zeros(len(sweeps), bool), direction_withheld=np.zeros(len(sweeps), bool))
 
 
 @dataclass(frozen=True)

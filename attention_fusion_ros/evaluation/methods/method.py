@@ -65,8 +65,8 @@ class PipelineMethod:
             result = self.result(inputs)
         except InputError as error:
             self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
-            return Prediction(())
-        return Prediction(result.branches, result.direction)
+            return Prediction((), reason=error.reason)
+        return Prediction.of(result)
 
 
 class FunctionMethod:

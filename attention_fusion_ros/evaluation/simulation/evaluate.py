@@ -10,11 +10,12 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.evaluation import plots
 from attention_fusion_ros.evaluation.checkpoints import Networks
 from attention_fusion_ros.evaluation.run_settings import RunOutput, RunSettings
+from attention_fusion_ros.evaluation.simulation.blanked import TITLE as BLANKED
 from attention_fusion_ros.evaluation.simulation.report import SimulationReport
 from attention_fusion_ros.evaluation.simulation.run import Network, SimSetup, evaluate_scenes
 from attention_fusion_ros.simulation.world.profile import profile_of
 
-SHOWN_TABLES = 3  # on the terminal
+SHOWN_TABLES = 3  # on the terminal, and that of removed sectors
 ATTENTION_GOALS = {'roadside': ('>=', 2.0), 'vehicles': ('<=', 0.5)}
 
 
@@ -39,7 +40,8 @@ def write_simulation(networks: Networks, scenes: int, settings: RunSettings, osm
     built = SimulationReport(found, networks.main, settings.provenance(networks.files), networks.notes)
     report = built.build()
     written = report.write(settings.out, 'simulation')
-    text = '\n'.join(table.markdown(report.provenance.lines()) for table in report.tables[:SHOWN_TABLES])
+    shown = [table for k, table in enumerate(report.tables) if k < SHOWN_TABLES or table.title == BLANKED]
+    text = '\n'.join(table.markdown(report.provenance.lines()) for table in shown)
     return RunOutput(text, written + _plots(built, networks.main, settings.out))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from attention_fusion_ros.datasets.held_out import CURVE_SHIFT_M, CURVE_YAW_DEG, JUNCTIONS
 from attention_fusion_ros.evaluation.methods.baselines import LIDAR, MAP, STRAIGHT
 from attention_fusion_ros.evaluation.plots import Curve
+from attention_fusion_ros.evaluation.simulation.blanked import blanked_data, blanked_goals, blanked_rows, blanked_table
 from attention_fusion_ros.evaluation.simulation.run import (
     AS_GIVEN,
     NO_LIDAR,
@@ -107,6 +108,7 @@ class SimulationReport:
             self._groups(self.network)
             self._curve(self.network)
             self._vehicles(self.network)
+            self._blanked(self.network)
             self._attention()
             self.report.data['targets'] = self.goals
             self.report.tables.insert(0, goal_table('Held-out simulation: targets', self.goals))
@@ -273,6 +275,13 @@ class SimulationReport:
         self.report.tables.append(Table('Held-out simulation: map-error curve', header, rows, (note,)))
         self.goals.append(at_most('direction median, worst map error up to 8 m or 15 deg, minus no map [deg]', worst,
                                   1.0))
+
+    def _blanked(self, network: str) -> None:
+        rows = blanked_rows(self.scenes, network)
+        if rows:
+            self.report.tables.append(blanked_table(rows, self.notes))
+            self.report.data['sectors removed'] = blanked_data(rows)
+            self.goals += blanked_goals(rows)
 
     def _vehicles(self, network: str) -> None:
         """The same scenes with and without vehicles."""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,7 @@ import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.datasets.blind import PLACES, WIDTHS_DEG, blinded, middle
 from attention_fusion_ros.datasets.held_out import HeldOutInfo, HeldOutScene, cache_key, obtain
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
 from attention_fusion_ros.errors import InputError
@@ -44,8 +47,9 @@ SCENES_PER_JOB = 8
 MAX_ROUNDS = 10  # of seeds in place of those whose world has no branch
 
 
-# () as given, (state,), or ('shift' or 'yaw', size of the map error in m or deg)
-Key = tuple[()] | tuple[str] | tuple[str, float]
+# () as given, (state,), ('shift' or 'yaw', size of the map error in m or deg), or (place and width in deg of a sector
+# that was removed, whether there is a map)
+Key = tuple[()] | tuple[str] | tuple[str, float] | tuple[str, int, bool]
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class ScenePredictions:
     curve: dict[tuple[str, str, float], Prediction]  # (method, 'shift' or 'yaw', m or deg) -> prediction
     attention: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # weights -> mask -> shares
     lidar_share: dict[str, float] = field(default_factory=dict)  # state -> share of channel attention
+    # (place, width in deg, whether there is a map) of a removed sector -> prediction of the network in question
+    blanked: dict[tuple[str, int, bool], Prediction] = field(default_factory=dict)
 
     def store(self, method: str, key: Key, prediction: Prediction) -> None:
         """Put a prediction where its key says."""
@@ -88,6 +94,8 @@ class ScenePredictions:
             self.predictions[method] = prediction
         elif len(key) == 1:
             self.states[method, key[0]] = prediction
+        elif len(key) == 3:
+            self.blanked[key] = prediction
         else:
             self.curve[method, key[0], key[1]] = prediction
 
@@ -124,6 +132,14 @@ def _baselines(scene: HeldOutScene, setup: SimSetup) -> ScenePredictions:
     return found
 
 
+@dataclass(frozen=True)
+class Lidar:
+    """What the network is given of a sweep."""
+
+    grid: torch.Tensor  # (C, H, W)
+    coverage: torch.Tensor | None  # (2, K), see `pipeline.preprocess.Features`
+
+
 class QueryBuilder:
     """Makes the features of everything that one network is run on, over a batch of scenes."""
 
@@ -135,11 +151,11 @@ class QueryBuilder:
     def add_scene(self, index: int, scene: HeldOutScene, all_states: bool) -> None:
         """The scene as it is, with its maps of known error, and without vehicles.
 
-        all_states: also with the map, the LiDAR, or map and vehicles withheld.
+        all_states: also with the map, the LiDAR, or map and vehicles withheld, and with sectors removed.
         """
         inputs = scene.inputs()
         try:
-            lidar = self._pipeline.preprocess.lidar(inputs)
+            lidar = self._lidar(inputs)
         except InputError:
             lidar = None
         self._add(index, (), inputs, lidar)
@@ -152,25 +168,50 @@ class QueryBuilder:
             return
         self._add(index, (NO_MAP,), inputs, lidar, self._no_map)
         if lidar is not None:
-            self._add(index, (NO_LIDAR,), inputs, torch.zeros_like(lidar))
+            self._add(index, (NO_LIDAR,), inputs, _no_lidar(lidar))
         if without_vehicles is not None:
             self._add(index, (NO_VEHICLES_NO_MAP,), without_vehicles, None, self._no_map)
+        self._add_blanked(index, scene.info.seed, inputs)
 
-    def _add(self, index: int, key: Key, inputs: PlacedSweep, lidar: torch.Tensor | None = None,
+    def _add_blanked(self, index: int, seed: int, inputs: PlacedSweep) -> None:
+        """The scene with sectors removed, ahead and anywhere, each without its map and, if it has one, with it."""
+        drawn = self._pipeline.preprocess.map(inputs, inputs.layout) if inputs.map_image is not None else None
+        for place, width in itertools.product(PLACES, [width for width in WIDTHS_DEG if width]):
+            where = middle(place, np.random.default_rng([seed, width, 33]))
+            rest = blinded(inputs, where, math.radians(width))
+            try:
+                lidar = self._lidar(rest)
+            except InputError:
+                lidar = None
+            self._add(index, (place, width, False), rest, lidar, self._no_map)
+            if drawn is not None:
+                self._add(index, (place, width, True), rest, lidar, drawn)
+
+    def _lidar(self, inputs: PlacedSweep) -> Lidar:
+        """Raises InputError."""
+        return Lidar(self._pipeline.preprocess.lidar(inputs), self._pipeline.preprocess.coverage(inputs))
+
+    def _add(self, index: int, key: Key, inputs: PlacedSweep, lidar: Lidar | None = None,
              map_features: MapFeatures | None = None) -> None:
         """lidar, map_features: features already made; None makes them. A refused sweep counts as no branch found."""
         try:
-            lidar = self._pipeline.preprocess.lidar(inputs) if lidar is None else lidar
-        except InputError:
-            self._found[index].store(self._network.name, key, Prediction(()))
+            lidar = self._lidar(inputs) if lidar is None else lidar
+        except InputError as error:
+            self._found[index].store(self._network.name, key, Prediction((), reason=error.reason))
             return
         if map_features is None:
             map_features = self._pipeline.preprocess.map(inputs, inputs.layout)
         if self._network.sees == MAP_ONLY:
-            lidar = torch.zeros_like(lidar)
+            lidar = _no_lidar(lidar)
         if self._network.sees == LIDAR_ONLY:
             map_features = self._no_map
-        self.queries.append(Query(index, key, Features(inputs.cloud.stamp_ns, lidar, map_features)))
+        sample = Features(inputs.cloud.stamp_ns, lidar.grid, map_features, lidar.coverage)
+        self.queries.append(Query(index, key, sample))
+
+
+def _no_lidar(lidar: Lidar) -> Lidar:
+    """In place of features, where a network is asked about the map alone: the node would refuse the sweep."""
+    return Lidar(torch.zeros_like(lidar.grid), None)
 
 
 def _run_network(scenes: Sequence[HeldOutScene], found: Sequence[ScenePredictions], network: Network,
@@ -182,7 +223,7 @@ def _run_network(scenes: Sequence[HeldOutScene], found: Sequence[ScenePrediction
     results = pipeline.results([query.sample for query in builder.queries], setup.batch)
     for query, result in zip(builder.queries, results, strict=True):
         predictions = found[query.scene]
-        predictions.store(network.name, query.key, Prediction(result.branches, result.direction))
+        predictions.store(network.name, query.key, Prediction.of(result))
         if main and query.key in ((), (NO_MAP,)):
             predictions.lidar_share[query.key[0] if query.key else AS_GIVEN] = result.attention.lidar_share
         if main and query.key == ():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,6 +48,11 @@ MARKER_LIFETIME = Duration(sec=1)
 MARKER_HEIGHT_M = 0.5  # above the ground, so that heatmap and arrows do not flicker through each other
 MIN_ARROW_M, MAX_ARROW_M = 2.0, 8.0  # for probability 0 and 1
 TAKEN, OTHER, RING = (0.15, 0.85, 0.25), (0.2, 0.5, 1.0), (0.6, 0.6, 0.6)  # RGB
+UNCERTAIN_STDS = 2.0  # standard deviations to each side that are shown: about 95 %
+UNCERTAIN_WIDTH_M = 0.8  # of the band on the ring
+UNCERTAIN_MAX_RAD = math.pi / 3  # to each side: what is less sure looks no different
+UNCERTAIN_STEPS = 4  # pieces of an arc
+RING_LABEL_BEARING = math.radians(-135.0)  # behind to the right, where roads seldom go
 
 
 def pose_on_ring(result: FusionResult, branch: Branch) -> Pose:
@@ -117,6 +123,20 @@ def distribution(sweep: PublishedSweep, head: Header) -> LaserScan:
                      intensities=array.array('f', result.distribution))
 
 
+def coverage(sweep: PublishedSweep, head: Header) -> LaserScan | None:
+    """What was looked at: angle = bearing, range = how far, intensity = share of the way to the ring, 0..1.
+
+    None when it is not known.
+    """
+    result, found = sweep.result, sweep.result.coverage
+    if found is None:
+        return None
+    step = 2 * math.pi / len(found.seen)
+    return LaserScan(header=head, angle_min=-math.pi + step / 2, angle_max=math.pi - step / 2, angle_increment=step,
+                     range_min=0.0, range_max=result.extent + 1.0, ranges=array.array('f', found.reach),
+                     intensities=array.array('f', found.seen))
+
+
 def channels(sweep: PublishedSweep, head: Header) -> Float32MultiArray:
     """LiDAR share, map share, then the weight of each channel; `layout.dim[i].label` names `data[i]`.
 
@@ -137,10 +157,15 @@ def milliseconds(value: float) -> Float64:
 
 
 def markers(sweep: PublishedSweep, head: Header) -> MarkerArray:
-    """Arrows on the ring whose length and alpha show the probability; the one to take is green."""
+    """Arrows on the ring whose length and alpha show the probability; the one to take is green.
+
+    Namespaces: `ring`, `direction` and `branches` (the arrows), and `uncertainty`: 2 standard deviations to each side,
+    of the bearing as a band on the ring and of the heading as a fan under the arrow.
+    """
     result = sweep.result
-    found = [Marker(header=head, action=Marker.DELETEALL), _ring(result, head)]
+    found = [Marker(header=head, action=Marker.DELETEALL), _ring(result, head), _ring_label(result, head)]
     found += [_arrow(result, head, i, branch) for i, branch in enumerate(result.branches)]
+    found += [_uncertainty(result, head, i, branch) for i, branch in enumerate(result.branches)]
     if not result.trained:
         note = _marker(head, 'note', 0, Marker.TEXT_VIEW_FACING, (1.0, 0.2, 0.2), 1.0)
         note.text, note.scale.z, note.pose.position.z = 'UNTRAINED WEIGHTS', 2.0, 4.0
@@ -164,18 +189,60 @@ def _marker(head: Header, namespace: str, number: int, kind: int, colour: tuple[
 
 def _arrow(result: FusionResult, head: Header, number: int, branch: Branch) -> Marker:
     taken, probability = branch == result.direction, float(branch.probability)
-    arrow = _marker(head, 'branches', number, Marker.ARROW, TAKEN if taken else OTHER, probability)
+    name, colour = ('direction', TAKEN) if taken else ('branches', OTHER)
+    arrow = _marker(head, name, number, Marker.ARROW, colour, probability)
     arrow.pose = pose_on_ring(result, branch)
     arrow.pose.position.z = MARKER_HEIGHT_M
-    arrow.scale.x = MIN_ARROW_M + (MAX_ARROW_M - MIN_ARROW_M) * probability
+    arrow.scale.x = _arrow_length(branch)
     arrow.scale.y = arrow.scale.z = 1.0 if taken else 0.6
     return arrow
+
+
+def _arrow_length(branch: Branch) -> float:
+    return MIN_ARROW_M + (MAX_ARROW_M - MIN_ARROW_M) * float(branch.probability)
+
+
+def _uncertainty(result: FusionResult, head: Header, number: int, branch: Branch) -> Marker:
+    """Triangles on the ground, below the arrow of the branch."""
+    taken, probability = branch == result.direction, float(branch.probability)
+    shown = _marker(head, 'uncertainty', number, Marker.TRIANGLE_LIST, TAKEN if taken else OTHER, 0.45 * probability)
+    shown.scale.x = shown.scale.y = shown.scale.z = 1.0
+    shown.pose.position.z = MARKER_HEIGHT_M / 2
+    place = result.lookahead * np.array([math.cos(branch.bearing), math.sin(branch.bearing)])
+    tips = place + _arrow_length(branch) * _directions(branch.heading, branch.heading_std)
+    around = _directions(branch.bearing, branch.bearing_std)
+    near, far = ((result.lookahead + side * UNCERTAIN_WIDTH_M / 2) * around for side in (-1, 1))
+    corners = [corner for k in range(UNCERTAIN_STEPS) for corner in (
+        place, tips[k], tips[k + 1], near[k], far[k], far[k + 1], near[k], far[k + 1], near[k + 1])]
+    shown.points = [Point(x=float(x), y=float(y), z=0.0) for x, y in corners]
+    return shown
+
+
+def _directions(angle: float, std: float) -> np.ndarray:
+    """(UNCERTAIN_STEPS + 1, 2): unit vectors from one end of what is shown of an uncertain angle to the other."""
+    side = min(UNCERTAIN_STDS * std, UNCERTAIN_MAX_RAD) if math.isfinite(std) else UNCERTAIN_MAX_RAD
+    angles = angle + np.linspace(-side, side, UNCERTAIN_STEPS + 1)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _ring_label(result: FusionResult, head: Header) -> Marker:
+    label = _marker(head, 'ring', 1, Marker.TEXT_VIEW_FACING, RING, 1.0)
+    label.text, label.scale.z = f'{result.lookahead:g} m', 1.5
+    label.pose.position.x = (result.lookahead + 1.5) * math.cos(RING_LABEL_BEARING)
+    label.pose.position.y = (result.lookahead + 1.5) * math.sin(RING_LABEL_BEARING)
+    label.pose.position.z = MARKER_HEIGHT_M
+    return label
 
 
 def _ring(result: FusionResult, head: Header) -> Marker:
     ring = _marker(head, 'ring', 0, Marker.LINE_STRIP, RING, 0.8)
     ring.scale.x = 0.1
-    angles = np.linspace(-math.pi, math.pi, 73)
-    ring.points = [Point(x=result.lookahead * math.cos(a), y=result.lookahead * math.sin(a), z=MARKER_HEIGHT_M)
-                   for a in angles]
+    ring.points = _circle(result.lookahead)
     return ring
+
+
+@lru_cache(maxsize=4)
+def _circle(radius: float) -> list[Point]:
+    """The same points for every message: they take longer to make than all else in it."""
+    return [Point(x=radius * math.cos(a), y=radius * math.sin(a), z=MARKER_HEIGHT_M)
+            for a in np.linspace(-math.pi, math.pi, 73)]

@@ -40,8 +40,15 @@ def point_cloud(points: np.ndarray, head: Header) -> PointCloud2:
               for name, offset, datatype in point_fields(points.dtype)]
     message = PointCloud2(header=head, height=1, width=len(points), fields=fields, is_bigendian=False,
                           point_step=points.itemsize, row_step=points.nbytes, is_dense=True)
-    message.data = array.array('B', points.tobytes())
+    message.data = bytes_of(points)
     return message
+
+
+def bytes_of(values: np.ndarray) -> array.array:
+    """The memory of a contiguous array, copied once."""
+    found = array.array('B')
+    found.frombytes(values.reshape(-1).view(np.uint8).data)
+    return found
 
 
 def image(pixels: np.ndarray, head: Header, encoding: str = 'rgb8') -> Image:
@@ -49,7 +56,7 @@ def image(pixels: np.ndarray, head: Header, encoding: str = 'rgb8') -> Image:
     pixels = np.ascontiguousarray(pixels)
     message = Image(header=head, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
                     is_bigendian=int(sys.byteorder == 'big'), step=pixels.nbytes // max(1, pixels.shape[0]))
-    message.data = array.array('B', pixels.tobytes())
+    message.data = bytes_of(pixels)
     return message
 
 

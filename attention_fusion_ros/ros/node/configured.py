@@ -196,6 +196,8 @@ class Configured:
                         'data_age': (self._node.get_clock().now().nanoseconds - result.stamp_ns) / 1e6}
             self.publications.publish_times(stage_ms)
             self._warn_without_map(result)
+            for reason, text in sweep.warnings.items():
+                self._log.warn(reason, f'{reason}: {text}')
             self._monitor.result(result, sweep, stage_ms)
             self._set_dynamic_tf_enabled(any(map(self._stream.needs_dynamic_transforms,
                                                  {part.frame_id for part in sweep.sources})))

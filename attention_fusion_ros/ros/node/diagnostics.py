@@ -107,7 +107,10 @@ class InputTask:
             notes = () if topic is None else topic.notes
             return (ERROR if costs_sweeps and not monitor.results_flow else WARN), ' '.join(
                 [_with_clocks(node, spec, problem), *notes])
-        return self._extra_judgement(node, spec, silent_s if component.received.count else None)
+        level, message = self._extra_judgement(node, spec, silent_s if component.received.count else None)
+        if monitor.results_flow and (found := _findings(node, spec)):
+            return max(level, WARN), found if level == OK else f'{message}; {found}'
+        return level, message
 
 
 def _with_clocks(node: NodeSnapshot, spec: InputSpec, text: str) -> str:
@@ -117,6 +120,12 @@ def _with_clocks(node: NodeSnapshot, spec: InputSpec, text: str) -> str:
 
 def _no_values(_: NodeSnapshot) -> dict[str, Any]:
     return {}
+
+
+def _findings(node: NodeSnapshot, spec: InputSpec) -> str:
+    """What the last sweep showed to be implausible about this input, '' when nothing was."""
+    last = node.monitor.last
+    return '; '.join(f'{f.name}: {f.message}' for f in (() if last is None else last.findings) if f.input == spec.name)
 
 
 def _received_or_none(node: NodeSnapshot, spec: InputSpec, silent_s: float | None) -> Judgement:
@@ -141,6 +150,8 @@ def _sweep_values(node: NodeSnapshot) -> dict[str, Any]:
     values = _drops(node.monitor.sweep_drops)  # those that other components are to blame for, too
     if (last := node.monitor.last) is not None:
         values.update(lidars=', '.join(last.lidars), messages_per_sweep=last.parts, deskew=last.deskew)
+    if last is not None and last.seen is not None:
+        values['coverage'] = last.seen
     return values
 
 

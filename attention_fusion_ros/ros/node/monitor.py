@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from attention_fusion_ros.contracts import FusionResult, MapAlignment, SyncedSweep
+from attention_fusion_ros.contracts import Finding, FusionResult, MapAlignment, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, input_named
 from attention_fusion_ros.sync.synchronizer import TRANSFORMS
@@ -107,6 +107,8 @@ class LastResult:
     lidars: tuple[str, ...] = ()  # the frames of the sensors in it
     deskew: str = ''  # which time of the points was used, or why none was
     warnings: Mapping[str, str] = field(default_factory=dict)  # reason -> what was missing in the sweep, and the remedy
+    findings: tuple[Finding, ...] = ()  # what is implausible about the sweep
+    seen: float | None = None  # 0..1, mean share of the way to the ring that was looked at
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class NodeMonitor:
             result.alignment, () if image is None else image.warnings, sweep.odometry_extrapolation_s,
             sweep.transform_extrapolation_s, sweep.odometry_reason, len(sweep.sources),
             tuple(dict.fromkeys(part.frame_id for part in sweep.sources)), sweep.deskew,
-            MappingProxyType(dict(sweep.warnings)))
+            MappingProxyType(dict(sweep.warnings)), result.findings,
+            None if result.coverage is None else float(result.coverage.seen.mean()))
         with self._lock:
             self._latencies_ms.append(stage_ms['total'])
             self._last = last

@@ -5,20 +5,17 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import math
 import os
-import re
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.maps.osm_file import read_ways
 from attention_fusion_ros.simulation.world.polyline import arc_length, clip_to_disc, distances, project, smoothed
 from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, simplify
 from attention_fusion_ros.utils import atomic
@@ -33,8 +30,6 @@ WINDOW_M = 140.0  # around the focus that are cut out
 MARGIN_M = 170.0  # from the edge of the extract: beyond it roads are missing
 SMOOTH_M = 3.0  # standard deviation: drawn corners are rounded, as they are on the ground
 VERSION = 3  # of the cache: change it with `parse` or `_unpack`
-OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
-HEAD_BYTES = 4096  # of a file, in which that stands
 Way = tuple[list[int], dict[str, str]]  # ids of its nodes, tags
 
 
@@ -101,54 +96,16 @@ def _load(path: str, size: int, mtime_ns: int) -> Extract:
 
 
 def parse(path: str) -> dict[str, np.ndarray]:
-    """The roads of a file as flat arrays, see `_unpack`.
-
-    Read by osmium in two passes, first roads and then the nodes on them, so that it does not matter in which order
-    they stand, and an extract of a whole country needs memory for its roads only.
-    """
-    try:
-        import osmium
-    except ImportError as error:
-        raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium, which is not installed: "
-                                 'pip install osmium') from error
-    ways: list[Way] = []
-    nodes: dict[int, tuple[float, float]] = {}
-    try:
-        only_roads = osmium.filter.KeyFilter('highway')
-        roads: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(only_roads)
-        for way in roads:
-            tags = dict(way.tags)
-            if tags['highway'] in KINDS and tags.get('area') != 'yes':
-                ways.append(([node.ref for node in way.nodes], tags))
-        wanted = {ref for refs, _ in ways for ref in refs}
-        places: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.NODE)
-        for node in places:
-            if node.id in wanted and node.location.valid():
-                nodes[node.id] = (node.lat, node.lon)
-        bounds = _bounds(path)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
-    if not nodes:
+    """The roads of a file as flat arrays, see `_unpack`. Raises ConfigurationError, see `read_ways`."""
+    found = read_ways(path, KINDS)
+    if not len(found.node_ids):
         raise ConfigurationError(f"OpenStreetMap extract '{path}' holds no roads for cars")
-    if bounds is None:
-        everywhere = np.array([nodes[ref] for refs, _ in ways for ref in refs if ref in nodes])
-        bounds = [*everywhere.min(axis=0), *everywhere.max(axis=0)]
-    return _stretches(nodes, ways, bounds)
-
-
-def _bounds(path: str) -> list[float] | None:
-    """South, west, north and east edge in degrees, as the head of the file states them; None when it does not."""
-    import osmium
-    with osmium.io.Reader(path, osmium.osm.NOTHING) as reader:
-        box = reader.header().box()
-    if box.valid():
-        return [box.bottom_left.lat, box.bottom_left.lon, box.top_right.lat, box.top_right.lon]
-    if path.endswith(('.osm', '.osm.gz')):  # Osmosis up to 0.45 wrote <bound box="...">, which osmium does not know
-        with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
-            found = OSMOSIS_BOUND.search(stream.read(HEAD_BYTES))
-        if found:
-            return [float(value) for value in found[1].split(b',')]
-    return None
+    south, north = found.latitudes.min(), found.latitudes.max()
+    bounds = found.bounds or (south, found.longitudes.min(), north, found.longitudes.max())
+    places = zip(found.latitudes.tolist(), found.longitudes.tolist())
+    refs = found.refs.tolist()
+    ways = [(refs[a:b], tags) for a, b, tags in zip(found.first[:-1], found.first[1:], found.tags)]
+    return _stretches(dict(zip(found.node_ids.tolist(), places)), ways, [float(edge) for edge in bounds])
 
 
 def _stretches(nodes: dict[int, tuple[float, float]], ways: list[Way], bounds: list[float]) -> dict[str, np.ndarray]:

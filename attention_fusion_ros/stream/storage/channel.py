@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import yaml
 
 CDR, ROS1 = 'cdr', 'ros1'  # serialisations that are read
+MAKE_ROOM = 'make room there, or set TMPDIR to a folder with more.'  # for what is read from a copy
 TRANSIENT_LOCAL = ('transient_local', 1, '1')  # as written since version 9 of the metadata, and before (rmw/types.h)
 
 

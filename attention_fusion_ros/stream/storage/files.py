@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.storage import compression, mcap, metadata, ros1, sqlite
-from attention_fusion_ros.stream.storage.channel import StorageError, StorageFile
+from attention_fusion_ros.stream.storage.channel import MAKE_ROOM, StorageError, StorageFile
 from attention_fusion_ros.stream.storage.metadata import Metadata
 
 SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -76,6 +77,9 @@ class OpenFiles:
         elif missing and self.files:
             self.losses.append(f'{", ".join(missing)} of the recording {"is" if len(missing) == 1 else "are"} missing; '
                                'the other files are used.')
+        elif not read.files and len({_without_number(f.path.name) for f in self.files}) > 1:
+            self.notes.append('no metadata.yaml says that they belong together; read as one recording: '
+                              f'{", ".join(f.path.name for f in self.files)}.')
         elif unlisted:
             self.notes.append(f'{", ".join(unlisted)}: read, though metadata.yaml does not list it.')
         return problems
@@ -110,7 +114,10 @@ class OpenFiles:
         """A file that is compressed as a whole is unpacked to a temporary folder."""
         folder = self._stack.enter_context(TemporaryDirectory(prefix='attention_fusion_'))
         unpacked = Path(folder) / (file.stem if file.suffix in PACKED_SUFFIXES else file.name)
-        whole = compression.unpack(file, name, unpacked)
+        try:
+            whole = compression.unpack(file, name, unpacked)
+        except OSError as error:
+            raise _Unreadable(file, f'it cannot be unpacked to {folder}: {error.strerror}', MAKE_ROOM) from error
         try:
             opened = self._open(unpacked)
         except _Unreadable as problem:
@@ -147,6 +154,8 @@ def _candidates(path: Path, read: Metadata) -> list[Path]:
     found = sorted(f for f in path.iterdir() if f.is_file() and (is_storage(f) or f.name in read.files))
     # A file beside its compressed version (of 'ros2 bag convert', or unpacked by hand) is the same file.
     found = [f for f in found if not (f.suffix in PACKED_SUFFIXES and f.with_suffix('') in found)]
+    # What was renamed ('drive.db3.bak', 'drive') is known by what it holds.
+    found = found or sorted(f for f in path.iterdir() if f.is_file() and _begins_as_storage(f))
     if found:
         return found
     inside = sorted({f.parent for f in path.glob('*/*') if is_storage(f)})
@@ -162,6 +171,19 @@ def _candidates(path: Path, read: Metadata) -> list[Path]:
 def is_storage(file: Path) -> bool:
     """Whether a file has the name of one that recordings consist of."""
     return (Path(file.stem) if file.suffix in (*PACKED_SUFFIXES, ACTIVE) else file).suffix in SUFFIXES
+
+
+def _begins_as_storage(file: Path) -> bool:
+    try:
+        with open(file, 'rb') as begin:
+            return begin.read(64).startswith(tuple(FORMATS))
+    except OSError:
+        return False
+
+
+def _without_number(name: str) -> str:
+    """What the names of the parts of one recording have in common (`drive_0.mcap`, `drive_1.mcap`)."""
+    return re.sub(r'_\d+(?=(\.\w+)+$)', '', name)
 
 
 def _same_again(one: StorageFile, other: StorageFile) -> bool:

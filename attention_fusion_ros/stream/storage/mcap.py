@@ -260,8 +260,9 @@ class McapFile:
         if not ended:
             count = sum(index.counts.values())
             if position < self._size:
-                self.losses.append(f'{self.path.name} breaks off after {count} messages, as when recording is '
-                                   'interrupted; these are used.')
+                self.losses.append(f'{self.path.name} breaks off ' + (
+                    f'after {count} messages, as when recording is interrupted; these are used.' if count else
+                    'before its first message.'))
             else:
                 self.notes.append(f'{self.path.name} has no end mark, as when recording is interrupted; its {count} '
                                   'messages are used.')

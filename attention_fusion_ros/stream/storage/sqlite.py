@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from attention_fusion_ros.stream.storage.channel import (
     CDR,
+    MAKE_ROOM,
     Channel,
     StorageError,
     StoredMessage,
@@ -93,8 +94,12 @@ class SqliteFile:
                 database.execute('PRAGMA writable_schema = ON')
             return database
         self._copy = TemporaryDirectory(prefix='attention_fusion_')
-        for file in (self.path, *logs):
-            shutil.copyfile(file, Path(self._copy.name) / file.name)
+        try:
+            for file in (self.path, *logs):
+                shutil.copyfile(file, Path(self._copy.name) / file.name)
+        except OSError as error:
+            raise StorageError(f'it cannot be copied to {self._copy.name}, to apply its log: {error.strerror}',
+                               MAKE_ROOM) from error
         self.notes.append(f"{self.path.name}: read with what '{logs[0].name}' holds, as the recorder was interrupted.")
         return _connect(Path(self._copy.name) / self.path.name, 'mode=rw')
 

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The roads in an .osm, .osm.gz or .osm.pbf file, as they stand there: ways, tags, places of nodes."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from array import array
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attention_fusion_ros.errors import ConfigurationError
+
+OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
+HEAD_BYTES = 4096  # of a file, in which that stands
+UNITS = 10**7  # of osmium's places, in a degree
+NO_PLACE = 2**31 - 1  # of nodes that are not there
+SMALL_BYTES = 250 * 10**6  # of files whose nodes are kept in memory while they are read
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Ways that are roads, and where the nodes on them are."""
+
+    refs: np.ndarray  # (R,) int64 ids of nodes, one way after the other
+    first: np.ndarray  # (W + 1,) where each way begins in `refs`
+    tags: tuple[dict[str, str], ...]  # of each way
+    node_ids: np.ndarray  # (N,) int64 in rising order: the nodes of `refs` that the file holds
+    latitudes: np.ndarray  # (N,) degrees
+    longitudes: np.ndarray
+    bounds: tuple[float, float, float, float] | None  # south, west, north, east as the file states them; degrees
+
+
+def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
+    """Ways whose `highway` is one of `kinds` and that are no areas. Relations are not read.
+
+    It does not matter in which order ways and nodes stand, and an extract of a whole country needs memory for its roads
+    only. Ids may be negative, as editors
+    number what is not uploaded. There may be no way at all in the result.
+    Raises ConfigurationError when the file cannot be read, or osmium is not installed.
+    """
+    path = str(path)
+    try:
+        import osmium
+    except ImportError as error:
+        raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium, which is not installed: "
+                                 'pip install osmium') from error
+    tags: list[dict[str, str]] = []
+    try:
+        small = Path(path).stat().st_size < SMALL_BYTES
+        refs, first, places = _roads(osmium, path, kinds, tags, small)
+        if not small or (places == NO_PLACE).any():  # ways before their nodes, or nodes that are not there
+            found = _nodes(osmium, path, np.unique(refs))
+        else:
+            found = np.unique(refs, return_index=True)
+            found = found[0], places[found[1]]
+        bounds = _bounds(osmium, path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
+    return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds)
+
+
+def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, str]],
+           places: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids of nodes (R,), where ways begin (W + 1,), and, if wanted, latitude and longitude (R, 2) in units of osmium.
+
+    Tags are appended to `tags`. Osmium keeps every node of the file for the places, which is fast, but no way to read a
+    country; those of nodes that come after their way are missing.
+    """
+    kinds_only = osmium.filter.KeyFilter('highway')
+    if places:
+        ways: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.NODE | osmium.osm.WAY).with_locations().with_filter(
+            osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(kinds_only)
+    else:
+        ways = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(kinds_only)
+    first, values = [0], array('q')
+    for way in ways:
+        found = dict(way.tags)
+        if found['highway'] in kinds and found.get('area') != 'yes':
+            if places:
+                values.extend([v for node in way.nodes for v in (node.ref, node.y, node.x)])
+            else:
+                values.extend([node.ref for node in way.nodes])
+            first.append(len(values))
+            tags.append(found)
+    columns = 3 if places else 1
+    table = np.array(values, np.int64).reshape(-1, columns)
+    return np.ascontiguousarray(table[:, 0]), np.array(first) // columns, table[:, 1:]
+
+
+def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (N,) in rising order, latitudes and longitudes (N, 2) of the wanted nodes that the file holds."""
+    nodes: Iterable[Any] = osmium.FileProcessor(path, osmium.osm.NODE)
+    if len(wanted) and wanted[0] >= 0:  # osmium's sets of ids hold no negative ones
+        nodes = nodes.with_filter(osmium.filter.IdFilter(wanted.tolist()))  # type: ignore[attr-defined]
+    found = array('q')
+    for node in nodes:
+        place = node.location
+        found.extend((node.id, place.y, place.x))
+    table = np.array(found, np.int64).reshape(-1, 3)
+    table = table[table[:, 1] != NO_PLACE]  # of nodes that were deleted
+    numbers, first = np.unique(table[:, 0], return_index=True)
+    known = np.isin(numbers, wanted, assume_unique=True)
+    return numbers[known], table[first[known], 1:]
+
+
+def _bounds(osmium: Any, path: str) -> tuple[float, float, float, float] | None:
+    """South, west, north and east edge in degrees, as the head of the file states them; None when it does not."""
+    with osmium.io.Reader(path, osmium.osm.NOTHING) as reader:
+        box = reader.header().box()
+    if box.valid():
+        return box.bottom_left.lat, box.bottom_left.lon, box.top_right.lat, box.top_right.lon
+    if path.endswith(('.osm', '.osm.gz')):  # Osmosis up to 0.45 wrote <bound box="...">, which osmium does not know
+        with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
+            found = OSMOSIS_BOUND.search(stream.read(HEAD_BYTES))
+        if found:
+            south, west, north, east = (float(value) for value in found[1].split(b','))
+            return south, west, north, east
+    return None

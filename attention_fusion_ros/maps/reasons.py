@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every reason that the map source gives for having no position, no route or no image, and what it means."""
+
+from __future__ import annotations
+
+REASONS = {
+    'no_fix': 'the receiver says that it has no position',
+    'bad_fix': 'latitude or longitude are not finite or out of range',
+    'fix_jumped': 'a fix is farther from where odometry led than the deviations of both allow; it is not used',
+    'near_pole': 'a position is beyond 84 degrees north or 80 degrees south, where no directions are defined',
+    'far_from_datum': 'a position is too far from the datum for a local frame',
+    'no_position': 'there has been no good fix and no absolute odometry yet',
+    'no_heading': 'a fix came, but the vehicle has not moved far enough to tell which way it points',
+    'position_uncertain': 'the position is known less well than `max_position_std` allows',
+    'heading_uncertain': 'the heading is known less well than `max_heading_std` allows',
+    'position_stale': 'the estimate is older than the image that is wanted',
+    'clock_went_back': 'stamps went back, as when a recording starts again: position is sought anew',
+    'yaw_jumped': 'a heading contradicts the estimate; it is not used',
+    'restarted': 'fixes contradicted the estimate for long and agreed with each other: they are believed now',
+    'bad_yaw': 'a heading, or its deviation, is not finite or not positive',
+    'alignment_unusable': 'a map alignment is not finite, or its covariance is no covariance',
+    'alignment_too_large': 'a map alignment moves the map farther than registration can see',
+    'alignment_without_image': 'a map alignment belongs to no image that was drawn here',
+    'alignment_gated': 'a map alignment contradicts the corrected position; it is not used',
+    'alignment_out_of_bounds': 'a map alignment would lead farther from the fixes than they can be wrong',
+    'datum_far_from_map': 'the datum or the vehicle is nowhere near the roads of the file',
+    'no_roads_near': 'there is no road near the vehicle',
+    'goal_malformed': 'a goal is not finite, or has no latitude and longitude',
+    'goal_off_network': 'there is no road near the goal',
+    'start_off_network': 'there is no road near the vehicle to start from',
+    'goal_unreachable': 'no way leads to the goal along roads in their allowed directions',
+    'path_too_short': 'a given path has fewer than two different points',
+}

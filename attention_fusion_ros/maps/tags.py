@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tags of a road say: direction, width, speed, layer, and whether cars may use it.
+
+https://wiki.openstreetmap.org/wiki/Key:oneway, Key:maxspeed, Key:access, Key:layer
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from attention_fusion_ros.maps.kinds import KINDS
+
+ALONG, AGAINST, BOTH = 1, -1, 0
+CLOSED = {'no', 'private', 'agricultural', 'forestry', 'delivery', 'emergency', 'psv', 'bus', 'military'}
+ACCESS = ('motorcar', 'motor_vehicle', 'vehicle', 'access')  # the narrower word counts
+NUMBER = re.compile(r'\s*(\d+(?:[.,]\d+)?)\s*(.*)')
+UNITS_KMH = {'': 1.0, 'km/h': 1.0, 'kmh': 1.0, 'kph': 1.0, 'mph': 1.609344, 'knots': 1.852}
+UNITS_M = {'': 1.0, 'm': 1.0, 'ft': 0.3048, "'": 0.3048}
+WALK_KMH, NO_LIMIT_KMH = 7.0, 130.0
+MIN_WIDTH_M, MAX_WIDTH_M = 2.0, 40.0
+LANE_M = 3.25
+
+
+class RoadTags(NamedTuple):
+    """One road."""
+
+    kind: str
+    direction: int  # ALONG, AGAINST, BOTH
+    routable: bool
+    roundabout: bool
+    layer: int  # 0 on the ground, 1 the bridge above it, -1 the tunnel below
+    width: float  # m
+    speed: float  # m/s
+    name: str
+
+
+def read_tags(tags: Mapping[str, str]) -> RoadTags:
+    """Tags of a way whose `highway` is in KINDS. What cannot be read counts as not given."""
+    kind = tags['highway']
+    roundabout = tags.get('junction') in ('roundabout', 'circular')
+    direction, changes = _direction(tags, kind, roundabout)
+    access = next((tags[key] for key in ACCESS if key in tags), 'yes')
+    return RoadTags(kind, direction, access not in CLOSED and not changes, roundabout, _layer(tags),
+                    _width(tags, kind, direction), _speed(tags, kind), tags.get('name') or tags.get('ref') or '')
+
+
+def _direction(tags: Mapping[str, str], kind: str, roundabout: bool) -> tuple[int, bool]:
+    """Direction, and whether it changes with the hour: such lanes are drawn, but no route can count on them."""
+    value = next((tags[key] for key in ('oneway:motor_vehicle', 'oneway:vehicle', 'oneway') if key in tags), '')
+    if value in ('yes', 'true', '1'):
+        return ALONG, False
+    if value in ('-1', 'reverse'):
+        return AGAINST, False
+    if value in ('reversible', 'alternating'):
+        return BOTH, True
+    if value not in ('no', 'false', '0') and (roundabout or kind == 'motorway'):
+        return ALONG, False
+    return BOTH, False
+
+
+def _layer(tags: Mapping[str, str]) -> int:
+    try:
+        return max(-9, min(9, int(tags['layer'])))
+    except (KeyError, ValueError):
+        pass
+    if tags.get('bridge', 'no') != 'no':
+        return 1
+    # A passage through a building lies on the ground.
+    return -1 if tags.get('tunnel', 'no') not in ('no', 'building_passage') else 0
+
+
+def _quantity(text: str, units: Mapping[str, float]) -> float | None:
+    found = NUMBER.fullmatch(text)
+    factor = units.get(found[2].strip().lower()) if found else None
+    return None if found is None or factor is None else float(found[1].replace(',', '.')) * factor
+
+
+def _width(tags: Mapping[str, str], kind: str, direction: int) -> float:
+    width = _quantity(tags.get('width', tags.get('est_width', '')), UNITS_M)
+    lanes = tags.get('lanes', '')
+    if not width and lanes.isdigit() and int(lanes):
+        width = int(lanes) * LANE_M
+    if not width:
+        width = KINDS[kind].width if direction == BOTH else KINDS[kind].oneway_width
+    return max(MIN_WIDTH_M, min(MAX_WIDTH_M, width))
+
+
+def _speed(tags: Mapping[str, str], kind: str) -> float:
+    text = tags.get('maxspeed', '')
+    limit = {'walk': WALK_KMH, 'none': NO_LIMIT_KMH}.get(text) or _quantity(text, UNITS_KMH)
+    usual = KINDS[kind].speed
+    return max(5.0, min(limit or usual, NO_LIMIT_KMH)) / 3.6
