@@ -16,6 +16,7 @@ from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.world.profile import PROFILES
 from attention_fusion_ros.utils.interrupt import SignalGuard, explaining
+from attention_fusion_ros.utils.processes import quiet_when_interrupted
 
 if TYPE_CHECKING:  # imported when the command runs: --help need not wait for torch
     from attention_fusion_ros.datasets.recorded import RecordedDataset
@@ -80,7 +81,8 @@ def train(options: argparse.Namespace, arguments: list[str]) -> int:
 
     Raises ConfigurationError; Interrupted after SIGINT or SIGTERM, when what was complete is on disk.
     """
-    with SignalGuard(), explaining('interrupted: what was complete is kept, and the same command continues from there'):
+    kept = 'interrupted: what was complete is kept, and the same command continues from there'
+    with SignalGuard(), explaining(kept), quiet_when_interrupted():
         return _train(options, arguments)
 
 

@@ -246,7 +246,11 @@ class Trainer:
                 self._validate(validate, board)
             curves = _Curves()
             last = time.monotonic()
-            for batch in self._batches():
+            with guard.hold():  # a loader that is interrupted while it starts its processes does not end them
+                batches = self._batches()
+            if alone:
+                guard.check()
+            for batch in batches:
                 if self.progress() >= 1.0:
                     break
                 with guard.hold():

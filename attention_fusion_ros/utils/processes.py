@@ -7,6 +7,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +41,25 @@ def process_pool(workers: int, initializer: Callable[..., object] | None = None,
         raise
     finally:
         pool.shutdown()
+
+
+@contextmanager
+def quiet_when_interrupted() -> Iterator[None]:
+    """When Ctrl-C or SIGTERM leaves the block, end the processes begun in it before the user is told.
+
+    One that is still starting would else complain, after the last word of this process, that what it was given is gone.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        traceback.clear_frames(stop.__traceback__)  # those who own processes end them as they should, if they can
+        begun = set(multiprocessing.active_children()) - before
+        for process in begun:
+            process.kill()
+        for process in begun:
+            process.join()
+        raise
 
 
 _own: Any = None  # what the initializer of this process returned

@@ -77,6 +77,25 @@ def test_a_signal_at_any_moment(scenes, tmp_path, monkeypatch, capsys, where, nu
     assert not list((tmp_path / 'parts').glob('.*'))  # no file that was begun is left
 
 
+def test_a_signal_while_processes_start(scenes, tmp_path, monkeypatch, capfd):
+    """They are given semaphores that are gone when they look for them: not for the user's eyes."""
+    from multiprocessing.context import ForkServerProcess
+    starting = ForkServerProcess.start
+    started: list[object] = []
+
+    def start_then_signal(process) -> None:
+        starting(process)
+        started.append(process)
+        if len(started) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+    monkeypatch.setattr(ForkServerProcess, 'start', start_then_signal)
+    assert train.main(interruptible_run(scenes, tmp_path / 'run', workers=3)) == 143
+    assert started and not any(process.is_alive() for process in started)
+    time.sleep(1)
+    error = capfd.readouterr().err
+    assert 'the same command continues from there' in error.splitlines()[-1] and 'Traceback' not in error
+
+
 def train_set():
     from attention_fusion_ros.datasets.simulated import SimulatedDataset
     return SimulatedDataset
