@@ -181,9 +181,9 @@ def _simulated(config: TrainingConfig, options: argparse.Namespace,
     import torch.distributed as dist
 
     from attention_fusion_ros.bev.grid import Grid
+    from attention_fusion_ros.datasets.ring_scenes import simulated_samples
     from attention_fusion_ros.datasets.scenes import SceneOptions
     from attention_fusion_ros.datasets.shards import SceneStore, cache_name, find_shards, make_shards
-    from attention_fusion_ros.datasets.simulated import SimulatedDataset
 
     grid, past = Grid(config.network.extent, config.network.cells), config.network.time_steps - 1
     for extract in options.osm:
@@ -208,9 +208,8 @@ def _simulated(config: TrainingConfig, options: argparse.Namespace,
             dist.barrier()
         stores.append(SceneStore(make_shards(*arguments, 1)))
     print(f'simulated sweeps: {len(stores[0])} to train on, {len(stores[1])} held back')
-    steps = config.network.time_steps
-    train_set = SimulatedDataset(stores[0], grid, config.network.bins, config.seed, time_steps=steps)
-    held_back = SimulatedDataset(stores[1], grid, config.network.bins, seed=5, augment=False, time_steps=steps)
+    train_set = simulated_samples(config.network, stores[0], grid, config.seed)
+    held_back = simulated_samples(config.network, stores[1], grid, seed=5, augment=False)
     return [train_set] if len(stores[0]) else [], held_back if len(stores[1]) else None
 
 

@@ -19,7 +19,9 @@ from attention_fusion_ros.bev.track import CHANNEL as TRACK
 from attention_fusion_ros.datasets.augment import MapState
 from attention_fusion_ros.datasets.road_scenes import RoadScenes, collate_scenes, on_grid
 from attention_fusion_ros.datasets.shards import SceneStore
-from attention_fusion_ros.network.model import ROAD
+from attention_fusion_ros.datasets.simulated import SimulatedDataset
+from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.network.output import ROAD
 
 LAYERS = (*CHANNELS, TRACK)  # of the LiDAR grid
 MISLED = 0.07  # share of the maps that lie where no pose of the window fits
@@ -96,8 +98,17 @@ class RingScenes(RoadScenes):
         return prior
 
 
+def simulated_samples(network: NetworkConfig, store: SceneStore, grid: Grid, seed: int,
+                      augment: bool = True) -> SimulatedDataset:
+    """The samples that a network of these settings is trained on, or, with augment=False, judged by."""
+    if network.architecture != 'two_readings':
+        return SimulatedDataset(store, grid, network.bins, seed, augment, network.time_steps)
+    if augment:
+        return RingScenes(store, grid, network.bins, seed, network.rings, network.lookahead, pairs=True)
+    return RingScenes(store, grid, network.bins, seed, network.rings, network.lookahead, augment=False, lost=False,
+                      known=False, state=validation_state)
+
+
 def validation_state(rng: np.random.Generator) -> MapState:
     """As held-out scenes have it: 15 % without a map, else the standard error; half with a route."""
     return MapState(rng.random() >= 0.15, 1.0, False, bool(rng.random() < 0.5))
-
-

@@ -193,5 +193,3 @@ def _collate_past(items: list[dict[str, np.ndarray]]) -> History | None:
             lidar[row, first:], moves[row, first:], present[row, first:] = item['past'], item['moves'], True
     T_now_then = se2_matrix(torch.from_numpy(moves).flatten(0, 1)).view(*present.shape, 3, 3)
     return History(torch.from_numpy(lidar), T_now_then, torch.from_numpy(present))
-
-

@@ -58,7 +58,8 @@ def losses(output: NetworkOutput, target: Target, weights: Mapping[str, float],
 
 
 def vehicle_loss(output: NetworkOutput, bare: NetworkOutput, rows: Tensor) -> Tensor:
-    """How differently the same scenes are answered with and without their vehicles: existence and direction.
+    """How differently the same scenes are answered with and without their vehicles: existence, direction, and which
+    cells were read for it.
 
     bare: the answers without vehicles, of the samples `rows` (R,) of `output`. Each is told to agree with the other.
     """
@@ -70,7 +71,16 @@ def vehicle_loss(output: NetworkOutput, bare: NetworkOutput, rows: Tensor) -> Te
             for o in (output, bare)]
     one, two = ways[0][rows].log_softmax(1), ways[1].log_softmax(1)
     direction = -(two.exp().detach() * one).sum(1).mean() - (one.exp().detach() * two).sum(1).mean()
-    return agree + 0.1 * direction
+    return agree + 0.1 * direction + 0.1 * _read_differently(output, bare, rows)
+
+
+def _read_differently(output: NetworkOutput, bare: NetworkOutput, rows: Tensor) -> Tensor:
+    """Share of the cells read that were read in one of two scenes only."""
+    one, two = (o.weights.get('selection', {}).get('spatial') for o in (output, bare))
+    if one is None or two is None:
+        return output.head.new_zeros((), dtype=torch.float32)
+    one, two = one[rows].float(), two.float()
+    return (one - two).abs().sum() / (one + two).detach().sum().clamp(min=1.0)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 STATE = 'last.pt'
 MAX_NONFINITE_STEPS = 20  # in a row, then training has diverged
 SAVE_EVERY_S = 120.0  # at most this much work is lost when the process is killed
+PAIRED = 4  # one of so many samples, at most, is also looked at without its vehicles
 PREFETCHED = 4  # batches that each loader process keeps ready
 
 Validate = Callable[[Network], dict[str, float]]
@@ -330,7 +331,7 @@ class Trainer:
         if batch.bare is None or batch.has_bare is None or not bool(batch.has_bare.any()):
             return None
         device = self.process.device
-        rows = batch.has_bare.nonzero()[:, 0]
+        rows = batch.has_bare.nonzero()[:len(batch.has_bare) // PAIRED, 0]
         lidar = batch.bare[rows].to(device, memory_format=torch.channels_last)
         map_image = batch.map_image[rows].to(device, memory_format=torch.channels_last)
         return rows.to(device), self.model(lidar, map_image, None, *(k[rows] for k in known))

@@ -43,6 +43,9 @@ class Predictions:
     with_map: np.ndarray  # (S,) bool
     route: np.ndarray  # (S,) bool
     truths: list[TrueRoads]
+    # (S, 3) what is left of the map's error, m, m, rad, NaN without one, and its (S, 3, 3) covariance; None: not moved
+    left: np.ndarray | None = None
+    covariance: np.ndarray | None = None
     seen: np.ndarray | None = None  # (S, K) 0..1, share of the way to the ring that was looked at; None: not asked for
 
 
@@ -53,6 +56,8 @@ def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cp
     network.eval()
     heads, nones, maps, routes, truths = [], [], [], [], []
     seen: list[np.ndarray] = []
+    left: list[np.ndarray] = []
+    covariances: list[np.ndarray] = []
     # A generator of its own: figures must not change the random numbers that training goes on with.
     for item in DataLoader(dataset, batch_size=batch, collate_fn=collate, generator=torch.Generator()):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
@@ -63,11 +68,16 @@ def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cp
         nones.append(output.no_direction.float().cpu().numpy())
         maps.append(item.with_map.numpy())
         routes.append(item.route.numpy())
+        if output.alignment is not None and item.target.map_error is not None:
+            left.append((item.target.map_error - output.alignment.float().cpu()).numpy())
+            covariance = output.weights['map'].get('covariance')
+            covariances += [] if covariance is None else [covariance.float().cpu().numpy()]
         if look:
             seen += [seen_cells(lidar, network.config) for lidar in item.lidar]
         truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
     return Predictions(np.concatenate(heads), np.concatenate(nones), np.concatenate(maps), np.concatenate(routes),
-                       truths, np.stack(seen) if look else None)
+                       truths, np.concatenate(left) if left else None,
+                       np.concatenate(covariances) if covariances else None, np.stack(seen) if look else None)
 
 
 def seen_cells(lidar: torch.Tensor, config: NetworkConfig) -> np.ndarray:
@@ -100,6 +110,23 @@ def figures(predictions: Predictions, calibration: Calibration) -> dict[str, flo
         values = point_values(scores, [metric.name for metric in logged()])
         found |= {f'{state}_{metric.log_name}': values[metric.name] for metric in logged()
                   if math.isfinite(values[metric.name])}
+    return found | registration_figures(predictions)
+
+
+ELLIPSE_95 = 7.815  # of a chi-squared distribution with three degrees of freedom
+
+
+def registration_figures(predictions: Predictions) -> dict[str, float]:
+    """Median of what is left of the map's shift [m] and yaw [deg], and how often the 95 % ellipsoid holds it."""
+    if predictions.left is None or not np.isfinite(predictions.left).any():
+        return {}
+    known = np.isfinite(predictions.left).all(axis=1)
+    left = predictions.left[known]
+    found = {'map_shift': float(np.median(np.hypot(left[:, 0], left[:, 1]))),
+             'map_yaw': math.degrees(float(np.median(np.abs(left[:, 2]))))}
+    if predictions.covariance is not None:
+        distance = np.einsum('si,sij,sj->s', left, np.linalg.inv(predictions.covariance[known]), left)
+        found['map_in_ellipse'] = float((distance < ELLIPSE_95).mean())
     return found
 
 
