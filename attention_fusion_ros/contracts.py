@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 Record = TypeVar('Record')
+SELECTION = 'selection'  # in `Attention.spatial`: the cells that hard attention let pass, by what they contribute
 NOT_SEEN = 'not_seen'  # why there is no direction: it may lie where nobody looked
 
 
@@ -161,6 +162,8 @@ class SyncedSweep:
     epoch: int = 0  # changes when time jumps back: what is remembered of another epoch does not count
     odometry_reason: str = ''  # why there is no odometry, '' when there is
     decode_ms: float = 0.0  # spent on decoding the sweep
+    # (N, 2 or more) x, y [m] of the way driven in base_link, newest first; None: that of the sweeps before
+    track: np.ndarray | None = None
     findings: tuple[Finding, ...] = ()  # what is implausible about the inputs
     odometry_extrapolation_s: float = 0.0  # by how much T_odom_base goes beyond the newest odometry
     transform_extrapolation_s: float = 0.0  # by how much T_base_sensor goes beyond the newest moving transform
@@ -188,6 +191,14 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class RingPoint:
+    """Where the branch to take crosses one of the rings that a network answers for."""
+
+    radius: float  # m
+    branch: Branch
+
+
+@dataclass(frozen=True)
 class Coverage:
     """What was looked at, for every bin of the circular distribution. Made by `bev.coverage`."""
 
@@ -203,6 +214,9 @@ class MapAlignment:
     dy: float  # m
     dyaw: float  # rad
     std: tuple[float, float, float]  # standard deviations of the three, m, m, rad
+    covariance: tuple[tuple[float, ...], ...] | None = None  # (3, 3) of the three; None: only `std` is known
+    fits: float = 1.0  # probability that the map fits anywhere within reach, 0..1
+    state: str = ''  # see `network.map_tracker.TrackState`; '' where nothing is carried from sweep to sweep
 
 
 @_fetched_when_read('spatial', 'channel', 'time')
@@ -210,7 +224,8 @@ class MapAlignment:
 class Attention:
     """The weights the network used for this sweep (CBAM, Woo et al. 2018)."""
 
-    # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead)
+    # stage name -> (h, w) float32 in 0..1, on the BEV grid (row 0 farthest ahead), see `pipeline.contribution` for
+    # SELECTION
     spatial: dict[str, np.ndarray]
     channel: np.ndarray  # (C,) float32, weight of each fused channel
     channel_labels: tuple[str, ...]  # (C,) for example `lidar/03`, `map/11`
@@ -239,6 +254,7 @@ class FusionResult:
     extent: float  # m, the BEV grid reaches from -extent to +extent
     trained: bool  # False: random weights, the numbers mean nothing
     stage_ms: dict[str, float] = field(default_factory=dict)  # bev, network, postprocess
+    path: tuple[RingPoint, ...] = ()  # through the rings of the network along the branch to take, nearest first
     alignment: MapAlignment | None = None  # None: mode is not fused, or the network does not register the map
     coverage: Coverage | None = None  # None: not known
     findings: tuple[Finding, ...] = ()  # what is implausible about the sweep

@@ -19,7 +19,8 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.checkpoint import KIND, Checkpoint
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import HEAD_CHANNELS
-from attention_fusion_ros.network.model import SPATIAL_NAMES, FusionNetwork, NetworkOutput
+from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.network.output import SPATIAL_NAMES, NetworkOutput
 
 INPUTS = ('lidar', 'map')
 SPATIAL_PREFIX = 'spatial_'

@@ -15,7 +15,7 @@ from attention_fusion_ros.backends.exported import INPUTS, network_output, read_
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.output import NetworkOutput
 
 CUDA_PROVIDER, CPU_PROVIDER = 'CUDAExecutionProvider', 'CPUExecutionProvider'
 
@@ -50,8 +50,9 @@ class OnnxRuntimeBackend:
         self.model = read_description(path, self._session.get_modelmeta().custom_metadata_map)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
-        """See `Backend.infer`."""
+    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
+              prior: Tensor | None = None) -> NetworkOutput:
+        """See `Backend.infer`; every sweep is looked at by itself."""
         if self._session is None:
             raise RuntimeError('this backend has been closed')
         feed = {name: np.ascontiguousarray(grid.cpu().numpy()) for name, grid in zip(INPUTS, (lidar, map_image))}

@@ -17,7 +17,7 @@ from attention_fusion_ros.backends.exported import INPUTS, NEEDED, network_outpu
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.output import NetworkOutput
 
 # Where its reader of .onnx files puts their metadata.
 DESCRIPTION = 'framework'
@@ -50,8 +50,9 @@ class OpenVinoBackend:
                           'PERFORMANCE_HINT': 'LATENCY'})
         self._outputs = [output.any_name for output in self._compiled.outputs]
 
-    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
-        """See `Backend.infer`."""
+    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
+              prior: Tensor | None = None) -> NetworkOutput:
+        """See `Backend.infer`; every sweep is looked at by itself."""
         if self._compiled is None:
             raise RuntimeError('this backend has been closed')
         feed = {name: np.ascontiguousarray(grid.numpy()) for name, grid in zip(INPUTS, (lidar, map_image))}

@@ -12,7 +12,8 @@ from attention_fusion_ros.backends.device import choose_device, default_threads
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
+from attention_fusion_ros.network.build import Network
+from attention_fusion_ros.network.output import NetworkOutput
 
 
 class TorchBackend:
@@ -26,20 +27,22 @@ class TorchBackend:
         loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
         self.model = Model(loaded.name, loaded.trained, loaded.network.config, loaded.calibration)
         network = loaded.network.to(self.device)
-        self._network: FusionNetwork | None = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: Network | None = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def network(self) -> FusionNetwork:
+    def network(self) -> Network:
         """The network itself, for what needs gradients. Raises RuntimeError after `close`."""
         if self._network is None:
             raise RuntimeError('this backend has been closed')
         return self._network
 
     @torch.inference_mode()
-    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
+    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
+              prior: Tensor | None = None) -> NetworkOutput:
         """See `Backend.infer`."""
+        known = (prior,) if self.model.carries_map else ()
         output: NetworkOutput = self.network(lidar.contiguous(memory_format=torch.channels_last),
-                                             map_image.contiguous(memory_format=torch.channels_last), history)
+                                             map_image.contiguous(memory_format=torch.channels_last), history, *known)
         return output
 
     def close(self) -> None:

@@ -92,10 +92,10 @@ class HeldOutScene:
     def _inputs(self, cloud: PointCloud, picture: MapPicture | None) -> PlacedSweep:
         motion = Motion(self.T_base_sensor)
         if picture is None:
-            return PlacedSweep(cloud, motion)
+            return PlacedSweep(cloud, motion, track=self.track)
         image = decode_map_image(image_message(cloud.stamp_ns, picture.image, picture.encoding))
         layout = MapConfig(resolution=picture.resolution, anchor=list(picture.anchor))
-        return PlacedSweep(cloud, motion, image, layout=layout)
+        return PlacedSweep(cloud, motion, image, track=self.track, layout=layout)
 
     def inputs(self) -> PlacedSweep:
         """The scene as it is."""

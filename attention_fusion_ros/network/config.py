@@ -96,6 +96,14 @@ class NetworkConfig:
                                      'sweeps: set temporal to {name: temporal}, or time_steps to 1')
 
 
+def fused_widths(config: NetworkConfig) -> tuple[int, int]:
+    """How many of the channels that the fusion weighs are the LiDAR's, and how many the map's."""
+    if config.architecture == 'two_readings':
+        return config.head_width, config.map_reading_width
+    return config.lidar_width, config.map_width
+
+
 def channel_labels(config: NetworkConfig) -> tuple[str, ...]:
     """Name of each fused channel, LiDAR first: `lidar/00`, ..., `map/00`, ..."""
-    return (*(f'lidar/{i:02d}' for i in range(config.lidar_width)), *(f'map/{i:02d}' for i in range(config.map_width)))
+    lidar, of_map = fused_widths(config)
+    return (*(f'lidar/{i:02d}' for i in range(lidar)), *(f'map/{i:02d}' for i in range(of_map)))

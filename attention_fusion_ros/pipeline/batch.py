@@ -10,6 +10,7 @@ import torch
 
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.pipeline.contribution import contribution_heat
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext
 from attention_fusion_ros.pipeline.postprocess import fusion_result
@@ -31,6 +32,8 @@ class BatchedPipeline(FusionPipeline):
                 part = features[start:start + batch]
                 output = self.backend.infer(torch.stack([f.lidar for f in part]),
                                             torch.stack([f.map.grid for f in part]))
-                found += [fusion_result(f, output.only(k), self.backend.model, self.config,
-                                        context=ExplanationContext(f.lidar, f.map.grid)) for k, f in enumerate(part)]
+                for k, f in enumerate(part):
+                    context = ExplanationContext(f.lidar, f.map.grid)
+                    found.append(fusion_result(f, output.only(k), self.backend.model, self.config, context=context,
+                                               heat=contribution_heat(self.backend, context)))
         return found

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ from attention_fusion_ros.backends.create import create_backend
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import FusionResult, MapImage, Motion, PointCloud, SyncedSweep
+from attention_fusion_ros.contracts import FusionResult, MapImage, Mode, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import FeatureHistory
+from attention_fusion_ros.network.map_tracker import MapTracker
+from attention_fusion_ros.pipeline.contribution import contribution_heat
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext, explain, explains
 from attention_fusion_ros.pipeline.postprocess import fusion_result
-from attention_fusion_ros.pipeline.preprocess import Preprocessor
+from attention_fusion_ros.pipeline.preprocess import MapFeatures, Preprocessor
+from attention_fusion_ros.utils.tensors import upload
 
 WARM_UPS, WARM_UP_POINTS = 3, 120_000  # runs, points of a sweep
 
@@ -59,8 +62,9 @@ class FusionPipeline:
         _check_lookahead(config, self.backend)
         network = self.backend.model.network
         self.grid = Grid(network.extent, network.cells)
-        self.preprocess = Preprocessor(self.grid, self.backend.device, config, network.bins)
+        self.preprocess = Preprocessor(self.grid, self.backend.device, config, network.bins, network.track)
         self._history = FeatureHistory(network.time_steps - 1)
+        self._map_tracker = MapTracker()
         self._epoch = 0  # of the latest sweep
 
     def run(self, sweep: SyncedSweep) -> FusionResult:
@@ -80,13 +84,28 @@ class FusionPipeline:
             with self._timed(stage_ms, 'bev'):
                 features = self.preprocess(sweep, remember)
             with self._timed(stage_ms, 'network'):
-                history = self._history.before(T_odom_base)
-                output = self.backend.infer(features.lidar[None], features.map.grid[None], history)
+                history, prior = self._history.before(T_odom_base), self._prior(sweep, features.map)
+                output = self.backend.infer(features.lidar[None], features.map.grid[None], history, prior)
                 if remember:
                     self._history.add(T_odom_base, output.encoded)
             with self._timed(stage_ms, 'postprocess'):
-                context = ExplanationContext(features.lidar, features.map.grid, history)
-                return fusion_result(features, output, self.backend.model, self.config, stage_ms, context)
+                context = ExplanationContext(features.lidar, features.map.grid, history, prior)
+                result = fusion_result(features, output, self.backend.model, self.config, stage_ms, context,
+                                       contribution_heat(self.backend, context))
+                return self._carried(result, sweep) if remember and self.backend.model.carries_map else result
+
+    def _prior(self, sweep: SyncedSweep, map_features: MapFeatures) -> torch.Tensor | None:
+        """(1, 13) where earlier sweeps put the map; None where nothing is known, or nobody asks."""
+        if not self.backend.model.carries_map or map_features.mode is not Mode.FUSED:
+            return None
+        known = self._map_tracker.prior(sweep.cloud.stamp_ns, sweep.motion.T_odom_base)
+        return None if known is None else upload(known, self.backend.device)[None]
+
+    def _carried(self, result: FusionResult, sweep: SyncedSweep) -> FusionResult:
+        """The result with the state of what is known about the map's place; that is remembered."""
+        tracker, found = self._map_tracker, result.alignment
+        tracker.update(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, found, 0.0 if found is None else found.fits)
+        return result if found is None else replace(result, alignment=replace(found, state=tracker.state.value))
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """Grad-CAM of a result of `run`: stage name -> (h, w) float32, see `gradcam.explain`.
@@ -117,6 +136,7 @@ class FusionPipeline:
         """Forget earlier sweeps: time has jumped back."""
         self.preprocess.reset()
         self._history.clear()
+        self._map_tracker.clear()
 
     def warm_up(self) -> None:
         """A few runs on a made-up sweep of full size with a map image: the first real one does not pay for them."""
@@ -145,8 +165,9 @@ class FusionPipeline:
 
 
 def _check_lookahead(config: NodeConfig, backend: Backend) -> None:
-    """Raises ConfigurationError when the parameter `lookahead` is not that of the checkpoint."""
-    trained_for, name = backend.model.network.lookahead, backend.model.name
-    if not math.isclose(trained_for, config.lookahead):
+    """Raises ConfigurationError when the parameter `lookahead` is none of those of the checkpoint."""
+    rings, name = backend.model.network.rings, backend.model.name
+    if not any(math.isclose(ring, config.lookahead) for ring in rings):
+        trained_for = ' or '.join(f'{ring:g}' for ring in rings)
         raise ConfigurationError(f"parameter 'lookahead' is {config.lookahead:g} m but checkpoint '{name}' was trained "
-                                 f'for {trained_for:g} m: set lookahead to {trained_for:g} or use another checkpoint.')
+                                 f'for {trained_for} m: set lookahead to {trained_for} or use another checkpoint.')

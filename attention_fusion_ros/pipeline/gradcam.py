@@ -28,6 +28,13 @@ class ExplanationContext:
     lidar: Tensor  # (C, H, W), C channels, see bev.lidar.CHANNELS
     map_image: Tensor  # (3, H, W)
     history: History | None = None  # of a batch of one
+    prior: Tensor | None = None  # (1, 13), see `Backend.infer`
+
+    def cloned(self) -> ExplanationContext:
+        """Copies that may be part of a graph: a tensor made in inference mode has no place in one."""
+        grids = (grid.clone(memory_format=torch.contiguous_format) for grid in (self.lidar, self.map_image))
+        return ExplanationContext(*grids, None if self.history is None else self.history.clone(),
+                                  None if self.prior is None else self.prior.clone())
 
 
 def explains(backend: Backend) -> bool:
@@ -54,11 +61,10 @@ def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
     if not isinstance(given, ExplanationContext):
         given = ExplanationContext(upload(result.lidar_bev, backend.device), upload(result.map_bev, backend.device))
     with torch.inference_mode(False), torch.enable_grad():
-        # A tensor made in inference mode has no place in a graph; a clone has.
-        lidar, map_image = (grid[None].clone(memory_format=torch.channels_last)
-                            for grid in (given.lidar, given.map_image))
-        history = None if given.history is None else given.history.clone()
-        output, stages = backend.network.forward_intermediates(lidar, map_image, history)
+        given = given.cloned()
+        known = (given.prior,) if backend.model.carries_map else ()
+        output, stages = backend.network.forward_intermediates(given.lidar[None], given.map_image[None], given.history,
+                                                               *known)
         head = output.head[0]
         branch = result.direction or result.branches[0]
         channel = 'presence' if result.direction is None else 'direction'

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from attention_fusion_ros.bev.coverage import drawn_bearings
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import BranchesConfig, NodeConfig
 from attention_fusion_ros.contracts import (
+    SELECTION,
     Attention,
     Branch,
     Calibration,
@@ -25,11 +28,13 @@ from attention_fusion_ros.contracts import (
     FusionResult,
     MapAlignment,
     Mode,
+    RingPoint,
 )
 from attention_fusion_ros.geometry import angle_between, wrap
-from attention_fusion_ros.network.config import channel_labels
+from attention_fusion_ros.network.config import channel_labels, fused_widths
 from attention_fusion_ros.network.head import decode_bearings, decode_headings, head_arrays
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.output import NetworkOutput
+from attention_fusion_ros.pipeline.contribution import Heat
 from attention_fusion_ros.pipeline.familiarity import summary, unfamiliar
 from attention_fusion_ros.pipeline.not_seen import Sight, not_seen
 from attention_fusion_ros.pipeline.plausibility import GROUND_ABOVE, blind, mounting
@@ -39,17 +44,27 @@ STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported stan
 AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
 NO_BRANCH = 'no branch found'
 NO_BRANCH_THERE = 'no branch found where the way seems to lead'
+PATH_TURN_RAD = math.radians(35.0)  # from one ring to the next; more, and it is another branch
 SAME_WAY_RAD = math.radians(15.0)  # at least: mass of the direction this near a branch is its own, see `_direction`
 
 
 def fusion_result(features: Features, output: NetworkOutput, model: Model, config: NodeConfig,
-                  stage_ms: dict[str, float] | None = None, context: object = None) -> FusionResult:
+                  stage_ms: dict[str, float] | None = None, context: object = None,
+                  heat: Heat | None = None) -> FusionResult:
     """The result of one sweep from what the network was given and what it returned for it (a batch of one).
 
-    Grids and attention maps stay where they are until they are read. stage_ms, context: passed on.
+    Grids and attention maps stay where they are until they are read. stage_ms, context: passed on. heat: makes that of
+    the cells that hard attention chose; None: all attention is that of the network's weights.
     """
-    wanted = {'head': output.head, 'no_direction': output.no_direction, 'contribution': output.contribution,
-              'alignment': output.alignment, 'alignment_std': output.alignment_std}
+    ring = ring_index(model.network.rings, config.lookahead)
+    heads, nones = output.rings, output.rings_no_direction
+    if heads is None or nones is None:
+        heads, nones = output.head[:, None], output.no_direction[:, None]
+    registration = output.weights.get('map', {})
+    absent = registration.get('log_absent')
+    wanted = {'heads': heads, 'nones': nones, 'contribution': output.contribution,
+              'alignment': output.alignment, 'alignment_std': output.alignment_std,
+              'covariance': registration.get('covariance'), 'absent': None if absent is None else absent.exp()}
     tensors = {name: values[0] for name, values in wanted.items() if values is not None}
     with_map, network = features.map.mode is Mode.FUSED, model.network
     tensors['familiarity'] = summary(features.lidar, network.extent)
@@ -65,8 +80,8 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     numbers = _fetch(tensors)
     coverage = Coverage(*numbers['coverage']) if 'coverage' in numbers else None
     sight = None if coverage is None else Sight.of(coverage.seen, numbers['drawn'] > 0 if with_map else None)
-    decoded = decode_head(numbers['head'], float(numbers['no_direction']), with_map, model.calibration, config.branches,
-                          sight)
+    decoded = decode_head(numbers['heads'][ring], float(numbers['nones'][ring]), with_map, model.calibration,
+                          config.branches, sight)
     strange = unfamiliar(numbers['familiarity'], model.calibration.familiarity)
     mounted = mounting(numbers.get('levels'), features.sensor_height)
     if strange is not None:
@@ -77,11 +92,41 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     return FusionResult(
         stamp_ns=features.stamp_ns, mode=features.map.mode, reason=features.map.reason, lookahead=config.lookahead,
         branches=decoded.branches, direction=decoded.direction, direction_reason=decoded.direction_reason,
-        distribution=decoded.distribution, attention=_attention(output, numbers['contribution'], model),
+        distribution=decoded.distribution,
+        attention=_attention(output, numbers['contribution'], model,
+                             None if heat is None else partial(heat, decoded.branches, ring)),
         lidar_bev=_array(features.lidar), map_bev=_array(features.map.grid), extent=model.network.extent,
         trained=model.trained, stage_ms={} if stage_ms is None else stage_ms,
+        path=_path(decoded, ring, numbers['heads'], numbers['nones'], with_map, model, config),
         alignment=_alignment(numbers) if with_map else None, coverage=coverage,
         findings=tuple(finding for finding in found if finding is not None), context=context)
+
+
+def ring_index(rings: Sequence[float], lookahead: float) -> int:
+    """Index of the ring of radius `lookahead` among those [m] of a network."""
+    return int(np.argmin([abs(radius - lookahead) for radius in rings]))
+
+
+def _path(decoded: DecodedHead, ring: int, heads: np.ndarray, nones: np.ndarray, with_map: bool, model: Model,
+          config: NodeConfig) -> tuple[RingPoint, ...]:
+    """Where the branch to take crosses every ring. Nothing without a direction.
+
+    A ring whose own branch to take turns off from the direction by more than PATH_TURN_RAD a ring's width is left out,
+    and what is beyond it.
+    """
+    if decoded.direction is None:
+        return ()
+    radii = model.network.rings
+    found: list[RingPoint] = [RingPoint(radii[ring], decoded.direction)]
+    for order in (range(ring - 1, -1, -1), range(ring + 1, len(radii))):
+        before = found[0] if order.step < 0 else found[-1]
+        for k in order:
+            taken = decode_head(heads[k], float(nones[k]), with_map, model.calibration, config.branches).direction
+            if taken is None or angle_between(taken.bearing, before.branch.bearing) > PATH_TURN_RAD:
+                break
+            before = RingPoint(radii[k], taken)
+            found.insert(0 if order.step < 0 else len(found), before)
+    return tuple(found)
 
 
 def _fetch(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -96,14 +141,19 @@ def _array(tensor: Tensor) -> Any:
     return Deferred(lambda: tensor.float().cpu().numpy())
 
 
-def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model) -> Attention:
-    """contribution: (C,) of the fused channels, LiDAR first."""
-    width = model.network.lidar_width
+def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model,
+               heat: Callable[[], np.ndarray] | None) -> Attention:
+    """contribution: (C,) of the fused channels, LiDAR first. heat: of the chosen cells."""
+    width, _ = fused_widths(model.network)
     lidar, of_map = float(contribution[:width].mean()), float(contribution[width:].mean())  # means: the widths differ
     share = lidar / (lidar + of_map) if lidar + of_map > 0 else 0.5
     spatial = {stage: weights[0, 0] for stage, weights in output.spatial.items()}
     time = None if output.temporal_weights is None else _array(output.temporal_weights[0].float().mean(dim=(1, 2)))
-    fetched: Any = Deferred(lambda: {stage: weights.float().cpu().numpy() for stage, weights in spatial.items()})
+
+    def maps() -> dict[str, np.ndarray]:
+        found = {stage: weights.float().cpu().numpy() for stage, weights in spatial.items()}
+        return found if heat is None else found | {SELECTION: heat()}
+    fetched: Any = Deferred(maps)
     return Attention(
         spatial=fetched, channel=_array(output.channel[0]), channel_labels=channel_labels(model.network),
         lidar_share=share, map_share=1.0 - share, time=time)
@@ -114,7 +164,9 @@ def _alignment(numbers: dict[str, np.ndarray]) -> MapAlignment | None:
     if 'alignment' not in numbers:
         return None
     (dx, dy, dyaw), (std_x, std_y, std_yaw) = numbers['alignment'].tolist(), numbers['alignment_std'].tolist()
-    return MapAlignment(dx, dy, dyaw, (std_x, std_y, std_yaw))
+    covariance = tuple(map(tuple, numbers['covariance'].tolist())) if 'covariance' in numbers else None
+    fits = 1.0 - float(numbers['absent']) if 'absent' in numbers else 1.0
+    return MapAlignment(dx, dy, dyaw, (std_x, std_y, std_yaw), covariance, fits)
 
 
 @dataclass(frozen=True)

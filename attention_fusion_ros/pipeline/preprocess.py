@@ -31,7 +31,7 @@ from attention_fusion_ros.config import MapConfig, NodeConfig
 from attention_fusion_ros.contracts import Finding, Mode, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import is_rigid, transform_points
-from attention_fusion_ros.network.model import ROAD
+from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.utils.tensors import upload
 
 
@@ -49,7 +49,7 @@ class Features:
     """What the network is given for one sweep. Grids may be shared between sweeps."""
 
     stamp_ns: int
-    lidar: Tensor  # (C, H, W), channels as in bev.lidar.CHANNELS
+    lidar: Tensor  # (C, H, W), channels as in bev.lidar.CHANNELS; then the way driven where the network asks for it
     map: MapFeatures
     coverage: Tensor | None = None  # (2, K), see `bev.coverage.coverage`; None: not known, nothing is withheld for it
     own_reach: Tensor | None = None  # (K,) m, `Coverage.reach` of this sweep without earlier ones; None: not known
@@ -61,9 +61,12 @@ class Features:
 class Preprocessor:
     """Makes BEV grids of sweeps, and remembers sweeps to accumulate. Not thread-safe."""
 
-    def __init__(self, grid: Grid, device: torch.device, config: NodeConfig, bins: int = 120):
-        """bins: of the circular distribution, for which `Features.coverage` is told."""
-        self.grid, self.device, self._bins = grid, device, bins
+    def __init__(self, grid: Grid, device: torch.device, config: NodeConfig, bins: int = 120,
+                 with_track: bool = False):
+        """bins: of the circular distribution, for which `Features.coverage` is told. with_track: the way driven is one
+        layer more of the LiDAR grid, the last.
+        """
+        self.grid, self.device, self._bins, self._with_track = grid, device, bins, with_track
         self._config = config
         self._accumulator = SweepAccumulator(config.cloud)
         self._map_source: MapSource | None = None  # of the newest map image, for the sweeps that share it
@@ -87,6 +90,7 @@ class Preprocessor:
         remember: keep the sweep for later ones. Raises InputError `bad_transform`, `no_points_in_range`.
         """
         lidar, points, earlier = self._accumulated(sweep, remember)
+        lidar = self._tracked(lidar, sweep)
         return Features(sweep.cloud.stamp_ns, lidar, self.map(sweep), *self._coverage(sweep, points, earlier),
                         sweep.findings, ground_levels(points.xyz, self._config.cloud.min_range),
                         float(sweep.motion.T_base_sensor[2, 3]))
@@ -94,7 +98,7 @@ class Preprocessor:
     @torch.inference_mode()
     def accumulated(self, sweep: SyncedSweep, remember: bool = True) -> Tensor:
         """(C, H, W) of the sweep with earlier ones under it; otherwise as calling the whole."""
-        return self._accumulated(sweep, remember)[0]
+        return self._tracked(self._accumulated(sweep, remember)[0], sweep)
 
     @torch.inference_mode()
     def remember(self, sweep: SyncedSweep) -> None:
@@ -111,21 +115,28 @@ class Preprocessor:
     def track(self, sweep: SyncedSweep) -> Tensor:
         """(1, H, W) the way driven before the sweep, see `bev.track`; zeros without odometry.
 
-        Sweeps that were remembered make it up, at most the last `bev.track.LENGTH_M` metres.
+        Sweeps that were remembered make it up, at most the last `bev.track.LENGTH_M` metres; a sweep that brings its
+        own way is believed.
         """
         T = sweep.motion.T_odom_base
+        if sweep.track is not None:
+            return track_bev(sweep.track, self.grid, self.device)
         return track_bev(np.zeros((0, 2)) if T is None else self._track.poses(T), self.grid, self.device)
 
     def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
         """The sweep without earlier ones, and its map image; see `lidar` and `map`."""
         points = self._points(sweep)
-        return Features(sweep.cloud.stamp_ns, self._bev(points), self.map(sweep, layout),
+        return Features(sweep.cloud.stamp_ns, self._tracked(self._bev(points), sweep), self.map(sweep, layout),
                         *self._coverage(sweep, points))
 
     @torch.inference_mode()
     def lidar(self, sweep: SyncedSweep) -> Tensor:
         """(C, H, W) of this sweep alone. Raises InputError `bad_transform`, `no_points_in_range`."""
-        return self._bev(self._points(sweep))
+        return self._tracked(self._bev(self._points(sweep)), sweep)
+
+    def _tracked(self, lidar: Tensor, sweep: SyncedSweep) -> Tensor:
+        """(C, H, W) with the layer that the network asks for besides."""
+        return torch.cat([lidar, self.track(sweep)]) if self._with_track else lidar
 
     @torch.inference_mode()
     def coverage(self, sweep: SyncedSweep) -> Tensor:

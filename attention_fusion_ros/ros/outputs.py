@@ -46,6 +46,10 @@ OUTPUTS = (
     OutputSpec('direction', 'geometry_msgs/PoseWithCovarianceStamped',
                'The branch to take: a pose on the ring, oriented along the heading, with covariance. Not published '
                'when there is no direction.', 'm, rad', 'encode.direction'),
+    OutputSpec('path', 'nav_msgs/Path',
+               'From the vehicle along the branch to take, a pose on every ring that the checkpoint answers for, nearest '
+               'first, each oriented along the heading there. Not published when there is no direction.', 'm',
+               'encode.path'),
     OutputSpec('branches', 'geometry_msgs/PoseArray', 'Every branch as a pose on the ring, most probable first.', 'm',
                'encode.branches'),
     OutputSpec('branches/scored', 'sensor_msgs/PointCloud2',
@@ -62,7 +66,7 @@ OUTPUTS = (
                "data[i], and a last, empty dimension 'stamp_ns=...' names the sweep.", '0..1', 'encode.channels'),
     OutputSpec('map_alignment', 'geometry_msgs/PoseWithCovarianceStamped',
                'Shift and yaw that move the map image to where the LiDAR says it belongs, with covariance. Not '
-               'published without a map image, or when the checkpoint has no spatial transformer.', 'm, rad',
+               'published without a map image, or when the checkpoint does not register it.', 'm, rad',
                'encode.map_alignment'),
     OutputSpec('markers', 'visualization_msgs/MarkerArray',
                'Arrows on the ring for rviz: length and alpha show the probability; the branch to take is green. Under '

@@ -18,7 +18,7 @@ from torch import Tensor
 from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.network.head import bin_centres, bin_width, head_channel
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.output import NetworkOutput
 
 PRESENCE_SIGMA_BINS = 1.3  # width of the target around a branch
 OFFSET_REACH_BINS = 1.5  # where the offset is asked for

@@ -37,7 +37,8 @@ def heats(network: torch.nn.Module, lidar: Tensor, map_image: Tensor, results: S
         scalar = (head_channel(output.head, 'presence') * asked.to(output.head)).sum()
         cams = grad_cams(stages[:1], scalar)
         gradients = torch.autograd.grad(scalar, grids, allow_unused=True)
-    shares = [torch.zeros_like(grid[:, 0]) if gradient is None else (grid * gradient).abs().sum(dim=1).detach()
+    shares = [torch.zeros_like(grid[:, 0]) if gradient is None
+              else (grid * gradient)[:, :len(CHANNELS)].abs().sum(dim=1).detach()  # the way driven is no cell
               for grid, gradient in zip(grids, gradients, strict=True)]
     found = {GRADCAM: cams[0], INPUT_GRADIENT: shares[0], MAP_GRADIENT: shares[1],
              DENSITY: lidar[:, CHANNELS.index('density')]}

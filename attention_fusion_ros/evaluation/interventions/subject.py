@@ -15,14 +15,13 @@ from torch import Tensor
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.backends.torch_backend import TorchBackend
 from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_LAYERS
-from attention_fusion_ros.bev.track import track_bev
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, Mode
 from attention_fusion_ros.datasets.held_out import HeldOutScene
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.network.head import head_channel
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.pipeline.batch import BatchedPipeline
 from attention_fusion_ros.pipeline.postprocess import fusion_result
 from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures
@@ -67,12 +66,9 @@ class Subject:
         if inputs is None:
             return None
         try:
-            grid = self.pipeline.preprocess.lidar(inputs)
+            return self.pipeline.preprocess.lidar(inputs)
         except InputError:
             return None
-        if getattr(self.network.config, 'track', False):
-            grid = torch.cat([grid, track_bev(scene.track, self.pipeline.grid, self._backend.device)])
-        return grid
 
     def ask(self, lidar: Sequence[Tensor], maps: Sequence[MapFeatures]) -> list[Answer]:
         """The answers to n sweeps at once."""

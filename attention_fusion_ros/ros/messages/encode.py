@@ -27,10 +27,12 @@ from attention_fusion_ros.ros.messages.classes import (
     Marker,
     MarkerArray,
     MultiArrayDimension,
+    Path,
     Point,
     PointCloud2,
     Pose,
     PoseArray,
+    PoseStamped,
     PoseWithCovarianceStamped,
     Quaternion,
 )
@@ -40,6 +42,7 @@ from attention_fusion_ros.ros.messages.sensors import point_cloud
 # Variance of what is exact by definition (z, roll, pitch, the distance from the vehicle): not 0, so that filters can
 # invert the matrix.
 EXACT_VARIANCE = 1e-6
+PLANAR = (0, 1, 5)  # places of x, y and yaw in the covariance of a pose
 SCORED_POINT = np.dtype([(name, np.float32) for name in
                          ('x', 'y', 'z', 'bearing', 'heading', 'probability', 'bearing_std')])
 STAMP_LABEL = 'stamp_ns='  # label of the last, empty dimension of the channels message, followed by the number
@@ -57,9 +60,12 @@ RING_LABEL_BEARING = math.radians(-135.0)  # behind to the right, where roads se
 
 def pose_on_ring(result: FusionResult, branch: Branch) -> Pose:
     """The pose on the ring at the branch's bearing, x along its heading."""
+    return _on_ring(result.lookahead, branch)
+
+
+def _on_ring(radius: float, branch: Branch) -> Pose:
     x, y, z, w = quaternion_from_yaw(branch.heading)
-    return Pose(position=Point(x=result.lookahead * math.cos(branch.bearing),
-                               y=result.lookahead * math.sin(branch.bearing), z=0.0),
+    return Pose(position=Point(x=radius * math.cos(branch.bearing), y=radius * math.sin(branch.bearing), z=0.0),
                 orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
@@ -94,10 +100,23 @@ def map_alignment(sweep: PublishedSweep, head: Header) -> PoseWithCovarianceStam
     message.pose.pose = Pose(position=Point(x=float(alignment.dx), y=float(alignment.dy), z=0.0),
                              orientation=Quaternion(x=x, y=y, z=z, w=w))
     covariance = np.diag(np.full(6, EXACT_VARIANCE))
-    for place, std in zip((0, 1, 5), alignment.std):
-        covariance[place, place] = max(EXACT_VARIANCE, float(std)**2)
+    known = np.diag(np.square(alignment.std)) if alignment.covariance is None else np.array(alignment.covariance)
+    covariance[np.ix_(PLANAR, PLANAR)] = known
+    for place in PLANAR:
+        covariance[place, place] = max(EXACT_VARIANCE, covariance[place, place])
     message.pose.covariance = covariance.ravel().tolist()
     return message
+
+
+def path(sweep: PublishedSweep, head: Header) -> Path | None:
+    """From the vehicle along the branch to take, a pose on every ring of the network; None when there is no direction.
+    """
+    result = sweep.result
+    if not result.path:
+        return None
+    poses = [PoseStamped(header=head, pose=Pose(orientation=Quaternion(w=1.0)))]
+    poses += [PoseStamped(header=head, pose=_on_ring(point.radius, point.branch)) for point in result.path]
+    return Path(header=head, poses=poses)
 
 
 def branches(sweep: PublishedSweep, head: Header) -> PoseArray:

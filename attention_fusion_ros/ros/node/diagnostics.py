@@ -28,7 +28,7 @@ WAITING = 'waiting for the first sweep'
 NOTE_EXTRAPOLATION_S = 0.05  # beyond the newest transform or odometry: named in the message; less is only a value
 NO_CLOCK = ('use_sim_time is true, but nothing has been received on /clock: ages mean nothing. '
             'Remedy: play with --clock, or set use_sim_time to false.')
-NO_ALIGNMENT = ("map_alignment is not published: checkpoint '{}' has no spatial transformer that registers the map. "
+NO_ALIGNMENT = ("map_alignment is not published: checkpoint '{}' does not register the map. "
                 'Remedy: use a checkpoint that has one (docs/attention.md), or remove the subscription.')
 
 
@@ -384,8 +384,10 @@ def no_publisher(spec: InputSpec) -> str:
     return f'the topic has no publisher. Remedy: start the driver, or remap {spec.transports[0].topic}.'
 
 
-def _alignment_values(alignment: MapAlignment | None) -> dict[str, float]:
-    """Where the map belongs, in metres and degrees, each with its standard deviation."""
+def _alignment_values(alignment: MapAlignment | None) -> dict[str, Any]:
+    """Where the map belongs, in metres and degrees, each with its standard deviation; how probable it is that it fits
+    anywhere, and what is known of it from earlier sweeps.
+    """
     if alignment is None:
         return {}
     numbers = {'dx_m': (alignment.dx, alignment.std[0]), 'dy_m': (alignment.dy, alignment.std[1]),
@@ -393,7 +395,8 @@ def _alignment_values(alignment: MapAlignment | None) -> dict[str, float]:
     values: dict[str, float] = {}
     for name, (value, std) in numbers.items():
         values[f'alignment.{name}'], values[f'alignment.{name}_std'] = float(value), float(std)
-    return values
+    stated = {'alignment.state': alignment.state} if alignment.state else {}
+    return {**values, 'alignment.fits': round(alignment.fits, 3), **stated}
 
 
 def _text(value: Any) -> str:

@@ -20,7 +20,8 @@ from attention_fusion_ros.metrics.branches import Prediction, TrueRoads, flips, 
 from attention_fusion_ros.metrics.registry import ABLATION, METRICS, columns
 from attention_fusion_ros.metrics.summary import point_values
 from attention_fusion_ros.network.head import HEAD_CHANNELS
-from attention_fusion_ros.network.model import FusionNetwork, NetworkOutput
+from attention_fusion_ros.network.model import FusionNetwork
+from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.pipeline.postprocess import decode_head
 from attention_fusion_ros.training.validate import Predictions, calibrate, true_roads
 

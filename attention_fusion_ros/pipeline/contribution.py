@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the cells that hard attention chose contribute to the answer: the heat of a network with a budget of cells.
+
+A cell that was not chosen has no influence, and no heat. What a chosen one contributes to the presence of the branches
+found is its input times the gradient, absolute and summed over its layers (Shrikumar et al., "Not just a black box",
+2016, https://arxiv.org/abs/1605.01713).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.backends.threads import torch_threads
+from attention_fusion_ros.backends.torch_backend import TorchBackend
+from attention_fusion_ros.bev.lidar import CHANNELS
+from attention_fusion_ros.contracts import SELECTION, Branch
+from attention_fusion_ros.network.head import head_channel
+from attention_fusion_ros.pipeline.gradcam import ExplanationContext, branch_bin
+
+Heat = Callable[[Sequence[Branch], int], np.ndarray]
+
+
+def contribution_heat(backend: Backend, given: ExplanationContext) -> Heat | None:
+    """What makes the heat of a sweep, (branches, ring) -> (h, w) float32 in 0..1, the greatest is 1.
+
+    ring: index of the ring that the branches are on. Costs a run of the network with gradients. None for a backend
+    without gradients, and a network that does not choose cells.
+    """
+    if not isinstance(backend, TorchBackend) or backend.model.network.selection['name'] == 'none':
+        return None
+
+    def heat(branches: Sequence[Branch], ring: int) -> np.ndarray:
+        with torch_threads(backend.threads), torch.inference_mode(False), torch.enable_grad():
+            context = given.cloned()
+            lidar = context.lidar[None].requires_grad_()
+            known = (context.prior,) if backend.model.carries_map else ()
+            output = backend.network(lidar, context.map_image[None], context.history, *known)
+            head = output.head if output.rings is None else output.rings[:, ring]
+            presence, said = head_channel(head, 'presence')[0], head[0].detach().float().cpu().numpy()
+            bins = [branch_bin(said, branch) for branch in branches] or list(range(len(presence)))
+            gradient, = torch.autograd.grad(presence[bins].sum(), lidar)
+            return _normalised(output.weights[SELECTION]['spatial'], lidar, gradient)
+    return heat
+
+
+def _normalised(chosen: Tensor, lidar: Tensor, gradient: Tensor) -> np.ndarray:
+    layers = len(CHANNELS)  # the way driven is no cell that was seen
+    share = (lidar[:, :layers] * gradient[:, :layers]).abs().sum(dim=1, keepdim=True)
+    heat = F.adaptive_avg_pool2d(share, chosen.shape[-2:]) * chosen
+    heat = heat / heat.max().clamp(min=1e-12)
+    values: np.ndarray = heat[0, 0].detach().float().cpu().numpy()
+    return values
