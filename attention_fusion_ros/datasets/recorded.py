@@ -32,7 +32,7 @@ from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, quantise
 from attention_fusion_ros.datasets.simulated import pad_branches
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import bin_bearings, rotation_2d
-from attention_fusion_ros.network.model import ROAD
+from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
 from attention_fusion_ros.stream.inputs import input_named
 from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep, base_poses, synced_sweeps

@@ -32,7 +32,7 @@ from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.geometry import rotation_2d
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.model import ROAD
+from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.simulation.sensors.map_image import MapError, draw_road_layers, random_error
 
 MAX_BRANCHES = 8

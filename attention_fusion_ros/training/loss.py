@@ -18,7 +18,7 @@ from torch import Tensor
 from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.network.head import bin_centres, bin_width, head_channel
-from attention_fusion_ros.network.model import NetworkOutput
+from attention_fusion_ros.network.output import NetworkOutput
 
 PRESENCE_SIGMA_BINS = 1.3  # width of the target around a branch
 OFFSET_REACH_BINS = 1.5  # where the offset is asked for
@@ -37,7 +37,7 @@ def losses(output: NetworkOutput, target: Target, weights: Mapping[str, float],
         output: of the network for B samples.
         target: their truth. A part about which the data tell nothing is zero.
         weights: of every part, see `config.loss_weights`.
-        mechanisms: of the network (`FusionNetwork.mechanisms`); their own losses are added, equal names summed up.
+        mechanisms: of the network (`Network.mechanisms`); their own losses are added, equal names summed up.
     """
     everyone = torch.ones_like(target.direction_known)
     parts = _answer(output.head, output.no_direction, Rings.main(target), everyone)

@@ -49,7 +49,7 @@ from attention_fusion_ros.evaluation.interventions.replacement import (
     targets,
 )
 from attention_fusion_ros.evaluation.interventions.subject import LAYERS, Answer, Subject, presence_at
-from attention_fusion_ros.network.model import ROAD
+from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.pipeline.preprocess import MapFeatures
 
 DELETED_SHARES, KEPT_SHARES = (0.05, 0.1, 0.2), (0.1, 0.2, 0.4)  # of the visible cells
