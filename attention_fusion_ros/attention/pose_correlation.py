@@ -115,7 +115,7 @@ class PoseCorrelation(Mechanism):
         if prior is not None:
             scores = scores + log_prior(self.window, drawn.new_zeros(len(drawn), 3), prior, self.window.volume)
         everything = torch.cat([scores.flatten(1), self.absent.expand(len(scores), 1)], dim=1).log_softmax(dim=1)
-        log_p = everything[:, :-1].unflatten(1, self.window.shape)
+        log_p = everything[:, :-1].view(-1, *self.window.shape)
         return Coarse(log_p, everything[:, -1], self._place(log_p))
 
     def _place(self, log_p: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def turned(x: Tensor, centre: Tensor, yaws: Tensor, extent: float, cells: int | 
     B, Y = len(x), len(yaws)
     poses = centre[:, None].expand(B, Y, 3) + F.pad(yaws[:, None], (2, 0))
     copies = x[:, None].expand(B, Y, *x.shape[1:]).flatten(0, 1)
-    return move(copies, se2_matrix(poses.flatten(0, 1)), extent, cells).unflatten(0, (B, Y))
+    return torch.unflatten(move(copies, se2_matrix(poses.flatten(0, 1)), extent, cells), 0, (B, Y))
 
 
 @operation('pose_scores')
@@ -78,7 +78,7 @@ def pose_scores(seen: Tensor, drawn: Tensor, shifts: int) -> Tensor:
 def poses(window: Window, centre: Tensor) -> Tensor:
     """(B, Y, N, N, 3) x, y [m], yaw [rad] of every pose of a window around centres (B, 3)."""
     yaws, offsets = window.yaws(centre), window.offsets(centre)
-    x, y, yaw = torch.broadcast_tensors(offsets[None, :, None], offsets[None, None, :], yaws[:, None, None])
+    x, y, yaw = (axis.expand(window.shape) for axis in (offsets[None, :, None], offsets, yaws[:, None, None]))
     return torch.stack([x, y, yaw], dim=-1) + centre[:, None, None, None, :]
 
 
@@ -88,7 +88,7 @@ def log_prior(window: Window, centre: Tensor, prior: Tensor, volume: float) -> T
     prior (B, PRIOR_SIZE): mean (3), covariance (9) and the weight, 0..1, of what was known; the rest is chance, alike
     in the whole `volume` [m m rad]. Returns (B, Y, N, N); zero everywhere where the weight is 0.
     """
-    mean, covariance, weight = prior[:, :3], prior[:, 3:12].unflatten(1, (3, 3)), prior[:, 12].clamp(0.0, 0.999)
+    mean, covariance, weight = prior[:, :3], prior[:, 3:12].view(-1, 3, 3), prior[:, 12].clamp(0.0, 0.999)
     # A normal distribution narrower than the steps would fall between them.
     steps = mean.new_tensor([window.step, window.step, window.yaw_step]).square() / 6
     covariance = covariance + torch.diag(steps)

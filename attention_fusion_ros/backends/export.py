@@ -24,8 +24,8 @@ from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.kernels import PLAIN, use
 from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.build import Network
 from attention_fusion_ros.network.checkpoint import Checkpoint
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
 
@@ -45,7 +45,7 @@ class Exported:
     note: str = ''  # why it could not be run
 
 
-def random_inputs(network: FusionNetwork, batch: int, seed: int) -> tuple[Tensor, ...]:
+def random_inputs(network: Network, batch: int, seed: int) -> tuple[Tensor, ...]:
     """Values in 0..1, as in the BEV grids: lidar (B, C, H, W), C as in `bev.lidar.CHANNELS`, map (B, 3, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     cells = network.config.cells
@@ -53,7 +53,7 @@ def random_inputs(network: FusionNetwork, batch: int, seed: int) -> tuple[Tensor
                  for names in (LIDAR_CHANNELS, MAP_CHANNELS))
 
 
-def output_names(network: FusionNetwork) -> list[str]:
+def output_names(network: Network) -> list[str]:
     """Names of the outputs, see `exported.named_outputs`."""
     with torch.inference_mode():
         return list(named_outputs(network(*random_inputs(network, 1, 0))))
@@ -93,7 +93,7 @@ def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
             session.run(None, {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs)})]
 
 
-def differences(path: Path, run: Run, network: FusionNetwork, names: list[str]) -> dict[str, float]:
+def differences(path: Path, run: Run, network: Network, names: list[str]) -> dict[str, float]:
     """Run a file and eager on random inputs, for every size in BATCHES -> output name -> largest difference."""
     largest = dict.fromkeys(names, 0.0)
     for batch in BATCHES:
@@ -122,7 +122,7 @@ def export(checkpoint: Checkpoint, folder: Path, formats: Sequence[str]) -> Iter
         yield exported  # after the block: what the caller logs is not to be silenced
 
 
-def _written(path: Path, kind: str, program: torch.export.ExportedProgram, network: FusionNetwork, names: list[str],
+def _written(path: Path, kind: str, program: torch.export.ExportedProgram, network: Network, names: list[str],
              about: dict[str, str]) -> Exported:
     if kind == 'pt2':
         write_pt2(program, path, about)

@@ -16,10 +16,10 @@ from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.network.build import Network
 from attention_fusion_ros.network.checkpoint import KIND, Checkpoint
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import HEAD_CHANNELS
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.network.output import SPATIAL_NAMES, NetworkOutput
 
 INPUTS = ('lidar', 'map')
@@ -63,7 +63,7 @@ def _spatial_output(stage: str) -> str:
 class Exportable(nn.Module):
     """The network with a plain tuple of tensors as its output, in the order of `named_outputs`."""
 
-    def __init__(self, network: FusionNetwork):
+    def __init__(self, network: Network):
         super().__init__()
         self.network = network
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Target:
 
     def to(self, device: torch.device | str) -> Target:
         """The same on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in moved.items()
-                                if isinstance(value, Tensor)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in values.items()
+                                 if isinstance(value, Tensor)}
+        return replace(self, **moved)

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
+from attention_fusion_ros.network.build import Network
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.model import FusionNetwork
 
 NetworkInputs = tuple[torch.Tensor, torch.Tensor, History | None]
 
@@ -50,7 +50,7 @@ def random_inputs(config: NetworkConfig, seed: int = 0) -> NetworkInputs:
 
 
 @torch.no_grad()  # torch 2.2 counts nothing in inference mode
-def network_size(network: FusionNetwork, inputs: NetworkInputs | None = None) -> NetworkSize:
+def network_size(network: Network, inputs: NetworkInputs | None = None) -> NetworkSize:
     """Count parameters, and operations for one sweep (torch.utils.flop_counter).
 
     inputs: of the sweep, default one without earlier sweeps.

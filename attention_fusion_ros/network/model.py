@@ -31,8 +31,11 @@ from attention_fusion_ros.network.blocks import (
 from attention_fusion_ros.network.config import NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import head_layer
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.network.output import ROAD, ROAD_LAYER, NetworkOutput, spatial_weights
+from attention_fusion_ros.network.output import ROAD, ROAD_LAYER, SPATIAL_NAMES, NetworkOutput, spatial_weights
 from attention_fusion_ros.network.polar import PolarSampler
+
+# Some were defined here once; they can still be imported from here.
+__all__ = ['ROAD', 'ROAD_LAYER', 'SPATIAL_NAMES', 'FusionNetwork', 'NetworkOutput']
 
 
 class FusionNetwork(nn.Module):

@@ -36,7 +36,7 @@ def ring_head(inputs: int, rings: int) -> nn.Conv1d:
 
 def by_ring(head: Tensor) -> Tensor:
     """(B, R * C, K) -> (B, R, C, K)."""
-    return head.unflatten(1, (-1, len(HEAD_CHANNELS)))
+    return torch.unflatten(head, 1, (-1, len(HEAD_CHANNELS)))
 
 
 class WrappedConv(nn.Module):
@@ -92,8 +92,8 @@ class Combination(nn.Module):
         self.change = nn.Conv1d(lidar_width, rings * (len(HEAD_CHANNELS) + 1), 1)
         self.no_direction = nn.Linear(lidar_width, rings)
         for layer in (self.change, self.no_direction):  # starts as the LiDAR's reading
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, lidar: Tensor, map_features: Tensor, fit: Tensor, lidar_head: Tensor, map_head: Tensor,
                 present: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:

@@ -19,8 +19,8 @@ from attention_fusion_ros.errors import require
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.metrics.branches import MISS_RAD, NARROW_RAD
 from attention_fusion_ros.metrics.matching import match, nearest
+from attention_fusion_ros.network.build import Network
 from attention_fusion_ros.network.head import decode_bearings, head_arrays
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.pipeline import familiarity
 from attention_fusion_ros.pipeline.not_seen import Sight
 from attention_fusion_ros.pipeline.postprocess import circular_nms
@@ -42,7 +42,7 @@ class _Peaks(NamedTuple):
     std: np.ndarray  # (P,) rad, as the network states it
 
 
-def calibrate_blind(network: FusionNetwork, dataset: Dataset, device: torch.device | str = 'cpu') -> Calibration:
+def calibrate_blind(network: Network, dataset: Dataset, device: torch.device | str = 'cpu') -> Calibration:
     """The calibration of a network from a data set of `datasets.simulated` that it has not seen.
 
     Every sweep is shown with sectors of 0 to 270 degrees removed, with and without its map.

@@ -37,7 +37,7 @@ def losses(output: NetworkOutput, target: Target, weights: Mapping[str, float],
         output: of the network for B samples.
         target: their truth. A part about which the data tell nothing is zero.
         weights: of every part, see `config.loss_weights`.
-        mechanisms: of the network (`FusionNetwork.mechanisms`); their own losses are added, equal names summed up.
+        mechanisms: of the network (`Network.mechanisms`); their own losses are added, equal names summed up.
     """
     everyone = torch.ones_like(target.direction_known)
     parts = _answer(output.head, output.no_direction, Rings.main(target), everyone)

@@ -19,8 +19,8 @@ from attention_fusion_ros.datasets.simulated import Batch, collate
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads, flips, invariance, score
 from attention_fusion_ros.metrics.registry import ABLATION, METRICS, columns
 from attention_fusion_ros.metrics.summary import point_values
+from attention_fusion_ros.network.build import Network
 from attention_fusion_ros.network.head import HEAD_CHANNELS
-from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.pipeline.postprocess import decode_head
 from attention_fusion_ros.training.validate import Predictions, calibrate, true_roads
@@ -42,7 +42,7 @@ class _Outputs:
     map_error: np.ndarray  # (S, 2, 3) correction that was needed and correction that was made; nan without STN
 
 
-def evaluate_network(network: FusionNetwork, pool: Pool, batch: int = 32) -> dict[str, float]:
+def evaluate_network(network: Network, pool: Pool, batch: int = 32) -> dict[str, float]:
     """Metrics of the network on a pool of held-out scenes, by name; nan where a network has no such thing.
 
     'map/...' are scenes with their map, 'nomap/...' all scenes without one. Probabilities are calibrated on one half of
@@ -68,7 +68,7 @@ def evaluate_network(network: FusionNetwork, pool: Pool, batch: int = 32) -> dic
 
 
 @torch.inference_mode()
-def _run(network: FusionNetwork, pool: Pool, rows: np.ndarray, batch: int, withhold_map: bool = False) -> _Outputs:
+def _run(network: Network, pool: Pool, rows: np.ndarray, batch: int, withhold_map: bool = False) -> _Outputs:
     network.eval()
     heads, nones, with_map, truths, shares, errors = [], [], [], [], [], []
     for item in DataLoader(Subset(pool, rows.tolist()), batch_size=batch, collate_fn=collate):
