@@ -11,8 +11,8 @@ from attention_fusion_ros.backends.base import Model
 from attention_fusion_ros.backends.device import choose_device, default_threads
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.build import Network
+from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import NetworkOutput
 
 

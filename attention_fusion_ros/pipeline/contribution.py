@@ -53,7 +53,7 @@ def contribution_heat(backend: Backend, given: ExplanationContext) -> Heat | Non
 def _normalised(chosen: Tensor, lidar: Tensor, gradient: Tensor) -> np.ndarray:
     layers = len(CHANNELS)  # the way driven is no cell that was seen
     share = (lidar[:, :layers] * gradient[:, :layers]).abs().sum(dim=1, keepdim=True)
-    heat = F.adaptive_avg_pool2d(share, chosen.shape[-2:]) * chosen
+    heat = F.adaptive_avg_pool2d(share, (chosen.shape[-2], chosen.shape[-1])) * chosen
     heat = heat / heat.max().clamp(min=1e-12)
     values: np.ndarray = heat[0, 0].detach().float().cpu().numpy()
     return values

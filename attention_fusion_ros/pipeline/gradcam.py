@@ -32,8 +32,8 @@ class ExplanationContext:
 
     def cloned(self) -> ExplanationContext:
         """Copies that may be part of a graph: a tensor made in inference mode has no place in one."""
-        grids = (grid.clone(memory_format=torch.contiguous_format) for grid in (self.lidar, self.map_image))
-        return ExplanationContext(*grids, None if self.history is None else self.history.clone(),
+        return ExplanationContext(self.lidar.clone(), self.map_image.clone(),
+                                  None if self.history is None else self.history.clone(),
                                   None if self.prior is None else self.prior.clone())
 
 

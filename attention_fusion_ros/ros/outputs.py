@@ -47,8 +47,8 @@ OUTPUTS = (
                'The branch to take: a pose on the ring, oriented along the heading, with covariance. Not published '
                'when there is no direction.', 'm, rad', 'encode.direction'),
     OutputSpec('path', 'nav_msgs/Path',
-               'From the vehicle along the branch to take, a pose on every ring that the checkpoint answers for, nearest '
-               'first, each oriented along the heading there. Not published when there is no direction.', 'm',
+               'From the vehicle along the branch to take, a pose on every ring that the checkpoint answers for, '
+               'nearest first, each along the heading there. Not published when there is no direction.', 'm',
                'encode.path'),
     OutputSpec('branches', 'geometry_msgs/PoseArray', 'Every branch as a pose on the ring, most probable first.', 'm',
                'encode.branches'),

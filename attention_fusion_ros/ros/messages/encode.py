@@ -109,8 +109,7 @@ def map_alignment(sweep: PublishedSweep, head: Header) -> PoseWithCovarianceStam
 
 
 def path(sweep: PublishedSweep, head: Header) -> Path | None:
-    """From the vehicle along the branch to take, a pose on every ring of the network; None when there is no direction.
-    """
+    """From the vehicle along the branch to take, a pose on every ring of the network; None without a direction."""
     result = sweep.result
     if not result.path:
         return None
