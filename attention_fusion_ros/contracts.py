@@ -9,8 +9,9 @@ Stamps are integer nanoseconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
@@ -294,6 +295,14 @@ class Calibration:
     unseen_bearing_std: tuple[float, float] = (0.0, 0.0)  # rad, of a branch in the dark: fused, lidar_only
     direction_prior: tuple[float, ...] = DIRECTION_PRIOR  # where the branch to take lies before anything is seen
     familiarity: Familiarity | None = None  # None: not known, no sweep counts as unfamiliar
+    other_rings: tuple[tuple[float, Calibration], ...] = ()  # radius in m and what holds there, where it differs
+
+    def on_ring(self, radius: float) -> Calibration:
+        """What holds on the ring of this radius [m]; what is not said of it is as on the main one."""
+        for other, calibration in self.other_rings:
+            if math.isclose(other, radius):
+                return replace(calibration, familiarity=self.familiarity, direction_prior=self.direction_prior)
+        return self
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Calibration:
@@ -302,12 +311,14 @@ class Calibration:
         Raises KeyError or TypeError for anything else.
         """
         values: dict[str, Any] = {f.name: tuple(stored[f.name]) for f in fields(cls)
-                                  if f.name in stored and f.name != 'familiarity'}
+                                  if f.name in stored and f.name not in ('familiarity', 'other_rings')}
         values |= {'fused': tuple(stored['fused']), 'lidar_only': tuple(stored['lidar_only'])}
         if stored.get('familiarity') is not None:
             known = stored['familiarity']
             values['familiarity'] = Familiarity(tuple(known['mean']), tuple(map(tuple, known['precision'])),
                                                 float(known['limit']))
+        values['other_rings'] = tuple((float(radius), cls.from_dict(other))
+                                      for radius, other in stored.get('other_rings', ()))
         return cls(**values)
 
     def probability(self, logit: np.ndarray | float, with_map: bool, unseen: np.ndarray | float = 0.0) -> np.ndarray:

@@ -18,10 +18,11 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from attention_fusion_ros.bev.grid import Grid  # noqa: E402
+from attention_fusion_ros.datasets.ring_scenes import simulated_samples  # noqa: E402
 from attention_fusion_ros.datasets.shards import SceneStore, find_shards  # noqa: E402
-from attention_fusion_ros.datasets.simulated import SimulatedDataset  # noqa: E402
 from attention_fusion_ros.network import checkpoint as checkpoints  # noqa: E402
-from attention_fusion_ros.training.calibration import as_lines, calibrate_blind  # noqa: E402
+from attention_fusion_ros.training.calibration import as_lines, calibrate_blind, calibrate_registration  # noqa: E402
+from attention_fusion_ros.training.validate import predict  # noqa: E402
 
 
 def main() -> int:
@@ -34,8 +35,11 @@ def main() -> int:
     loaded = checkpoints.load(options.checkpoint)
     network = loaded.network
     grid = Grid(network.config.extent, network.config.cells)
-    scenes = SimulatedDataset(SceneStore(find_shards(options.validation, grid)), grid, network.config.bins, seed=5,
-                              augment=False, time_steps=network.config.time_steps)
+    store = SceneStore(find_shards(options.validation, grid))
+    scenes = simulated_samples(network.config, store, grid, seed=5, augment=False)
+    factor = calibrate_registration(network, predict(network, scenes))
+    if factor is not None:
+        print(f'standard deviations of the registration: times {factor:.2f}')
     calibration = calibrate_blind(network, scenes)
     print('\n'.join(as_lines(calibration)))
     checkpoints.save(options.out or options.checkpoint, network, calibration, loaded.training)

@@ -93,7 +93,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from attention_fusion_ros.network import checkpoint as checkpoints
     from attention_fusion_ros.training import config as configs
     from attention_fusion_ros.training import record
-    from attention_fusion_ros.training.calibration import calibrate_blind
+    from attention_fusion_ros.training.calibration import calibrate_blind, calibrate_registration
     from attention_fusion_ros.training.trainer import Process, Trainer
     from attention_fusion_ros.training.validate import calibrate, figures, predict
 
@@ -132,6 +132,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
         result: dict[str, float] = {}
         if held_back:
             # With sectors removed: what is said of places that were not looked at has to be calibrated as well.
+            calibrate_registration(trainer.average, predict(trainer.average, held_back, process.device))
             calibration = calibrate_blind(trainer.average, held_back, process.device)
             result = figures(predict(trainer.average, held_back, process.device), calibration)
         trainer.export(options.out / 'checkpoint.safetensors', calibration,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.utils.data import Dataset
 
+from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import SyncedSweep
 from attention_fusion_ros.datasets.augment import sector
 from attention_fusion_ros.geometry import angle_between
@@ -61,7 +62,9 @@ class BlindSectors(Dataset):
         width = math.radians(WIDTHS_DEG[variant])
         if width:
             lidar = item['lidar']
-            item['lidar'] = lidar * ~sector(lidar.shape[-1], middle(place, rng), width)
+            kept = ~sector(lidar.shape[-1], middle(place, rng), width)
+            seen = len(CHANNELS)  # the way driven is known all the same
+            item['lidar'] = np.concatenate([lidar[:seen] * kept, lidar[seen:]])
         if (index + variant) % 2:
             item |= {'map_image': np.zeros_like(item['map_image']), 'with_map': np.array(False)}
         return item

@@ -80,9 +80,10 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     numbers = _fetch(tensors)
     coverage = Coverage(*numbers['coverage']) if 'coverage' in numbers else None
     sight = None if coverage is None else Sight.of(coverage.seen, numbers['drawn'] > 0 if with_map else None)
-    decoded = decode_head(numbers['heads'][ring], float(numbers['nones'][ring]), with_map, model.calibration,
+    calibration = model.calibration.on_ring(config.lookahead)
+    decoded = decode_head(numbers['heads'][ring], float(numbers['nones'][ring]), with_map, calibration,
                           config.branches, sight)
-    strange = unfamiliar(numbers['familiarity'], model.calibration.familiarity)
+    strange = unfamiliar(numbers['familiarity'], calibration.familiarity)
     mounted = mounting(numbers.get('levels'), features.sensor_height)
     if strange is not None:
         decoded = nothing_known(network.bins, f'{strange.name}: {strange.message.partition(" (")[0]}')
@@ -121,7 +122,8 @@ def _path(decoded: DecodedHead, ring: int, heads: np.ndarray, nones: np.ndarray,
     for order in (range(ring - 1, -1, -1), range(ring + 1, len(radii))):
         before = found[0] if order.step < 0 else found[-1]
         for k in order:
-            taken = decode_head(heads[k], float(nones[k]), with_map, model.calibration, config.branches).direction
+            calibration = model.calibration.on_ring(radii[k])
+            taken = decode_head(heads[k], float(nones[k]), with_map, calibration, config.branches).direction
             if taken is None or angle_between(taken.bearing, before.branch.bearing) > PATH_TURN_RAD:
                 break
             before = RingPoint(radii[k], taken)

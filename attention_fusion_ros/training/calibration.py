@@ -24,7 +24,14 @@ from attention_fusion_ros.network.head import decode_bearings, head_arrays
 from attention_fusion_ros.pipeline import familiarity
 from attention_fusion_ros.pipeline.not_seen import Sight
 from attention_fusion_ros.pipeline.postprocess import circular_nms
-from attention_fusion_ros.training.validate import MIN_LOGIT, MIN_PEAKS, PURPOSE, Predictions, predict
+from attention_fusion_ros.training.validate import (
+    ELLIPSOID_95,
+    MIN_LOGIT,
+    MIN_PEAKS,
+    PURPOSE,
+    Predictions,
+    predict_rings,
+)
 
 RIDGE = 1e-3  # pulls parameters to 0 where the data leave them open
 UNSEEN = 0.7  # share of the way from which on a peak counts as in the dark, for its standard deviation
@@ -47,8 +54,31 @@ def calibrate_blind(network: Network, dataset: Dataset, device: torch.device | s
 
     Every sweep is shown with sectors of 0 to 270 degrees removed, with and without its map.
     """
-    found = calibration_of(predict(network, BlindSectors(dataset), device, look=True))
-    return dataclasses.replace(found, familiarity=familiarity_of(dataset, network.config.extent))
+    main = network.config.lookahead
+    found = {radius: calibration_of(predictions)
+             for radius, predictions in predict_rings(network, BlindSectors(dataset), device, look=True).items()}
+    return dataclasses.replace(found[main], familiarity=familiarity_of(dataset, network.config.extent),
+                               other_rings=tuple((r, other) for r, other in found.items() if r != main))
+
+
+@torch.no_grad()
+def calibrate_registration(network: Network, predictions: Predictions) -> float | None:
+    """Scale the covariances of a network that registers the map so that the 95 % ellipsoid holds 95 % of the truths.
+
+    predictions: of the network, for maps that fit. Returns the factor of the standard deviations, which the network
+    keeps; None when it states none, or there are too few.
+    """
+    scale = getattr(network.map_registration, 'covariance_scale', None)
+    if scale is None or predictions.left is None or predictions.covariance is None:
+        return None
+    known = np.isfinite(predictions.left).all(axis=1)
+    if known.sum() < MIN_PEAKS:
+        return None
+    left = predictions.left[known]
+    distance = np.einsum('si,sij,sj->s', left, np.linalg.inv(predictions.covariance[known]), left)
+    factor = math.sqrt(float(np.quantile(distance, 0.95)) / ELLIPSOID_95)
+    scale.mul_(factor)
+    return factor
 
 
 def familiarity_of(dataset: Any, extent: float = 40.0) -> Familiarity | None:

@@ -30,6 +30,7 @@ from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
 MIN_LOGIT = -6.0  # peaks below are no candidates
 MIN_PEAKS = 50  # to fit a curve to
+ELLIPSOID_95 = 7.815  # 95 % of a chi-squared distribution of three degrees of freedom lie below
 RIDGE = 1e-3  # pulls the curve to (0, 0) where the data leave it open
 PURPOSE = 'calibrating probabilities'
 
@@ -49,41 +50,74 @@ class Predictions:
     seen: np.ndarray | None = None  # (S, K) 0..1, share of the way to the ring that was looked at; None: not asked for
 
 
-@torch.inference_mode()
 def predict(network: Network, dataset: Dataset, device: torch.device | str = 'cpu',
             batch: int = 32, look: bool = False) -> Predictions:
-    """Run the network over a data set, `batch` samples at a time. look: also fill in `seen`."""
+    """Run the network over a data set, `batch` samples at a time. look: also fill in `seen`. On its main ring."""
+    return predict_rings(network, dataset, device, batch, look, main_only=True)[network.config.lookahead]
+
+
+@torch.inference_mode()
+def predict_rings(network: Network, dataset: Dataset, device: torch.device | str = 'cpu', batch: int = 32,
+                  look: bool = False, main_only: bool = False) -> dict[float, Predictions]:
+    """As `predict`, on every ring that the network answers for and the data set knows the truth of, by radius in m."""
     network.eval()
-    heads, nones, maps, routes, truths = [], [], [], [], []
-    seen: list[np.ndarray] = []
+    config = network.config
+    found: dict[float, _Answers] = {}
     left: list[np.ndarray] = []
     covariances: list[np.ndarray] = []
+    maps, routes = [], []
     # A generator of its own: figures must not change the random numbers that training goes on with.
     for item in DataLoader(dataset, batch_size=batch, collate_fn=collate, generator=torch.Generator()):
         output = network(item.lidar.to(device, memory_format=torch.channels_last),
                          item.map_image.to(device, memory_format=torch.channels_last),
                          None if item.past is None else item.past.to(device),
                          *(() if item.prior is None else (item.prior.to(device),)))
-        heads.append(output.head.float().cpu().numpy())
-        nones.append(output.no_direction.float().cpu().numpy())
         maps.append(item.with_map.numpy())
         routes.append(item.route.numpy())
-        if output.alignment is not None and item.target.map_error is not None:
-            left.append((item.target.map_error - output.alignment.float().cpu()).numpy())
+        target = item.target
+        found.setdefault(config.lookahead, _Answers()).add(output.head, output.no_direction, target.branches,
+                                                           target.direction)
+        if not main_only and output.rings is not None and output.rings_no_direction is not None \
+                and target.rings is not None and target.ring_directions is not None:
+            for k, radius in enumerate(config.rings):
+                if radius != config.lookahead:
+                    found.setdefault(radius, _Answers()).add(output.rings[:, k], output.rings_no_direction[:, k],
+                                                             target.rings[:, k], target.ring_directions[:, k])
+        if look:
+            for radius, answers in found.items():
+                answers.seen += [seen_cells(lidar, config, radius) for lidar in item.lidar]
+        if output.alignment is not None and target.map_error is not None:
+            left.append((target.map_error - output.alignment.float().cpu()).numpy())
             covariance = output.weights['map'].get('covariance')
             covariances += [] if covariance is None else [covariance.float().cpu().numpy()]
-        if look:
-            seen += [seen_cells(lidar, network.config) for lidar in item.lidar]
-        truths += [true_roads(b, d) for b, d in zip(item.target.branches.numpy(), item.target.direction.numpy())]
-    return Predictions(np.concatenate(heads), np.concatenate(nones), np.concatenate(maps), np.concatenate(routes),
-                       truths, np.concatenate(left) if left else None,
-                       np.concatenate(covariances) if covariances else None, np.stack(seen) if look else None)
+    with_map, route = np.concatenate(maps), np.concatenate(routes)
+    return {radius: Predictions(np.concatenate(answers.heads), np.concatenate(answers.nones), with_map, route,
+                                answers.truths, np.concatenate(left) if left else None,
+                                np.concatenate(covariances) if covariances else None,
+                                np.stack(answers.seen) if look else None)
+            for radius, answers in found.items()}
 
 
-def seen_cells(lidar: torch.Tensor, config: NetworkConfig) -> np.ndarray:
-    """(C, H, W) features on the CPU -> (K,) share of the way to the ring that was looked at, 0..1."""
+class _Answers:
+    """Of one ring, batch by batch."""
+
+    def __init__(self) -> None:
+        self.heads: list[np.ndarray] = []
+        self.nones: list[np.ndarray] = []
+        self.truths: list[TrueRoads] = []
+        self.seen: list[np.ndarray] = []
+
+    def add(self, head: torch.Tensor, no_direction: torch.Tensor, branches: torch.Tensor,
+            direction: torch.Tensor) -> None:
+        self.heads.append(head.float().cpu().numpy())
+        self.nones.append(no_direction.float().cpu().numpy())
+        self.truths += [true_roads(b, d) for b, d in zip(branches.numpy(), direction.numpy())]
+
+
+def seen_cells(lidar: torch.Tensor, config: NetworkConfig, radius: float) -> np.ndarray:
+    """(C, H, W) features on the CPU -> (K,) share of the way to the ring of that radius that was looked at, 0..1."""
     occupied = lidar[LIDAR_CHANNELS.index('density')] > 0
-    found = coverage([view_of_cells(occupied, Grid(config.extent, config.cells))], config.bins, config.lookahead,
+    found = coverage([view_of_cells(occupied, Grid(config.extent, config.cells))], config.bins, radius,
                      config.extent)
     share: np.ndarray = found[0].numpy()
     return share
@@ -113,9 +147,6 @@ def figures(predictions: Predictions, calibration: Calibration) -> dict[str, flo
     return found | registration_figures(predictions)
 
 
-ELLIPSE_95 = 7.815  # of a chi-squared distribution with three degrees of freedom
-
-
 def registration_figures(predictions: Predictions) -> dict[str, float]:
     """Median of what is left of the map's shift [m] and yaw [deg], and how often the 95 % ellipsoid holds it."""
     if predictions.left is None or not np.isfinite(predictions.left).any():
@@ -126,7 +157,7 @@ def registration_figures(predictions: Predictions) -> dict[str, float]:
              'map_yaw': math.degrees(float(np.median(np.abs(left[:, 2]))))}
     if predictions.covariance is not None:
         distance = np.einsum('si,sij,sj->s', left, np.linalg.inv(predictions.covariance[known]), left)
-        found['map_in_ellipse'] = float((distance < ELLIPSE_95).mean())
+        found['map_in_ellipse'] = float((distance < ELLIPSOID_95).mean())
     return found
 
 
