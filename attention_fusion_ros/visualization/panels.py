@@ -143,7 +143,12 @@ def squares(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def _map_title(result: FusionResult) -> tuple[str, str]:
-    return 'Map', 'fused' if result.mode is Mode.FUSED else f'not used: {result.reason}'
+    if result.mode is not Mode.FUSED:
+        return 'Map', f'not used: {result.reason}'
+    a = result.alignment
+    if a is None:
+        return 'Map', 'fused'
+    return 'Map', f'fused, moved {math.hypot(a.dx, a.dy):.1f} m, {math.degrees(a.dyaw):+.1f} deg'
 
 
 def _attention_title(result: FusionResult) -> tuple[str, str]:
@@ -235,9 +240,13 @@ def lidar_panel(result: FusionResult, size: int) -> np.ndarray:
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
 
 
-def map_panel(result: FusionResult, size: int) -> np.ndarray:
-    """The map as it lies on the grid, the route in red, LiDAR structure on top -> (size, size, 3) uint8, BGR."""
-    channels = {name: result.map_bev[k].astype(np.float32) for k, name in enumerate(map_image.CHANNELS)}
+def map_panel(result: FusionResult, size: int, moved: bool = True) -> np.ndarray:
+    """The map, the route in red, LiDAR structure on top -> (size, size, 3) uint8, BGR.
+
+    moved: where the network says it belongs, if it says so; else as it was given.
+    """
+    layers = registered_map(result) if moved else result.map_bev
+    channels = {name: layers[k].astype(np.float32) for k, name in enumerate(map_image.CHANNELS)}
     road, route = channels['road'], channels['route']
     span = np.clip(result.lidar_bev[lidar.CHANNELS.index('span')].astype(np.float32), 0, 1)
     planes = []
@@ -246,6 +255,23 @@ def map_panel(result: FusionResult, size: int) -> np.ndarray:
         level += (of_route - level) * route
         planes.append(np.clip(np.maximum(level, of_structure * span), 0, 255).astype(np.uint8))  # to see the fit
     return np.asarray(cv2.resize(cv2.merge(planes), (size, size), interpolation=cv2.INTER_AREA))
+
+
+def registered_map(result: FusionResult) -> np.ndarray:
+    """(C_m, H, W) the map grid moved by the result's alignment; as it is without one."""
+    if result.alignment is None:
+        return result.map_bev
+    a, grid = result.alignment, Grid(result.extent, result.map_bev.shape[-1])
+    c, s = math.cos(a.dyaw), math.sin(a.dyaw)
+    corners = np.array([(0.0, 0.0), (10.0, 0.0), (0.0, 10.0)])
+    there = corners @ np.array([[c, s], [-s, c]]) + (a.dx, a.dy)
+
+    def cells(xy: np.ndarray) -> np.ndarray:
+        row, column = grid.metres_to_cells(xy[:, 0], xy[:, 1])
+        return np.stack([column, row], axis=1).astype(np.float32)
+    M = cv2.getAffineTransform(cells(corners), cells(there))
+    size = result.map_bev.shape[:0:-1]
+    return np.stack([cv2.warpAffine(layer.astype(np.float32), M, size) for layer in result.map_bev])
 
 
 def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENTION_SCALE) -> np.ndarray:
