@@ -5,7 +5,7 @@
 
     python examples/decode_export.py default.onnx grids.npz
 
-grids.npz holds `lidar` (5, H, W) and `map` (3, H, W), float32; a map of zeros means that there is none.
+grids.npz holds `lidar` (C, H, W) and `map` (3, H, W), float32; a map of zeros means that there is none.
 """
 
 import json
@@ -24,7 +24,10 @@ def decode(session, lidar, map_image, nms_angle=np.pi / 9, min_probability=0.4, 
     """-> branches as (bearing, heading, probability, bearing_std), most probable first, and the one to take or None."""
     about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
     names = [output.name for output in session.get_outputs()]
-    output = dict(zip(names, session.run(names, {'lidar': lidar[None], 'map': map_image[None]})))
+    given = {'lidar': lidar[None], 'map': map_image[None],
+             'prior': np.zeros((1, 13), np.float32)}  # nothing is known from earlier sweeps; not every file asks for it
+    asked = [wanted.name for wanted in session.get_inputs()]
+    output = dict(zip(names, session.run(names, {name: given[name] for name in asked})))
     head = dict(zip(about['head_channels'], output['head'][0].astype(np.float64)))  # name -> (K,)
     bins = len(head['presence'])
     step = 2 * np.pi / bins

@@ -110,11 +110,11 @@ class PoseCorrelation(Mechanism):
     def _coarse(self, seen: Tensor, drawn: Tensor, prior: Tensor | None) -> Coarse:
         single = torch.promote_types(seen.dtype, torch.float32)
         seen, drawn = seen.to(single), drawn.to(single)
-        copies = turned(drawn, drawn.new_zeros(len(drawn), 3), self.window.yaws(drawn), self.extent)
+        copies = turned(drawn, drawn.new_zeros(drawn.shape[0], 3), self.window.yaws(drawn), self.extent)
         scores = pose_scores(seen, copies, self.window.shifts) * self.gain[0].exp()
         if prior is not None:
-            scores = scores + log_prior(self.window, drawn.new_zeros(len(drawn), 3), prior, self.window.volume)
-        everything = torch.cat([scores.flatten(1), self.absent.expand(len(scores), 1)], dim=1).log_softmax(dim=1)
+            scores = scores + log_prior(self.window, drawn.new_zeros(drawn.shape[0], 3), prior, self.window.volume)
+        everything = torch.cat([scores.flatten(1), self.absent.expand(scores.shape[0], 1)], dim=1).log_softmax(dim=1)
         log_p = everything[:, :-1].view(-1, *self.window.shape)
         return Coarse(log_p, everything[:, -1], self._place(log_p))
 

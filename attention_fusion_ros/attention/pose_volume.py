@@ -56,7 +56,7 @@ def turned(x: Tensor, centre: Tensor, yaws: Tensor, extent: float, cells: int | 
 
     The turn is about the vehicle, the shift comes after it. extent: of the grid, m. cells: as for `move`.
     """
-    B, Y = len(x), len(yaws)
+    B, Y = x.shape[0], yaws.shape[0]
     poses = centre[:, None].expand(B, Y, 3) + F.pad(yaws[:, None], (2, 0))
     copies = x[:, None].expand(B, Y, *x.shape[1:]).flatten(0, 1)
     return torch.unflatten(move(copies, se2_matrix(poses.flatten(0, 1)), extent, cells), 0, (B, Y))
@@ -69,10 +69,18 @@ def pose_scores(seen: Tensor, drawn: Tensor, shifts: int) -> Tensor:
     seen (B, C, H, W), drawn (B, Y, C, H, W) turned already -> (B, Y, 2 * shifts + 1, 2 * shifts + 1). Entry (i, j) is
     for the drawing moved by i - shifts rows and j - shifts columns; what leaves the grid counts nothing.
     """
-    B, Y, C, H, W = drawn.shape
-    padded = F.pad(seen, (shifts, shifts, shifts, shifts)).reshape(1, B * C, H + 2 * shifts, W + 2 * shifts)
-    scores: Tensor = F.conv2d(padded, drawn.reshape(B * Y, C, H, W), groups=B)
-    return scores.view(B, Y, 2 * shifts + 1, 2 * shifts + 1)
+    # A convolution with a group for each sample, written as a product of matrices: exported, the batch stays free.
+    B, Y, _, H, W = drawn.shape
+    N = 2 * shifts + 1
+    rows, columns = (_windows(N, size, seen.device) for size in (H, W))
+    padded = F.pad(seen, (shifts, shifts, shifts, shifts)).index_select(2, rows).index_select(3, columns)
+    shifted = padded.view(B, -1, N, H, N, W).permute(0, 2, 4, 1, 3, 5).reshape(B, N * N, -1)
+    return (drawn.reshape(B, Y, -1) @ shifted.transpose(1, 2)).view(B, Y, N, N)
+
+
+def _windows(count: int, size: int, device: torch.device) -> Tensor:
+    """(count * size,) places 0..size - 1, 1..size, and so on."""
+    return (torch.arange(count, device=device)[:, None] + torch.arange(size, device=device)).flatten()
 
 
 def poses(window: Window, centre: Tensor) -> Tensor:

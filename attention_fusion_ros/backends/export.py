@@ -17,14 +17,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.backends.exported import INPUTS, Exportable, describe, named_outputs
-from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
+from attention_fusion_ros.backends.exported import PRIOR, describe, exportable, input_names, named_outputs
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.kernels import PLAIN, use
 from attention_fusion_ros.network import checkpoint as checkpoints
-from attention_fusion_ros.network.build import Network
+from attention_fusion_ros.network.build import Network, lidar_layers
 from attention_fusion_ros.network.checkpoint import Checkpoint
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
@@ -46,17 +45,26 @@ class Exported:
 
 
 def random_inputs(network: Network, batch: int, seed: int) -> tuple[Tensor, ...]:
-    """Values in 0..1, as in the BEV grids: lidar (B, C, H, W), C as in `bev.lidar.CHANNELS`, map (B, 3, H, W)."""
+    """Values in 0..1, as in the BEV grids: lidar (B, C, H, W), C as in `lidar_layers`, map (B, 3, H, W).
+
+    And, where the network takes it, a prior (B, PRIOR_SIZE): that the map is a metre off, or so.
+    """
     generator = torch.Generator().manual_seed(seed)
     cells = network.config.cells
-    return tuple(torch.rand(batch, len(names), cells, cells, generator=generator)
-                 for names in (LIDAR_CHANNELS, MAP_CHANNELS))
+    grids = [torch.rand(batch, len(names), cells, cells, generator=generator)
+             for names in (lidar_layers(network.config), MAP_CHANNELS)]
+    if PRIOR not in input_names(network.config):
+        return tuple(grids)
+    mean = torch.randn(batch, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.05])
+    covariance = torch.diag(torch.tensor([1.0, 1.0, 0.05]).square()).flatten().expand(batch, -1)
+    return (*grids, torch.cat([mean, covariance, torch.rand(batch, 1, generator=generator)], dim=1))
 
 
 def output_names(network: Network) -> list[str]:
     """Names of the outputs, see `exported.named_outputs`."""
     with torch.inference_mode():
-        return list(named_outputs(network(*random_inputs(network, 1, 0))))
+        lidar, map_image, *_ = random_inputs(network, 1, 0)
+        return list(named_outputs(network(lidar, map_image)))
 
 
 def write_pt2(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> None:
@@ -67,18 +75,19 @@ def write_pt2(program: torch.export.ExportedProgram, path: Path, about: dict[str
 
 
 def run_pt2(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Load a .pt2 file and run it: lidar (B, C, H, W), map (B, 3, H, W) -> the outputs."""
+    """Load a .pt2 file and run it: the inputs, see `exported.input_names` -> the outputs."""
     with torch.inference_mode():
         return list(torch.export.load(str(path)).module()(*inputs))
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str], names: list[str]) -> None:
-    """One file, weights inside. Raises ConfigurationError when the packages for it are missing."""
+def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str], names: list[str],
+               inputs: Sequence[str]) -> None:
+    """One file, weights inside. names: of the outputs. Raises ConfigurationError when packages for it are missing."""
     missing = [m for m in ('onnx', 'onnxscript') if importlib.util.find_spec(m) is None]
     if missing:
         raise ConfigurationError(f"ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}, or use "
                                  '--format pt2')
-    onnx_program = torch.onnx.export(program, input_names=list(INPUTS), output_names=names, dynamo=True, verbose=False)
+    onnx_program = torch.onnx.export(program, input_names=list(inputs), output_names=names, dynamo=True, verbose=False)
     assert onnx_program is not None
     onnx_program.model.metadata_props.update(about)
     with atomic.replacing(path) as file:
@@ -86,11 +95,12 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[st
 
 
 def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Run a .onnx file in onnxruntime on the CPU: lidar (B, C, H, W), map (B, 3, H, W) -> the outputs."""
+    """Run a .onnx file in onnxruntime on the CPU: the inputs, see `exported.input_names` -> the outputs."""
     import onnxruntime
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    names = [given.name for given in session.get_inputs()]
     return [torch.from_numpy(a) for a in
-            session.run(None, {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs)})]
+            session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})]
 
 
 def differences(path: Path, run: Run, network: Network, names: list[str]) -> dict[str, float]:
@@ -99,7 +109,7 @@ def differences(path: Path, run: Run, network: Network, names: list[str]) -> dic
     for batch in BATCHES:
         inputs = random_inputs(network, batch, seed=batch)
         with torch.inference_mode():
-            expected = Exportable(network)(*inputs)
+            expected = exportable(network)(*inputs)
         found = run(path, inputs)
         if [tuple(f.shape) for f in found] != [tuple(e.shape) for e in expected]:
             raise ConfigurationError(f'{path.name} gives other shapes than the network for batch size {batch}')
@@ -127,7 +137,7 @@ def _written(path: Path, kind: str, program: torch.export.ExportedProgram, netwo
     if kind == 'pt2':
         write_pt2(program, path, about)
         return Exported(path, differences(path, run_pt2, network, names))
-    write_onnx(program, path, about, names)
+    write_onnx(program, path, about, names, input_names(network.config))
     if importlib.util.find_spec('onnxruntime') is None:
         return Exported(path, None, 'onnxruntime is not installed (pip install onnxruntime)')
     return Exported(path, differences(path, run_onnx, network, names))
@@ -140,10 +150,9 @@ def _traced(checkpoint: Checkpoint) -> torch.export.ExportedProgram:
                                  'which the exported files cannot keep for it. Export a network without, or use '
                                  'backend torch.')
     batch = {0: torch.export.Dim('batch', min=1, max=64)}
+    inputs = random_inputs(network, 2, 0)  # two sweeps: a batch of one would be taken for a constant
     with quiet(), torch.no_grad(), use(PLAIN):
-        # Traced with two sweeps: a batch of one would be taken for a constant.
-        return torch.export.export(Exportable(network), random_inputs(network, 2, 0), dynamic_shapes=(batch, batch),
-                                   strict=False)
+        return torch.export.export(exportable(network), inputs, dynamic_shapes=(batch,) * len(inputs), strict=False)
 
 
 def onnx_model(config: NodeConfig) -> Path:
@@ -180,7 +189,8 @@ def onnx_model(config: NodeConfig) -> Path:
         cache.mkdir(parents=True, exist_ok=True)  # before the work, which takes a while
         program = _traced(loaded)
         with quiet():
-            write_onnx(program, path, describe(loaded), output_names(loaded.network))
+            write_onnx(program, path, describe(loaded), output_names(loaded.network),
+                       input_names(loaded.network.config))
     except OSError as error:
         raise ConfigurationError(
             f"checkpoint '{loaded.name}' has to be exported for backend {config.backend}, but '{cache}' cannot be "

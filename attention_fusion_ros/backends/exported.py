@@ -11,27 +11,30 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from attention_fusion_ros.attention import MECHANISMS
+from attention_fusion_ros.attention.pose_volume import PRIOR_SIZE
 from attention_fusion_ros.backends.base import Model
-from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
-from attention_fusion_ros.contracts import Calibration
+from attention_fusion_ros.contracts import SELECTION, Calibration
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.network.build import Network
+from attention_fusion_ros.network.build import Network, lidar_layers
 from attention_fusion_ros.network.checkpoint import KIND, Checkpoint
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.output import SPATIAL_NAMES, NetworkOutput
 
-INPUTS = ('lidar', 'map')
+PRIOR = 'prior'
 SPATIAL_PREFIX = 'spatial_'
+REGISTERED = ('covariance', 'log_absent')  # of what the registration of the map returned
 # Of a description: what is needed to make results of the outputs.
 NEEDED = ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')
 
 
 def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
     """The outputs of an exported file, by name: `head`, `no_direction`, `road`, `channel`, `contribution`, one
-    `spatial_<stage>` for each stage with spatial attention, and `alignment`, `alignment_std` of a network that
-    registers the map. Shapes as in `NetworkOutput`.
+    `spatial_<stage>` for each stage with spatial attention; `alignment`, `alignment_std` of a network that registers
+    the map, and `alignment_covariance`, `alignment_log_absent` where it tells them; `rings`, `rings_no_direction` of
+    one that answers for several rings. Shapes as in `NetworkOutput` and in the docstring of the mechanism.
     """
     assert output.contribution is not None
     named = {'head': output.head, 'no_direction': output.no_direction, 'road': output.road, 'channel': output.channel,
@@ -39,18 +42,25 @@ def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
     named |= {_spatial_output(stage): weights for stage, weights in output.spatial.items()}
     if output.alignment is not None and output.alignment_std is not None:
         named |= {'alignment': output.alignment, 'alignment_std': output.alignment_std}
+        registration = output.weights.get('map', {})
+        named |= {_registered_output(name): registration[name] for name in REGISTERED if name in registration}
+    if output.rings is not None and output.rings_no_direction is not None:
+        named |= {'rings': output.rings, 'rings_no_direction': output.rings_no_direction}
     return named
 
 
 def network_output(named: Mapping[str, Tensor], config: NetworkConfig) -> NetworkOutput:
     """The inverse of `named_outputs`. Raises ConfigurationError when an output is missing."""
-    stages = (*SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
+    stages = (SELECTION, *SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
     try:
         return NetworkOutput(
             head=named['head'], no_direction=named['no_direction'], road=named['road'], channel=named['channel'],
             contribution=named['contribution'], alignment=named.get('alignment'),
             alignment_std=named.get('alignment_std'),
-            spatial={stage: named[_spatial_output(stage)] for stage in stages if _spatial_output(stage) in named})
+            spatial={stage: named[_spatial_output(stage)] for stage in stages if _spatial_output(stage) in named},
+            weights={'map': {name: named[_registered_output(name)] for name in REGISTERED
+                             if _registered_output(name) in named}},
+            rings=named.get('rings'), rings_no_direction=named.get('rings_no_direction'))
     except KeyError as error:
         raise ConfigurationError(f'the exported model has no output {error}: it was made by another version of this '
                                  "package. Make it again with the 'export' command.") from error
@@ -58,6 +68,23 @@ def network_output(named: Mapping[str, Tensor], config: NetworkConfig) -> Networ
 
 def _spatial_output(stage: str) -> str:
     return SPATIAL_PREFIX + stage.replace('/', '_')
+
+
+def _registered_output(name: str) -> str:
+    return f'alignment_{name}'
+
+
+def input_names(config: NetworkConfig) -> tuple[str, ...]:
+    """The inputs of an exported file: `lidar`, `map`, and `prior` (B, PRIOR_SIZE) of a network that can be told where
+    earlier sweeps put the map.
+    """
+    carries = 'prior' in MECHANISMS[config.map_registration['name']].extra_inputs
+    return ('lidar', 'map', PRIOR) if carries else ('lidar', 'map')
+
+
+def nothing_known(like: Tensor) -> Tensor:
+    """(B, PRIOR_SIZE) the input `prior` for B sweeps of which nothing is known from before; like: (B, ...)."""
+    return like.new_zeros(like.shape[0], PRIOR_SIZE)
 
 
 class Exportable(nn.Module):
@@ -72,6 +99,19 @@ class Exportable(nn.Module):
         return tuple(named_outputs(self.network(lidar, map)).values())
 
 
+class ExportableWithPrior(Exportable):
+    """The same of a network with the input `prior`."""
+
+    def forward(self, lidar: Tensor, map: Tensor, prior: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # noqa: A002
+        """lidar (B, C, H, W), map (B, 3, H, W), prior (B, PRIOR_SIZE) -> the outputs."""
+        return tuple(named_outputs(self.network(lidar, map, None, prior)).values())
+
+
+def exportable(network: Network) -> Exportable:
+    """The network as it is exported."""
+    return ExportableWithPrior(network) if PRIOR in input_names(network.config) else Exportable(network)
+
+
 def describe(checkpoint: Checkpoint) -> dict[str, str]:
     """What a program needs to read the outputs; travels inside the files as JSON texts. See docs/export.md."""
     config = checkpoint.network.config
@@ -79,7 +119,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, str]:
             'checkpoint': json.dumps(checkpoint.name), 'trained': json.dumps(checkpoint.trained),
             'network': json.dumps(config.to_dict()),
             'calibration': json.dumps(dataclasses.asdict(checkpoint.calibration)),
-            'lidar_channels': json.dumps(LIDAR_CHANNELS), 'map_channels': json.dumps(MAP_CHANNELS),
+            'lidar_channels': json.dumps(lidar_layers(config)), 'map_channels': json.dumps(MAP_CHANNELS),
             'head_channels': json.dumps(HEAD_CHANNELS), 'fused_channels': json.dumps(channel_labels(config))}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.export import onnx_model
-from attention_fusion_ros.backends.exported import INPUTS, NEEDED, network_output, read_description
+from attention_fusion_ros.backends.exported import NEEDED, input_names, network_output, nothing_known, read_description
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
@@ -52,10 +52,12 @@ class OpenVinoBackend:
 
     def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
               prior: Tensor | None = None) -> NetworkOutput:
-        """See `Backend.infer`; every sweep is looked at by itself."""
+        """See `Backend.infer`; of earlier sweeps only the prior is looked at."""
         if self._compiled is None:
             raise RuntimeError('this backend has been closed')
-        feed = {name: np.ascontiguousarray(grid.numpy()) for name, grid in zip(INPUTS, (lidar, map_image))}
+        given = (lidar, map_image, nothing_known(lidar) if prior is None else prior)
+        names = input_names(self.model.network)
+        feed = {name: np.ascontiguousarray(value.numpy()) for name, value in zip(names, given)}
         arrays = self._compiled(feed)
         named = {name: torch.from_numpy(arrays[name].copy()) for name in self._outputs}
         return network_output(named, self.model.network)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from attention_fusion_ros.bev.lidar import CHANNELS as LIDAR_CHANNELS
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
-from attention_fusion_ros.network.build import Network
+from attention_fusion_ros.network.build import Network, lidar_layers
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.history import History
 
@@ -38,7 +37,7 @@ def random_inputs(config: NetworkConfig, seed: int = 0) -> NetworkInputs:
     """
     random = torch.Generator().manual_seed(seed)
     grids = [torch.rand(1, len(channels), config.cells, config.cells, generator=random)
-             for channels in (LIDAR_CHANNELS, MAP_CHANNELS)]
+             for channels in (lidar_layers(config), MAP_CHANNELS)]
     lidar, image = (grid.to(memory_format=torch.channels_last) for grid in grids)
     earlier, small = config.time_steps - 1, config.cells // 4
     if not earlier:

@@ -92,7 +92,7 @@ class TwoReadings(nn.Module):
                               prior: Tensor | None = None) -> tuple[NetworkOutput, tuple[Tensor, ...]]:
         """As `forward`, and the features of every residual stage, (B, C_i, h_i, w_i), that the head reads."""
         weights: dict[str, dict[str, Tensor]] = {}
-        query = lidar.new_zeros(len(lidar), self.config.map_width)  # the LiDAR's reading does not see the map
+        query = lidar.new_zeros(lidar.shape[0], self.config.map_width)  # the LiDAR's reading does not see the map
         swept, track = lidar[:, :len(lidar_layers.CHANNELS)], lidar[:, len(lidar_layers.CHANNELS):]
         read, weights['selection'] = self.selection(swept)
         if self.config.track:  # comes from odometry, not from the LiDAR
@@ -170,7 +170,7 @@ class TwoReadings(nn.Module):
         undrawn = (near * seen * (1 - wide).clamp(min=0)).sum((1, 2, 3))
         misfit = torch.stack([unseen / (near * drawn).sum((1, 2, 3)).clamp(min=1.0),
                               undrawn / (near * seen).sum((1, 2, 3)).clamp(min=1.0)], dim=1)
-        fit = registration.get('fit', misfit.new_zeros(len(misfit), FIT_CHANNELS - 2))
+        fit = registration.get('fit', misfit.new_zeros(misfit.shape[0], FIT_CHANNELS - 2))
         return torch.cat([fit.to(misfit.dtype), misfit], dim=1)
 
 
