@@ -72,12 +72,15 @@ class TrackBuffer:
 def track_bev(poses: np.ndarray, grid: Grid, device: torch.device | str = 'cpu') -> Tensor:
     """Poses (N, 2 or more), x and y in base_link now in m, newest first -> (1, H, W) float32 in 0..1.
 
-    1 on the way, falling off to its sides; the way begins under the vehicle itself. 0 everywhere for N = 0.
+    1 on the way, falling off to its sides; the way begins under the vehicle itself. 0 everywhere for N = 0, and for a
+    way shorter than a cell: a vehicle that stands has driven nowhere.
     """
     if len(poses) == 0:
         return torch.zeros(1, grid.cells, grid.cells, device=device)
     line = np.concatenate([np.zeros((1, 2)), np.asarray(poses, np.float64)[:, :2]])
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    if along[-1] < grid.resolution:
+        return torch.zeros(1, grid.cells, grid.cells, device=device)
     step = grid.resolution / STEPS_A_CELL
     at = np.arange(0.0, along[-1] + 1e-9, step)
     samples = np.stack([np.interp(at, along, line[:, k]) for k in (0, 1)], axis=1)

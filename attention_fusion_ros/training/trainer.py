@@ -306,6 +306,8 @@ class Trainer:
             bare = self._without_vehicles(batch, known)
         target = batch.target.to(device)
         total, parts = losses(output, target, config.loss, self.network.mechanisms())
+        if batch.bare is not None:
+            parts['vehicles'] = torch.zeros_like(total)  # the parts are the same in every step
         if bare is not None:
             rows, answer = bare
             parts['vehicles'] = vehicle_loss(output, answer, rows)
