@@ -13,6 +13,7 @@ influence at all: taking its points away changes neither the choice nor what is 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from attention_fusion_ros.bev.grid import unit_centres
 from attention_fusion_ros.errors import ConfigurationError
 
 NO_CANDIDATE = -1e4  # score of a cell in which there is nothing to be read
+LOT = 71  # seed of the order in which cells of equal weight are taken, see `CellBudget.reweighted`
 
 
 class CellBudget(Mechanism):
@@ -61,7 +63,7 @@ class CellBudget(Mechanism):
         """x (B, C, H, W) -> x where it is read, else 0, and the weights."""
         height, width = x.shape[2] // self.patch, x.shape[3] // self.patch
         score = self.score(self.look(x) + self.place(_places(height, width, x)))
-        candidate = F.avg_pool2d(x.square().sum(dim=1, keepdim=True), self.patch) > 0
+        candidate = self._candidates(x)
         trying = score + self.noise * torch.randn_like(score) if self.training and self.noise else score
         ranked = torch.where(candidate, trying, NO_CANDIDATE).flatten(1)
         count = self.budget if not self.training else round(self.budget * (2.0 - self.annealed))
@@ -73,6 +75,26 @@ class CellBudget(Mechanism):
             passes = hard + soft - soft.detach()
         return x * F.interpolate(passes, scale_factor=float(self.patch), mode='nearest'), {'spatial': passes,
                                                                                           'score': score}
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """x in the cells whose weight is 1; of weights that are no choice, in the `budget` cells of greatest weight.
+
+        So a mean of choices stays a choice, of as many cells, the same ones in all scenes: what is read is never
+        scaled. Cells of equal weight are taken by lot, always the same one. See `Mechanism.reweighted`.
+        """
+        spatial = weights['spatial']
+        if not bool(((spatial == 0) | (spatial == 1)).all()):
+            candidate = self._candidates(x).flatten(1)
+            ranked = torch.where(candidate, spatial.flatten(1), -torch.inf)
+            lot = torch.randperm(ranked.shape[1], generator=torch.Generator().manual_seed(LOT)).to(x.device)
+            order = lot[ranked[:, lot].argsort(dim=1, descending=True, stable=True)]
+            chosen = torch.zeros_like(ranked).scatter(1, order[:, :self.budget], 1.0) * candidate
+            spatial = chosen.view_as(spatial)
+        return x * F.interpolate(spatial, scale_factor=float(self.patch), mode='nearest')
+
+    def _candidates(self, x: Tensor) -> Tensor:
+        """(B, 1, H / patch, W / patch) bool: the cells in which there is anything."""
+        return F.avg_pool2d(x.square().sum(dim=1, keepdim=True), self.patch) > 0
 
 
 def _places(height: int, width: int, like: Tensor) -> Tensor:

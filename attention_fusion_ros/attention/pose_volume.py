@@ -71,11 +71,12 @@ def pose_scores(seen: Tensor, drawn: Tensor, shifts: int) -> Tensor:
     """
     # A convolution with a group for each sample, written as a product of matrices: exported, the batch stays free.
     B, Y, _, H, W = drawn.shape
-    N = 2 * shifts + 1
+    N, single = 2 * shifts + 1, torch.promote_types(seen.dtype, torch.float32)  # of half precision sums are poor
     rows, columns = (_windows(N, size, seen.device) for size in (H, W))
-    padded = F.pad(seen, (shifts, shifts, shifts, shifts)).index_select(2, rows).index_select(3, columns)
+    padded = F.pad(seen.to(single), (shifts,) * 4).index_select(2, rows).index_select(3, columns)
     shifted = padded.view(B, -1, N, H, N, W).permute(0, 2, 4, 1, 3, 5).reshape(B, N * N, -1)
-    return (drawn.reshape(B, Y, -1) @ shifted.transpose(1, 2)).view(B, Y, N, N)
+    scores = drawn.to(single).reshape(B, Y, -1) @ shifted.transpose(1, 2)
+    return scores.view(B, Y, N, N).to(seen.dtype)
 
 
 def _windows(count: int, size: int, device: torch.device) -> Tensor:

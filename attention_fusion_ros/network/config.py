@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from attention_fusion_ros.attention import check_slot
+from attention_fusion_ros.attention import MECHANISMS, check_slot
 from attention_fusion_ros.attention.mechanism import SLOTS
 from attention_fusion_ros.errors import ConfigurationError
 
@@ -88,12 +88,42 @@ class NetworkConfig:
                                      f'{2 ** len(self.polar_widths)}, got {self.polar_ranges}')
         for slot in SLOTS:
             check_slot(slot, getattr(self, slot))
+        if self.architecture not in ARCHITECTURES:
+            raise ConfigurationError(f'network setting architecture must be one of {", ".join(ARCHITECTURES)}, got '
+                                     f'{self.architecture!r}')
+        if self.architecture == 'two_readings':
+            self._check_two_readings()
+        else:
+            self._check_stages()
         if isinstance(self.time_steps, bool) or not isinstance(self.time_steps, int) or self.time_steps < 1:
             raise ConfigurationError('network setting time_steps must be a whole number of at least 1, got '
                                      f'{self.time_steps!r}')
         if self.time_steps > 1 and self.temporal['name'] == 'none':
             raise ConfigurationError(f'network setting time_steps is {self.time_steps}, but nothing looks at earlier '
                                      'sweeps: set temporal to {name: temporal}, or time_steps to 1')
+
+    def _check_stages(self) -> None:
+        """What only the second network has."""
+        if self.rings != (self.lookahead,) or self.track or self.selection['name'] != 'none':
+            raise ConfigurationError('network settings rings, track and selection need architecture: two_readings')
+        if 'coarse' in MECHANISMS[self.map_registration['name']].extra_inputs:
+            raise ConfigurationError(f"attention mechanism '{self.map_registration['name']}' needs the network setting "
+                                     'architecture: two_readings')
+
+    def _check_two_readings(self) -> None:
+        """What only the first network has, and what rings and cells must be."""
+        if not all(0 < radius < self.extent for radius in self.rings) or self.lookahead not in self.rings:
+            raise ConfigurationError(f'network setting rings must hold the lookahead of {self.lookahead} m and lie '
+                                     f'within 0 .. {self.extent} m (the extent), got {self.rings}')
+        if self.temporal['name'] != 'none':
+            raise ConfigurationError('network setting temporal needs architecture: stages')
+        if 'query' in MECHANISMS[self.fusion['name']].extra_inputs:
+            raise ConfigurationError(f"attention mechanism '{self.fusion['name']}' asks for the map's features; as "
+                                     'fusion it needs architecture: stages')
+        patch = self.selection.get('patch', 1)
+        if isinstance(patch, int) and patch > 0 and self.cells % patch:
+            raise ConfigurationError(f"attention option 'patch' of selection is {patch}, which does not divide the "
+                                     f'network setting cells, {self.cells}')
 
 
 def fused_widths(config: NetworkConfig) -> tuple[int, int]:

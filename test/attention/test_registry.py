@@ -11,7 +11,16 @@ from attention_fusion_ros.attention import MECHANISMS, Mechanism, build
 from attention_fusion_ros.errors import ConfigurationError
 
 B, C = 2, 32
+MULTIPLES = {'cell_budget': 4, 'pose_correlation': 4}  # of these H and W are multiples
+FEWER = {'cell_budget': dict(budget=5)}  # so that there is something to choose
+SQUARE = ('pose_correlation',)  # grids of as many rows as columns
 UNIT = ('channel', 'spatial', 'paths', 'rows', 'columns', 'policy', 'time')  # weights that are within 0..1
+
+
+def cases(*shapes: tuple[int, int]) -> list[tuple[str, tuple[int, int]]]:
+    """Every mechanism with the shapes that it takes."""
+    return [(name, (h, w)) for name in MECHANISMS for h, w in shapes
+            if h % MULTIPLES.get(name, 1) == w % MULTIPLES.get(name, 1) == 0 and (h == w or name not in SQUARE)]
 
 
 def extra_inputs(mechanism: Mechanism, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -19,14 +28,17 @@ def extra_inputs(mechanism: Mechanism, x: torch.Tensor) -> dict[str, torch.Tenso
     P = 3
     moves = torch.eye(3).repeat(x.shape[0], P, 1, 1)
     moves[:, :, 0, 2] = -torch.arange(1, P + 1.0)
+    known = torch.cat([torch.tensor([1.0, -2.0, 0.1]), torch.eye(3).flatten(), torch.tensor([0.5])])
     given = {'query': torch.randn(x.shape[0], x.shape[1]), 'lidar': torch.randn_like(x),
+             'coarse': torch.randn(x.shape[0], 16, x.shape[2] // 4, x.shape[3] // 4),
+             'fine': torch.randn(x.shape[0], 16, x.shape[2] // 2, x.shape[3] // 2),
+             'prior': known.expand(x.shape[0], -1),
              'history': torch.randn(x.shape[0], P, *x.shape[1:]), 'moves': moves,
              'present': torch.tensor([[False, True, True], [True, True, True]])[:x.shape[0]]}
     return {name: given[name] for name in mechanism.extra_inputs}
 
 
-@pytest.mark.parametrize('shape', [(16, 16), (20, 12), (7, 33)])
-@pytest.mark.parametrize('name', MECHANISMS)
+@pytest.mark.parametrize(('name', 'shape'), cases((16, 16), (20, 12), (7, 33)))
 def test_every_mechanism_returns_features_and_weights(name, shape):
     torch.manual_seed(0)
     mechanism = build(name, C)
@@ -37,7 +49,8 @@ def test_every_mechanism_returns_features_and_weights(name, shape):
     if 'channel' in weights:
         assert weights['channel'].shape == (B, C)
     if 'spatial' in weights:
-        assert weights['spatial'].shape == (B, 1, *shape)
+        coarser = 4 if name == 'cell_budget' else 1
+        assert weights['spatial'].shape == (B, 1, shape[0] // coarser, shape[1] // coarser)
     for key in set(UNIT) & set(weights):
         assert weights[key].min() >= 0 and weights[key].max() <= 1 + 1e-6, key
     features.sum().backward()
@@ -48,7 +61,7 @@ def test_every_mechanism_returns_features_and_weights(name, shape):
 @pytest.mark.parametrize('name', MECHANISMS)
 def test_state_survives_a_strict_round_trip(name, tmp_path):
     torch.manual_seed(1)
-    x = torch.randn(B, C, 12, 20)
+    x = torch.randn(B, C, 12, 12 if name in SQUARE else 20)
     first, second = build(name, C), build(name, C)
     randomise(first)
     extras = extra_inputs(first, x)
@@ -69,7 +82,7 @@ def test_every_parameter_of_the_weighing_learns(name):
     x = torch.randn(B, C, 16, 16, requires_grad=True)  # so that one without parameters passes as well
     features, weights = mechanism(x, **extra_inputs(mechanism, x))
     loss = (features * torch.randn_like(features)).sum()
-    for key in ('correction', 'correction_std', 'hint', 'coarse_logits'):
+    for key in ('correction', 'correction_std', 'hint', 'coarse_logits', 'score', 'log_p', 'log_absent', 'fine_log_p'):
         if key in weights:
             loss = loss + (weights[key] * torch.randn_like(weights[key])).sum()
     loss.backward()
@@ -106,6 +119,11 @@ def test_unknown_option_lists_the_known_ones():
     ('sk', {'groups': 5}), ('sk', {'paths': 1}), ('bam', {'combine': 'max'}), ('bam', {'norm': 'none'}),
     ('bam', {'dilation': 0}), ('sca', {'order': 'channel'}), ('stn', {'max_shift': 0.0}),
     ('stn', {'max_yaw': float('nan')}), ('temporal', {'extent': -1.0}), ('temporal', {'kernel': 2}),
+    ('cell_budget', {'patch': 0}), ('cell_budget', {'budget': 0}), ('cell_budget', {'width': 0}),
+    ('cell_budget', {'softness': 0.0}), ('cell_budget', {'noise': -0.1}), ('cell_budget', {'noise': float('nan')}),
+    ('pose_correlation', {'width': 0}), ('pose_correlation', {'fine_width': 0}), ('pose_correlation', {'cells': 8}),
+    ('pose_correlation', {'max_shift': 0.0}), ('pose_correlation', {'max_yaw': -1.0}),
+    ('pose_correlation', {'yaw_step': float('inf')}), ('pose_correlation', {'extent': float('nan')}),
     ('glimpse', {'glimpses': 0}), ('dynamic_capacity', {'k': 0}), ('coordinate', {'minimum': 0}),
 ])
 def test_options_that_cannot_work_are_refused(name, options):
@@ -147,12 +165,11 @@ def test_device_and_dtype_are_chosen_when_a_mechanism_is_built(name):
     assert all(t.device.type == 'meta' and t.dtype is torch.float64 for t in tensors)
 
 
-@pytest.mark.parametrize('shape', [(16, 16), (20, 12)])
-@pytest.mark.parametrize('name', MECHANISMS)
+@pytest.mark.parametrize(('name', 'shape'), cases((16, 16), (20, 12)))
 def test_reweighted_with_the_weights_of_forward_gives_its_features(name, shape):
     """So that an intervention with other weights differs from the network by these weights alone."""
     torch.manual_seed(3)
-    mechanism = build(name, C).eval()
+    mechanism = build(name, C, **FEWER.get(name, {})).eval()
     randomise(mechanism)
     x = torch.randn(B, C, *shape)
     extras = extra_inputs(mechanism, x)
@@ -164,7 +181,7 @@ def test_reweighted_with_the_weights_of_forward_gives_its_features(name, shape):
         assert bool(decisive) == (name != 'none')
         only_these = mechanism.reweighted(x, {key: weights[key] for key in decisive}, *extras.values())
         assert torch.equal(again, only_these)
-        other = {key: weights[key] * 0.5 for key in decisive}
+        other = {key: weights[key].roll(1, dims=0) * 0.5 for key in decisive}
         assert name == 'none' or not torch.allclose(mechanism.reweighted(x, other, *extras.values()), features, 1e-3)
         even = mechanism.indifferent(weights)
         assert set(even) == set(decisive) and all(even[key].shape == weights[key].shape for key in even)

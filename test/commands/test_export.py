@@ -135,4 +135,4 @@ def test_mistakes_are_one_line(arguments, words, tmp_path, capsys):
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *_: None)
     with pytest.raises(ConfigurationError, match='pip install onnx onnxscript'):
-        exporting.write_onnx(None, tmp_path / 'x.onnx', {}, NAMES)
+        exporting.write_onnx(None, tmp_path / 'x.onnx', {}, NAMES, ['lidar', 'map'])

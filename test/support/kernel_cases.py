@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from attention_fusion_ros.attention.cbam import mean_and_max  # noqa: F401 - operations register when imported
+from attention_fusion_ros.attention.pose_volume import pose_scores  # noqa: F401
 from attention_fusion_ros.attention.warp import move, se2_matrix  # noqa: F401
 from attention_fusion_ros.bev.ground import lowest_in_cells  # noqa: F401
 from attention_fusion_ros.bev.lidar import scatter_cells  # noqa: F401
@@ -54,10 +55,19 @@ def _mean_and_max(random: torch.Generator, dtype: torch.dtype) -> Iterator[Argum
             yield (x,)
 
 
+def _pose_scores(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    for (b, y, c, h, w), shifts in (((2, 3, 4, 16, 16), 4), ((1, 1, 2, 12, 20), 2), ((1, 2, 1, 7, 5), 7),
+                                    ((2, 1, 3, 8, 8), 0)):
+        scale = (c * h * w) ** -0.5  # sums about 1
+        for seen in _layouts((torch.randn(b, c, h, w, generator=random) * scale).to(dtype)):
+            yield seen, torch.randn(b, y, c, h, w, generator=random).to(dtype), shifts
+
+
 CASES: dict[str, Callable[[torch.Generator, torch.dtype], Iterator[Arguments]]] = {
     'scatter_cells': _scatter,
     'lowest_in_cells': _lowest,
     'circular_pad': _pad,
     'warp': _warp,
+    'pose_scores': _pose_scores,
     'mean_and_max': _mean_and_max,
 }

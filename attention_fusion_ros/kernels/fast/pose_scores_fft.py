@@ -16,8 +16,8 @@ from attention_fusion_ros.kernels.registry import fast_version
 def pose_scores_fft(seen: Tensor, drawn: Tensor, shifts: int) -> Tensor:
     """As `attention.pose_volume.pose_scores`."""
     height, width = seen.shape[-2:]
-    # Padding keeps what leaves at one side from coming back at the other.
-    size = (_fast_length(height + shifts), _fast_length(width + shifts))
+    # Padding keeps what leaves at one side from coming back at the other; every shift needs a place of its own.
+    size = tuple(_fast_length(max(side + shifts, 2 * shifts + 1)) for side in (height, width))
     single = torch.promote_types(seen.dtype, torch.float32)
     a = torch.fft.rfft2(seen.to(single), s=size)
     b = torch.fft.rfft2(drawn.to(single), s=size)
