@@ -86,7 +86,9 @@ POSES = torch.tensor([[0.0, 0.0, 0.0], [3.0, -2.0, 0.15], [-2.2, 3.1, -0.2], [0.
 def test_a_map_is_found_wherever_it_lies_within_reach(mechanism):
     moved, weights = registered(mechanism, POSES)
     left = weights['correction'] - POSES
-    assert left[:, :2].abs().max() < 0.15 and left[:, 2].abs().max() < math.radians(0.8)
+    window = mechanism.fine_window
+    assert left[:, :2].abs().max() < 0.5 * window.step and left[:, 2].abs().max() < 1.5 * window.yaw_step
+    assert left[0].abs().max() < 1e-3, 'exact on a pose of the grid'
     assert (weights['log_absent'] < math.log(0.1)).all()
     road = move(crossing(len(POSES)), se2_matrix(POSES), EXTENT)[:, :1]
     before, after = ((image[:, :1] - road).abs().mean(dim=(1, 2, 3)) for image in (crossing(len(POSES)), moved))
@@ -169,9 +171,9 @@ def test_knowledge_sharpens_what_one_sweep_leaves_open_and_errors_are_outvoted(m
     alone = registered(mechanism, torch.zeros(1, 3), image=image)[1]
     told = registered(mechanism, torch.zeros(1, 3), known((0.5, 0.0, 0.0), 0.3, 0.95), image)[1]
     assert told['correction_std'][0, 0] < 0.5 * alone['correction_std'][0, 0]
-    assert float(told['correction'][0, 0]) == pytest.approx(0.5, abs=0.2)
+    assert 0.1 < float(told['correction'][0, 0]) < 0.6 and abs(float(alone['correction'][0, 0])) < 0.1
     wrong = registered(mechanism, POSES[1:2], known((-3.0, 2.0, -0.1), 0.3, 0.95))[1]
-    assert torch.linalg.norm((wrong['correction'] - POSES[1:2])[0, :2]) < 0.2
+    assert torch.linalg.norm((wrong['correction'] - POSES[1:2])[0, :2]) < 0.5 * mechanism.fine_window.step
 
 
 def truth(errors: torch.Tensor | None) -> SimpleNamespace:
@@ -227,7 +229,7 @@ def test_a_step_down_the_gradient_makes_the_truth_more_likely():
         for name, parameter in made.named_parameters():
             if parameter.grad is not None:
                 assert torch.isfinite(parameter.grad).all(), name
-                parameter -= 1e-3 * parameter.grad / max(1.0, float(parameter.grad.norm()))
+                parameter -= 1e-5 * parameter.grad / max(1.0, float(parameter.grad.norm()))
         assert made.gain.grad.abs().min() > 0 and float(made.absent.grad) != 0
         assert cost() < before
 

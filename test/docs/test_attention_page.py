@@ -91,7 +91,7 @@ def test_every_mechanism_has_its_row_in_the_table():
 
 def papers_of(source):
     """The links at the head of a module."""
-    return [link.rstrip('.,') for link in re.findall(r'https://\S+', source.split('"""')[1])]
+    return [link.rstrip('.,:)') for link in re.findall(r'https://\S+', source.split('"""')[1])]
 
 
 def test_every_paper_named_in_the_code_is_linked():

@@ -16,6 +16,7 @@ from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint
 from attention_fusion_ros.network.blocks import residual_block
+from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.model import FusionNetwork
@@ -23,7 +24,8 @@ from attention_fusion_ros.network.model import FusionNetwork
 SMALL = NetworkConfig(cells=64, lidar_width=8, map_width=8, widths=(8, 12), blocks=(1, 1), polar_ranges=8,
                       polar_widths=(8, 8), head_width=16, bins=24)
 OPTIONS = {'glimpse': dict(patch=4), 'dynamic_capacity': dict(patch=4, k=2), 'stn': dict(width=4),
-           'temporal': dict(keys=4)}
+           'temporal': dict(keys=4), 'cell_budget': dict(budget=40)}
+SECOND = ('cell_budget', 'pose_correlation')  # what only the second network has a place for
 FITTING = [(slot, name) for slot in SLOTS for name, cls in MECHANISMS.items() if slot in cls.slots and name != 'none']
 VARIANTS = [('fusion', 'cbam', dict(order='spatial_first')), ('stage_attention', 'cbam', dict(order='parallel')),
             ('fusion', 'cbam_channel', dict(pools=['avg'])), ('stage_attention', 'bam', dict(combine='product')),
@@ -32,12 +34,14 @@ PLACES = {'encoder_attention': 'encoder/spatial', 'fusion': 'fusion', 'stage_att
 SHOWS = {'cbam_spatial', 'cbam', 'cbam_block', 'bam', 'sca', 'coordinate', 'dynamic_capacity', 'glimpse'}
 
 
-def network_with(slot: str, name: str, **options) -> FusionNetwork:
+def network_with(slot: str, name: str, **options) -> Network:
     changes = {slot: mechanism(name, **{**OPTIONS.get(name, {}), **options})}
     if slot == 'temporal':
         changes['time_steps'] = 3
+    if name in SECOND:
+        changes |= dict(architecture='two_readings', map_reading_width=8, head_width=8)
     torch.manual_seed(0)
-    return FusionNetwork(NetworkConfig.from_dict({**SMALL.to_dict(), **changes}))
+    return build_network(NetworkConfig.from_dict({**SMALL.to_dict(), **changes}))
 
 
 def inputs(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
