@@ -56,7 +56,7 @@ def drawn_by_hand() -> PoseCorrelation:
         made.detail.weight[0, 0, 0, 0] = made.detail.weight[1, 1, 0, 0] = 1.0
         made.seen_fine.weight[0, :2, 1, 1] = torch.tensor([1.0, -1.0])
         made.gain.copy_(torch.tensor([0.0, -1.0]))
-        made.absent.fill_(60.0)
+        made.absent.fill_(40.0)
     return made
 
 
@@ -92,7 +92,7 @@ def test_a_map_is_found_wherever_it_lies_within_reach(mechanism):
     assert (weights['log_absent'] < math.log(0.1)).all()
     road = move(crossing(len(POSES)), se2_matrix(POSES), EXTENT)[:, :1]
     before, after = ((image[:, :1] - road).abs().mean(dim=(1, 2, 3)) for image in (crossing(len(POSES)), moved))
-    assert (after[1:] < 0.25 * before[1:]).all()
+    assert (before[[1, 2, 4]] > 0.1).all() and (after < 0.03).all()
 
 
 def test_the_centre_of_the_fine_window_is_near_enough_for_it(mechanism):
@@ -227,10 +227,11 @@ def test_a_step_down_the_gradient_makes_the_truth_more_likely():
     before.backward()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
-            if parameter.grad is not None:
-                assert torch.isfinite(parameter.grad).all(), name
-                parameter -= 1e-5 * parameter.grad / max(1.0, float(parameter.grad.norm()))
-        assert made.gain.grad.abs().min() > 0 and float(made.absent.grad) != 0
+            assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+        # Of those behind no ReLU: set by hand, features are exactly 0 where it has its kink.
+        for parameter in (made.gain, made.absent, made.seen_fine.weight, made.drawn_fine.weight):
+            assert parameter.grad.abs().max() > 0
+            parameter -= 1e-4 * parameter.grad / max(1.0, float(parameter.grad.norm()))
         assert cost() < before
 
 
