@@ -46,9 +46,13 @@ def network_text(config: NetworkConfig) -> str:
     values, usual = config.to_dict(), NetworkConfig().to_dict()
     slots = [f'{name.replace("_", " ")} {named(v)}' for name, v in values.items()
              if isinstance(v, dict) and v['name'] != 'none']
-    others = [f'{k}={v}' for k, v in values.items() if not isinstance(v, dict) and v != usual[k]]
-    return (f'`FusionNetwork`: {"; ".join(slots)}; polar head with {config.bins} bearings, ring of '
-            f'{config.lookahead:g} m' + (f'; other than the defaults: {", ".join(others)}' if others else ''))
+    others = [f'{k}={v}' for k, v in values.items()
+              if not isinstance(v, dict) and v != usual[k] and k not in ('architecture', 'rings')]
+    kind = 'TwoReadings' if config.architecture == 'two_readings' else 'FusionNetwork'
+    radii = [f'{radius:g}' for radius in config.rings]
+    rings = f'ring of {radii[0]} m' if len(radii) == 1 else f'rings of {", ".join(radii[:-1])} and {radii[-1]} m'
+    return (f'`{kind}`: {"; ".join(slots)}; polar head with {config.bins} bearings, {rings}'
+            + (f'; other than the defaults: {", ".join(others)}' if others else ''))
 
 
 def scenes_text(data: dict[str, Any]) -> str:
