@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ from attention_fusion_ros.network.output import SPATIAL_NAMES, NetworkOutput
 
 PRIOR = 'prior'
 SPATIAL_PREFIX = 'spatial_'
+OUTPUTS = ('head', 'no_direction', 'road', 'channel', 'contribution', 'alignment', 'alignment_std',
+           'alignment_covariance', 'alignment_log_absent', 'rings', 'rings_no_direction')  # beside the spatial ones
 REGISTERED = ('covariance', 'log_absent')  # of what the registration of the map returned
 # Of a description: what is needed to make results of the outputs.
 NEEDED = ('kind', 'version', 'checkpoint', 'trained', 'network', 'calibration', 'head_channels')
@@ -64,6 +66,12 @@ def network_output(named: Mapping[str, Tensor], config: NetworkConfig) -> Networ
     except KeyError as error:
         raise ConfigurationError(f'the exported model has no output {error}: it was made by another version of this '
                                  "package. Make it again with the 'export' command.") from error
+
+
+def output_name(names: Iterable[str]) -> str:
+    """Of the names that a runtime has for one output, that of `named_outputs`; another one where it has none."""
+    found = sorted(names, key=lambda name: (name not in OUTPUTS and not name.startswith(SPATIAL_PREFIX), name))
+    return found[0]
 
 
 def _spatial_output(stage: str) -> str:

@@ -13,7 +13,14 @@ from torch import Tensor
 
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.export import onnx_model
-from attention_fusion_ros.backends.exported import NEEDED, input_names, network_output, nothing_known, read_description
+from attention_fusion_ros.backends.exported import (
+    NEEDED,
+    input_names,
+    network_output,
+    nothing_known,
+    output_name,
+    read_description,
+)
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
@@ -48,7 +55,8 @@ class OpenVinoBackend:
         self._compiled: openvino.CompiledModel | None = core.compile_model(
             read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': self.threads,
                           'PERFORMANCE_HINT': 'LATENCY'})
-        self._outputs = [output.any_name for output in self._compiled.outputs]
+        # What an output is made by, and the output itself, may be one tensor with two names.
+        self._outputs = [output_name(output.names) for output in self._compiled.outputs]
 
     def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
               prior: Tensor | None = None) -> NetworkOutput:
@@ -59,7 +67,7 @@ class OpenVinoBackend:
         names = input_names(self.model.network)
         feed = {name: np.ascontiguousarray(value.numpy()) for name, value in zip(names, given)}
         arrays = self._compiled(feed)
-        named = {name: torch.from_numpy(arrays[name].copy()) for name in self._outputs}
+        named = {name: torch.from_numpy(arrays[k].copy()) for k, name in enumerate(self._outputs)}
         return network_output(named, self.model.network)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from support.second_kit import second_inputs, second_network
 from attention_fusion_ros.attention.pose_volume import PRIOR_SIZE
 from attention_fusion_ros.backends.create import create_backend
 from attention_fusion_ros.backends.export import TOLERANCE, export, random_inputs
-from attention_fusion_ros.backends.exported import describe, input_names, named_outputs, network_output
+from attention_fusion_ros.backends.exported import describe, input_names, named_outputs, network_output, output_name
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.contracts import Calibration
@@ -61,6 +61,15 @@ def test_inputs_and_outputs_have_their_names(config):
     about = describe(checkpoints.load(config.checkpoint))
     assert json.loads(about['lidar_channels']) == [*CHANNELS, 'track']
     assert len(json.loads(about['fused_channels'])) == output.channel.shape[1]
+
+
+def test_an_output_of_several_names_is_known_by_that_of_the_file(config):
+    assert output_name({'add_2663', 'alignment_covariance'}) == 'alignment_covariance'
+    assert output_name({'spatial_selection', 'a'}) == 'spatial_selection' and output_name({'b'}) == 'b'
+    network = checkpoints.load(config.checkpoint).network
+    with torch.no_grad():
+        named = named_outputs(network(*second_inputs(network, 1)))
+    assert all(output_name({'add_1', name, 'zeros_2'}) == name for name in named)
 
 
 def test_files_of_networks_with_one_ring_are_read_as_before():
