@@ -31,7 +31,7 @@ def second_network(seed: int = 0, **changes: Any) -> TwoReadings:
     network = build_network(second_config(**changes)).eval()
     assert isinstance(network, TwoReadings)
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
+        for parameter in network.parameters():
             if parameter.ndim > 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
         for name, buffer in network.named_buffers():
