@@ -34,7 +34,7 @@ setup(
     maintainer_email='attention-fusion-ros@users.noreply.github.com',
     python_requires='>=3.10',
     packages=find_packages(include=(NAME, f'{NAME}.*')),
-    package_data={NAME: ['py.typed', 'weights/*', '**/*.yaml', '**/*.xml']},
+    package_data={NAME: ['py.typed', 'weights/*', 'maps/data/*', '**/*.yaml', '**/*.xml']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
