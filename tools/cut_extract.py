@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts a small piece out of an OpenStreetMap file: every way with `highway` that touches a box, whole, and its nodes.
+r"""Cuts a small piece out of an OpenStreetMap file: every way with `highway` that touches a box, whole, and its nodes.
 
-    tools/cut_extract.py boston_seaport.osm.gz attention_fusion_ros/maps/data/boston_seaport.osm.gz \\
+    tools/cut_extract.py boston_seaport.osm.gz attention_fusion_ros/maps/data/boston_seaport.osm.gz \
         --box 42.3400 -71.0530 42.3535 -71.0245
 
 That is how the extract was made that ships with the package. Equal input gives equal bytes. What is written says whose
