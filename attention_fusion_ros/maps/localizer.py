@@ -90,7 +90,7 @@ class Localizer:
                 self.filter.move(step, seconds)
             else:
                 self.filter.wait(seconds if known or self._stamp_ns else 0.0)
-        elif step is None and known:
+        elif step is None:  # the first pose, or a jump: what fixes were paired with before lies in another frame
             self._start.clear()
         self._stamp_ns = stamp_ns
         for fix in [w for w in self._waiting if w.stamp_ns <= stamp_ns]:
