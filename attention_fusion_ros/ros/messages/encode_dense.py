@@ -24,7 +24,7 @@ MOST, FAINT = 98, 0.1
 ATTENTION_POINT = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'attention')])
 MAP_POINT = np.dtype([*((name, np.float32) for name in 'xyz'), ('rgb', np.uint32)])  # 0x00rrggbb
 ROAD_RGB, ROUTE_RGB = (105, 115, 135), (225, 45, 45)
-PICTURE_PX = 400  # edge of a panel of the picture: three stand side by side
+PICTURE_PX = 320  # edge of a panel of the picture: three stand side by side
 DRAWN = 0.5  # of a cell that is road, or route: that is drawn
 
 
