@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.maps.config import ImageConfig, MapSourceConfig
 from attention_fusion_ros.maps.frames import Utm, check_degrees
+from attention_fusion_ros.maps.image_layout import ImageLayout
 from attention_fusion_ros.maps.kinds import DEFAULT_KINDS, checked_kinds
 from attention_fusion_ros.maps.map_position import AlignmentSettings
-from attention_fusion_ros.maps.painter import ImageLayout
 
 EXAMPLE = '"49.4431, 7.7689"'
 ZONE = re.compile(r'(\d{1,2})\s*([NSns])')
