@@ -7,7 +7,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'attention_fusion_ros'
-COMMANDS = ('fusion_node', 'map_source', 'replay', 'play', 'simulate', 'train', 'evaluate', 'benchmark', 'export',
+COMMANDS = ('fusion_node', 'map_source', 'replay', 'draw_map', 'play', 'simulate', 'train', 'evaluate', 'benchmark',
+            'export', 'gallery')
             'gallery')
 HERE = Path(__file__).parent
 

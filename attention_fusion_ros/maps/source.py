@@ -249,6 +249,14 @@ class MapSource:
         self._last = Drawing(pixels, estimate)
         return self._last
 
+    def place_image(self, stamp_ns: int | None = None) -> Estimate:
+        """The pose that an image for a time would be drawn around, where it is drawn later. Raises as `draw`."""
+        place = self._known()
+        estimate = place.position.pose_for_image(stamp_ns)
+        place.roads.nearest(np.array(estimate.pose[:2]), NO_ROADS_M)
+        self._last = Drawing(np.zeros((0, 0, 3), np.uint8), estimate)
+        return estimate
+
     def follow(self, stamp_ns: int | None = None) -> bool:
         """Plan or follow the route; whether it is another one now. Raises InputError, see `estimate`."""
         place = self._known()

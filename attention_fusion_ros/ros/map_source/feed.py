@@ -12,12 +12,14 @@ import numpy as np
 from attention_fusion_ros.decode.odometry import Odometry
 from attention_fusion_ros.decode.transforms import Transforms
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.geometry import yaw_of
+from attention_fusion_ros.geometry import tilt_of, yaw_of
 from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.maps.fix import Fix, fix_from_message
+from attention_fusion_ros.maps.flat_odometry import FlatOdometry
 from attention_fusion_ros.maps.guide import Place
 from attention_fusion_ros.maps.heading import Heading
 from attention_fusion_ros.maps.messages import WGS84, Alignment, GivenPath, Goal, deviations
+from attention_fusion_ros.maps.odometry_track import Pose2
 from attention_fusion_ros.maps.settings import Degrees, parse_degrees
 from attention_fusion_ros.maps.source import MapSource
 from attention_fusion_ros.ros.map_source import inputs
@@ -26,6 +28,7 @@ from attention_fusion_ros.sync.transform_buffer import TransformBuffer
 
 SAME_NS = 10_000_000  # poses from /tf are not taken more often than this
 ODOMETRY_GONE_NS = 1_000_000_000  # without odometry for so long, images are drawn for fixes
+LEVEL_RAD = np.radians(30.0)  # a frame of odometry that is tilted by more has no yaw of its own
 TF_STD_M = 1.0  # of poses on /tf, which carry no covariance
 TF_YAW_STD_RAD = np.radians(1.0)
 
@@ -36,6 +39,7 @@ class Feed:
     def __init__(self, source: MapSource, config: MapSourceConfig):
         self._source, self._config = source, config
         self.transforms = TransformBuffer()
+        self._flat = FlatOdometry()
         self._odometry_ns: int | None = None  # of the newest odometry, by message or tf
         self._by_message = False
         self._pose_ns: int | None = None  # of the newest pose from tf
@@ -82,8 +86,16 @@ class Feed:
         if self._config.position.source == 'odometry':
             self._source.add_absolute(odometry.stamp_ns, T, *deviations(message))
         else:
-            self._source.add_odometry(odometry.stamp_ns, float(T[0, 3]), float(T[1, 3]), yaw_of(T))
+            self._add_odometry(odometry.stamp_ns, T)
         return odometry.stamp_ns
+
+    def _add_odometry(self, stamp_ns: int, T_odom_base: np.ndarray) -> None:
+        """What frame it is in does not matter: of one that lies on its side, the motions count."""
+        flat = self._flat.add(stamp_ns, T_odom_base)
+        if tilt_of(T_odom_base) < LEVEL_RAD:
+            flat = Pose2(float(T_odom_base[0, 3]), float(T_odom_base[1, 3]), yaw_of(T_odom_base))
+        if flat is not None:
+            self._source.add_odometry(stamp_ns, *flat)
 
     def _heading(self, heading: Heading, _: Any) -> None:
         R = heading.R_enu_sensor
@@ -126,7 +138,7 @@ class Feed:
         self._pose_ns = self._odometry_ns = stamp_ns
         T = self.transforms.lookup(parent, frames.base, stamp_ns)
         if not absolute:
-            self._source.add_odometry(stamp_ns, float(T[0, 3]), float(T[1, 3]), yaw_of(T))
+            self._add_odometry(stamp_ns, T)
             return stamp_ns
         try:
             T_odom_base = self.transforms.lookup(frames.odom, frames.base, stamp_ns)
