@@ -9,7 +9,6 @@ from setuptools import find_packages, setup
 NAME = 'attention_fusion_ros'
 COMMANDS = ('fusion_node', 'map_source', 'replay', 'draw_map', 'play', 'simulate', 'train', 'evaluate', 'benchmark',
             'export', 'gallery')
-            'gallery')
 HERE = Path(__file__).parent
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attention_fusion_ros.commands import cli
-from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils.interrupt import SignalGuard
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def draw_map(options: argparse.Namespace) -> int:
-    """Draw as the options say; returns the exit status. Raises InputError when no image can be drawn."""
+    """Draw as the options say; returns the exit status. Raises ConfigurationError when no image can be drawn."""
     from attention_fusion_ros.maps.source import MapSource
     from attention_fusion_ros.ros.map_source.draw_recording import draw_recording
     from attention_fusion_ros.ros.map_source.recorded import plan_images, position_topics
@@ -147,9 +147,9 @@ def _config(options: argparse.Namespace, recording: Recording) -> MapSourceConfi
                                  'download.geofabrik.de for example')
     config: MapSourceConfig = from_flat(values, MapSourceConfig)
     if not has_fix and config.position.source == 'fix':
-        raise InputError('topic_missing', 'The recording has no fix (sensor_msgs/NavSatFix).', 'give --datum LAT,LON '
-                         'for odometry in ENU, --utm-zone ZONE for odometry in UTM, or -p position.source:=tf for '
-                         'transforms to an earth-fixed frame.')
+        raise ConfigurationError('the recording has no fix (sensor_msgs/NavSatFix). Remedy: give --datum LAT,LON for '
+                                 'odometry in ENU, --utm-zone ZONE for odometry in UTM, or -p position.source:=tf for '
+                                 'transforms to an earth-fixed frame')
     return config
 
 
@@ -173,16 +173,16 @@ def _introduce(recording: Recording, config: MapSourceConfig, topics: PositionTo
               'heading up for other recordings.', file=sys.stderr)
 
 
-def _no_images(plan: ImagePlan, recording: Recording) -> InputError:
+def _no_images(plan: ImagePlan, recording: Recording) -> ConfigurationError:
     """Why there is none."""
     told = ', '.join(f'{count} x {reason}' for reason, count in (plan.missed + plan.refused).most_common())
     # What is wrong with messages explains why there are no images, not the other way round.
     first = next((plan.errors[key] for counts in (plan.refused, plan.missed) for reason, _ in counts.most_common()
                   if (key := reason.rpartition(': ')[2]) in plan.errors), None)
     if first is None:
-        return InputError('no_images', f'{recording.path.name} holds no messages that tell where the vehicle is.',
-                          'choose the topics with --fix and --odometry.')
-    return InputError('no_images', f'no map image could be drawn ({told}): {first.cause}', first.remedy)
+        return ConfigurationError(f'{recording.path.name} holds no messages that tell where the vehicle is. Remedy: '
+                                  'choose the topics with --fix and --odometry')
+    return ConfigurationError(f'no map image could be drawn ({told}): {first.cause} Remedy: {first.remedy}')
 
 
 def _write_hints(new: Any, config: MapSourceConfig, images: str, topics: PositionTopics) -> None:

@@ -60,4 +60,5 @@ def hints_text(topics: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
             at = at.setdefault(section, {})
         at[last] = value
     content = {NODE: {PARAMETERS: nested}, TOPICS: {PARAMETERS: dict(topics)}}
-    return HEAD + yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
+    text: str = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
+    return HEAD + text

@@ -14,7 +14,7 @@ import numpy as np
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.maps.config import MapSourceConfig
-from attention_fusion_ros.maps.map_position import Estimate
+from attention_fusion_ros.maps.localizer import Estimate
 from attention_fusion_ros.maps.source import MapSource
 from attention_fusion_ros.ros.map_source import inputs
 from attention_fusion_ros.ros.map_source.feed import Feed
