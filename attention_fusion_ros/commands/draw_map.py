@@ -26,7 +26,6 @@ draw_map out/drive --osm city.osm.pbf --out out/with_map
 draw_map out/drive --osm city.osm.pbf --out out/with_map --goal "49.4431, 7.7689" --resolution 0.5
 draw_map drive.bag --osm city.osm.pbf --out out/with_map --fix /gps/fix --imu /gps/imu --every 0.5
 draw_map out/drive --osm city.osm.pbf --out out/with_map --fix none --datum "49.4431, 7.7689" --utm-zone 32N
-replay out/with_map --out out/replay
 """
 IMAGE_TOPICS = ('/map_image', '/drawn_map_image')  # the first that the recording does not have
 TOPIC_OPTIONS = {'fix': ('sensor_msgs/NavSatFix', 'the only one; none: odometry or tf is fixed to the earth'),
