@@ -29,6 +29,7 @@ if TYPE_CHECKING or HAVE_ROS:
     from nav_msgs.msg import Path as Path
     from rosgraph_msgs.msg import Clock as Clock
     from sensor_msgs.msg import Image as Image
+    from sensor_msgs.msg import Imu as Imu
     from sensor_msgs.msg import LaserScan as LaserScan
     from sensor_msgs.msg import NavSatFix as NavSatFix
     from sensor_msgs.msg import PointCloud2 as PointCloud2
@@ -51,7 +52,7 @@ else:
                               'TransformStamped'),
             'nav_msgs': ('OccupancyGrid', 'Odometry', 'Path'),
             'rosgraph_msgs': ('Clock',),
-            'sensor_msgs': ('Image', 'LaserScan', 'NavSatFix', 'PointCloud2', 'PointField'),
+            'sensor_msgs': ('Image', 'Imu', 'LaserScan', 'NavSatFix', 'PointCloud2', 'PointField'),
             'std_msgs': ('ColorRGBA', 'Float32MultiArray', 'Float64', 'Header', 'MultiArrayDimension',
                          'String'),
             'visualization_msgs': ('Marker', 'MarkerArray')}.items():
