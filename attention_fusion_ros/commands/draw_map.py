@@ -216,7 +216,8 @@ def _tell(options: argparse.Namespace, config: MapSourceConfig, images: str, pla
     assert frame is not None
     print(f'datum       {frame.latitude:.7f}, {frame.longitude:.7f}')
     print(f'route       {route}' + (f', {drawn.route_m / 1000:.2f} km, in {drawn.with_route} images'
-                                    if route != 'none' else ''))
+                                    if route != 'none' else '')
+          + (f'; {100 * drawn.on_roads:.0f} % of it along roads of the map' if route == 'driven' else ''))
     for name, counts in (('no image', plan.missed), ('no route', drawn.problems), ('not used', plan.refused)):
         for reason, count in counts.most_common():
             key = reason.rpartition(': ')[2]

@@ -36,6 +36,7 @@ class Drawn:
     with_route: int = 0
     messages: int = 0
     route_m: float = 0.0
+    on_roads: float = 1.0  # share of the way driven that runs along roads of the map
     problems: Counter[str] = field(default_factory=Counter)
     errors: dict[str, InputError] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -70,6 +71,8 @@ class _Drawing:
         self._link = to.writer.add_connection(topic, IMAGE_TYPE, typestore=self._store,
                                               offered_qos_profiles=[reliable_qos(1, latched=True)])
         self._drawn = Drawn(route_m=sum(way.length for way in self._ways.values()))
+        if self._drawn.route_m:
+            self._drawn.on_roads = sum(w.on_roads * w.length for w in self._ways.values()) / self._drawn.route_m
 
     def run(self, on_message: Callable[[], object]) -> Drawn:
         numbers: Counter[str] = Counter()
@@ -86,7 +89,8 @@ class _Drawing:
         if self._route != DRIVEN:
             return {}
         drives = sorted({image.drive for image in plan.images})
-        return {d: DrivenWay(places([image for image in plan.images if image.drive == d])) for d in drives}
+        return {d: DrivenWay(places([image for image in plan.images if image.drive == d]), self._roads)
+                for d in drives}
 
     def _write(self, recorded_ns: int, image: PlannedImage) -> None:
         if image.drive != self._drive:
