@@ -17,6 +17,7 @@ REASONS = {
     'heading_uncertain': 'the heading is known less well than `max_heading_std` allows',
     'position_stale': 'the estimate is older than the image that is wanted',
     'clock_went_back': 'stamps went back, as when a recording starts again: position is sought anew',
+    'odometry_lost': 'odometry came again after more than a minute, from elsewhere: position is sought anew',
     'yaw_jumped': 'a heading contradicts the estimate; it is not used',
     'restarted': 'fixes contradicted the estimate for long and agreed with each other: they are believed now',
     'no_orientation': 'a message of an IMU holds no orientation',

@@ -232,49 +232,14 @@ def alignment_message(ns: int, dx: float, dy: float, dyaw: float, std: float = 0
     return message
 
 
-class Vehicle:
-    """Drives along true poses (N, 3) in the frame of a LocalFrame, 10 Hz: odometry with drift, fixes with errors."""
+class Wire:
+    """Where a `Vehicle` sends what it measures: as messages to the node of a graph."""
 
-    def __init__(self, graph: MapGraph, frame, poses: np.ndarray, seed: int = 0, fix_std: float = 0.0,
-                 scale: float = 0.0, drift: float = 0.0, start_ns: int = START_NS):
-        self.graph, self.frame, self.poses = graph, frame, poses
-        self.rng = np.random.default_rng(seed)
-        self.fix_std, self.scale, self.drift = fix_std, scale, drift
-        self.start_ns, self.at = start_ns, 0
-        self.odometry = Pose2(5.0, -3.0, 2.0)
-        self.bias = self.rng.normal(0, 0.9 * fix_std, 2)
-        self.on_step = None  # called with stamp and true pose after each step
+    def __init__(self, graph: MapGraph, odom_frame: str = 'odom'):
+        self.graph, self.odom_frame = graph, odom_frame
 
-    @property
-    def now_ns(self) -> int:
-        return self.start_ns + self.at * 100_000_000
+    def odometry(self, ns: int, pose: Pose2):
+        self.graph.send('input/odometry', sensors.odometry(pose, sensors.header(ns, self.odom_frame)), 'odometry')
 
-    @property
-    def truth(self) -> Pose2:
-        return Pose2(*self.poses[self.at])
-
-    def send_odometry(self):
-        self.graph.send('input/odometry', sensors.odometry(self.odometry, sensors.header(self.now_ns, 'odom')),
-                        'odometry')
-
-    def send_fix(self, status: int = 0):
-        off = self.bias + self.rng.normal(0, 0.4 * self.fix_std, 2)
-        latitude, longitude = self.frame.to_degrees(np.array(self.truth[:2]) + off)
-        self.graph.send('input/fix', fix_message(self.now_ns, latitude, longitude, max(self.fix_std, 0.5), status),
-                        'fix')
-
-    def drive(self, seconds: float, fixes: bool = True):
-        """Drive on."""
-        for _ in range(round(seconds * 10)):
-            before = self.truth
-            self.at += 1
-            step = before.relative(self.truth)
-            length = math.hypot(step.x, step.y)
-            self.odometry = self.odometry.then(Pose2(step.x * (1 + self.scale), step.y * (1 + self.scale),
-                                                     step.yaw + self.drift * length))
-            self.bias = self.bias * math.exp(-0.001) + self.rng.normal(0, 0.9 * self.fix_std * math.sqrt(0.002), 2)
-            self.send_odometry()
-            if fixes and self.at % 10 == 0:
-                self.send_fix()
-            if self.on_step is not None:
-                self.on_step(self.now_ns, self.truth)
+    def fix(self, ns: int, latitude: float, longitude: float, std: float):
+        self.graph.send('input/fix', fix_message(ns, latitude, longitude, std), 'fix')

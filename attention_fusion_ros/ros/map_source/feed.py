@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,14 +13,13 @@ import numpy as np
 from attention_fusion_ros.decode.odometry import Odometry
 from attention_fusion_ros.decode.transforms import Transforms
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.geometry import tilt_of, yaw_of
+from attention_fusion_ros.geometry import inverse, tilt_of, yaw_of
 from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.maps.fix import Fix, fix_from_message
 from attention_fusion_ros.maps.flat_odometry import FlatOdometry
 from attention_fusion_ros.maps.guide import Place
 from attention_fusion_ros.maps.heading import Heading
 from attention_fusion_ros.maps.messages import WGS84, Alignment, GivenPath, Goal, deviations
-from attention_fusion_ros.maps.odometry_track import Pose2
 from attention_fusion_ros.maps.settings import Degrees, parse_degrees
 from attention_fusion_ros.maps.source import MapSource
 from attention_fusion_ros.ros.map_source import inputs
@@ -28,9 +28,9 @@ from attention_fusion_ros.sync.transform_buffer import TransformBuffer
 
 SAME_NS = 10_000_000  # poses from /tf are not taken more often than this
 ODOMETRY_GONE_NS = 1_000_000_000  # without odometry for so long, images are drawn for fixes
-LEVEL_RAD = np.radians(30.0)  # a frame of odometry that is tilted by more has no yaw of its own
+TILTED_RAD = math.radians(30.0)  # of a frame of odometry that does not lie level
 TF_STD_M = 1.0  # of poses on /tf, which carry no covariance
-TF_YAW_STD_RAD = np.radians(1.0)
+TF_YAW_STD_RAD = math.radians(1.0)
 
 
 class Feed:
@@ -39,10 +39,11 @@ class Feed:
     def __init__(self, source: MapSource, config: MapSourceConfig):
         self._source, self._config = source, config
         self.transforms = TransformBuffer()
-        self._flat = FlatOdometry()
         self._odometry_ns: int | None = None  # of the newest odometry, by message or tf
         self._by_message = False
         self._pose_ns: int | None = None  # of the newest pose from tf
+        self._T_odom_base = np.eye(4)  # at _odometry_ns
+        self._flat: FlatOdometry | None = None  # where the frame of odometry lies on its side
         self._on: dict[str, Callable[[Any, Any], int | None]] = {
             inputs.FIX: self._fix, inputs.ODOMETRY: self._odometry, inputs.IMU: self._heading,
             inputs.ALIGNMENT: self._alignment, inputs.GOAL_POSE: self._goal_pose, inputs.GOAL_FIX: self._goal_fix,
@@ -86,16 +87,23 @@ class Feed:
         if self._config.position.source == 'odometry':
             self._source.add_absolute(odometry.stamp_ns, T, *deviations(message))
         else:
-            self._add_odometry(odometry.stamp_ns, T)
+            self._way(odometry.stamp_ns, T)
         return odometry.stamp_ns
 
-    def _add_odometry(self, stamp_ns: int, T_odom_base: np.ndarray) -> None:
-        """What frame it is in does not matter: of one that lies on its side, the motions count."""
-        flat = self._flat.add(stamp_ns, T_odom_base)
-        if tilt_of(T_odom_base) < LEVEL_RAD:
-            flat = Pose2(float(T_odom_base[0, 3]), float(T_odom_base[1, 3]), yaw_of(T_odom_base))
-        if flat is not None:
-            self._source.add_odometry(stamp_ns, *flat)
+    def _way(self, stamp_ns: int, T_odom_base: np.ndarray) -> None:
+        """Odometry in a frame that may lie anywhere."""
+        self._T_odom_base = T_odom_base
+        if self._flat is None and tilt_of(T_odom_base) > TILTED_RAD:
+            self._flat = FlatOdometry()
+        pose = _planar(T_odom_base) if self._flat is None else self._flat.add(stamp_ns, T_odom_base)
+        if pose is not None:
+            self._source.add_odometry(stamp_ns, *pose)
+
+    def odom_in_map(self, stamp_ns: int) -> np.ndarray:
+        """T_map_odom (4, 4), for tf. Raises InputError: no_position, no_heading, position_stale."""
+        if self._flat is None:
+            return matrix(*self._source.odom_in_map(stamp_ns))
+        return np.asarray(matrix(*self._source.estimate(stamp_ns).pose) @ inverse(self._T_odom_base))
 
     def _heading(self, heading: Heading, _: Any) -> None:
         R = heading.R_enu_sensor
@@ -138,14 +146,14 @@ class Feed:
         self._pose_ns = self._odometry_ns = stamp_ns
         T = self.transforms.lookup(parent, frames.base, stamp_ns)
         if not absolute:
-            self._add_odometry(stamp_ns, T)
+            self._way(stamp_ns, T)
             return stamp_ns
         try:
             T_odom_base = self.transforms.lookup(frames.odom, frames.base, stamp_ns)
-            odometry = float(T_odom_base[0, 3]), float(T_odom_base[1, 3]), yaw_of(T_odom_base)
+            odometry = _planar(T_odom_base)
         except InputError:
             odometry = None
-        self._source.add_absolute(stamp_ns, T, TF_STD_M, float(TF_YAW_STD_RAD), odometry)
+        self._source.add_absolute(stamp_ns, T, TF_STD_M, TF_YAW_STD_RAD, odometry)
         return stamp_ns
 
     def _alignment(self, alignment: Alignment, _: Any) -> None:
@@ -191,7 +199,7 @@ class Feed:
             source.estimate()  # without a position there is no datum
             return points
         estimate = source.estimate()
-        T_map_base = _matrix(*estimate.pose)
+        T_map_base = matrix(*estimate.pose)
         if frame_id == frames.base:
             T = T_map_base
         else:
@@ -203,11 +211,16 @@ class Feed:
                                      f"not connected to '{frames.map}'.", f"give it in '{frames.map}', "
                                      f"'{frames.odom}', '{frames.base}' or '{WGS84}' (x longitude, y latitude), or "
                                      'publish the transform.') from error
-                T = _matrix(*source.odom_in_map())
+                T = matrix(*source.odom_in_map())
         return np.asarray(points @ T[:2, :2].T + T[:2, 3])
 
 
-def _matrix(x: float, y: float, yaw: float) -> np.ndarray:
+def _planar(T: np.ndarray) -> tuple[float, float, float]:
+    """x, y [m] and yaw [rad] of a (4, 4) pose."""
+    return float(T[0, 3]), float(T[1, 3]), yaw_of(T)
+
+
+def matrix(x: float, y: float, yaw: float) -> np.ndarray:
     """(4, 4) of a pose on the ground."""
     T = np.eye(4)
     c, s = np.cos(yaw), np.sin(yaw)

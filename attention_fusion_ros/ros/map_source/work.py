@@ -34,7 +34,6 @@ from attention_fusion_ros.ros.map_source.outputs import (
 from attention_fusion_ros.ros.map_source.publications import MapPublications
 from attention_fusion_ros.ros.map_source.status import SourceStatus, status_of
 from attention_fusion_ros.ros.messages import encode_map, sensors
-from attention_fusion_ros.ros.messages.types import message_class
 from attention_fusion_ros.ros.node.graph import TopicStatus, output_topic
 from attention_fusion_ros.ros.node.monitor import OUTPUT, NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
@@ -175,8 +174,8 @@ class MapWork:
     def _advance(self, source: MapSource, stamp_ns: int) -> None:
         """Route, position and image for a time."""
         try:
-            if self.config.publish_tf:
-                self._send_tf(source, stamp_ns)
+            if self.config.publish_tf and self._feed is not None:
+                self._send_tf(self._feed, stamp_ns)
             if self._step_ns is None or not 0 <= stamp_ns - self._step_ns < STEP_NS:
                 self._step_ns = stamp_ns
                 source.follow(stamp_ns)
@@ -210,11 +209,10 @@ class MapWork:
         self._problem = error
         self._dropped(IMAGE, 'no map image', error)
 
-    def _send_tf(self, source: MapSource, stamp_ns: int) -> None:
-        odom = source.odom_in_map(stamp_ns)
+    def _send_tf(self, feed: Feed, stamp_ns: int) -> None:
         frames = self.config.frames
-        message = sensors.transform((odom.x, odom.y, 0.0), odom.yaw, sensors.header(stamp_ns, frames.map), frames.odom)
-        self.publications.send('/tf', lambda: message_class('tf2_msgs/TFMessage')(transforms=[message]))
+        self.publications.send('/tf', encode_map.transform, feed.odom_in_map(stamp_ns),
+                               sensors.header(stamp_ns, frames.map), frames.odom)
 
     def _send_route(self, source: MapSource) -> None:
         route = source.guide.route

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 
-from attention_fusion_ros.geometry import quaternion_from_yaw
+from attention_fusion_ros.geometry import quaternion_from_rotation, quaternion_from_yaw
 from attention_fusion_ros.maps.frames import LocalFrame
 from attention_fusion_ros.maps.local_roads import LocalRoads
 from attention_fusion_ros.maps.localizer import Estimate
@@ -27,8 +28,10 @@ from attention_fusion_ros.ros.messages.classes import (
     PoseWithCovarianceStamped,
     Quaternion,
     String,
+    TransformStamped,
 )
 from attention_fusion_ros.ros.messages.encode import EXACT_VARIANCE
+from attention_fusion_ros.ros.messages.types import message_class
 
 ROAD_COLOUR, CLOSED_COLOUR = (0.55, 0.57, 0.62), (0.35, 0.35, 0.38)  # RGB; closed to cars
 NO_ROUTE = json.dumps({'type': 'Feature', 'geometry': None, 'properties': {}})
@@ -61,6 +64,15 @@ def position_fix(estimate: Estimate, frame: LocalFrame, head: Header) -> NavSatF
     message.position_covariance = covariance.ravel().tolist()
     message.position_covariance_type = APPROXIMATED
     return message
+
+
+def transform(T: np.ndarray, head: Header, child_frame_id: str) -> Any:
+    """A (4, 4) transform as a tf2_msgs/TFMessage. Raises InputError where that package is not installed."""
+    message = TransformStamped(header=head, child_frame_id=child_frame_id)
+    t, q = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z = map(float, T[:3, 3])
+    q.x, q.y, q.z, q.w = quaternion_from_rotation(T[:3, :3])
+    return message_class('tf2_msgs/TFMessage')(transforms=[message])
 
 
 def route_path(route: Route | None, head: Header) -> Path:
