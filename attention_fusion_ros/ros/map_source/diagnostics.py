@@ -120,7 +120,8 @@ def _position(node: MapSnapshot) -> Status:
     if source is None or source.estimate is None:
         why = None if source is None else source.problem
         return Status(WARN, f'{why.reason}: {why}' if why is not None else
-                      'no_position: nothing has come that tells where the vehicle is; the inputs say what is missing.',
+                      'no_position: nothing has come that tells where the vehicle is. Remedy: see the statuses of the '
+                      'inputs.',
                       values)
     text = (f'known to {source.estimate.position_std:.1f} m and '
             f'{math.degrees(source.estimate.heading_std):.1f} deg (1 standard deviation)')

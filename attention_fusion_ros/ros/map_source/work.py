@@ -78,7 +78,8 @@ class MapWork:
         self._forget()
         self._use(self._loader.wait())
         with ExitStack() as undo:
-            self._worker: Worker[_Received] = Worker(self._process, lambda: None)
+            self._worker: Worker[_Received] = Worker(self._process, lambda: None, self._status_due_s,
+                                                     self._leave_status)
             undo.callback(self._worker.close)
             self.publications = MapPublications(node, config.publish_tf, self._on_output_failed)
             undo.callback(self.publications.close)
@@ -138,7 +139,7 @@ class MapWork:
         self._position_ns: int | None = None
         self._roads_at: tuple[float, np.ndarray, Any] | None = None
         self._route_sent: Route | None | str = 'none'
-        self._status_s = 0.0
+        self._status_s, self._status_old = 0.0, False
         self._problem: InputError | None = None
 
     def _loaded(self) -> Feed | None:
@@ -169,7 +170,9 @@ class MapWork:
                 subscriptions.set_dynamic_tf_enabled(feed.needs_moving_transforms)
             if stamp_ns is not None:
                 self._advance(self._source, stamp_ns)
-        self._leave_status(self._source)
+        self._status_old = True
+        if time.monotonic() >= self._status_s + STATUS_S:
+            self._leave_status()
 
     def _advance(self, source: MapSource, stamp_ns: int) -> None:
         """Route, position and image for a time."""
@@ -253,11 +256,13 @@ class MapWork:
             self.config = config
             source.update(config)
 
-    def _leave_status(self, source: MapSource) -> None:
-        now = time.monotonic()
-        if now - self._status_s >= STATUS_S:
-            self._status_s = now
-            self.status = status_of(source, self._problem)
+    def _status_due_s(self) -> float | None:
+        return self._status_s + STATUS_S if self._status_old else None
+
+    def _leave_status(self) -> None:
+        self._status_old, self._status_s = False, time.monotonic()
+        if self._source is not None:
+            self.status = status_of(self._source, self._problem)
 
     def _dropped(self, component: str, label: str, error: InputError) -> None:
         self._monitor.dropped(component, error)
