@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from nav_msgs.srv import GetPlan  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 from support.map_kit import FRAME, START_NS  # noqa: E402
 from support.map_node_kit import (  # noqa: E402
     MapGraph,
@@ -28,7 +32,7 @@ from support.map_node_kit import (  # noqa: E402
     pixels,
     stamp_ns,
 )
-from support.node_kit import LATCHED, values, wait_until  # noqa: E402
+from support.node_kit import LATCHED, UNTRAINED, cloud, values, wait_until  # noqa: E402
 from support.vehicle_kit import Vehicle, street, write_block  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
@@ -39,6 +43,7 @@ from attention_fusion_ros.maps.local_roads import LocalRoads  # noqa: E402
 from attention_fusion_ros.maps.odometry_track import Pose2  # noqa: E402
 from attention_fusion_ros.maps.painter import ImageLayout, MapPainter  # noqa: E402
 from attention_fusion_ros.ros.messages import sensors  # noqa: E402
+from attention_fusion_ros.ros.node.node import AttentionFusionNode  # noqa: E402
 
 LOCAL = LocalFrame(*FRAME)
 
@@ -136,6 +141,49 @@ def test_what_cannot_be_configured_is_named(parameters, values_of, words):
         assert graph.node.state == 'unconfigured'
         status = graph.status('map', lambda s: words in s.message, words)
         assert status.level == b'\x02'
+
+
+def fill(fifo, content: str, times: int) -> threading.Thread:
+    """Write to a pipe in a thread, once for each time it is read."""
+    def run():
+        for _ in range(times):
+            with open(fifo, 'w') as file:
+                file.write(content)
+            time.sleep(2.0)  # until the reader has seen the end
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_file_that_takes_long_is_read_while_the_node_is_up(parameters, tmp_path):
+    slow = tmp_path / 'slow.geojson'
+    os.mkfifo(slow)
+    with MapGraph({**parameters, 'file': str(slow)}) as graph:  # configured and active
+        graph.status('map', lambda s: 'map_loading' in s.message, 'it is being read')
+        graph.subscribe('map_image', 'route')
+        mounted = sensors.transform((50.0, 0.0, 1.0), 0.0, sensors.header(0, 'base_link'), 'mast')
+        graph.send('/tf_static', TFMessage(transforms=[mounted]), 'transform')
+        graph.send('input/goal_fix', fix_message(0, *degrees_of(100.0, 0.0)), 'goal')
+        fill(slow, Path(parameters['file']).read_text(), 2)  # once for its name in the cache
+        graph.status('map', lambda s: 'stretches of road' in s.message, 'it has been read')
+        graph.send('input/imu', imu_message(START_NS, 0.0), 'heading')
+        graph.send('input/fix', fix_message(START_NS, *degrees_of(-200.0, 0.0), frame='mast'), 'fix')
+        Wire(graph).odometry(START_NS + 100_000_000, Pose2(0.0, 0.0, 0.0))
+        image = image_at(graph, START_NS + 200_000_000, red)  # what came meanwhile is not lost: the goal ...
+        route = graph.wait_for('route', lambda m: m.poses)
+        assert route.poses[0].pose.position.x == pytest.approx(-250.0, abs=2.0)  # ... and the mounting
+        assert stamp_ns(image) >= START_NS
+
+
+def test_a_file_that_turns_out_to_be_unusable_is_named(parameters, tmp_path):
+    slow = tmp_path / 'slow.geojson'
+    os.mkfifo(slow)
+    with MapGraph({**parameters, 'file': str(slow)}) as graph:
+        fill(slow, '{"type": "FeatureCollection", "features": []}', 2)
+        status = graph.status('map', lambda s: 'map_unusable' in s.message, 'map_unusable')
+        assert status.level == b'\x02' and 'no roads' in status.message
+        graph.send('input/fix', fix_message(START_NS, *FRAME), 'fix')
+        assert graph.node.state == 'active'
 
 
 def test_goals_come_in_every_way_and_the_last_one_counts(parameters):
@@ -311,3 +359,32 @@ def test_two_nodes_in_two_namespaces_do_not_mix(parameters):
         assert not graph.received['car2/map_image']
         graph.status('position', lambda s: 'known to' in s.message, 'known', 'car1/map_source')
         graph.status('position', lambda s: s.level == b'\x01', 'no position', 'car2/map_source')
+
+
+def test_the_fusion_node_uses_the_image_as_it_comes(parameters):
+    """Without a parameter of its own: only the topics are connected."""
+    with MapGraph({**parameters, 'goal': text_of(200.0, 100.0)}) as graph:
+        fusion = graph.add(AttentionFusionNode, [Parameter(name, value=value) for name, value in {
+            **UNTRAINED, 'use_tf': False}.items()],
+            ['-r', '/attention_fusion/input/map_image:=/map_source/map_image',
+             '-r', '/attention_fusion/input/odometry:=/map_source/input/odometry'])
+        assert str(fusion.trigger_configure()).endswith('SUCCESS')
+        assert str(fusion.trigger_activate()).endswith('SUCCESS')
+        wait_until(lambda: graph.node.publications.has_subscribers('map_image'), 'the fusion node listens')
+
+        def fused():
+            monitor = fusion.monitor.snapshot()
+            return monitor.last is not None and monitor.last.mode == 'fused'
+
+        sweeps = graph.probe.create_publisher(PointCloud2, '/attention_fusion/input/pointcloud', 1)
+        for k in range(20):
+            ns = place(graph, 0.5 * k, x=-200.0 + k)
+            message = cloud(0.0)
+            message.header.stamp = sensors.header(ns, '').stamp
+            sweeps.publish(message)
+            try:
+                wait_until(fused, 'a fused result', timeout=3.0)
+                break
+            except AssertionError:
+                continue
+        assert fused(), fusion.monitor.snapshot()

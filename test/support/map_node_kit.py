@@ -50,17 +50,11 @@ class MapGraph:
         self.probe = rclpy.create_node('probe', context=self._probe_context)
         self.errors: list[BaseException] = []
         self.nodes: list[MapSourceNode] = []
-        self._contexts, self._threads = [], []
+        self._contexts, self._threads, self._added = [], [], []
         overrides = [Parameter(name, value=value) for name, value in {
             'diagnostics.period': 0.1, 'diagnostics.log_throttle': 0.0, **(parameters or {})}.items()]
         for namespace in namespaces:
-            context = rclpy.Context()
-            rclpy.init(args=['--ros-args', *arguments] if arguments else None, context=context,
-                       domain_id=self._domain.id)
-            node = MapSourceNode(context=context, parameter_overrides=overrides, namespace=namespace)
-            self._contexts.append(context)
-            self.nodes.append(node)
-            self._start(lambda node=node: spin(node, self.errors.append))
+            self.nodes.append(self.add(MapSourceNode, overrides, arguments, namespace=namespace))
         self._start(self._spin_probe)
         self.received = defaultdict(list)
         self._publishers = {}
@@ -70,6 +64,16 @@ class MapGraph:
             for node in self.nodes:
                 assert str(node.trigger_configure()).endswith('SUCCESS')
                 assert str(node.trigger_activate()).endswith('SUCCESS')
+
+    def add(self, kind: type, overrides, arguments=(), **options):
+        """A node of this kind in the domain, spinning; ended by close()."""
+        context = rclpy.Context()
+        rclpy.init(args=['--ros-args', *arguments] if arguments else None, context=context, domain_id=self._domain.id)
+        node = kind(context=context, parameter_overrides=overrides, **options)
+        self._contexts.append(context)
+        self._added.append(node)
+        self._start(lambda: spin(node, self.errors.append))
+        return node
 
     @property
     def node(self) -> MapSourceNode:
@@ -96,7 +100,7 @@ class MapGraph:
             self.diagnostics[status.hardware_id, status.name.removeprefix('map_source: ')] = status
 
     def close(self):
-        for node in self.nodes:
+        for node in self._added:
             node.destroy_node()
         self.probe.destroy_node()
         for context in (*self._contexts, self._probe_context):

@@ -48,13 +48,16 @@ POSITION_NS = 100_000_000
 MOVED_SHARE = 0.3  # of the radius of the roads that are shown, after which they are shown anew
 TIMES = 200  # images whose processor time is kept
 STATUS_S = 0.1
+MAX_EARLY = 100  # messages that come once, and are kept while the file is read
+OVERRUN = InputError('overrun', 'messages came faster than they were used.', 'publish odometry and tf less often, or '
+                     'reduce roads.radius and the size of the image.')
 
 
 class _Received(NamedTuple):
     spec: InputSpec
     transport: Transport
     message: Any
-    subscriptions: Subscriptions | None  # of the activation that it belongs to
+    session: object  # the activation that it belongs to
 
 
 class MapWork:
@@ -75,10 +78,12 @@ class MapWork:
         self._feed: Feed | None = None
         self._source: MapSource | None = None
         self._subscriptions: Subscriptions | None = None
+        self._session: object = None
+        self._early: list[_Received] = []
         self._forget()
         self._use(self._loader.wait())
         with ExitStack() as undo:
-            self._worker: Worker[_Received] = Worker(self._process, lambda: None, self._status_due_s,
+            self._worker: Worker[_Received] = Worker(self._process, self._on_overrun, self._status_due_s,
                                                      self._leave_status)
             undo.callback(self._worker.close)
             self.publications = MapPublications(node, config.publish_tf, self._on_output_failed)
@@ -97,11 +102,13 @@ class MapWork:
         """Subscribe. What is known about roads, datum and position stays."""
         self._worker.open()
         self._worker.call(self._forget)
+        self._session = object()
         self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, lambda spec, count: None)
 
     def deactivate(self) -> None:
         """Unsubscribe. May be repeated."""
         self._worker.pause()
+        self._session = None
         subscriptions, self._subscriptions = self._subscriptions, None
         if subscriptions is not None:
             subscriptions.close()
@@ -151,11 +158,18 @@ class MapWork:
         if source is not None:
             self._source, self._feed = source, Feed(source, self.config)
             self.status = status_of(source, None)
+            early, self._early = self._early, []
+            for item in early:
+                self._process(item)
 
     def _process(self, item: _Received) -> None:
         """One message; whatever is wrong with it costs this message only."""
         feed = self._loaded()
-        if feed is None or self._source is None or item.subscriptions is not self._subscriptions:
+        if item.session is not self._session:
+            return
+        if feed is None or self._source is None:
+            if item.transport.may_latch:  # comes once only: goals, static transforms
+                self._early = [*self._early[1 - MAX_EARLY:], item]
             return
         try:
             self._take_over_parameters(self._source)
@@ -276,7 +290,7 @@ class MapWork:
 
     def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         self._monitor.received(spec.component)
-        self._worker.put(_Received(spec, transport, message, self._subscriptions), keep=True)
+        self._worker.put(_Received(spec, transport, message, self._session), keep=True)
 
     def _on_set_goal(self, request: Any, response: Any) -> Any:
         """nav_msgs/GetPlan: the goal becomes the goal; the plan is the route to it, without poses if there is none."""
@@ -306,6 +320,10 @@ class MapWork:
             if self._feed is not None:
                 self._feed.time_went_back(now_ns)
         self._worker.call(forget)
+
+    def _on_overrun(self) -> None:
+        self._monitor.dropped(OUTPUT, OVERRUN)
+        self._log.warn(OVERRUN.reason, f'{OVERRUN.reason}: {OVERRUN}')
 
     def _on_output_failed(self, topic: str, error: Exception) -> None:
         if self._node.context.ok():  # else it is the shutdown
