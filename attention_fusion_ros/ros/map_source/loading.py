@@ -48,7 +48,8 @@ class Loader:
         try:
             return self.wait(0.0)
         except Exception as error:
-            what = error if isinstance(error, ConfigurationError) else f'{type(error).__name__}: {error}'
-            self._problem = InputError('map_unusable', f'the roads cannot be used: {what}.',
-                                      'correct it, and configure the node again.')
+            text = str(error) if isinstance(error, ConfigurationError) else f'{type(error).__name__}: {error}'
+            what, _, remedy = text.partition(' Remedy: ')
+            self._problem = InputError('map_unusable', what,
+                                       f"{remedy or 'correct it'}; then configure the node again.")
             return None

@@ -43,7 +43,8 @@ class MapSourceNode(managed.ManagedNode):
             node.clock_missing = (self.get_parameter('use_sim_time').value
                                   and not self.get_clock().now().nanoseconds)
             if work is not None:
-                node.error = '' if work.load_problem is None else str(work.load_problem)
+                problem = work.load_problem
+                node.error = '' if problem is None else f'{problem.reason}: {problem}'
                 node.source, node.draw_ms = work.status, tuple(work.draw_ms)
                 node.inputs, node.outputs = work.input_topics(), work.output_topics()
                 node.messages = work.publications.messages
