@@ -59,6 +59,8 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--resolution', type=float, metavar='M', help='metres a pixel (default 0.25)')
     parser.add_argument('--size', type=int, nargs=2, metavar=('COLUMNS', 'ROWS'), help='pixels (default 480 480)')
     parser.add_argument('--orientation', choices=('heading_up', 'north_up'), help='what is up (default heading_up)')
+    parser.add_argument('--smooth', action='store_true', help='let the whole recording tell each position: better '
+                        'than what a vehicle knows while it drives, and from the first message on')
     parser.add_argument('--every', type=float, metavar='SECONDS', help='an image so often (default: when the vehicle '
                         'has moved, at least one a second)')
     parser.add_argument('--storage', choices=('mcap', 'sqlite3'), help='of the new recording (default: that of BAG, '
@@ -84,9 +86,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def draw_map(options: argparse.Namespace) -> int:
     """Draw as the options say; returns the exit status. Raises ConfigurationError when no image can be drawn."""
+    from attention_fusion_ros.maps.smoothed import LoggedSource
     from attention_fusion_ros.maps.source import MapSource
     from attention_fusion_ros.ros.map_source.draw_recording import draw_recording
     from attention_fusion_ros.ros.map_source.recorded import plan_images, position_topics
+    from attention_fusion_ros.stream.copy_recording import copy_beside
     from attention_fusion_ros.stream.new_recording import NewRecording
     from attention_fusion_ros.stream.recording import Recording
 
@@ -96,7 +100,7 @@ def draw_map(options: argparse.Namespace) -> int:
         topics = position_topics(recording, config, {name: getattr(options, name) for name in TOPIC_OPTIONS})
         images = _image_topic(options.map_image, recording)
         _introduce(recording, config, topics)
-        source = MapSource.from_file(config)
+        source = (LoggedSource if options.smooth else MapSource).from_file(config)
         print(f'  roads       {len(source.graph)} edges of {config.file}')
         used = [*topics.chosen.values(), *topics.transforms]
         with cli.progress(total=recording.count(used), unit=' messages', desc='position') as bar:
@@ -107,6 +111,7 @@ def draw_map(options: argparse.Namespace) -> int:
         new = NewRecording(options.out, options.storage or recording.storage)
         with new, cli.progress(total=recording.count(list(recording.topics)), unit=' messages', desc='writing') as bar:
             drawn = draw_recording(recording, plan, source, route, new, images, bar.update)
+            copy_beside(recording, new.work)
             _write_hints(new, config, images, topics)
         losses = recording.losses
         if recording.is_ros1:

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attention_fusion_ros.stream.recording import RawMessage, Recording
+from attention_fusion_ros.stream import recording_hints as hints
+from attention_fusion_ros.stream.recording import RawMessage, Recording, is_storage
+from attention_fusion_ros.stream.storage import metadata
 from attention_fusion_ros.stream.storage.channel import CDR, Channel
+from attention_fusion_ros.stream.storage.sqlite import LOGS
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -16,6 +21,16 @@ if TYPE_CHECKING:
 
 NO_HASH = 'RIHS01_' + 64 * '0'  # of types that the recording does not define
 PLAIN = 'ros2msg'
+
+
+def copy_beside(recording: Recording, to: Path) -> None:
+    """Copy what else is in the folder of a recording (truth.json of simulated drives), but not its own files."""
+    if not recording.path.is_dir():
+        return
+    own = {metadata.NAME, hints.NAME}
+    for file in sorted(recording.path.iterdir()):
+        if file.is_file() and file.name not in own and not is_storage(file) and not file.name.endswith(LOGS):
+            shutil.copyfile(file, to / file.name)
 
 
 class RecordingCopy:

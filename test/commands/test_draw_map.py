@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -27,6 +28,7 @@ from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.maps.frames import LocalFrame, Utm
 from attention_fusion_ros.maps.painter import MapPainter
 from attention_fusion_ros.maps.settings import layout_of
+from attention_fusion_ros.maps.smoothed import LoggedSource
 from attention_fusion_ros.maps.source import MapSource
 from attention_fusion_ros.ros.map_source.recorded import plan_images, position_topics
 from attention_fusion_ros.stream.recording import Recording
@@ -96,6 +98,63 @@ def test_every_image_is_what_the_painter_draws_where_the_vehicle_was(place, tmp_
         expected = there.to_metres(*here.to_degrees(np.array([x, y])))
         assert math.hypot(*(expected - image.estimate.pose[:2])) < 1.5
         assert abs(math.remainder(image.estimate.pose.yaw - yaw, math.tau)) < math.radians(8.0)
+
+
+def errors(recording: Path, config: MapSourceConfig, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) m by which each image is off, and the deviations stated."""
+    source = (LoggedSource if smooth else MapSource).from_file(config)
+    with Recording(recording) as opened:
+        plan = plan_images(opened, position_topics(opened, config, {'imu': 'none'}), source)
+    truth, here = fix_drive.along(), LocalFrame(*FRAME)
+    found = []
+    for image in plan.images:
+        x, y, _ = truth[round((image.estimate.stamp_ns - bag.T0) / 1e8)]
+        expected = image.roads.frame.to_metres(*here.to_degrees(np.array([x, y])))
+        found.append(math.hypot(*(expected - image.estimate.pose[:2])))
+    return np.array(found), np.array([image.estimate.position_std for image in plan.images])
+
+
+def test_smooth_knows_the_position_from_the_start_and_over_a_gap(tmp_path):
+    fix_drive.roads_file(tmp_path)
+    fix_drive.write(tmp_path / 'drive', fix_drive.events(fix_drive.along(), std=3.0, without_fix=(8.0, 22.0)))
+    config = MapSourceConfig(file=str(tmp_path / 'roads.geojson'))
+    away, std = errors(tmp_path / 'drive', config, smooth=False)
+    smooth, smooth_std = errors(tmp_path / 'drive', config, smooth=True)
+    assert len(smooth) > len(away), 'from the first message on'
+    assert smooth_std.max() < std.max() and np.median(smooth_std) < np.median(std)
+    assert np.median(smooth) < np.median(away) + 0.5 and (smooth < 3.0 * smooth_std).mean() > 0.95
+    assert draw(tmp_path / 'drive', tmp_path / 'out', '--smooth') == 0
+    found = images(tmp_path / 'out')
+    assert len(found) == len(smooth) and stamp_ns(found[0]) < bag.T0 + 3 * S // 10
+    assert draw(tmp_path / 'drive', tmp_path / 'again', '--smooth') == 0
+    assert read(tmp_path / 'again') == read(tmp_path / 'out')
+
+
+def test_a_recording_that_goes_on_in_another_country(tmp_path):
+    there = (52.0, 13.0)
+    roads = json.loads(fix_drive.roads_file(tmp_path).read_text())
+    roads['features'] += json.loads(fix_drive.roads_file(tmp_path, there).read_text())['features']
+    (tmp_path / 'roads.geojson').write_text(json.dumps(roads))
+    second = fix_drive.events(fix_drive.along(15.0), bag.T0 + 30 * S, there)
+    fix_drive.write(tmp_path / 'drive', fix_drive.events(fix_drive.along(15.0)) + second)
+    assert draw(tmp_path / 'drive', tmp_path / 'out') == 0
+    found, border = images(tmp_path / 'out'), bag.T0 + 30 * S
+    parts = [m for m in found if stamp_ns(m) < border], [m for m in found if stamp_ns(m) >= border]
+    assert min(map(len, parts)) > 50
+    for message in (parts[0][-20], parts[1][-20]):
+        road = decode_map_image(message).road
+        assert road[90:110, 98:102].min() == 1.0, 'on the road'
+
+
+def test_what_lies_beside_the_recording_is_copied(tmp_path):
+    fix_drive.roads_file(tmp_path)
+    drive = fix_drive.write(tmp_path / 'drive', fix_drive.events(fix_drive.along(6.0)))
+    (drive / 'truth.json').write_text('{}')
+    (drive / 'replay.yaml').write_text('old')
+    assert draw(drive, tmp_path / 'out') == 0
+    names = sorted(f.name for f in (tmp_path / 'out').iterdir())
+    assert names == ['metadata.yaml', 'out.mcap', 'replay.yaml', 'truth.json']
+    assert 'old' not in (tmp_path / 'out' / 'replay.yaml').read_text()
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

@@ -54,11 +54,9 @@ def draw_recording(recording: Recording, plan: ImagePlan, source: MapSource, rou
 class _Drawing:
     def __init__(self, recording: Recording, plan: ImagePlan, source: MapSource, route: str, to: NewRecording,
                  topic: str):
-        assert source.roads is not None  # else there would be no plan
         self._source, self._route = source, route
-        self._roads = source.roads
         self._layout = layout_of(source.config.map)
-        self._painter = MapPainter(source.roads, self._layout)
+        self._painter = MapPainter(plan.images[0].roads, self._layout)
         self._due: dict[Key, list[PlannedImage]] = defaultdict(list)
         for image in plan.images:
             self._due[image.after].append(image)
@@ -89,13 +87,13 @@ class _Drawing:
         if self._route != DRIVEN:
             return {}
         drives = sorted({image.drive for image in plan.images})
-        return {d: DrivenWay(places([image for image in plan.images if image.drive == d]), self._roads)
-                for d in drives}
+        images = {d: [image for image in plan.images if image.drive == d] for d in drives}
+        return {d: DrivenWay(places(images[d]), images[d][0].roads) for d in drives}
 
     def _write(self, recorded_ns: int, image: PlannedImage) -> None:
         if image.drive != self._drive:
             self._drive = image.drive
-            self._painter.reset()
+            self._painter = MapPainter(image.roads, self._layout)
             self._source.guide.start_over()
         pose = image.estimate.pose
         line = self._line(image)
@@ -113,7 +111,7 @@ class _Drawing:
         if self._route != GOAL:
             return None
         guide = self._source.guide
-        guide.update(image.estimate, self._roads)
+        guide.update(image.estimate, image.roads)
         problem: InputError | None = guide.guidance.problem
         if problem is not None and guide.route is None:
             self._drawn.problems[problem.reason] += 1

@@ -14,7 +14,9 @@ import numpy as np
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.maps.config import MapSourceConfig
+from attention_fusion_ros.maps.local_roads import LocalRoads
 from attention_fusion_ros.maps.localizer import Estimate
+from attention_fusion_ros.maps.smoothed import LoggedSource, both
 from attention_fusion_ros.maps.source import MapSource
 from attention_fusion_ros.ros.map_source import inputs
 from attention_fusion_ros.ros.map_source.feed import Feed
@@ -30,12 +32,14 @@ Key = tuple[str, int]  # a message: its topic, and its number there
 class PlannedImage:
     """An image that is due.
 
-    after: the message with which it is due. drive: which one, counted from 0, where the recording starts again.
+    after: the message with which it is due. drive: which one, counted from 0, where the recording starts again, or goes
+    on so far away that there is another datum.
     """
 
     after: Key
     drive: int
     estimate: Estimate
+    roads: LocalRoads  # around the datum of that drive
 
 
 @dataclass
@@ -51,6 +55,15 @@ class ImagePlan:
     refused: Counter[str] = field(default_factory=Counter)
     errors: dict[str, InputError] = field(default_factory=dict)
     drives: int = 1
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    stamp_ns: int
+    key: Key
+    drive: int
+    mark: int
+    found: Estimate | InputError
 
 
 @dataclass(frozen=True)
@@ -101,8 +114,8 @@ def plan_images(recording: Recording, topics: PositionTopics, source: MapSource,
                 on_message: Callable[[], object] = lambda: None) -> ImagePlan:
     """Everything that tells the position through the source, in recorded order; where an image is due, the pose.
 
-    An estimate knows of its past only, as that of the node. Static transforms hold from the start. on_message: called
-    after each message, for progress.
+    An estimate knows of its past only, as that of the node; of a `LoggedSource`, of the whole recording. Static
+    transforms hold from the start. on_message: called after each message, for progress.
     """
     return _Planner(recording, topics, source).run(on_message)
 
@@ -114,6 +127,8 @@ class _Planner:
         self._plan = ImagePlan()
         self._newest_ns: int | None = None
         self._missed_ns: int | None = None
+        self._attempts: list[_Attempt] = []  # of a LoggedSource
+        self._attempt_ns: int | None = None
 
     def run(self, on_message: Callable[[], object]) -> ImagePlan:
         numbers: Counter[str] = Counter()
@@ -124,6 +139,7 @@ class _Planner:
             if stamp_ns is not None:
                 self._try(stamp_ns, key)
             on_message()
+        self._smooth()
         position = self._source.position
         if position is not None:
             for reason, count in position.reference.counts.items():
@@ -167,10 +183,51 @@ class _Planner:
                 return
             estimate = source.place_image(stamp_ns)
         except InputError as error:
+            self._later(stamp_ns, key, error)
             self._miss(stamp_ns, error)
             return
         self._missed_ns = None
-        self._plan.images.append(PlannedImage(key, self._plan.drives - 1, estimate))
+        assert source.roads is not None  # else there would be no estimate
+        images = self._plan.images
+        if images and images[-1].drive == self._plan.drives - 1 and images[-1].roads is not source.roads:
+            self._plan.drives += 1
+        images.append(PlannedImage(key, self._plan.drives - 1, estimate, source.roads))
+        self._later(stamp_ns, key, estimate)
+
+    def _later(self, stamp_ns: int, key: Key, found: Estimate | InputError) -> None:
+        """Keep an attempt, for what comes after tells more."""
+        source = self._source
+        if not isinstance(source, LoggedSource):
+            return
+        since = None if self._attempt_ns is None else (stamp_ns - self._attempt_ns) * 1e-9
+        if isinstance(found, InputError) and since is not None and 0 <= since < source.config.map.min_period:
+            return
+        self._attempt_ns = stamp_ns
+        self._attempts.append(_Attempt(stamp_ns, key, self._plan.drives - 1, source.mark(), found))
+
+    def _smooth(self) -> None:
+        """Take estimates from both sides."""
+        source, plan = self._source, self._plan
+        if not isinstance(source, LoggedSource) or source.roads is None or len({i.roads for i in plan.images}) > 1:
+            return
+        behind = source.from_behind([(a.mark, a.stamp_ns) for a in self._attempts])
+        plan.images, plan.missed, self._missed_ns = [], Counter(), None
+        limits = source.config.position
+        for attempt, after in zip(self._attempts, behind):
+            before = attempt.found if isinstance(attempt.found, Estimate) else None
+            found = both(before, after)
+            try:
+                if found is None:
+                    assert isinstance(attempt.found, InputError)
+                    raise attempt.found
+                if found.position_std > limits.max_std or found.heading_std > limits.max_heading_std:
+                    raise InputError('position_uncertain', f'the position is known to {found.position_std:.0f} m only.',
+                                     'allow more by position.max_std and position.max_heading_std.')
+                source.roads.nearest(np.array(found.pose[:2]))
+            except InputError as error:
+                self._miss(attempt.stamp_ns, error)
+            else:
+                plan.images.append(PlannedImage(attempt.key, attempt.drive, found, source.roads))
 
     def _miss(self, stamp_ns: int, error: InputError) -> None:
         """Count an image that could not be drawn, at the pace at which a vehicle that stands still gets them."""
