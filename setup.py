@@ -46,6 +46,7 @@ setup(
     extras_require={
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
         'plots': ['matplotlib', 'tensorboard'],
+        'fast': ['numba>=0.57'],
         'osm': ['osmium>=4'],
         'live': ['foxglove-sdk>=0.20'],
         'maps': ['osmium>=4', 'pyproj>=3.4'],
