@@ -18,7 +18,7 @@ from attention_fusion_ros.kernels import chosen, use
 from attention_fusion_ros.kernels.compiled import is_installed
 
 ROOT = Path(__file__).parents[2]
-SWEEP = '''
+SWEEP = """
 import logging, sys
 import numpy as np
 from attention_fusion_ros.bev.grid import Grid
@@ -30,7 +30,7 @@ xyz = np.random.default_rng(0).uniform(-30, 30, (500, 3)).astype(np.float32)
 found = [sweep_grids(Placed(xyz * [1, 1, 0.03]), (), (), Grid(), 1.8, 6.0) for _ in range(3)]
 with use('plain'):
     assert found[0].bev.equal(sweep_grids(Placed(xyz * [1, 1, 0.03]), (), (), Grid(), 1.8, 6.0).bev)
-'''
+"""
 BROKEN = {'too new a numpy': ("raise ImportError('Numba needs NumPy 1.0 or less')", 'install a numba that fits'),
           'nowhere to keep what is compiled': (
               'from numba import types\ndef njit(*_, **__):\n'
@@ -51,7 +51,8 @@ def test_a_numba_that_does_not_work_costs_one_warning(fault, tmp_path):
     (tmp_path / 'numba').mkdir()
     (tmp_path / 'numba' / '__init__.py').write_text(code)
     (tmp_path / 'numba' / 'types.py').write_text(
-        'class Array:\n    def __init__(*_, **__): pass\nfloat32 = float64 = int32 = int64 = uint8 = uint64 = boolean = 0')
+        'class Array:\n    def __init__(*_, **__): pass\n'
+        'float32 = float64 = int32 = int64 = uint8 = uint64 = boolean = 0')
     warnings = warnings_of(tmp_path)
     assert len(warnings) == 1 and 'plain torch' in warnings[0] and remedy in warnings[0]
 
