@@ -375,6 +375,29 @@ def test_a_goal_that_cannot_be_reached_is_named_and_the_next_one_counts(block, g
     assert source.guide.guidance.state == 'none' and not red(vehicle.sink.drawings[-1]).any()
 
 
+def test_a_goal_that_oneway_roads_do_not_lead_to_is_named_and_tried_again(tmp_path):
+    """Two streets that only lead to each other by a oneway road: from the far one there is no way back."""
+    import json
+    line = [(0.0, 0.0), (100.0, 0.0), (200.0, 0.0), (300.0, 0.0)]
+    latitudes, longitudes = LocalFrame(*FRAME).to_degrees(np.array(line))
+    places = np.stack([longitudes, latitudes], axis=1).tolist()
+    features = [{'type': 'Feature', 'properties': {'highway': 'residential', **tags},
+                 'geometry': {'type': 'LineString', 'coordinates': places[k:k + 2]}}
+                for k, tags in enumerate(({}, {'oneway': 'yes'}, {}))]
+    path = tmp_path / 'oneway.geojson'
+    path.write_text(json.dumps({'type': 'FeatureCollection', 'features': features}))
+    source = made({'file': str(path), 'cache': str(tmp_path / 'cache')}, datum=DATUM, goal=degrees_of(20.0, 0.0))
+    source.add_yaw(START_NS, 0.0, 0.01)
+    source.add_fix(Fix(START_NS, 'gnss', *LocalFrame(*FRAME).to_degrees(np.array([250.0, 0.0])), 0.0, 0.5, True))
+    source.add_yaw(START_NS + 1, 0.0, 0.01)
+    source.follow()
+    guidance = source.guide.guidance
+    assert guidance.state == 'no_route' and guidance.problem.reason == 'goal_unreachable'
+    source.guide.set_goals([np.array([290.0, 0.0])])
+    source.follow()
+    assert source.guide.guidance.state == 'driving'
+
+
 def test_a_given_path_is_drawn_and_followed(block):
     source = made(block, datum=DATUM)
     vehicle = drive(source, 10.0, poses=street())

@@ -19,6 +19,7 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from nav_msgs.srv import GetPlan  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 from support.map_kit import FRAME, START_NS  # noqa: E402
 from support.map_node_kit import (  # noqa: E402
@@ -359,6 +360,27 @@ def test_two_nodes_in_two_namespaces_do_not_mix(parameters):
         assert not graph.received['car2/map_image']
         graph.status('position', lambda s: 'known to' in s.message, 'known', 'car1/map_source')
         graph.status('position', lambda s: s.level == b'\x01', 'no position', 'car2/map_source')
+
+
+def test_a_recording_that_is_looped_with_its_clock_gives_images_in_every_round(parameters):
+    with MapGraph({**parameters, 'use_sim_time': True, 'publish_tf': True}) as graph:
+        graph.subscribe('map_image')
+        graph.status('output', lambda s: '/clock' in s.message, 'no clock')
+        clock = graph.probe.create_publisher(Clock, '/clock', 10)
+
+        def tick(seconds: float):
+            def ticked():
+                clock.publish(sensors.clock(ns))
+                return graph.node.get_clock().now().nanoseconds == ns
+            ns = START_NS + round(seconds * 1e9)
+            wait_until(ticked, 'the time')
+
+        for _ in range(3):
+            graph.received['map_image'].clear()
+            for seconds in (0.0, 1.0, 2.0, 3.0):
+                tick(seconds + 0.3)
+                image_at(graph, place(graph, seconds, x=-200.0 + 5.0 * seconds))
+        graph.status('position', lambda s: int(values(s).get('refused.clock_went_back', 0)) >= 2, 'clock_went_back')
 
 
 def test_the_fusion_node_uses_the_image_as_it_comes(parameters):
