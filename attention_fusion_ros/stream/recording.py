@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.camera import camera_sign
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, cloud_inputs, selectable_inputs
@@ -305,6 +306,13 @@ class Recording:
                 sweeps = next((topic.name for topic in chosen if topic.spec.name == SWEEPS), '')
                 chosen += [InputTopic(name, spec, _transport(spec, name)) for name in _in_namespace_of(names, sweeps)]
         return InputTopics(chosen, left_out)
+
+    def configured(self, config: NodeConfig, topics: InputTopics) -> NodeConfig:
+        """A configuration with `parameters`, as far as it has the defaults there: what was chosen otherwise counts."""
+        own = {name: value for name, value in self.parameters(topics).items()
+               if flatten(asdict(config))[name] == flatten(asdict(type(config)()))[name]}
+        found: NodeConfig = from_flat({**flatten(asdict(config)), **own})
+        return found if own else config
 
     def find_topic(self, spec: InputSpec, wanted: str = '') -> str | None:
         """The topic of one input that needs not be in the table; wanted: as for `input_topics`. Raises as that does."""

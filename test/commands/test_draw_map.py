@@ -23,6 +23,7 @@ from support.full_disk import no_room
 from support.map_kit import FRAME
 
 from attention_fusion_ros.commands import draw_map, replay
+from attention_fusion_ros.config import MapConfig, NodeConfig
 from attention_fusion_ros.decode import decode_map_image
 from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.maps.frames import LocalFrame, Utm
@@ -215,6 +216,12 @@ def test_replay_finds_the_images_and_how_they_lie_by_itself(place, tmp_path, cap
                                                 'map.orientation': 'heading_up', 'map.max_age': 5.0}
         assert recording.parameters(recording.input_topics(map_image='/overview')) == {}
         assert recording.input_topics(map_image='none')['map_image'] is None
+        # For training, whose configuration is that of many recordings.
+        assert recording.configured(NodeConfig(), topics).map.anchor == [0.5, 0.75]
+        chosen = NodeConfig(map=MapConfig(anchor=[0.1, 0.2]))
+        assert recording.configured(chosen, topics).map.anchor == [0.1, 0.2]
+        assert recording.configured(chosen, topics).map.resolution == 0.5
+        assert recording.configured(chosen, recording.input_topics(map_image='/overview')) == chosen
     options = bag.lively_options(tmp_path)
     assert replay.main([str(tmp_path / 'out'), '--out', str(tmp_path / 'results'), *options]) == 0
     said = capsys.readouterr().out
