@@ -105,13 +105,13 @@ class MapSource:
                            config.cache)
         return cls(graph, config)
 
-    def update(self, config: MapSourceConfig) -> None:
-        """Take over parameters that may change while it runs."""
+    def update(self, config: MapSourceConfig, goal_given: bool = False) -> None:
+        """Take over parameters that may change while it runs. goal_given: the goal counts though it is the same."""
         if config.map != self.config.map:
             self._last = None
             if self._painter is not None:
                 self._painter.layout = layout_of(config.map)
-        if config.goal != self.config.goal:
+        if goal_given or config.goal != self.config.goal:
             self.guide.set_goals(parse_goals(config.goal))
         self.config = config
 

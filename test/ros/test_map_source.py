@@ -193,6 +193,7 @@ def test_goals_come_in_every_way_and_the_last_one_counts(parameters):
 
         def route_to(x: float, y: float, seconds: float):
             """The route after the vehicle has been heard of again, and the image."""
+            graph.received['route'].clear()
             ns = place(graph, seconds)
             route = graph.wait_for('route', lambda m: m.poses and math.hypot(
                 m.poses[-1].pose.position.x - x, m.poses[-1].pose.position.y - y) < 1.0, f'to {x}, {y}')
@@ -224,8 +225,13 @@ def test_goals_come_in_every_way_and_the_last_one_counts(parameters):
         answer = graph.call(GetPlan, 'set_goal', GetPlan.Request(goal=goal_message(20.0, 0.0)))
         assert answer.plan.poses[-1].pose.position.x == pytest.approx(20.0, abs=0.1)
         route_to(20.0, 0.0, 16.0)
+        graph.node.set_parameters([Parameter('map.min_distance', value=0.4)])
+        image_at(graph, place(graph, 18.0), red)  # another parameter does not bring the goal of the parameter back
+        assert graph.received['route'][-1].poses[-1].pose.position.x == pytest.approx(20.0, abs=0.1)
+        graph.node.set_parameters([Parameter('goal', value=text_of(200.0, 100.0))])  # as it was set before
+        route_to(200.0, 100.0, 20.0)
         graph.send('input/path', path_message([]), 'goal')
-        assert not red(image_at(graph, place(graph, 18.0)))
+        assert not red(image_at(graph, place(graph, 22.0)))
 
 
 def test_what_is_wrong_with_a_goal_is_named(parameters):

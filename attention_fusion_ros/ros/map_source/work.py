@@ -80,6 +80,7 @@ class MapWork:
         self._subscriptions: Subscriptions | None = None
         self._session: object = None
         self._early: list[_Received] = []
+        self._goals_given = parameters.times_set['goal']
         self._forget()
         self._use(self._loader.wait())
         with ExitStack() as undo:
@@ -267,8 +268,9 @@ class MapWork:
     def _take_over_parameters(self, source: MapSource) -> None:
         config = self._parameters.config()
         if config is not self.config:
+            goals, self._goals_given = self._goals_given, self._parameters.times_set['goal']
             self.config = config
-            source.update(config)
+            source.update(config, goal_given=self._goals_given != goals)
 
     def _status_due_s(self) -> float | None:
         return self._status_s + STATUS_S if self._status_old else None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,7 @@ class NodeParameters:
         self._node, self._type, self._fits = node, config_type, check
         self._infos = {info.name: info for info in parameters(config_type)}
         self._errors: dict[str, str] = {}
+        self.times_set: Counter[str] = Counter()  # by name, while the node runs: also to the value that it had
         given = parameter_overrides(node)
         for name in given:
             if name not in self._infos and name not in ROS_NAMES and not name.startswith(ROS_PREFIXES):
@@ -131,4 +133,5 @@ class NodeParameters:
             return
         self._values = {**self._values, **values}
         self._errors = {name: text for name, text in self._errors.items() if name not in values}
+        self.times_set.update(values.keys())
         self._config = from_flat(self._values, self._type)
