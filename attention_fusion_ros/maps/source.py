@@ -40,6 +40,8 @@ from attention_fusion_ros.maps.settings import (
 NO_ROADS_M = 500.0  # without a road this near there is no image
 FAR_FIXES = 5  # in a row beyond the reach of a datum that nobody gave: there is a new one
 OTHER_CLOCK_NS = 2_000_000_000  # between fixes and odometry
+YAW_NS = 100_000_000  # headings are not used more often than this ...
+YAW_MEMORY_S = 1.0  # ... and those of so long together are worth one: their errors last
 CLOCK_BACK = 'clock_went_back'
 
 
@@ -84,6 +86,7 @@ class MapSource:
         self._far_fixes = 0
         self._odometry_ns: int | None = None
         self._odometry_since_fix = 0
+        self._yaw_ns: int | None = None
         datum = datum_of(config)
         self.datum_given = datum is not None
         if datum is not None:
@@ -200,8 +203,12 @@ class MapSource:
 
     def add_yaw(self, stamp_ns: int, yaw: float, std: float) -> None:
         """An absolute yaw of base_link [rad, from true east]. Raises InputError bad_yaw."""
-        if self._place is not None:
-            self._place.position.add_yaw(stamp_ns, wrap(yaw), std)
+        if self._place is None:
+            return
+        since_ns = math.inf if self._yaw_ns is None or stamp_ns < self._yaw_ns else stamp_ns - self._yaw_ns
+        if since_ns >= YAW_NS:
+            self._yaw_ns = stamp_ns
+            self._place.position.add_yaw(stamp_ns, wrap(yaw), std * math.sqrt(max(1.0, YAW_MEMORY_S / since_ns * 1e9)))
 
     def add_alignment(self, stamp_ns: int, dx: float, dy: float, dyaw: float, covariance: np.ndarray) -> None:
         """What `map_alignment` of the fusion node says, see `MapPosition.add_alignment`.
@@ -291,7 +298,7 @@ class MapSource:
         frame = LocalFrame(*datum)
         roads = LocalRoads(self.graph, frame)
         self._place = _Place(frame, roads, MapPosition(frame, alignment_settings(self.config)))
-        self._backs = 0
+        self._backs, self._yaw_ns = 0, None
         self.guide.reset_roads()
 
     def _restart(self, datum: Degrees) -> _Place:

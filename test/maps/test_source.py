@@ -117,6 +117,16 @@ def test_an_absolute_yaw_gives_an_image_at_a_standstill(block, values):
     assert drawing.pixels.any()
 
 
+def test_a_hundred_headings_a_second_are_not_worth_more_than_their_errors_allow(block):
+    source = made(block, datum=DATUM)
+    source.add_yaw(START_NS, 0.5, math.radians(1.0))
+    source.add_fix(Fix(START_NS, 'gnss', *FRAME, 0.0, 1.0, True))
+    for k in range(200):
+        source.add_odometry(START_NS + k * 10_000_000, 0.0, 0.0, 0.0)
+        source.add_yaw(START_NS + k * 10_000_000, 0.5, math.radians(1.0))
+    assert math.radians(0.4) < source.estimate().heading_std <= math.radians(1.0)
+
+
 def absolute(coordinates: str, pose: Pose2, frame: LocalFrame) -> np.ndarray:
     """(4, 4) of a pose in the local frame, in other coordinates."""
     import pyproj
