@@ -30,6 +30,7 @@ cases of `test/support/kernel_cases.py`. A new operation needs an entry there, a
 needs nothing.
 """
 
+from attention_fusion_ros.kernels.cbam import cbam
 from attention_fusion_ros.kernels.registry import (
     AUTO,
     ENVIRONMENT_VARIABLE,
@@ -43,5 +44,5 @@ from attention_fusion_ros.kernels.registry import (
     use,
 )
 
-__all__ = ['AUTO', 'ENVIRONMENT_VARIABLE', 'PLAIN', 'Operation', 'chosen', 'fast_version', 'operation',
+__all__ = ['AUTO', 'ENVIRONMENT_VARIABLE', 'PLAIN', 'Operation', 'cbam', 'chosen', 'fast_version', 'operation',
            'operations', 'remove_version', 'use']

@@ -191,6 +191,18 @@ def _polynomial(random: torch.Generator, dtype: torch.dtype) -> Iterator[Argumen
         yield np.asfortranarray(street(random, count)), offsets.astype(np.float64), -0.05, 0.05, coefficients
 
 
+def _cbam(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    for (shape, biases, kernel, mean_first) in (((2, 5, 6, 7), False, 7, True), ((1, 20, 3, 11), True, 3, False)):
+        channels, width = shape[1], 3
+        of_mlp = [torch.randn(size, generator=random).to(dtype) * 0.3 if size else None for size in (
+            (width, channels), (width,) if biases else None, (channels, width), (channels,) if biases else None)]
+        of_conv = [torch.randn(1, 2, kernel, kernel, generator=random).to(dtype) * 0.2,
+                   torch.randn(1, generator=random).to(dtype) if biases else None]
+        # After a ReLU most maxima over channels are unique, and some cells are zero throughout.
+        for x in _layouts(torch.randn(shape, generator=random).relu().to(dtype)):
+            yield x, *of_mlp, *of_conv, mean_first
+
+
 CASES: dict[str, Callable[[torch.Generator, torch.dtype], Iterator[Arguments]]] = {
     'scatter_cells': _scatter,
     'lowest_in_cells': _lowest,
@@ -200,6 +212,7 @@ CASES: dict[str, Callable[[torch.Generator, torch.dtype], Iterator[Arguments]]] 
     'unpack_points': _fields,
     'without_no_returns': _returns,
     'by_polynomial': _polynomial,
+    'cbam': _cbam,
     'circular_pad': _pad,
     'warp': _warp,
     'mean_and_max': _mean_and_max,
