@@ -7,7 +7,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'attention_fusion_ros'
-COMMANDS = ('fusion_node', 'replay', 'play', 'simulate', 'train', 'evaluate', 'benchmark', 'export', 'gallery')
+COMMANDS = ('fusion_node', 'map_source', 'replay', 'draw_map', 'play', 'simulate', 'train', 'evaluate', 'benchmark',
+            'export', 'gallery')
 HERE = Path(__file__).parent
 
 
@@ -34,7 +35,7 @@ setup(
     maintainer_email='attention-fusion-ros@users.noreply.github.com',
     python_requires='>=3.10',
     packages=find_packages(include=(NAME, f'{NAME}.*')),
-    package_data={NAME: ['py.typed', 'weights/*', '**/*.yaml', '**/*.xml']},
+    package_data={NAME: ['py.typed', 'weights/*', 'maps/data/*', '**/*.yaml', '**/*.xml']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -45,6 +46,7 @@ setup(
     extras_require={
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
         'plots': ['matplotlib', 'tensorboard'],
+        'fast': ['numba>=0.57'],
         'osm': ['osmium>=4'],
         'live': ['foxglove-sdk>=0.20'],
         'maps': ['osmium>=4', 'pyproj>=3.4'],

@@ -12,7 +12,9 @@ import sys
 # setup.py makes the executables from the same names.
 COMMANDS = {
     'fusion_node': 'the lifecycle node: sweeps and map images in, road directions out',
+    'map_source': 'the lifecycle node: a file of roads and a position in, map image and route out',
     'replay': 'run over a recording without ROS: CSV files and a report',
+    'draw_map': 'write map images from a file of roads into a copy of a recording',
     'play': 'publish a recording on the ROS graph',
     'simulate': 'publish a simulated drive on the ROS graph, or write it as a recording',
     'train': 'train the network on simulated worlds or on recordings',

@@ -132,6 +132,10 @@ class NodeConfig:
     threads: int = parameter(
         0, 'Number of CPU threads for the network. 0: OMP_NUM_THREADS if set, otherwise one less than there are '
         'cores, at most 4.', '', 0, 256, read_only=True)
+    kernels: str = parameter(
+        'auto', 'Versions of the operations around the network. auto: the fastest that can run here; on the CPU, loops '
+        'over the points that numba compiles, where it is installed. plain: torch and numpy alone. The results are the '
+        'same but for rounding.', choices=('auto', 'plain'), read_only=True)
     checkpoint: str = parameter(
         '',
         'Path of a .safetensors checkpoint. Empty: the one shipped with this package. "untrained": random weights'

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write config/attention_fusion.yaml, the parameters of the node with their defaults, from the one source of them.
+"""Write config/attention_fusion.yaml and config/map_source.yaml, the parameters of the nodes with their defaults, from
+the one source of them.
 
-    python tools/parameter_file.py            write the file
-    python tools/parameter_file.py --check    fail when the file is not what the source says
+    python tools/parameter_file.py            write the files
+    python tools/parameter_file.py --check    fail when one of them is not what the source says
 """
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import generated  # noqa: E402
 
-from attention_fusion_ros.config import ParameterInfo, parameters  # noqa: E402
+from attention_fusion_ros.config import NodeConfig, ParameterInfo, parameters  # noqa: E402
+from attention_fusion_ros.maps.config import MapSourceConfig  # noqa: E402
 
 PATH = generated.ROOT / 'config' / 'attention_fusion.yaml'
+FILES = {'attention_fusion': NodeConfig, 'map_source': MapSourceConfig}  # by node
 WIDTH = 110
 HEAD = """\
-# The parameters of attention_fusion with their defaults; made by tools/parameter_file.py, do not edit here.
+# The parameters of {} with their defaults; made by tools/parameter_file.py, do not edit here.
 # Copy it, change what you need, leave out the rest. Unknown names and values out of bounds are errors.
 /**:
   ros__parameters:
@@ -54,10 +57,10 @@ def comment(info: ParameterInfo) -> str:
     return f"{info.description} [{'; '.join(notes)}]" if notes else info.description
 
 
-def text() -> str:
-    """The whole file."""
+def text(node: str = 'attention_fusion') -> str:
+    """The whole file of a node."""
     lines, section = [], None
-    for info in parameters():
+    for info in parameters(FILES[node]):
         *path, name = info.name.split('.')
         indent = '    ' + '  ' * len(path)
         if path and path != section:
@@ -65,13 +68,14 @@ def text() -> str:
         section = path
         lines += textwrap.wrap(comment(info), WIDTH, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# ')
         lines.append(f'{indent}{name}: {scalar(info.default)}')
-    return HEAD + '\n'.join(lines) + '\n'
+    return HEAD.format(node) + '\n'.join(lines) + '\n'
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write or check; returns the exit status."""
     options = generated.parser(__doc__).parse_args(argv)
-    return generated.write_or_check({PATH: text()}, options.check, 'python tools/parameter_file.py')
+    files = {PATH.with_name(f'{node}.yaml'): text(node) for node in FILES}
+    return generated.write_or_check(files, options.check, 'python tools/parameter_file.py')
 
 
 if __name__ == '__main__':

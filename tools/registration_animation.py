@@ -93,7 +93,7 @@ def _frame(number: int, result: FusionResult, shift: float, yaw: float) -> np.nd
     texts = ('the map as it is given', f'sweep {number}: {shift:.1f} m, {yaw:.1f} deg left')
     columns = []
     for moved, text in zip((False, True), texts):
-        panel = map_panel(result, SIZE, moved)
+        panel = map_panel(result, SIZE, moved=moved)
         if moved:
             draw_answer(panel, result)
         bar = np.full((TITLE, SIZE, 3), BAR, np.uint8)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the generated parts of README.md and docs/: tables of inputs, outputs, parameters and commands, and results.
 
-    python tools/update_docs.py                      write the tables of README.md and docs/inputs.md
+    python tools/update_docs.py                      write the tables of README.md, docs/inputs.md and docs/maps.md
     python tools/update_docs.py --check              fail when one of them is not what the source says
     python tools/update_docs.py --ablation FOLDER    put what `evaluate --ablation --out FOLDER` wrote into
                                                      docs/attention.md
@@ -24,9 +24,13 @@ from cloud_layouts import LAYOUTS, Layout  # noqa: E402
 from reasons import reasons  # noqa: E402
 
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
-from attention_fusion_ros.config import IDENTITY_4X4, ParameterInfo, parameters  # noqa: E402
+from attention_fusion_ros.config import IDENTITY_4X4, NodeConfig, ParameterInfo, parameters  # noqa: E402
+from attention_fusion_ros.maps.config import MapSourceConfig  # noqa: E402
+from attention_fusion_ros.maps.reasons import REASONS  # noqa: E402
+from attention_fusion_ros.ros.map_source.inputs import MAP_INPUTS  # noqa: E402
+from attention_fusion_ros.ros.map_source.outputs import MAP_OUTPUTS  # noqa: E402
 from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS, STAGES  # noqa: E402
-from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
+from attention_fusion_ros.stream.inputs import INPUTS, InputSpec  # noqa: E402
 from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
 BEGIN, END = '<!-- {}: made by tools/update_docs.py{} -->', '<!-- end of {} -->'
@@ -72,10 +76,29 @@ def parameter_row(info: ParameterInfo) -> tuple[str, ...]:
     return f'`{info.name}`', f'`{default}`' if default else '(empty)', info.unit, bounds, fixed, info.description
 
 
-def parameter_table() -> str:
+def parameter_table(config_type: type = NodeConfig) -> str:
     """The table of parameters."""
     head = ('name', 'default', 'unit', 'bounds', 'read-only', 'description')
-    return markdown(head, [parameter_row(info) for info in parameters()])
+    return markdown(head, [parameter_row(info) for info in parameters(config_type)])
+
+
+def map_inputs() -> str:
+    """The table of inputs of map_source."""
+    def row(spec: InputSpec) -> tuple[str, ...]:
+        return (', '.join(f'`{t.topic}`' for t in spec.transports),
+                ', '.join(t.replace('/msg/', '/') for t in spec.types), spec.note)
+    return markdown(('topic', 'type', 'notes'), [row(spec) for spec in MAP_INPUTS])
+
+
+def map_outputs() -> str:
+    """The table of outputs of map_source."""
+    rows = [(f'`{spec.name}`', spec.type, spec.description, spec.units) for spec in MAP_OUTPUTS]
+    return markdown(('topic', 'type', 'content', 'unit'), rows)
+
+
+def map_reasons() -> str:
+    """The table of reasons of map_source."""
+    return markdown(('reason', 'what it means'), [(f'`{name}`', text) for name, text in REASONS.items()])
 
 
 def commands() -> str:
@@ -119,6 +142,9 @@ def reason_tables() -> str:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     'inputs': inputs, 'outputs': outputs, 'parameters': parameter_table, 'commands': commands}
+MAP_SECTIONS: dict[str, Callable[[], str]] = {
+    'map inputs': map_inputs, 'map outputs': map_outputs,
+    'map parameters': lambda: parameter_table(MapSourceConfig), 'map reasons': map_reasons}
 INPUT_SECTIONS: dict[str, Callable[[], str]] = {'layouts': layouts, 'reasons': reason_tables}
 
 
@@ -161,8 +187,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--root', type=Path, default=generated.ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     readme, attention = options.root / 'README.md', options.root / 'docs' / 'attention.md'
-    inputs_page = options.root / 'docs' / 'inputs.md'
-    files = {readme: with_tables(readme.read_text()), inputs_page: with_tables(inputs_page.read_text(), INPUT_SECTIONS)}
+    inputs_page, maps_page = options.root / 'docs' / 'inputs.md', options.root / 'docs' / 'maps.md'
+    files = {readme: with_tables(readme.read_text()), inputs_page: with_tables(inputs_page.read_text(), INPUT_SECTIONS),
+             maps_page: with_tables(maps_page.read_text(), MAP_SECTIONS)}
     page = attention.read_text()
     pictures = {}
     if options.ablation is not None:

@@ -9,13 +9,14 @@ batch normalisation after the spatial convolution, and stacks [max, mean]; the p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism, at_least, bottleneck, construct, odd, one_of
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.kernels import cbam, operation
 
 POOLS = ('avg', 'max')
 ORDERS = ('channel_first', 'spatial_first', 'parallel')
@@ -97,11 +98,20 @@ class CBAM(Mechanism):
                  spatial: dict | None = None):
         super().__init__(channels)
         self.order = one_of('order', order, ORDERS)
-        self.cam = construct('cbam_channel', ChannelAttention, channels, channel or {})
-        self.sam = construct('cbam_spatial', SpatialAttention, channels, spatial or {})
+        self.cam = cast(ChannelAttention, construct('cbam_channel', ChannelAttention, channels, channel or {}))
+        self.sam = cast(SpatialAttention, construct('cbam_spatial', SpatialAttention, channels, spatial or {}))
+        # As in the paper, which has a fast version; what differs goes part by part.
+        self._as_one = (set(self.cam.pools) == set(POOLS) and not self.cam.extra_inputs
+                        and isinstance(self.sam.norm, nn.Identity))
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """x (B, C, H, W) -> weighted features (B, C, H, W), and the weights that the class names."""
+        if self.order == 'channel_first' and self._as_one:
+            cam, conv = self.cam, self.sam.conv
+            refined, channel_weights, spatial_weights = cbam(
+                x, cam.fc1.weight, cam.fc1.bias, cam.fc2.weight, cam.fc2.bias, conv.weight, conv.bias,
+                self.sam.order == ('mean', 'max'))
+            return refined, {'channel': channel_weights, 'spatial': spatial_weights}
         if self.order == 'channel_first':
             refined, channel = self.cam(x)
             refined, spatial = self.sam(refined)

@@ -12,15 +12,14 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from attention_fusion_ros.bev.coverage import View
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.lidar import lidar_bev
+from attention_fusion_ros.bev.place import Placed, outside_own_body
+from attention_fusion_ros.bev.sweep import joined, sweep_grids
 from attention_fusion_ros.config import CloudConfig
-from attention_fusion_ros.geometry import inverse, planar, transform_points, yaw_of
-from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.geometry import inverse, planar, yaw_of
 
 
 class Points(NamedTuple):
@@ -37,19 +36,21 @@ class EarlierSweep(NamedTuple):
     T_now_then: np.ndarray  # (4, 4) base_link then -> base_link now
     views: tuple[View, ...] = ()  # what its sensors looked at, in base_link at the time of that sweep
 
+    def placed(self) -> Placed:
+        """Its points, and where they lie now."""
+        return Placed(self.points.xyz, self.points.intensity, self.T_now_then)
+
 
 def without_own_body(points: Points, min_range: float) -> Points:
     """The points at least `min_range` metres (horizontally) from the vehicle's origin.
 
     The vehicle's own body moves with it: seen from the next sweep, it would lie on the road behind.
     """
-    outside = points.xyz[:, 0] ** 2 + points.xyz[:, 1] ** 2 >= min_range ** 2
-    index = outside.nonzero()[:, 0]
-    intensity = None if points.intensity is None else points.intensity.index_select(0, index)
-    return Points(points.xyz.index_select(0, index), intensity)
+    return Points(*outside_own_body(Placed(*points), min_range))
 
 
-def within_limit(now: Points, earlier: Iterable[EarlierSweep], max_points: int | None = None) -> list[EarlierSweep]:
+def within_limit(now: Points | Placed, earlier: Iterable[EarlierSweep],
+                 max_points: int | None = None) -> list[EarlierSweep]:
     """The earlier sweeps that are accumulated: as long as all points together are no more than `max_points`.
 
     earlier: newest first. max_points: None for no limit.
@@ -78,15 +79,8 @@ def accumulate(now: Points, earlier: Iterable[EarlierSweep], max_points: int | N
     earlier: newest first, each already `without_own_body`; taken as long as all points together are no more than
     `max_points` (None: no limit). Intensities are given up when a sweep among them has none.
     """
-    parts = [now]
-    for sweep in within_limit(now, earlier, max_points):
-        T = upload(sweep.T_now_then, now.xyz.device)
-        parts.append(Points(transform_points(T, sweep.points.xyz), sweep.points.intensity))
-    if len(parts) == 1:
-        return now
-    intensities = [part.intensity for part in parts if part.intensity is not None]
-    return Points(torch.cat([part.xyz for part in parts]),
-                  torch.cat(intensities) if len(intensities) == len(parts) else None)
+    taken = within_limit(now, earlier, max_points)
+    return Points(*joined([now, *(sweep.placed().points() for sweep in taken)]))
 
 
 def accumulated_bev(now: Points, earlier: Iterable[EarlierSweep], grid: Grid, config: CloudConfig,
@@ -95,8 +89,9 @@ def accumulated_bev(now: Points, earlier: Iterable[EarlierSweep], grid: Grid, co
 
     See `accumulate`. Raises InputError `no_points_in_range` when no point is left inside the grid.
     """
-    xyz, intensity = accumulate(now, earlier, max_points)
-    return lidar_bev(xyz, intensity, grid, config.min_range, config.max_height)
+    taken = within_limit(now, earlier, max_points)
+    return sweep_grids(Placed(*now), [sweep.placed() for sweep in taken], (), grid, config.min_range,
+                       config.max_height).bev
 
 
 class SweepAccumulator:
@@ -115,11 +110,12 @@ class SweepAccumulator:
         """Forget all sweeps."""
         self._sweeps.clear()
 
-    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points, views: Iterable[View] = ()) -> None:
+    def add(self, stamp_ns: int, T_odom_base: np.ndarray, points: Points | Placed, views: Iterable[View] = ()) -> None:
         """Remember a sweep: points and views in base_link at `stamp_ns`, T_odom_base (4, 4) of that time."""
         if not self._sweeps.maxlen or len(points.xyz) >= self._config.accumulate_points:
             return
-        self._sweeps.append((stamp_ns, T_odom_base, without_own_body(points, self._config.min_range), tuple(views)))
+        kept = Points(*outside_own_body(Placed(*points), self._config.min_range))
+        self._sweeps.append((stamp_ns, T_odom_base, kept, tuple(views)))
 
     def earlier(self, stamp_ns: int, T_odom_base: np.ndarray) -> Iterator[EarlierSweep]:
         """The remembered sweeps that are not too old for a sweep taken at `stamp_ns`, newest first."""

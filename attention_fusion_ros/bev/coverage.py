@@ -53,7 +53,8 @@ class View:
 
 
 def _sector(dx: Tensor, dy: Tensor, yaw: float = 0.0) -> Tensor:
-    turn = (torch.atan2(dy, dx) - yaw) / (2 * math.pi)
+    # In double: which of two sectors a direction at their edge belongs to is then the same in every version.
+    turn = (torch.atan2(dy.double(), dx.double()) - yaw) / (2 * math.pi)
     return ((turn - turn.floor()) * AZIMUTHS).long().clamp_(0, AZIMUTHS - 1)
 
 
@@ -71,7 +72,7 @@ def view(xyz: Tensor, origin: tuple[float, float] = (0.0, 0.0), max_height: floa
     farthest = torch.where(useful, distance, torch.zeros_like(distance))
     reach = torch.zeros(AZIMUTHS, device=xyz.device, dtype=xyz.dtype)
     reach = reach.scatter_reduce(0, _sector(dx, dy), farthest, 'amax')
-    return View(_close_gaps(reach), *origin)
+    return View(close_gaps(reach), *origin)
 
 
 def view_of_cells(occupied: Tensor, grid: Grid) -> View:
@@ -82,7 +83,7 @@ def view_of_cells(occupied: Tensor, grid: Grid) -> View:
     return view(flat)
 
 
-def _close_gaps(reach: Tensor) -> Tensor:
+def close_gaps(reach: Tensor) -> Tensor:
     """Gaps of up to MAX_GAP sectors are seen as far as the nearer of the returns on both sides."""
     closed = reach
     for width in range(2, MAX_GAP + 2):  # rims so many sectors apart

@@ -8,6 +8,7 @@ what stands above the plane more than what lies below), then the smooth remainde
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,10 @@ LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of i
 SUB_CELLS = 8  # return (multipath) does not pull it down
 PLANE_SCALES_M = (1.0, 0.6, 0.4, 0.25, 0.2, 0.2)  # from a coarse guess to a tight fit
 GATE_M = (0.6, 0.35)  # what may lie off the surface and still be ground; first round, second round
+START_SHARE = 0.3  # of the weighted heights below the plane with which the fit begins
+PLANE_PRIOR = (1e-6, 2.0, 2.0)  # that offset and slopes are zero, as weights
+FILL_WEIGHTS = tuple(math.exp(-0.5 * (offset / 1.2) ** 2) for offset in range(-3, 4))  # of the cells around a cell
+PLANE_WEIGHT = 0.05  # of the plane itself, among them
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,17 @@ def _coarse_low(minima: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fit_plane(design: Tensor, z: Tensor, extent: float) -> Tensor:
-    """(M, 3) rows of 1, x, y and (M,) heights -> (3,) offset and slopes. Near cells count more: they hold the road."""
+    """(M, 3) rows of 1, x, y and (M,) heights -> (3,) offset and slopes. Near cells count more: they hold the road.
+
+    Sums over a thousand cells are taken in double: in which order, which differs by version, does not matter then.
+    """
+    dtype, design, z = z.dtype, design.double(), z.double()
     distance = design[:, 1:].norm(dim=-1)
     near = torch.exp(-distance / (0.5 * extent))
-    start = _weighted_quantile(z, near, 0.3)
+    start = _weighted_quantile(z, near, START_SHARE)
     plane = torch.stack([start, torch.zeros_like(start), torch.zeros_like(start)])
     # Slopes are held near zero by a weak prior so that a handful of cells on one side cannot tip the plane.
-    prior = torch.diag(constant((1e-6, 2.0, 2.0), z.device).to(z.dtype))
+    prior = torch.diag(constant(PLANE_PRIOR, z.device).to(z.dtype))
     for scale in PLANE_SCALES_M:
         r = z - design @ plane
         r = torch.where(r > 0, 2 * r, r)  # what stands above is an object more often than what lies below is a pit
@@ -99,7 +108,7 @@ def _fit_plane(design: Tensor, z: Tensor, extent: float) -> Tensor:
         A = (design * weight[:, None]).T @ design + prior
         # Positive definite thanks to the prior: no check, for which the host would wait.
         plane, _ = torch.linalg.solve_ex(A, (design * weight[:, None]).T @ z)
-    return plane
+    return plane.to(dtype)
 
 
 def _weighted_quantile(values: Tensor, weights: Tensor, q: float) -> Tensor:
@@ -111,10 +120,10 @@ def _weighted_quantile(values: Tensor, weights: Tensor, q: float) -> Tensor:
 
 def _fill_smoothly(residual: Tensor, trusted: Tensor) -> Tensor:
     """Gaussian-weighted mean of the trusted cells (normalised convolution); falls to the plane far from any of them."""
-    offset = torch.arange(-3, 4, device=residual.device, dtype=residual.dtype)
-    kernel = torch.exp(-0.5 * (offset / 1.2) ** 2)
+    kernel = constant(FILL_WEIGHTS, residual.device).to(residual.dtype)
     kernel = (kernel[:, None] * kernel)[None, None]
     mask = trusted.to(residual.dtype)
-    weighted = F.conv2d((torch.where(trusted, residual, torch.zeros_like(residual)))[None, None], kernel, padding=3)
-    total = F.conv2d(mask[None, None], kernel, padding=3)
-    return (weighted / (total + 0.05))[0, 0]
+    reach = len(FILL_WEIGHTS) // 2
+    weighted = F.conv2d((torch.where(trusted, residual, torch.zeros_like(residual)))[None, None], kernel, padding=reach)
+    total = F.conv2d(mask[None, None], kernel, padding=reach)
+    return (weighted / (total + PLANE_WEIGHT))[0, 0]

@@ -24,7 +24,16 @@ HEIGHT_FULL_M = 6.0  # compressed to 1
 DENSITY_FULL = 128.0  # points in a cell, compressed to 1
 INTENSITY_LIMIT = 1e30  # differences of greater ones overflow
 INTENSITY_NOISE = 1e-5  # of the median: spread of a sensor whose intensities are all equal but for rounding
+MIN_SPREAD = 1e-6  # of intensities that are all about zero
+INTENSITY_SAMPLE, INTENSITY_SHARES = 8192, (0.1, 0.5, 0.9)  # points and quantiles that tell the spread
 BELOW_GROUND_M = -1.0  # lower points are multipath
+
+
+def no_points_in_range(extent: float, min_range: float) -> InputError:
+    """The error of a sweep without a point on the grid."""
+    return InputError('no_points_in_range', f'no point lies within {extent:g} m of the vehicle and farther than '
+                      f'{min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
+                      'cloud.min_range.')
 
 
 def compress_height(h: Tensor) -> Tensor:
@@ -41,9 +50,9 @@ def normalise_intensity(intensity: Tensor) -> Tensor:
     if len(intensity) == 0:
         return intensity
     intensity = intensity.float().clamp(-INTENSITY_LIMIT, INTENSITY_LIMIT)
-    sample = intensity[:: max(1, len(intensity) // 8192)]
-    low, middle, high = torch.quantile(sample, constant((0.1, 0.5, 0.9), sample.device))
-    spread = torch.maximum(high - low, (INTENSITY_NOISE * middle.abs()).clamp(min=1e-6))
+    sample = intensity[:: max(1, len(intensity) // INTENSITY_SAMPLE)]
+    low, middle, high = torch.quantile(sample, constant(INTENSITY_SHARES, sample.device))
+    spread = torch.maximum(high - low, (INTENSITY_NOISE * middle.abs()).clamp(min=MIN_SPREAD))
     normalised: Tensor = ((intensity - middle) / spread).clamp(-1.0, 1.0)
     return normalised
 
@@ -63,6 +72,7 @@ def scatter_cells(cell: Tensor, height: Tensor, value: Tensor | None,
     return count, top, low, zeros if value is None else zeros.scatter_add(0, cell, value)
 
 
+@operation('lidar_bev')
 def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: float = 1.8,
               max_height: float = 6.0) -> Tensor:
     """Points (N, 3) float32 in base_link and intensity (N,) or None -> (C, H, W) float32, channels as in CHANNELS.
@@ -76,9 +86,7 @@ def lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: floa
     index = inside.nonzero()[:, 0]
     xyz = xyz.index_select(0, index)
     if len(xyz) == 0:
-        raise InputError('no_points_in_range', f'no point lies within {grid.extent:g} m of the vehicle and farther '
-                         f'than {min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
-                         'cloud.min_range.')
+        raise no_points_in_range(grid.extent, min_range)
     h = xyz[:, 2] - estimate_ground(xyz, grid.extent).at(xyz[:, 0], xyz[:, 1])
     useful = (h > BELOW_GROUND_M) & (h < max_height)
     chosen = useful.nonzero()[:, 0]

@@ -84,7 +84,8 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
             source: MapSource | None = None) -> Tensor:
     """-> (3, H, W) float32: road 0..1, route 0..1, valid (1 where the image covers the cell).
 
-    source: of this image, for several sweeps with it; see `map_source`.
+    source: of this image, for several sweeps with it; see `map_source`. While the vehicle stands still relative to it,
+    or nothing tells how it moves, they are given copies of what was made for the first.
     Raises InputError, see `vehicle_to_map_frame`.
     """
     placed = image.placement
@@ -92,8 +93,11 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
         T, anchor = vehicle_to_map_frame(motion, layout.orientation), (layout.anchor[0], layout.anchor[1])
     else:
         T, anchor = vehicle_to_placed_image(placed, motion), LOWER_LEFT
-    grids = (source or map_source(image, layout, grid, device)).sample(T, anchor)
-    return grids if image.route is None else with_wide_route(grids, grid)
+    source = source or map_source(image, layout, grid, device)
+    if (known := source.known(T, anchor)) is not None:
+        return known
+    grids = source.sample(T, anchor)
+    return source.keep(T, anchor, grids if image.route is None else with_wide_route(grids, grid))
 
 
 def map_source(image: MapImage, layout: MapConfig, grid: Grid, device: torch.device | str = 'cpu',

@@ -39,11 +39,23 @@ class MapSource:
             self._planes = [upload(layer, device) for layer in self._images]
         else:
             self._planes = [torch.zeros(self._shape, device=device) for _ in self._images]
+        self._kept: tuple[np.ndarray, tuple[float, float], Tensor] | None = None
         self._ready = np.zeros([math.ceil(n / TILE) for n in self._shape], bool)
 
     def fits(self, image: MapImage, resolution: float) -> bool:
         """Whether this is the source of that image at that resolution."""
         return self.image is image and self.resolution == resolution
+
+    def known(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Tensor | None:
+        """What was made for a sweep at this very place, see `keep`; None where the last one was elsewhere."""
+        if self._kept is None or self._kept[1] != anchor or not np.array_equal(self._kept[0], T_up_left):
+            return None
+        return self._kept[2].clone()
+
+    def keep(self, T_up_left: np.ndarray, anchor: tuple[float, float], grids: Tensor) -> Tensor:
+        """Remember what was made of a `sample`, for the next sweep at the same place; returns it."""
+        self._kept = T_up_left, anchor, grids.clone()  # whoever is given it may write to it
+        return grids
 
     def sample(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Tensor:
         """-> (3, H, W) float32 on the grid: road, route, and 1 where the image covers the cell.

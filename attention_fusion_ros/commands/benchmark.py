@@ -31,6 +31,7 @@ benchmark --runs 100 --device cpu
 benchmark --node 60 --rate 10 --out out/benchmark
 benchmark --soak 30 --bag out/drive --out out/soak
 benchmark --untrained -p threads:=1
+benchmark --kernels --runs 200
 """
 
 
@@ -41,9 +42,11 @@ def options_parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--node', type=float, nargs='?', const=60.0, metavar='SECONDS',
                       help='feed the node over DDS: drops, rate, latency from publishing to the direction (default 60)')
+    what.add_argument('--kernels', action='store_true', help='from the bytes of a sweep to its grid: plain torch '
+                      'against compiled loops, in pairs, at 30,000, 120,000 and 300,000 points (or --points)')
     what.add_argument('--soak', type=float, metavar='MINUTES', help='feed the node for long and watch its memory')
     parser.add_argument('--runs', type=int, default=100, help='runs of the pipeline (default %(default)s)')
-    parser.add_argument('--points', type=int, default=sweeps.POINTS, help='of a sweep (default %(default)s)')
+    parser.add_argument('--points', type=int, help=f'of a sweep (default {sweeps.POINTS})')
     parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='sweeps a second (default %(default)s)')
     parser.add_argument('--bag', type=Path,
                         help='with --soak or --node: play this recording instead of synthetic sweeps')
@@ -60,16 +63,18 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = options_parser()
     options = parser.parse_args(arguments)
+    sizes = None if options.points is None else (options.points,)
+    options.points = sweeps.POINTS if options.points is None else options.points
     given = (options.runs, options.points, options.rate, options.sample)
     if min(given) <= 0 or min(options.node or 1, options.soak or 1) <= 0 or options.node == 0 or options.soak == 0:
         parser.error('--runs, --points, --rate, --sample, --node and --soak must be greater than 0')
     if options.bag and not (options.node or options.soak):
         parser.error('--bag goes with --node or --soak')
-    return cli.run(lambda: benchmark(options, arguments))
+    return cli.run(lambda: benchmark(options, arguments, sizes))
 
 
-def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Measure as the options say."""
+def benchmark(options: argparse.Namespace, arguments: Sequence[str], sizes: tuple[int, ...] | None = None) -> int:
+    """Measure as the options say. sizes: points of sweeps for --kernels, default those of `benchmarking.kernels`."""
     from attention_fusion_ros.utils.provenance import collect
 
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
@@ -78,6 +83,8 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     feet = [*made.lines(), f'Load average at the start: {load:.1f}']
     if options.node or options.soak:
         return _live(options, made, load, feet)
+    if options.kernels:
+        return _kernels(options, made, load, feet, sizes)
     return _core(options, made, load, feet)
 
 
@@ -112,6 +119,26 @@ def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list
                  'processor_ms': dataclasses.asdict(times.processor),
                  'network': {**dataclasses.asdict(size), 'gmacs': size.gmacs},
                  **{k: getattr(times, k) for k in REPORTED}})
+    return 0
+
+
+def _kernels(options: argparse.Namespace, made: Provenance, load: float, feet: list[str],
+             sizes: tuple[int, ...] | None) -> int:
+    from attention_fusion_ros.benchmarking import kernels
+    from attention_fusion_ros.kernels.compiled import available
+
+    if not available():
+        print('error: the compiled loops cannot be used here, there is nothing to compare: pip install numba',
+              file=sys.stderr)
+        return 1
+    pairs = kernels.measure(options.runs, sizes or kernels.POINTS,
+                            lambda runs: cli.progress(runs, unit=' pairs', desc='kernels'))
+    rows = [(p.step, f'{p.points:,}', f'{p.plain_ms:.2f}', f'{p.fast_ms:.2f}', f'{p.plain_processor_ms:.2f}',
+             f'{p.fast_processor_ms:.2f}', f'{p.ratio:.1f}', f'{p.ratio_20:.1f} .. {p.ratio_80:.1f}') for p in pairs]
+    print(Table('', ('step', 'points', 'plain ms', 'compiled ms', 'plain cpu ms', 'compiled cpu ms', 'ratio',
+                     '20 .. 80 %'), rows).text())
+    print('\n'.join(['', *feet]))
+    _write_json(options.out, 'benchmark_kernels.json', made, load, {'pairs': [dataclasses.asdict(p) for p in pairs]})
     return 0
 
 

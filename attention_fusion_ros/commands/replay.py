@@ -75,15 +75,19 @@ def replay(options: argparse.Namespace) -> int:
     from attention_fusion_ros.report.replay_report import write_replay
     from attention_fusion_ros.stream.recording import NONE, Recording
 
-    config = cli.node_config(options)
-    if cli.topic_options(options).get('odometry') == NONE:  # nor from /tf
-        config = replace(config, frames=replace(config.frames, odom=''))
+    cli.node_config(options)  # before anything is read: a wrong option is said at once
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(options.bag))
         topics = recording.input_topics(**cli.topic_options(options))
+        own = recording.parameters(topics)
+        config = cli.node_config(options, own)
+        if cli.topic_options(options).get('odometry') == NONE:  # nor from /tf
+            config = replace(config, frames=replace(config.frames, odom=''))
         print(f'{recording.path.name}: {recording.duration:.1f} s')
         for note in recording.notes:
             print(f'  note: {note}')
+        if own:
+            print('  parameters  ' + ', '.join(f'{name} {value}' for name, value in own.items()) + ' (replay.yaml)')
         for spec, name in topics.selected():
             print(f'  {spec.label:<11} ' + (f'{name} ({recording.topics[name].count} messages)' if name else 'none'))
             if spec.name in topics.left_out:

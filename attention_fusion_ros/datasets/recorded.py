@@ -184,8 +184,9 @@ class _Labeller:
     """The sweeps of one recording that its driven path labels."""
 
     def __init__(self, recording: Recording, config: NodeConfig, options: LabelOptions):
-        self._recording, self._config, self._options = recording, config, options
+        self._recording, self._options = recording, options
         self._topics = _topics(recording, options.topics)
+        self._config = config = recording.configured(config, self._topics)
         self._stamps, self._poses = base_poses(recording, self._topics, config)
         self._preprocess = Preprocessor(options.grid, torch.device('cpu'), config)
         self._drops: Counter[str] = Counter()

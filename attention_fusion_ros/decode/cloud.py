@@ -27,6 +27,7 @@ from attention_fusion_ros.decode.message import (
 from attention_fusion_ros.decode.no_returns import no_returns
 from attention_fusion_ros.decode.point_time import TIME_NAMES, UNITS, PointTimes
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.kernels import operation
 
 # sensor_msgs/PointField; 9 to 11 came with PCL 1.12 and ROS 2 Rolling (ros2/common_interfaces#301).
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8', 9: 'i8', 10: 'u8', 11: 'u1'}
@@ -64,19 +65,31 @@ def decode_cloud(msg: Any) -> PointCloud:
     coordinates = _coordinates(fields)
     intensity_field = next((fields[name] for name in INTENSITY_NAMES if name in fields), None)
     time_name = next((name for name in TIME_NAMES if name in fields and fields[name].dtype in UNITS), None)
-    xyz = np.empty((height, width, 3), np.float32)
-    intensity = None
-    with np.errstate(over='ignore', invalid='ignore'):  # float64 beyond float32 becomes inf and is dropped below
-        for axis, field in enumerate(coordinates):
-            xyz[..., axis] = _view(data, field, order, height, width, row_step, point_step)
-        if intensity_field is not None:
-            intensity = _view(data, intensity_field, order, height, width, row_step, point_step).astype(np.float32)
-            intensity = intensity.reshape(-1)
+
+    def view(field: Field) -> np.ndarray:
+        return _view(data, field, order, height, width, row_step, point_step)
+    x, y, z = map(view, coordinates)
+    xyz, intensity = unpack_points(x, y, z, None if intensity_field is None else view(intensity_field))
     times = None
     if time_name is not None:
         field = fields[time_name]
-        times = PointTimes(time_name, field.dtype, _view(data, field, order, height, width, row_step, point_step))
-    return measured_cloud(stamp_ns, frame_id, xyz.reshape(-1, 3), intensity, times)
+        times = PointTimes(time_name, field.dtype, view(field))
+    return measured_cloud(stamp_ns, frame_id, xyz, intensity, times)
+
+
+@operation('unpack_points')
+def unpack_points(x: np.ndarray, y: np.ndarray, z: np.ndarray, intensity: np.ndarray | None
+                  ) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fields (rows, columns) of any number type and strides -> (N, 3) and (N,), float32, contiguous, row by row.
+
+    What float32 cannot hold becomes infinite.
+    """
+    xyz = np.empty((*x.shape, 3), np.float32)
+    with np.errstate(over='ignore', invalid='ignore'):
+        for axis, values in enumerate((x, y, z)):
+            xyz[..., axis] = values
+        narrow = None if intensity is None else intensity.astype(np.float32).reshape(-1)
+    return xyz.reshape(-1, 3), narrow
 
 
 def _layout(msg: Any, got: int) -> tuple[int, int, int, int]:
@@ -149,6 +162,20 @@ def measured_cloud(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.
 
     Raises InputError: no_finite_points, no_returns.
     """
+    xyz, intensity, kept = without_no_returns(xyz, intensity)
+    if kept is not None and times is not None:
+        times = dataclasses.replace(times, keep=kept)
+    return PointCloud(stamp_ns, frame_id, xyz, intensity, times)
+
+
+@operation('without_no_returns')
+def without_no_returns(xyz: np.ndarray, intensity: np.ndarray | None
+                       ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Points (N, 3) float32 and intensities (N,) float32 -> those that are a measurement, and their indices.
+
+    The indices are None where all are. Intensities that are not finite become 0. What is given may be given back, and
+    must not be used afterwards. Raises InputError: no_finite_points, no_returns.
+    """
     count = len(xyz)
     kept: np.ndarray | None = None  # indices, None: all
     with np.errstate(over='ignore', invalid='ignore'):
@@ -159,21 +186,30 @@ def measured_cloud(stamp_ns: int, frame_id: str, xyz: np.ndarray, intensity: np.
         finite = np.isfinite(xyz[:, 0]) & np.isfinite(xyz[:, 1]) & np.isfinite(xyz[:, 2])
         keep = np.flatnonzero(finite)  # take() is three times as fast as a boolean index
         if not len(keep):
-            raise InputError('no_finite_points', f'None of the {count} points is finite.',
-                             'check that the sensor has a return at all, and its byte order (is_bigendian).')
+            raise no_finite_points(count)
         xyz, kept = xyz.take(keep, axis=0), keep
     no_return = no_returns(xyz)
     if no_return is not None:
         keep = np.flatnonzero(~no_return)
         if not len(keep):
-            raise InputError('no_returns', f"None of the {count} points is a return: all lie at the sensor's origin or "
-                             'at one and the same place, or are not finite.',
-                             'check that nothing covers the sensor, and that it is not in standby.')
+            raise no_points_returned(count)
         xyz = xyz.take(keep, axis=0)
         kept = keep if kept is None else kept.take(keep)
-    if kept is not None:
-        intensity = None if intensity is None else intensity.take(kept)
-        times = None if times is None else dataclasses.replace(times, keep=kept)
-    if intensity is not None and not finite_intensity:
-        intensity = np.where(np.isfinite(intensity), intensity, np.float32(0.0))
-    return PointCloud(stamp_ns, frame_id, xyz, intensity, times)
+    if intensity is not None:
+        intensity = intensity if kept is None else intensity.take(kept)
+        if not finite_intensity:
+            intensity = np.where(np.isfinite(intensity), intensity, np.float32(0.0))
+    return xyz, intensity, kept
+
+
+def no_finite_points(count: int) -> InputError:
+    """The error of a cloud of so many points without a finite one."""
+    return InputError('no_finite_points', f'None of the {count} points is finite.',
+                      'check that the sensor has a return at all, and its byte order (is_bigendian).')
+
+
+def no_points_returned(count: int) -> InputError:
+    """The error of a cloud of so many points without a measurement among them."""
+    return InputError('no_returns', f"None of the {count} points is a return: all lie at the sensor's origin or at one "
+                      'and the same place, or are not finite.',
+                      'check that nothing covers the sensor, and that it is not in standby.')

@@ -19,22 +19,32 @@ def no_returns(xyz: np.ndarray) -> np.ndarray | None:
     """(N, 3) finite points -> which of them stand for 'no return', (N,) bool; None where none does."""
     x, y, z = xyz[:, 0], xyz[:, 1], xyz[:, 2]
     found = []
-    step = len(xyz) // SAMPLED_POINTS | 1  # odd: an even one would stay on some rings of an organised cloud
+    step = sample_step(len(xyz))
     sample = xyz[::step]
     near = np.abs(x) < HOUSING_M
     if near.any():  # otherwise y and z need not be asked
         near &= (np.abs(y) < HOUSING_M) & (np.abs(z) < HOUSING_M)
         found.append(near)
         sample = sample[~near[::step]]
-    for place in _frequent_places(sample):
+    for place in frequent_places(sample):
         same = (x == place[0]) & (y == place[1]) & (z == place[2])
-        if np.count_nonzero(same) >= max(REPEATED_COUNT, REPEATED_SHARE * len(xyz)):
+        if is_repeated(np.count_nonzero(same), len(xyz)):
             found.append(same)
     no_return: np.ndarray = np.logical_or.reduce(found) if found else np.zeros(1, bool)
     return no_return if no_return.any() else None
 
 
-def _frequent_places(sample: np.ndarray) -> np.ndarray:
+def sample_step(count: int) -> int:
+    """How many of `count` points the sample goes on each time: odd, to reach every ring of an organised cloud."""
+    return count // SAMPLED_POINTS | 1
+
+
+def is_repeated(same: int, count: int) -> bool:
+    """Whether so many of `count` points at one place are too many for measurements."""
+    return same >= max(REPEATED_COUNT, REPEATED_SHARE * count)
+
+
+def frequent_places(sample: np.ndarray) -> np.ndarray:
     """(n, 3) places that are frequent in a sample of the points: candidates, mostly none."""
     least = max(2.0, REPEATED_SHARE / 2 * len(sample))
     values, counts = np.unique(sample[:, 0], return_counts=True)  # one column first: rows take long to sort

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations that may have fast versions, behind one dispatcher.
 
-An *operation* is a function in plain torch, decorated where it belongs (for example in `bev.lidar`):
+An *operation* is a function in plain torch or numpy, decorated where it belongs (for example in `bev.lidar`):
 
     @operation('scatter_cells')
     def scatter_cells(cell: Tensor, height: Tensor, value: Tensor, cells: int) -> tuple[Tensor, ...]: ...
@@ -16,8 +16,9 @@ A *fast version* has the same signature and gives the same numbers. It is one fi
 Every module in `kernels/fast/` is imported when the first operation is called; nothing else has to be edited. Callers
 call the operation and never notice. Which version runs:
 
-- by default (`auto`) the first fast version, in order of registration, that is available, is made for the tensors'
-  device and, where gradients are wanted, is differentiable; else the plain one;
+- by default (`auto`) the first fast version, in order of registration, that is available, is made for the device of
+  the tensors (that of arrays is the CPU) and, where gradients are wanted, is differentiable; else the plain one;
+- the parameter `kernels` of the node and of all commands: `auto` or `plain`;
 - `with use('plain'):` or `with use('triton', 'scatter_cells'):` chooses for a block of code, in this thread;
 - the environment variable ATTENTION_FUSION_KERNELS does for the process: `plain`, `triton`, or
   `scatter_cells=triton,warp=plain`.
@@ -29,11 +30,13 @@ cases of `test/support/kernel_cases.py`. A new operation needs an entry there, a
 needs nothing.
 """
 
+from attention_fusion_ros.kernels.cbam import cbam
 from attention_fusion_ros.kernels.registry import (
     AUTO,
     ENVIRONMENT_VARIABLE,
     PLAIN,
     Operation,
+    chosen,
     fast_version,
     operation,
     operations,
@@ -41,5 +44,5 @@ from attention_fusion_ros.kernels.registry import (
     use,
 )
 
-__all__ = ['AUTO', 'ENVIRONMENT_VARIABLE', 'PLAIN', 'Operation', 'fast_version', 'operation', 'operations',
-           'remove_version', 'use']
+__all__ = ['AUTO', 'ENVIRONMENT_VARIABLE', 'PLAIN', 'Operation', 'cbam', 'chosen', 'fast_version', 'operation',
+           'operations', 'remove_version', 'use']

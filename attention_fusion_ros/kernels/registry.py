@@ -9,14 +9,17 @@ import importlib
 import logging
 import os
 import pkgutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ ENVIRONMENT_VARIABLE = 'ATTENTION_FUSION_KERNELS'
 P = ParamSpec('P')
 R = TypeVar('R')
 Function = TypeVar('Function', bound=Callable[..., Any])
+Values: TypeAlias = 'Tensor | np.ndarray'
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,10 @@ class Operation(Generic[P, R]):
 
         While torch.compile or torch.export trace it, the plain version: a graph is made of torch's own operations.
         """
-        if torch.compiler.is_compiling():
+        torch = sys.modules.get('torch')  # not imported for what needs arrays only
+        if torch is not None and torch.compiler.is_compiling():
             return self.plain
-        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        tensors = _tensors((*args, *kwargs.values()))
         wanted = _wanted(self.name)
         if wanted == PLAIN or not tensors:
             return self.plain
@@ -138,6 +143,11 @@ def use(version: str, of: str = EVERY_OPERATION) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def chosen(version: str) -> AbstractContextManager[None]:
+    """As the parameter `kernels` says: `use` the version, or leave the choice as it is for `auto`."""
+    return nullcontext() if version == AUTO else use(version)
+
+
 def _wanted(name: str) -> str:
     """The version asked for: by `use`, else by the environment variable, else `auto`."""
     for choice in (_chosen.get(), _from_environment(os.environ.get(ENVIRONMENT_VARIABLE, ''))):
@@ -152,14 +162,38 @@ def _from_environment(text: str) -> dict[str, str]:
     return {of.strip() or EVERY_OPERATION: version.strip() for of, _, version in pairs}
 
 
-def _obstacle(version: Version, tensors: list[Tensor]) -> str:
+def _tensors(arguments: Iterable[Any]) -> list[Values]:
+    """The tensors and arrays among the arguments, those in tuples and lists included."""
+    found: list[Values] = []
+    for argument in arguments:
+        if isinstance(argument, (tuple, list)):
+            found += _tensors(argument)
+        elif isinstance(argument, np.ndarray) or _is_tensor(argument):
+            found.append(argument)
+    return found
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get('torch')
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _device(values: Values) -> str:
+    return 'cpu' if isinstance(values, np.ndarray) else values.device.type
+
+
+def _obstacle(version: Version, tensors: list[Values]) -> str:
     """Why a version cannot run with these arguments, '' when it can."""
-    other = next((t.device.type for t in tensors if t.device.type not in version.devices), None)
+    other = next((_device(t) for t in tensors if _device(t) not in version.devices), None)
     if other is not None:
         return f'it is made for {", ".join(version.devices)}, not for {other}'
-    if not version.differentiable and torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if not version.differentiable and any(map(_wants_gradient, tensors)):
         return 'it has no gradient'
     return '' if version.available() else 'it is not available here'
+
+
+def _wants_gradient(values: Values) -> bool:
+    return bool(getattr(values, 'requires_grad', False)) and sys.modules['torch'].is_grad_enabled()
 
 
 @functools.cache

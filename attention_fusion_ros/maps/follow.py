@@ -36,7 +36,7 @@ class RouteFollower:
         self._lengths = np.hypot(*np.diff(route.xy, axis=0).T)
         self._s = np.append(0.0, np.cumsum(self._lengths))
         self._along: float | None = None
-        self._farthest = 0.0
+        self.farthest = 0.0  # m from the start of the route that the vehicle came
         self._off_since_ns: int | None = None
 
     def update(self, stamp_ns: int, place: np.ndarray, position_std: float = 0.0,
@@ -55,11 +55,11 @@ class RouteFollower:
         k = int(candidates[distances[candidates].argmin()])
         away = float(distances[k])
         backwards = heading is not None and abs(float(angle_between(np.arctan2(d[k, 1], d[k, 0]), heading))) > 2.6
-        off = away > limit or (backwards and along[k] < self._farthest - 10.0)
+        off = away > limit or (backwards and along[k] < self.farthest - 10.0)
         if not off:
             self._off_since_ns = None
             self._along = float(along[k])
-            self._farthest = max(self._farthest, self._along)
+            self.farthest = max(self.farthest, self._along)
         elif self._off_since_ns is None or stamp_ns < self._off_since_ns:
             self._off_since_ns = stamp_ns
         for_long = self._off_since_ns is not None and stamp_ns - self._off_since_ns >= OFF_ROUTE_S * 1e9

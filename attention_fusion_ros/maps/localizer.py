@@ -20,6 +20,8 @@ from attention_fusion_ros.maps.start import Start, StartFinder
 WAIT_NS = 300_000_000  # for the odometry after a fix
 OLD_NS = 2_000_000_000  # fixes that come later than this are not used
 BACK_NS = 1_000_000_000  # by which stamps may be out of order
+LOST_NS = 60_000_000_000  # without odometry, after which its frame is not believed to be the same ...
+LOST_M, LOST_RAD = 1.0, 0.1  # ... unless the vehicle stands where it stood
 REFUSED_MIN = 8  # fixes in a row before they may be believed
 
 
@@ -81,6 +83,11 @@ class Localizer:
                 self._count('clock_went_back')
             else:
                 return None
+        if len(self.track) and stamp_ns - self.track.stamp_ns > LOST_NS:
+            moved = self.track.last.relative(Pose2(x, y, yaw))
+            if math.hypot(moved.x, moved.y) > LOST_M or abs(moved.yaw) > LOST_RAD:
+                self.reset()
+                self._count('odometry_lost')
         before = self.track.stamp_ns if len(self.track) else self._stamp_ns
         known = len(self.track) > 0
         step = self.track.add(stamp_ns, Pose2(x, y, wrap(yaw)))
@@ -90,7 +97,7 @@ class Localizer:
                 self.filter.move(step, seconds)
             else:
                 self.filter.wait(seconds if known or self._stamp_ns else 0.0)
-        elif step is None and known:
+        elif step is None:  # the first pose, or a jump: what fixes were paired with before lies in another frame
             self._start.clear()
         self._stamp_ns = stamp_ns
         for fix in [w for w in self._waiting if w.stamp_ns <= stamp_ns]:

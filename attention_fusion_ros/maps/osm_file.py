@@ -40,16 +40,11 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     """Ways whose `highway` is one of `kinds` and that are no areas. Relations are not read.
 
     It does not matter in which order ways and nodes stand, and an extract of a whole country needs memory for its roads
-    only. Ids may be negative, as editors
-    number what is not uploaded. There may be no way at all in the result.
-    Raises ConfigurationError when the file cannot be read, or osmium is not installed.
+    only. Ids may be negative, as editors number what is not uploaded. There may be no way at all in the result.
+    Raises ConfigurationError when the file cannot be read, or osmium is not installed or too old.
     """
     path = str(path)
-    try:
-        import osmium
-    except ImportError as error:
-        raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium, which is not installed: "
-                                 'pip install osmium') from error
+    osmium = _osmium(path)
     tags: list[dict[str, str]] = []
     try:
         small = Path(path).stat().st_size < SMALL_BYTES
@@ -63,6 +58,19 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
     return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds)
+
+
+def _osmium(path: str) -> Any:
+    """The library. The packages of Ubuntu 22.04 and 24.04 (python3-pyosmium 3) have no FileProcessor."""
+    try:
+        import osmium
+    except ImportError as error:
+        raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium, which is not installed. "
+                                 "Remedy: pip install 'osmium>=4'") from error
+    if not hasattr(osmium, 'FileProcessor'):
+        raise ConfigurationError(f"reading the OpenStreetMap extract '{path}' needs osmium 4 or later; the one that is "
+                                 "installed is older. Remedy: pip install 'osmium>=4'")
+    return osmium
 
 
 def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, str]],

@@ -10,6 +10,7 @@ import torch
 
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.pipeline.contribution import contribution_heat
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext
@@ -27,7 +28,7 @@ class BatchedPipeline(FusionPipeline):
     def results(self, features: Sequence[Features], batch: int = 16) -> list[FusionResult]:
         """The result of every sweep, in order. batch: sweeps that the network is given at once."""
         found = []
-        with torch_threads(self.backend.threads):
+        with chosen(self.config.kernels), torch_threads(self.backend.threads):
             for start in range(0, len(features), batch):
                 part = features[start:start + batch]
                 output = self.backend.infer(torch.stack([f.lidar for f in part]),

@@ -25,6 +25,7 @@ from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, MapImage, Mode, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.network.history import FeatureHistory
 from attention_fusion_ros.network.map_tracker import MapTracker
 from attention_fusion_ros.pipeline.contribution import contribution_heat
@@ -80,7 +81,7 @@ class FusionPipeline:
     def _run(self, sweep: SyncedSweep, remember: bool) -> FusionResult:
         stage_ms: dict[str, float] = {}
         T_odom_base = sweep.motion.T_odom_base
-        with torch_threads(self.backend.threads), torch.inference_mode():
+        with chosen(self.config.kernels), torch_threads(self.backend.threads), torch.inference_mode():
             with self._timed(stage_ms, 'bev'):
                 features = self.preprocess(sweep, remember)
             with self._timed(stage_ms, 'network'):
@@ -112,7 +113,7 @@ class FusionPipeline:
 
         Raises InputError `no_gradients` where `explains` is False.
         """
-        with torch_threads(self.backend.threads):
+        with chosen(self.config.kernels), torch_threads(self.backend.threads):
             return explain(self.backend, result)
 
     @property

@@ -12,25 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.bev.accumulate import (
-    EarlierSweep,
-    Points,
-    SweepAccumulator,
-    accumulated_bev,
-    views,
-    within_limit,
-)
+from attention_fusion_ros.bev.accumulate import EarlierSweep, SweepAccumulator, views, within_limit
 from attention_fusion_ros.bev.coverage import View, coverage, view
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.ground_level import ground_levels
 from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev, map_source
 from attention_fusion_ros.bev.map_quality import map_problem
 from attention_fusion_ros.bev.map_source import MapSource
+from attention_fusion_ros.bev.place import Placed
+from attention_fusion_ros.bev.sweep import Look, SweepGrids, sweep_grids
 from attention_fusion_ros.bev.track import TrackBuffer, track_bev
 from attention_fusion_ros.config import MapConfig, NodeConfig
 from attention_fusion_ros.contracts import Finding, Mode, SyncedSweep
 from attention_fusion_ros.errors import InputError
-from attention_fusion_ros.geometry import is_rigid, transform_points
+from attention_fusion_ros.geometry import is_rigid
+from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.utils.tensors import upload
 
@@ -89,26 +84,27 @@ class Preprocessor:
 
         remember: keep the sweep for later ones. Raises InputError `bad_transform`, `no_points_in_range`.
         """
-        lidar, points, earlier = self._accumulated(sweep, remember)
-        lidar = self._tracked(lidar, sweep)
-        return Features(sweep.cloud.stamp_ns, lidar, self.map(sweep), *self._coverage(sweep, points, earlier),
-                        sweep.findings, ground_levels(points.xyz, self._config.cloud.min_range),
-                        float(sweep.motion.T_base_sensor[2, 3]))
+        grids, looked_at, earlier = self._accumulated(sweep, remember)
+        lidar = self._tracked(grids.bev, sweep)
+        return Features(sweep.cloud.stamp_ns, lidar, self.map(sweep), *self._coverage(looked_at, earlier),
+                        sweep.findings, grids.levels, float(sweep.motion.T_base_sensor[2, 3]))
 
     @torch.inference_mode()
     def accumulated(self, sweep: SyncedSweep, remember: bool = True) -> Tensor:
         """(C, H, W) of the sweep with earlier ones under it; otherwise as calling the whole."""
-        return self._tracked(self._accumulated(sweep, remember)[0], sweep)
+        return self._tracked(self._accumulated(sweep, remember)[0].bev, sweep)
 
     @torch.inference_mode()
     def remember(self, sweep: SyncedSweep) -> None:
         """Keep a sweep for later ones without making its grids. Raises InputError `bad_transform`."""
         if sweep.motion.T_odom_base is not None:
-            self._remember(sweep, self._points(sweep))
+            placed = self._placed(sweep)
+            self._remember(sweep, placed, self._views(sweep, placed))
 
-    def _remember(self, sweep: SyncedSweep, points: Points) -> None:
+    def _remember(self, sweep: SyncedSweep, placed: Placed, looked_at: Sequence[View]) -> None:
         assert sweep.motion.T_odom_base is not None
-        self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, points, self._views(sweep, points))
+        with chosen(self._config.kernels):
+            self._accumulator.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base, placed, looked_at)
         self._track.add(sweep.cloud.stamp_ns, sweep.motion.T_odom_base)
 
     @torch.inference_mode()
@@ -125,14 +121,14 @@ class Preprocessor:
 
     def alone(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> Features:
         """The sweep without earlier ones, and its map image; see `lidar` and `map`."""
-        points = self._points(sweep)
-        return Features(sweep.cloud.stamp_ns, self._tracked(self._bev(points), sweep), self.map(sweep, layout),
-                        *self._coverage(sweep, points))
+        grids, looked_at = self._grids(sweep, self._placed(sweep))
+        return Features(sweep.cloud.stamp_ns, self._tracked(grids.bev, sweep), self.map(sweep, layout),
+                        *self._coverage(looked_at))
 
     @torch.inference_mode()
     def lidar(self, sweep: SyncedSweep) -> Tensor:
         """(C, H, W) of this sweep alone. Raises InputError `bad_transform`, `no_points_in_range`."""
-        return self._tracked(self._bev(self._points(sweep)), sweep)
+        return self._tracked(self._grids(sweep, self._placed(sweep))[0].bev, sweep)
 
     def _tracked(self, lidar: Tensor, sweep: SyncedSweep) -> Tensor:
         """(C, H, W) with the layer that the network asks for besides."""
@@ -141,7 +137,7 @@ class Preprocessor:
     @torch.inference_mode()
     def coverage(self, sweep: SyncedSweep) -> Tensor:
         """(2, K) of this sweep alone, see `bev.coverage.coverage`. Raises InputError `bad_transform`."""
-        return self._coverage(sweep, self._points(sweep))[0]
+        return self._coverage(self._views(sweep, self._placed(sweep)))[0]
 
     @torch.inference_mode()
     def map(self, sweep: SyncedSweep, layout: MapConfig | None = None) -> MapFeatures:
@@ -165,52 +161,58 @@ class Preprocessor:
         """The grid of a map that is not there."""
         return MapFeatures(empty_map_bev(self.grid, self.device), Mode.LIDAR_ONLY, reason)
 
-    def _points(self, sweep: SyncedSweep) -> Points:
-        """The sweep's points in base_link."""
+    def _placed(self, sweep: SyncedSweep) -> Placed:
+        """The sweep's points, and where their sensor is; on the CPU the arrays themselves."""
         if not is_rigid(sweep.motion.T_base_sensor):
             raise InputError('bad_transform', 'the sensor -> base_link transform is not a rigid transform.',
                              'check T_base_sensor or the tf that gives it.')
-        T, cloud = upload(sweep.motion.T_base_sensor, self.device), sweep.cloud
+        cloud, T = sweep.cloud, sweep.motion.T_base_sensor
+        if self.device.type == 'cpu':
+            return Placed(cloud.xyz, cloud.intensity, T)
         intensity = None if cloud.intensity is None else upload(cloud.intensity, self.device)
-        return Points(transform_points(T, upload(cloud.xyz, self.device)), intensity)
+        return Placed(upload(cloud.xyz, self.device), intensity, T)
 
-    def _views(self, sweep: SyncedSweep, points: Points) -> list[View]:
-        """What each sensor of the sweep looked at; points: of the sweep, in base_link.
+    def _grids(self, sweep: SyncedSweep, placed: Placed, earlier: Sequence[EarlierSweep] = ()
+               ) -> tuple[SweepGrids, list[View]]:
+        """What the points put on the grid, with earlier sweeps under them, and what each sensor looked at."""
+        looks, limits = sensors_of(sweep), self._config.cloud
+        with chosen(self._config.kernels):
+            grids = sweep_grids(placed, [one.placed() for one in earlier], looks, self.grid, limits.min_range,
+                                limits.max_height)
+        return grids, [View(reach, look.x, look.y) for reach, look in zip(grids.reach, looks, strict=True)]
 
-        The parts of a turn that one sensor sent count as one view, from where it was at the last of them.
-        """
-        limits, parts = self._config.cloud, defaultdict(list)
-        for part in sweep.sources:
-            parts[part.frame_id].append(part)
-        found = []
-        for of_sensor in parts.values():
-            slices = [points.xyz[part.first:part.last] for part in of_sensor]
-            x, y = of_sensor[-1].T_base_sensor[:2, 3].tolist()
-            found.append(view(slices[0] if len(slices) == 1 else torch.cat(slices), (x, y), limits.max_height,
-                              limits.min_range))
-        return found
+    def _views(self, sweep: SyncedSweep, placed: Placed) -> list[View]:
+        """What each sensor looked at, where nothing else is asked of the points."""
+        xyz, _ = placed.points()
+        limits = self._config.cloud
+        return [view(torch.cat([xyz[first:last] for first, last in look.ranges]), (look.x, look.y), limits.max_height,
+                     limits.min_range) for look in sensors_of(sweep)]
 
-    def _accumulated(self, sweep: SyncedSweep, remember: bool) -> tuple[Tensor, Points, list[EarlierSweep]]:
-        """(C, H, W) of the sweep with earlier ones under it, its points, and the earlier sweeps."""
-        points, T_odom_base = self._points(sweep), sweep.motion.T_odom_base
+    def _accumulated(self, sweep: SyncedSweep, remember: bool) -> tuple[SweepGrids, list[View], list[EarlierSweep]]:
+        """The sweep with earlier ones under it, what its sensors looked at, and the earlier sweeps."""
+        placed, T_odom_base = self._placed(sweep), sweep.motion.T_odom_base
         if T_odom_base is None:
-            return self._bev(points), points, []
-        earlier = within_limit(points, self._accumulator.earlier(sweep.cloud.stamp_ns, T_odom_base),
+            return *self._grids(sweep, placed), []
+        earlier = within_limit(placed, self._accumulator.earlier(sweep.cloud.stamp_ns, T_odom_base),
                                self._config.cloud.accumulate_points)
-        lidar = self._bev(points, earlier)
+        grids, looked_at = self._grids(sweep, placed, earlier)
         if remember:
-            self._remember(sweep, points)
-        return lidar, points, earlier
+            self._remember(sweep, placed, looked_at)
+        return grids, looked_at, earlier
 
-    def _coverage(self, sweep: SyncedSweep, points: Points, earlier: Sequence[EarlierSweep] = ()
-                  ) -> tuple[Tensor, Tensor]:
+    def _coverage(self, own: Sequence[View], earlier: Sequence[EarlierSweep] = ()) -> tuple[Tensor, Tensor]:
         """`Features.coverage` and `Features.own_reach`."""
         def of(looked_at: Sequence[View]) -> Tensor:
             return coverage(looked_at, self._bins, self._config.lookahead, self.grid.extent)
-        own, before = self._views(sweep, points), views(earlier)
+        before = views(earlier)
         alone = of(own)
         return of([*own, *before]) if before else alone, alone[1]
 
-    def _bev(self, points: Points, earlier: Sequence[EarlierSweep] = ()) -> Tensor:
-        limits = self._config.cloud
-        return accumulated_bev(points, earlier, self.grid, limits, limits.accumulate_points)
+
+def sensors_of(sweep: SyncedSweep) -> list[Look]:
+    """The sensors of a sweep. The parts of a turn that one of them sent count as one look, from where it was last."""
+    parts = defaultdict(list)
+    for part in sweep.sources:
+        parts[part.frame_id].append(part)
+    return [Look(tuple((part.first, part.last) for part in of_sensor), *of_sensor[-1].T_base_sensor[:2, 3].tolist())
+            for of_sensor in parts.values()]

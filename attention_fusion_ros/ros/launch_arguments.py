@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from attention_fusion_ros.config import flatten, parameters
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.ros.map_source.inputs import ALIGNMENT, MAP_INPUTS
 from attention_fusion_ros.stream.inputs import launch_remappings, selectable_inputs
 
 TRUE_OR_FALSE = ('true', 'false')
@@ -34,11 +36,11 @@ INPUT_ARGUMENTS = tuple(LaunchArgument(spec.name, spec.default_topic, spec.descr
 # Those of both launch files.
 NODE_ARGUMENTS = (
     *INPUT_ARGUMENTS,
-    LaunchArgument('params_file', 'config/attention_fusion.yaml', 'Parameter file of the node.', in_share=True),
-    LaunchArgument('namespace', '', 'Namespace of the node and of relative topic names.'),
+    LaunchArgument('params_file', 'config/attention_fusion.yaml', 'Parameter file of attention_fusion.', in_share=True),
+    LaunchArgument('namespace', '', 'Namespace of nodes, and of relative topic names.'),
     LaunchArgument('device', '', 'Device of the network: auto, cpu, cuda or cuda:N. Empty: as in the parameter file.'),
     LaunchArgument('checkpoint', '', 'Path of a .safetensors checkpoint. Empty: as in the parameter file.'),
-    LaunchArgument('log_level', 'info', 'Log level of the node.', ('debug', 'info', 'warn', 'error', 'fatal')),
+    LaunchArgument('log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')),
     LaunchArgument('rviz', 'false', 'Start rviz with the displays of the node.', TRUE_OR_FALSE),
     LaunchArgument('rviz_config', 'config/attention_fusion.rviz', 'Configuration of rviz.', in_share=True),
 )
@@ -58,6 +60,66 @@ REPLAY_ARGUMENTS = (
     LaunchArgument('exit_at_end', 'false', 'Stop everything when the recording ends.', TRUE_OR_FALSE),
     *(replace(argument, default='true') if argument.name == 'rviz' else argument for argument in NODE_ARGUMENTS),
 )
+# Of vehicle.launch.py: inputs of both nodes, and how they are wired to each other.
+MAP_IMAGE_TOPIC, MAP_ALIGNMENT_TOPIC = 'map_source/map_image', 'attention_fusion/map_alignment'
+MAP_INPUT_ARGUMENTS = tuple(LaunchArgument(spec.name, spec.default_topic, spec.description)
+                            for spec in selectable_inputs(MAP_INPUTS)
+                            if spec.name not in {ALIGNMENT, *(argument.name for argument in INPUT_ARGUMENTS)})
+MAP_VEHICLE_ARGUMENTS = (
+    LaunchArgument('osm', None, 'File of roads: an OpenStreetMap extract (.osm, .osm.gz, .osm.pbf) or GeoJSON.'),
+    *MAP_INPUT_ARGUMENTS,
+    LaunchArgument('goal', '', 'Where to go, "latitude,longitude" in degrees; waypoints and goal separated by '
+                   'semicolons. Empty: as in map_params.'),
+    LaunchArgument('datum', '', 'Origin of the local frame, "latitude,longitude". Empty: as in map_params, where it is '
+                   'the first good fix by default.'),
+    LaunchArgument('publish_tf', '', 'Publish the transform map -> odom. Empty: as in map_params.',
+                   ('', *TRUE_OR_FALSE)),
+    LaunchArgument('map_params', 'config/map_source.yaml', 'Parameter file of map_source.', in_share=True),
+    *(argument for argument in VEHICLE_ARGUMENTS if argument.name != 'map_image'),
+)
+# What image and vehicle frame both nodes have to agree about.
+SHARED_PARAMETERS = ('map.resolution', 'map.anchor', 'map.orientation', 'frames.base', 'frames.odom')
+
+
+def map_remappings(value_of: Callable[[str], str], map_alignment: str) -> list[tuple[str, str]]:
+    """(from, to) remappings of the inputs of map_source. value_of: argument -> its value."""
+    topics = {spec.name: value_of(spec.name) for spec in selectable_inputs(MAP_INPUTS) if spec.name != ALIGNMENT}
+    return launch_remappings({**topics, ALIGNMENT: map_alignment}, MAP_INPUTS)
+
+
+def shared_parameters(files: Mapping[str, str]) -> dict[str, Any]:
+    """Those of SHARED_PARAMETERS that a file changes, for both nodes. files: path -> full name of the node it is for.
+
+    Raises ConfigurationError where two files say different things, neither of which is the default.
+    """
+    defaults = {info.name: info.default for info in parameters() if info.name in SHARED_PARAMETERS}
+    found: dict[str, Any] = {}
+    said_by: dict[str, str] = {}
+    for path, node in files.items():
+        if not path:
+            continue
+        check_parameter_file(path, node)
+        for name, value in _values(yaml.safe_load(Path(path).read_text()) or {}, node).items():
+            if name not in defaults or value == defaults[name]:
+                continue
+            if name in found and found[name] != value:
+                raise ConfigurationError(
+                    f"Parameter '{name}' is {found[name]} in '{said_by[name]}' and {value} in '{path}', but both nodes "
+                    'have to agree about it. Remedy: set it in one of the two files.')
+            found[name], said_by[name] = value, path
+    return found
+
+
+def _values(content: Mapping[Any, Any], node: str, above: str = '') -> dict[str, Any]:
+    """The parameters of a file for a node, flat; later ones go before earlier ones, as in rcl."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{above}/{str(key).strip('/')}"
+        if isinstance(value, dict):
+            if isinstance(value.get('ros__parameters'), dict) and _matches(name, node):
+                found.update(flatten(value['ros__parameters']))
+            found.update(_values({k: v for k, v in value.items() if k != 'ros__parameters'}, node, name))
+    return found
 
 
 def remappings(values: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -4,17 +4,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
+from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.events import Shutdown, matches_action
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+from lifecycle_msgs.msg import Transition
 
-from attention_fusion_ros.ros.launch_arguments import LaunchArgument
+from attention_fusion_ros.ros.launch_arguments import (
+    INPUT_ARGUMENTS,
+    LaunchArgument,
+    check_parameter_file,
+    remappings,
+)
 
 PACKAGE = 'attention_fusion_ros'
+FUSION_NODE, MAP_NODE = 'attention_fusion', 'map_source'
 
 
 def in_share(path: str) -> Any:
@@ -32,6 +45,85 @@ def declared(argument: LaunchArgument) -> Any:
 def value_of(name: str, context: Any) -> str:
     """The value of a launch argument."""
     return str(LaunchConfiguration(name).perform(context))
+
+
+def namespace_of(context: Any) -> str:
+    """The launch argument `namespace`, without slashes at its ends."""
+    return '/'.join(filter(None, value_of('namespace', context).split('/')))
+
+
+def full_name(context: Any, node: str) -> str:
+    """Of a node of the launch file: `/car/attention_fusion`."""
+    return '/'.join(['', *filter(None, [namespace_of(context)]), node])
+
+
+def clock_of(context: Any) -> dict[str, Any]:
+    """The parameter that the launch argument `use_sim_time` sets, {} where it is empty."""
+    value = value_of('use_sim_time', context)
+    return {'use_sim_time': value == 'true'} if value else {}
+
+
+def lifecycle_node(context: Any, name: str, executable: str, params_file: str, overrides: Mapping[str, Any],
+                   topics: Sequence[tuple[str, str]]) -> Any:
+    """A node of this package with what all have: namespace, clock, log level, parameter file.
+
+    overrides: parameters that go before those of the file; texts stay texts. topics: (from, to) remappings.
+    Raises ConfigurationError when the parameter file cannot be used.
+    """
+    namespace, path = namespace_of(context), full_name(context, name)
+    if params_file:
+        check_parameter_file(params_file, path)
+    more = {key: ParameterValue(v, value_type=str) if isinstance(v, str) else v for key, v in overrides.items()}
+    more = {**clock_of(context), **more}
+    logger = path.strip('/').replace('/', '.')
+    return LifecycleNode(
+        package=PACKAGE, executable=executable, name=name, namespace=namespace, output='screen', emulate_tty=True,
+        sigterm_timeout='15', parameters=[*filter(None, [params_file, more])],
+        arguments=['--ros-args', '--log-level', f"{logger}:={value_of('log_level', context)}"],
+        remappings=list(topics))
+
+
+def fusion_node(context: Any, topics: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+                ) -> Any:
+    """The node attention_fusion of the launch arguments; an empty one leaves the parameter file's value alone.
+
+    topics, overrides: of inputs and parameters, in place of launch arguments and of the parameter file.
+    """
+    topics = topics or {}
+    inputs = {name: topics[name] if name in topics else value_of(name, context) for name in
+              (argument.name for argument in INPUT_ARGUMENTS)}
+    given = {name: value_of(name, context) for name in ('device', 'checkpoint') if value_of(name, context)}
+    return lifecycle_node(context, FUSION_NODE, 'fusion_node', value_of('params_file', context),
+                          {**given, **(overrides or {})}, remappings(inputs))
+
+
+def rviz(context: Any) -> Any:
+    """rviz, where it is asked for; in the namespace of the nodes: the topics of its configuration are relative."""
+    return Node(package='rviz2', executable='rviz2', name='rviz', namespace=namespace_of(context), output='log',
+                arguments=['-d', value_of('rviz_config', context)],
+                parameters=[*filter(None, [clock_of(context)])], condition=IfCondition(LaunchConfiguration('rviz')))
+
+
+def brought_up(context: Any, node: Any, what: str, otherwise: Any) -> list[Any]:
+    """A lifecycle node with the actions that configure and activate it, unless `autostart` is false.
+
+    Its end ends the launch. what: its executable. otherwise: the action that is taken when it cannot be configured.
+    """
+    if value_of('autostart', context) != 'true':
+        return [ends_launch(node, what), node]
+
+    def change(transition: int) -> Any:
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
+
+    def after_configuring(context: Any) -> list[Any]:
+        active = context.locals.event.goal_state == 'inactive'
+        return [change(Transition.TRANSITION_ACTIVATE) if active else otherwise]
+
+    # Only the first time: a node that somebody deactivates, cleans up or configures by hand stays as it was left.
+    activate = RegisterEventHandler(OnStateTransition(
+        target_lifecycle_node=node, start_state='configuring', entities=[OpaqueFunction(function=after_configuring)],
+        handle_once=True))
+    return [ends_launch(node, what), activate, node, change(Transition.TRANSITION_CONFIGURE)]
 
 
 def ends_launch(action: Any, what: str, success: bool = True) -> Any:

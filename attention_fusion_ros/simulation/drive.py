@@ -71,7 +71,20 @@ def drive_poses(world: World, speed: float = 8.0, rate_hz: float = 10.0) -> tupl
     line, along = _driving_line(world)
     if along[-1] < BEFORE_M + BEYOND_M + 5.0:
         raise ValueError(f'the route is {along[-1]:.0f} m long; at least {BEFORE_M + BEYOND_M + 5:.0f} m are needed')
-    s = np.arange(BEFORE_M, along[-1] - BEYOND_M, 0.25)
+    return paced(line, BEFORE_M, float(along[-1]) - BEYOND_M, speed, rate_hz)[:2]
+
+
+def paced(line: np.ndarray, begin: float, end: float, speed: float,
+          rate_hz: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Poses along a line (P, 2) m from one arc length to another, slower in bends: see `drive_poses`.
+
+    Returns stamps, poses and (N,) m along the line.
+    Raises ValueError when speed or rate is not positive.
+    """
+    if speed <= 0 or rate_hz <= 0:
+        raise ValueError(f'speed and rate must be positive, got {speed} m/s and {rate_hz} Hz')
+    along = arc_length(line)
+    s = np.arange(begin, end, 0.25)
     heading = np.unwrap(np.arctan2(*tangents(point_at(line, s, along)).T[::-1]))
     bend = np.abs(np.gradient(heading, s))
     pace = np.minimum(speed, np.sqrt(SIDEWAYS_M_S2 / np.maximum(_smooth(bend, 8), 1e-6)))
@@ -80,7 +93,7 @@ def drive_poses(world: World, speed: float = 8.0, rate_hz: float = 10.0) -> tupl
     at = np.interp(times, seconds, s)
     yaw = np.interp(times, seconds, heading)
     poses = np.column_stack([point_at(line, at, along), np.angle(np.exp(1j * yaw))])
-    return START_NS + np.rint(times * 1e9).astype(np.int64), poses
+    return START_NS + np.rint(times * 1e9).astype(np.int64), poses, at
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:

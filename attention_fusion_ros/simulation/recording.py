@@ -12,8 +12,13 @@ import numpy as np
 
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.geometry import quaternion_from_yaw, yaw_of
+from attention_fusion_ros.geometry import quaternion_from_yaw, se3_from_quaternion, yaw_of
+from attention_fusion_ros.simulation import truth_file
 from attention_fusion_ros.simulation.drive import START_NS
+from attention_fusion_ros.simulation.sensors.gnss import FRAME_ID as GNSS
+from attention_fusion_ros.simulation.sensors.gnss import GnssFix
+from attention_fusion_ros.simulation.sensors.imu import FRAME_ID as IMU
+from attention_fusion_ros.simulation.sensors.imu import ImuReading
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive
 
 BASE, ODOM = 'base_link', 'odom'
@@ -23,7 +28,14 @@ TOPICS = {  # topic -> type, as `simulate` publishes them
     '/map_image': 'sensor_msgs/msg/Image',
     '/lidar/points': 'sensor_msgs/msg/PointCloud2',
 }
+CITY_TOPICS = {  # further ones of a drive through a real city
+    '/fix': 'sensor_msgs/msg/NavSatFix',
+    '/heading': 'sensor_msgs/msg/Imu',
+}
 FLOAT32 = 7  # sensor_msgs/PointField
+GPS = 1  # sensor_msgs/NavSatStatus
+LEVEL_VARIANCE = (1e-4, 1e-4)  # rad^2, of roll and pitch
+NOT_SAID = np.array([-1.0] + 8 * [0.0])
 LATCHED_DEPTH = 1
 METADATA_VERSION: Literal[8, 9] = 8  # the newest that every distribution since Humble reads with its QoS profiles
 
@@ -36,7 +48,9 @@ def check_new(folder: Path) -> None:
 
 def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_NS,
                     on_sweep: Callable[[], object] = lambda: None) -> int:
-    """Write every sweep of a drive with its map image, odometry and sensor transform; returns the number of sweeps.
+    """Write every sweep of a drive with all that its sensors send, and their transforms; returns the number of sweeps.
+
+    What is true of each sweep stands in truth.json in the same folder, see `truth_file`.
 
     folder: of the recording (mcap); must not exist yet.
     start_ns: stamp of the start of the drive.
@@ -49,31 +63,49 @@ def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_N
 
     check_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    messages = _Messages()
+    messages, rows = _Messages(), []
+    left_out = {topic for topic, there in (('/map_image', drive.options.with_map), ('/fix', drive.antenna is not None),
+                                           ('/heading', drive.has_imu)) if not there}
+    wanted = {topic: kind for topic, kind in (TOPICS | CITY_TOPICS).items() if topic not in left_out}
     latched = Qos(QosHistory.KEEP_LAST, LATCHED_DEPTH, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
                   QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
     with Writer(folder, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
         topics = {topic: bag.add_connection(topic, kind, typestore=messages.store,
                                             offered_qos_profiles=[latched] if topic == '/tf_static' else [])
-                  for topic, kind in TOPICS.items() if topic != '/map_image' or drive.options.with_map}
+                  for topic, kind in wanted.items()}
 
         def write(topic: str, stamp_ns: int, message: Any) -> None:
-            bag.write(topics[topic], stamp_ns, messages.store.serialize_cdr(message, TOPICS[topic]))
+            bag.write(topics[topic], stamp_ns, messages.store.serialize_cdr(message, wanted[topic]))
 
         for index in range(len(drive)):
             sweep = drive.sweep(index)
             if index == 0:
-                write('/tf_static', start_ns, messages.transform(drive.T_base_sensor, sweep.cloud.frame_id, start_ns))
+                write('/tf_static', start_ns, messages.transforms(mountings(drive, sweep.cloud.frame_id), start_ns))
+            rows.append(truth_file.row(drive, sweep, start_ns))
             (time_ns, pose), *later = drive.odometry(index)
             stamp_ns = start_ns + time_ns
             write('/odom', stamp_ns, messages.odometry(pose, stamp_ns))
             if sweep.map_image is not None:
                 write('/map_image', stamp_ns, messages.map_image(sweep.map_image, stamp_ns))
             write('/lidar/points', stamp_ns, messages.point_cloud(sweep.cloud, stamp_ns))
-            for time_ns, pose in later:
-                write('/odom', start_ns + time_ns, messages.odometry(pose, start_ns + time_ns))
+            rest = [(t, '/odom', messages.odometry(p, start_ns + t)) for t, p in later]
+            rest += [(fix.stamp_ns, '/fix', messages.fix(fix, start_ns)) for fix in drive.fixes(index)]
+            rest += [(r.stamp_ns, '/heading', messages.imu(r, start_ns)) for r in drive.imu(index)]
+            for time_ns, topic, message in sorted(rest, key=lambda r: r[0]):
+                write(topic, start_ns + time_ns, message)
             on_sweep()
+    truth_file.write(folder, drive, rows)
     return len(drive)
+
+
+def mountings(drive: SimulatedDrive, lidar_frame: str) -> list[tuple[str, np.ndarray]]:
+    """(frame, (4, 4) pose in base_link) of every sensor: what goes to /tf_static."""
+    found = [(lidar_frame, drive.T_base_sensor)]
+    if drive.antenna is not None:
+        found.append((GNSS, se3_from_quaternion(drive.antenna, (0.0, 0.0, 0.0, 1.0))))
+    if drive.has_imu:
+        found.append((IMU, np.eye(4)))
+    return found
 
 
 class _Messages:
@@ -120,9 +152,26 @@ class _Messages:
                           self._make('geometry_msgs/msg/PoseWithCovariance', where, np.zeros(36)),
                           self._make('geometry_msgs/msg/TwistWithCovariance', twist, np.zeros(36)))
 
-    def transform(self, T_base_sensor: np.ndarray, frame: str, stamp_ns: int) -> Any:
-        """(4, 4) sensor -> base_link, a translation and a yaw, as a static transform."""
-        translation = self._make('geometry_msgs/msg/Vector3', *map(float, T_base_sensor[:3, 3]))
-        transform = self._make('geometry_msgs/msg/Transform', translation, self._quaternion(yaw_of(T_base_sensor)))
-        stamped = self._make('geometry_msgs/msg/TransformStamped', self._header(stamp_ns, BASE), frame, transform)
-        return self._make('tf2_msgs/msg/TFMessage', [stamped])
+    def fix(self, fix: GnssFix, start_ns: int) -> Any:
+        """The message of a receiver of GPS."""
+        status = self._make('sensor_msgs/msg/NavSatStatus', fix.status, GPS)
+        return self._make('sensor_msgs/msg/NavSatFix', self._header(start_ns + fix.stamp_ns, GNSS), status,
+                          fix.latitude, fix.longitude, fix.altitude, fix.covariance.ravel(), fix.covariance_type)
+
+    def imu(self, reading: ImuReading, start_ns: int) -> Any:
+        """Yaw and its rate; of acceleration nothing is said, as sensor_msgs/Imu has it (-1)."""
+        def vector(z: float) -> Any:
+            return self._make('geometry_msgs/msg/Vector3', 0.0, 0.0, z)
+        return self._make('sensor_msgs/msg/Imu', self._header(start_ns + reading.stamp_ns, IMU),
+                          self._quaternion(reading.yaw), np.diag(LEVEL_VARIANCE + (reading.std**2,)).ravel(),
+                          vector(reading.rate), np.diag([1e-4] * 3).ravel(), vector(0.0), NOT_SAID)
+
+    def transforms(self, mounted: list[tuple[str, np.ndarray]], stamp_ns: int) -> Any:
+        """Poses (4, 4) in base_link, a translation and a yaw each, as static transforms."""
+        stamped = []
+        for frame, T in mounted:
+            translation = self._make('geometry_msgs/msg/Vector3', *map(float, T[:3, 3]))
+            transform = self._make('geometry_msgs/msg/Transform', translation, self._quaternion(yaw_of(T)))
+            stamped.append(self._make('geometry_msgs/msg/TransformStamped', self._header(stamp_ns, BASE), frame,
+                                      transform))
+        return self._make('tf2_msgs/msg/TFMessage', stamped)

@@ -13,12 +13,14 @@ import numpy as np
 from attention_fusion_ros.contracts import PointCloud
 from attention_fusion_ros.simulation.drive import demo_world, drive_poses
 from attention_fusion_ros.simulation.drive_options import DriveOptions
+from attention_fusion_ros.simulation.sensors.gnss import GnssFix
+from attention_fusion_ros.simulation.sensors.imu import ImuReading
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS, LidarModel
 from attention_fusion_ros.simulation.sensors.map_image import MapError, MapLayout, MapServer, MapStyle
 from attention_fusion_ros.simulation.sensors.scan import LidarSensor
 from attention_fusion_ros.simulation.sensors.sensor import Measurement_co, Sensor
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
-from attention_fusion_ros.simulation.world.world import Pose
+from attention_fusion_ros.simulation.world.world import Pose, World
 
 ODOMETRY_HZ = 20.0  # at least
 
@@ -45,9 +47,8 @@ class SimulatedDrive:
             raise ValueError('rate and speed must be positive, duration must not be negative')
         self.options, self._lookahead = options, lookahead
         self.lidar: LidarModel = PRESETS[options.lidar]()
-        self.world = demo_world(options.seed)
         self._between = max(1, math.ceil(ODOMETRY_HZ / options.rate))  # poses a sweep
-        stamps, poses = drive_poses(self.world, options.speed, options.rate * self._between)
+        stamps, poses = self._driven(options.speed, options.rate * self._between)
         times = stamps - stamps[0]
         if options.duration:
             kept = times < options.duration * 1e9
@@ -55,6 +56,15 @@ class SimulatedDrive:
         self._times, self._poses = times, poses
         self._lidar_sensor = LidarSensor(self.lidar)
         self._map_server = MapServer(MapStyle(), MapError(*options.map_shift, options.map_yaw), options.route)
+
+    def _driven(self, speed: float, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+        """Stamps (N,) and poses (N, 3) of the drive, through a world that is made here."""
+        self.world = demo_world(self.options.seed)
+        return drive_poses(self.world, speed, rate_hz)
+
+    def world_at(self, index: int) -> World:
+        """The world around a sweep."""
+        return self.world
 
     @property
     def T_base_sensor(self) -> np.ndarray:
@@ -71,7 +81,14 @@ class SimulatedDrive:
         return -(-len(self._times) // self._between)
 
     def odometry(self, index: int) -> list[tuple[int, Pose]]:
-        """(time in ns, pose) from the sweep of this index to the next one, at least 20 a second.
+        """(time in ns, pose) from the sweep of this index to the next one, at least 20 a second, as odometry has it.
+
+        Raises IndexError when the drive has no such sweep.
+        """
+        return self.poses(index)
+
+    def poses(self, index: int) -> list[tuple[int, Pose]]:
+        """(time in ns, true pose in the world) from the sweep of this index to the next one, at least 20 a second.
 
         Raises IndexError when the drive has no such sweep.
         """
@@ -82,21 +99,62 @@ class SimulatedDrive:
 
     def sweep(self, index: int) -> SimulatedSweep:
         """The sweep of this index; the same every time."""
-        time_ns, pose = self.odometry(index)[0]
+        (time_ns, pose), world = self.poses(index)[0], self.world_at(index)
         rng = np.random.default_rng([self.options.seed, 7, index])
-        cloud = self._lidar_sensor.measure(self.world, pose, rng, time_ns)
+        cloud = self._lidar_sensor.measure(world, pose, rng, time_ns)
         image = None
         if self.options.with_map:
             # One seed for the whole drive: what the map lacks, it lacks all the time.
-            image = self._map_server.measure(self.world, pose, np.random.default_rng(self.options.seed), time_ns)
-        route = self.options.with_map and self.options.route
-        return SimulatedSweep(index, time_ns, cloud, image, pose, truth(self.world, pose, self._lookahead, route))
+            image = self._map_server.measure(world, pose, np.random.default_rng(self.options.seed), time_ns)
+        return SimulatedSweep(index, time_ns, cloud, image, pose, self.truth(index, self._lookahead))
+
+    def truth(self, index: int, ring: float) -> Truth:
+        """Where the roads go at a sweep, on a ring of any radius [m]."""
+        _, pose = self.poses(index)[0]
+        return truth(self.world_at(index), pose, ring, self._follows_route())
+
+    @property
+    def datum(self) -> tuple[float, float, float] | None:
+        """Latitude and longitude [deg] and height [m] of the origin of the world; None where it is nowhere on earth."""
+        return None
+
+    @property
+    def route_geojson(self) -> str:
+        """The route as a GeoJSON feature, '' where the world is nowhere on earth."""
+        return ''
+
+    def degrees(self, pose: Pose) -> tuple[float, float] | None:
+        """Latitude and longitude of a pose, None where the world is nowhere on earth."""
+        return None
+
+    def fixes(self, index: int) -> list[GnssFix]:
+        """What a satellite receiver sends from the sweep of this index to the next one."""
+        return []
+
+    def imu(self, index: int) -> list[ImuReading]:
+        """What an IMU with absolute yaw sends from the sweep of this index to the next one."""
+        return []
+
+    @property
+    def antenna(self) -> tuple[float, float, float] | None:
+        """Of the satellite receiver in base_link, m; None without one."""
+        return None
+
+    @property
+    def has_imu(self) -> bool:
+        """Whether there is one."""
+        return False
+
+    def _follows_route(self) -> bool:
+        """Whether the map that belongs to the drive shows the way to take."""
+        return self.options.with_map and self.options.route
 
     def measure(self, sensor: Sensor[Measurement_co], index: int) -> Measurement_co:
         """What a further sensor sends at the time of a sweep; the same every time if the sensor keeps no state."""
-        time_ns, pose = self.odometry(index)[0]
+        time_ns, pose = self.poses(index)[0]
         name = zlib.crc32(type(sensor).__name__.encode())
-        return sensor.measure(self.world, pose, np.random.default_rng([self.options.seed, 8, index, name]), time_ns)
+        return sensor.measure(self.world_at(index), pose, np.random.default_rng([self.options.seed, 8, index, name]),
+                              time_ns)
 
     def rings(self, cloud: PointCloud) -> np.ndarray:
         """(N,) uint16: which beam each point came from, lowest first, as drivers number them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from attention_fusion_ros.geometry import transform_points
+from attention_fusion_ros.kernels import operation
 
 KNOT_S = 0.005  # between two poses of the fit
 MAX_DEGREE = 5
@@ -40,14 +41,20 @@ def move_points(xyz: np.ndarray, offsets_s: np.ndarray, knots: np.ndarray, motio
         coefficients = np.polynomial.polynomial.polyfit(scaled, values, degree)  # (degree + 1, 12)
         residual = np.abs(np.polynomial.polynomial.polyval(scaled, coefficients).T - values).reshape(-1, 3, 4).max(0)
         if (residual[:, :3].sum(1) * FAR_M + residual[:, 3]).max() <= TOLERANCE_M:
-            return _by_polynomial(xyz, np.clip((offsets_s - middle) / half, -1.0, 1.0), coefficients)
+            return by_polynomial(xyz, offsets_s, middle, half, coefficients.reshape(-1, 3, 4))
     return _piecewise(xyz, offsets_s, knots, motions)
 
 
-def _by_polynomial(xyz: np.ndarray, time: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Horner's scheme, in blocks that stay in the cache, coordinate by coordinate; time: (N,) within -1..1."""
-    time = time.astype(np.float32)
-    matrices = coefficients.reshape(-1, 3, 4).astype(np.float32)
+@operation('by_polynomial')
+def by_polynomial(xyz: np.ndarray, offsets_s: np.ndarray, middle: float, half: float,
+                  coefficients: np.ndarray) -> np.ndarray:
+    """Each point (N, 3) float32 by the polynomial of motions at its own time (N,) -> (N, 3) float32.
+
+    middle, half: s, of the times that the polynomial is about; others count as the nearest. coefficients:
+    (degree + 1, 3, 4), constant first, over -1..1. Horner's scheme, in blocks that stay in the cache.
+    """
+    time = np.clip((offsets_s - middle) / half, -1.0, 1.0).astype(np.float32)
+    matrices = coefficients.astype(np.float32)
     moved = np.empty((len(xyz), 3), np.float32)
     for first in range(0, len(xyz), BLOCK):
         block = slice(first, first + BLOCK)

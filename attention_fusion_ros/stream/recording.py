@@ -11,20 +11,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.camera import camera_sign
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, cloud_inputs, selectable_inputs
-from attention_fusion_ros.stream.storage.channel import CDR, Channel, StoredMessage, merged
+from attention_fusion_ros.stream.recording_hints import NAME as HINTS_NAME
+from attention_fusion_ros.stream.recording_hints import read_hints
+from attention_fusion_ros.stream.storage.channel import CDR, ROS1, Channel, StoredMessage, merged
 from attention_fusion_ros.stream.storage.files import SUFFIXES as STORAGE_SUFFIXES
 from attention_fusion_ros.stream.storage.files import OpenFiles
 from attention_fusion_ros.stream.storage.files import is_storage as is_storage
+from attention_fusion_ros.stream.storage.qos import latched_qos, qos_of
 from attention_fusion_ros.stream.storage.types import MessageTypes
 from attention_fusion_ros.sync.synchronizer import MAP_IMAGE
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Qos
 
 __all__ = ['NONE', 'STATIC_TRANSFORMS_TOPIC', 'STORAGE_SUFFIXES', 'InputTopic', 'InputTopics', 'RawMessage',
            'Recording', 'TopicInfo', 'header_stamp_ns', 'is_static', 'is_storage']
@@ -106,7 +113,7 @@ class Recording:
     """An open recording. Use as a context manager.
 
     notes: what was left out, mended, or is said differently elsewhere, a sentence each. losses: what cannot be read;
-    grows while messages are read.
+    grows while messages are read. hints: what a replay.yaml beside it says of its topics and parameters.
 
     Raises InputError: `recording_missing`, `recording_unreadable`.
     """
@@ -115,6 +122,9 @@ class Recording:
         self._opened = OpenFiles(Path(path))
         self.path = self._opened.path
         self.notes = list(self._opened.notes)
+        self.hints = read_hints(self.path)
+        if self.hints.problem:
+            self.notes.append(f'{HINTS_NAME} is not used: {self.hints.problem}.')
         self._numbers: list[str] = []  # of messages, where they show a loss
         self._types = MessageTypes()
         self._files = self._opened.files
@@ -154,6 +164,17 @@ class Recording:
         filled = [file for file in self._files if file.end_ns >= file.start_ns]
         return (max(f.end_ns for f in filled) - min(f.start_ns for f in filled)) / 1e9 if filled else 0.0
 
+    @property
+    def storage(self) -> str:
+        """mcap or sqlite3: what most of its files are; mcap for ROS 1 bags."""
+        sqlite = sum(file.path.suffix == '.db3' or '.db3.' in file.path.name for file in self._files)
+        return 'sqlite3' if 2 * sqlite > len(self._files) else 'mcap'
+
+    @property
+    def is_ros1(self) -> bool:
+        """Whether it holds messages as ROS 1 sends them."""
+        return any(channel.serialization == ROS1 for file in self._files for channel in file.channels)
+
     def count(self, topics: list[str]) -> int:
         """How many messages these topics hold together."""
         return sum(self.topics[t].count for t in topics)
@@ -168,9 +189,17 @@ class Recording:
         What metadata.yaml says comes first, as for rosbag2: it is where users change it.
         """
         metadata = self._opened.metadata
-        if topic in metadata.with_profiles:
+        if topic in metadata.profiles:
             return topic in metadata.latched
         return any(channel.latched for channel in self.channels(topic))
+
+    def offered_qos(self, topic: str) -> list[Qos]:
+        """The profiles that the topic was recorded with; [] where they are not known. As for `is_latched`."""
+        channels = self.channels(topic)
+        profiles = self._opened.metadata.profiles.get(topic) or next((c.profiles for c in channels if c.profiles), '')
+        if not profiles and any(c.serialization != CDR and c.latched for c in channels):
+            return [latched_qos()]
+        return qos_of(profiles)
 
     def is_ros2_type(self, topic: str) -> bool:
         """Whether messages of a topic are what ROS 2 sends: of ROS 1 bags those whose type has the same fields."""
@@ -242,7 +271,8 @@ class Recording:
                               f'{numbers}.')
 
     def input_topics(self, **wanted: str) -> InputTopics:
-        """Choose the topics by type; a name given (`map_image='/map'`) takes precedence, `none` leaves an input out.
+        """Choose the topics by type; a name given (`map_image='/map'`) takes precedence, then one that a replay.yaml
+        beside the recording names; `none` leaves an input out.
 
         A map image is never chosen among topics that look like a camera's; see `InputTopics.left_out`.
         Raises InputError: `topic_missing` (no such topic, or none of the type), `topic_ambiguous` (several of the
@@ -251,6 +281,9 @@ class Recording:
         unknown = set(wanted) - {spec.name for spec in selectable_inputs()}
         if unknown:
             raise TypeError(f'no such input: {", ".join(sorted(unknown))}')
+        hinted = {spec.name: self.hints.topics[spec.name] for spec in selectable_inputs()
+                  if self.hints.topics.get(spec.name) in {*self.topics, NONE}}
+        wanted = {**hinted, **{name: topic for name, topic in wanted.items() if topic}}
         chosen: list[InputTopic] = []
         left_out: dict[str, LeftOut] = {}
         # What was asked for first: a topic that is wrong for its input is not missing for another one.
@@ -274,6 +307,17 @@ class Recording:
                 chosen += [InputTopic(name, spec, _transport(spec, name)) for name in _in_namespace_of(names, sweeps)]
         return InputTopics(chosen, left_out)
 
+    def configured(self, config: NodeConfig, topics: InputTopics) -> NodeConfig:
+        """A configuration with `parameters`, as far as it has the defaults there: what was chosen otherwise counts."""
+        own = {name: value for name, value in self.parameters(topics).items()
+               if flatten(asdict(config))[name] == flatten(asdict(type(config)()))[name]}
+        found: NodeConfig = from_flat({**flatten(asdict(config)), **own})
+        return found if own else config
+
+    def find_topic(self, spec: InputSpec, wanted: str = '') -> str | None:
+        """The topic of one input that needs not be in the table; wanted: as for `input_topics`. Raises as that does."""
+        return self._find(spec, wanted, _results(self.topics))
+
     def _no_maps(self, spec: InputSpec) -> dict[str, str]:
         """{topic: why} of the topics that are of the map image's type, but no map as far as can be told."""
         types = {t.name: t.type for t in self.topics.values()}
@@ -293,6 +337,11 @@ class Recording:
             return '' if raw is None else str(self.decode(raw).header.frame_id)
         except (InputError, AttributeError):
             return ''
+
+    def parameters(self, topics: InputTopics) -> dict[str, Any]:
+        """Parameters of the node that belong to the map image chosen, by dotted name; {} where none are known."""
+        known = self.hints.topics.get(MAP_IMAGE)
+        return dict(self.hints.parameters) if known is not None and known == topics[MAP_IMAGE] else {}
 
     def further_clouds(self, topics: InputTopics) -> list[TopicInfo]:
         """The topics with clouds that are not used: further LiDARs, or what was made of the clouds that are."""

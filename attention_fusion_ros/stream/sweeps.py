@@ -18,6 +18,7 @@ import numpy as np
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import PointCloud, SyncedSweep
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.stream.assemble import SweepAssembler
 from attention_fusion_ros.stream.decoded import DecodedSweep as DecodedSweep
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, cloud_inputs, input_named
@@ -55,7 +56,7 @@ class SweepStream:
         self._max_wait_s = max_wait_s
         self._companions = tuple(spec.name for spec in inputs if spec.waits)
         self._first = input_named(SWEEPS, inputs)
-        self._deskew = config.cloud.deskew == 'auto'
+        self._deskew, self._kernels = config.cloud.deskew == 'auto', config.kernels
         self._assembler = SweepAssembler({spec.name: spec.transports[0].topic for spec in cloud_inputs(inputs)}
                                          ) if config.cloud.assemble == 'auto' else None
         self._waiter = StampWaiter(*self._companions)
@@ -128,7 +129,8 @@ class SweepStream:
         """
         start = time.perf_counter()
         spec = spec or self._first
-        cloud = (transport or spec.transports[0]).decode(message)
+        with chosen(self._kernels):
+            cloud = (transport or spec.transports[0]).decode(message)
         return DecodedSweep(cloud, 1e3 * (time.perf_counter() - start), received_ns, spec.name)
 
     # -- several messages to one sweep: `assemble` what is decoded, `complete` what comes of it ------------------------
@@ -242,7 +244,8 @@ class SweepStream:
         self._missed[ODOMETRY].append(bool(found.odometry_reason))
         self._missed[MAP_IMAGE].append(found.map_reason in NOT_AT_THE_TIME)
         self._missing_since_ns.pop(frame, None)
-        merged = merge(known, found.motion.T_base_sensor, self._synchronizer, self._deskew)
+        with chosen(self._kernels):
+            merged = merge(known, found.motion.T_base_sensor, self._synchronizer, self._deskew)
         decode_ms = sum(part.decode_ms for part in decoded.messages()) + 1e3 * (time.perf_counter() - start)
         return SyncedSweep(
             merged.cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -15,6 +16,17 @@ import numpy as np
 # grey and with any colour vision. The same map under its two names.
 COLOUR_MAP, MATPLOTLIB_COLOUR_MAP = cv2.COLORMAP_INFERNO, 'inferno'
 DECADES = 3  # powers of ten that a scale spans
+
+
+@lru_cache(maxsize=1)
+def _channels() -> tuple[np.ndarray, ...]:
+    """Blue, green and red (256,) uint8 of the levels of the colour map."""
+    return tuple(cv2.split(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], COLOUR_MAP)))
+
+
+def in_colour(levels: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Levels (h, w) uint8 -> out (h, w, 3) uint8, BGR; as `cv2.applyColorMap`, in half the time."""
+    return np.asarray(cv2.merge([cv2.LUT(levels, channel) for channel in _channels()], out))
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,11 @@ class ColourScale:
         bounded = np.clip(np.asarray(values, dtype=np.float64), self.low, self.high)
         return np.asarray(np.log(bounded / self.low) / math.log(self.high / self.low))
 
-    def colours(self, values: np.ndarray) -> np.ndarray:
-        """Values (h, w) -> (h, w, 3) uint8, BGR."""
+    def levels(self, values: np.ndarray) -> np.ndarray:
+        """Values (h, w) -> (h, w) uint8: `share` in 0..255."""
         bounded = np.clip(np.asarray(values, dtype=np.float32), np.float32(self.low), np.float32(self.high))
-        levels = cv2.convertScaleAbs(cv2.log(bounded / np.float32(self.low)),
-                                     alpha=255 / math.log(self.high / self.low))
-        return np.asarray(cv2.applyColorMap(levels, COLOUR_MAP))
+        return np.asarray(cv2.convertScaleAbs(cv2.log(bounded / np.float32(self.low)),
+                                              alpha=255 / math.log(self.high / self.low)))
 
     def ticks(self) -> list[float]:
         """The powers of ten from low to high."""

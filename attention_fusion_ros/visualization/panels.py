@@ -17,7 +17,7 @@ import torch
 from attention_fusion_ros.bev import lidar, map_image
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.contracts import SELECTION, Branch, FusionResult, Mode
-from attention_fusion_ros.visualization.colour import ATTENTION_SCALE, COLOUR_MAP, ColourScale, tick_label
+from attention_fusion_ros.visualization.colour import ATTENTION_SCALE, COLOUR_MAP, ColourScale, in_colour, tick_label
 from attention_fusion_ros.visualization.lettering import Colour, draw_fitted, draw_text, text_width
 
 # BGR
@@ -31,6 +31,8 @@ HEIGHT_TICKS_M = (0.1, 0.5, 2.0, 6.0)
 TRUTH_LENGTH = 0.5  # of the arrows of the truth, in lookaheads: longer and thinner, so that both are seen
 RING_LABEL = math.radians(-135.0)  # bearing of the radius on the ring: behind to the right, where roads seldom go
 BELOW = 0.35  # brightness of what is seen through a heatmap
+BORDER_CELLS = 2**-10  # a point on a border belongs to the cell behind, or right of it: `Grid.containing_cells`
+REMAP_COLUMNS = 1024  # points are looked up as an image of this width: OpenCV's have less than 32768 rows
 FAINTEST = 0.25  # grey level of a cell with a return on the ground
 
 
@@ -86,15 +88,20 @@ def point_attention(result: FusionResult, xyz: np.ndarray, heatmap: np.ndarray |
         return np.zeros(0, np.float32)
     cells = heat.shape[0]
     T = np.eye(4) if T_base is None else np.asarray(T_base, dtype=np.float64)
-    # Metres to cells is affine: one product takes points to their rows and columns, shifted by the frame around them.
+    # Metres to cells is affine: one product takes points to the columns and rows of the heatmap within its frame of
+    # zeros, which is what `remap` looks up for points outside, and for what is not finite.
     grid = Grid(result.extent, cells)
-    zero, ahead, left = (np.array(grid.metres_to_cells(x, y)) for x, y in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)))
+    zero, ahead, left = (np.array(grid.metres_to_cells(x, y)[::-1]) for x, y in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)))
     to_cells = np.stack([ahead - zero, left - zero], axis=1)
-    M = np.column_stack([to_cells @ T[:2, :3], to_cells @ T[:2, 3] + zero + 1.5])
-    place = cv2.transform(np.ascontiguousarray(xyz, dtype=np.float32)[:, None], M)[:, 0]
-    place = np.fmin(np.fmax(place, 0.0), cells + 1.0).astype(np.int32)  # what is not finite as well
+    shift = to_cells @ T[:2, 3] + zero + 1.0 + BORDER_CELLS
+    M = np.vstack([np.column_stack([to_cells @ T[:2, :3], shift]), np.zeros(4)])
+    count = len(xyz)
+    place = np.zeros((-(-count // REMAP_COLUMNS), REMAP_COLUMNS, 3), np.float32)
+    cv2.transform(np.ascontiguousarray(xyz, dtype=np.float32)[:, None], M, place.reshape(-1, 1, 3)[:count])
+    columns, rows, _ = cv2.split(place)
     framed = cv2.copyMakeBorder(heat, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
-    return np.asarray(framed.reshape(-1).take(place[:, 0] * (cells + 2) + place[:, 1]), dtype=np.float32)
+    found = cv2.remap(framed, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0)
+    return np.asarray(found.reshape(-1)[:count], dtype=np.float32)
 
 
 def compose_picture(result: FusionResult, size: int = 512,
@@ -104,16 +111,20 @@ def compose_picture(result: FusionResult, size: int = 512,
     size: edge of a square in pixels. truth: (bearing, heading) of the true branches in radians, drawn in blue beside
     the estimates in green. `squares` gives the three squares of the picture back.
     """
-    squares_ = [lidar_panel(result, size), map_panel(result, size), heat_panel(finest(result.attention.spatial), size)]
-    show_below(squares_[2], finest(result.attention.spatial), squares_[0])
-    titles = [('LiDAR', 'height; black: no return'), _map_title(result), _attention_title(result)]
-    legends = [height_legend(size), map_legend(size), colour_legend(ATTENTION_SCALE, size)]
     top, bottom = round(TITLE_SHARE * size), round(LEGEND_SHARE * size)
     picture = np.empty((top + size + bottom, len(PANELS) * size, 3), np.uint8)
+    squares_ = squares(picture)
+    weights = finest(result.attention.spatial)
+    lidar_panel(result, size, squares_[0])
+    map_panel(result, size, squares_[1])
+    heat_panel(weights, size, out=squares_[2])
+    show_below(squares_[2], weights, squares_[0])
+    titles = [('LiDAR', 'height; black: no return'), _map_title(result), _attention_title(result)]
+    legends = [height_legend(size), map_legend(size), colour_legend(ATTENTION_SCALE, size)]
     for k, (square, title, legend) in enumerate(zip(squares_, titles, legends)):
         draw_answer(square, result, truth)
         column = picture[:, k * size:(k + 1) * size]
-        column[:top], column[top:top + size], column[top + size:] = _title(title, size, result.trained), square, legend
+        column[:top], column[top + size:] = _title(title, size, result.trained), legend
         if k:
             column[:, 0] = RING  # where one panel ends and the next begins
     draw_arrow_legend(picture, with_truth=bool(truth))
@@ -230,31 +241,37 @@ def map_legend(size: int) -> np.ndarray:
     return bar
 
 
-def lidar_panel(result: FusionResult, size: int) -> np.ndarray:
-    """Height of the highest return in each cell, from dark to bright -> (size, size, 3) uint8, BGR; black: none."""
+def lidar_panel(result: FusionResult, size: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Height of the highest return in each cell, from dark to bright -> (size, size, 3) uint8, BGR; black: none.
+
+    out: as for all panels, of that shape: what is drawn into, and returned; rows may lie apart. None: a new one.
+    """
     top = result.lidar_bev[lidar.CHANNELS.index('top')]
     density = result.lidar_bev[lidar.CHANNELS.index('density')]
     bright = cv2.convertScaleAbs(np.clip(top, 0.0, 1.0).astype(np.float32), alpha=255 * (1 - FAINTEST),
                                  beta=255 * FAINTEST)
     grey = cv2.resize(bright * (density > 0), (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR, _panel(size, out)))
 
 
-def map_panel(result: FusionResult, size: int, moved: bool = True) -> np.ndarray:
+def map_panel(result: FusionResult, size: int, out: np.ndarray | None = None, moved: bool = True) -> np.ndarray:
     """The map, the route in red, LiDAR structure on top -> (size, size, 3) uint8, BGR.
 
     moved: where the network says it belongs, if it says so; else as it was given.
     """
     layers = registered_map(result) if moved else result.map_bev
-    channels = {name: layers[k].astype(np.float32) for k, name in enumerate(map_image.CHANNELS)}
-    road, route = channels['road'], channels['route']
-    span = np.clip(result.lidar_bev[lidar.CHANNELS.index('span')].astype(np.float32), 0, 1)
-    planes = []
-    for of_unknown, of_road, of_route, of_structure in zip(UNKNOWN, ROAD, ROUTE, STRUCTURE):
-        level = of_unknown * channels['valid'] * (1 - road) + of_road * road
-        level += (of_route - level) * route
-        planes.append(np.clip(np.maximum(level, of_structure * span), 0, 255).astype(np.uint8))  # to see the fit
-    return np.asarray(cv2.resize(cv2.merge(planes), (size, size), interpolation=cv2.INTER_AREA))
+    road, route, valid = (np.asarray(layers[map_image.CHANNELS.index(name)], np.float32)
+                          for name in ('road', 'route', 'valid'))
+    structure = np.clip(result.lidar_bev[lidar.CHANNELS.index('span')], 0.0, 1.0).astype(np.float32)
+    planes: dict[tuple[int, ...], np.ndarray] = {}  # blue and green are the same in all four colours: made once
+    for colour in zip(UNKNOWN, ROAD, ROUTE, STRUCTURE):
+        if colour not in planes:
+            of_unknown, of_road, of_route, of_structure = map(float, colour)
+            level = cv2.addWeighted((1.0 - road) * valid, of_unknown, road, of_road, 0.0) * (1.0 - route)
+            planes[colour] = cv2.convertScaleAbs(np.maximum(  # the structure on top, to see the fit
+                cv2.scaleAdd(route, of_route, level), of_structure * structure))
+    shown = cv2.merge([planes[colour] for colour in zip(UNKNOWN, ROAD, ROUTE, STRUCTURE)])
+    return np.asarray(cv2.resize(shown, (size, size), _panel(size, out), interpolation=cv2.INTER_AREA))
 
 
 def registered_map(result: FusionResult) -> np.ndarray:
@@ -274,18 +291,24 @@ def registered_map(result: FusionResult) -> np.ndarray:
     return np.stack([cv2.warpAffine(layer.astype(np.float32), M, size) for layer in result.map_bev])
 
 
-def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENTION_SCALE) -> np.ndarray:
+def heat_panel(values: np.ndarray | None, size: int, scale: ColourScale = ATTENTION_SCALE,
+               out: np.ndarray | None = None) -> np.ndarray:
     """Weights or Grad-CAM (h, w) on the BEV grid -> (size, size, 3) uint8, BGR, in the colours of the scale.
 
     None: a grey panel that says that there is nothing to show.
     """
     if values is None:
-        panel = np.full((size, size, 3), UNKNOWN, np.uint8)
+        panel = _panel(size, out)
+        panel[:] = UNKNOWN
         draw_text(panel, 'none', (size - text_width('none', LETTER_SHARE * size)) / 2, 0.25 * size,
                   LETTER_SHARE * size, INK)
         return panel
-    heat = cv2.resize(np.asarray(values, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    return scale.colours(heat)
+    levels = cv2.resize(scale.levels(values), (size, size), interpolation=cv2.INTER_LINEAR)  # on the scale: in decades
+    return in_colour(levels, _panel(size, out))
+
+
+def _panel(size: int, out: np.ndarray | None) -> np.ndarray:
+    return np.empty((size, size, 3), np.uint8) if out is None else out
 
 
 def show_below(panel: np.ndarray, values: np.ndarray | None, below: np.ndarray, scale: ColourScale = ATTENTION_SCALE

@@ -77,6 +77,21 @@ def test_a_source_is_kept_for_the_image_and_the_resolution_it_is_of():
     assert map_source(image, MapConfig(resolution=0.5), GRID, last=source) is not source
 
 
+@pytest.mark.parametrize('route', [False, True])
+def test_a_map_that_has_not_moved_is_laid_on_the_grid_once(route):
+    image, layout = wide_map(np.random.default_rng(0), (500, 301), route), MapConfig(resolution=0.1, anchor=[0.4, 0.7])
+    source, sampled = map_source(image, layout, GRID), []
+    sample = source.sample
+    source.sample = lambda *where: sampled.append(where) or sample(*where)
+    here, there = (Motion(np.eye(4), pose(x, 1, 0.3), pose(3, 1, 0.1)) for x in (5, 6))
+    elsewhere = MapConfig(resolution=0.1, anchor=[0.5, 0.7])
+    for motion, given, samples in ((here, layout, 1), (here, layout, 1), (there, layout, 2), (there, elsewhere, 3),
+                                   (here, layout, 4), (here, layout, 4)):
+        found = map_bev(image, motion, given, GRID, source=source)
+        assert found.equal(map_bev(image, motion, given, GRID)) and len(sampled) == samples
+        found.zero_()  # is nobody else's
+
+
 @pytest.mark.parametrize('metres', [0.02, 0.05, 0.1, 0.25, 0.5, 1.0])
 @pytest.mark.parametrize('dashed', [False, True], ids=['solid', 'dashed'])
 def test_a_route_of_one_pixel_is_as_bright_as_any_at_every_resolution(metres, dashed):

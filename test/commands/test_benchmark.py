@@ -92,6 +92,26 @@ def test_the_pipeline_is_measured(small, tmp_path, capsys):
     assert 'small.safetensors' in out and str(small.parent) not in out + json.dumps(stored)
 
 
+def test_plain_and_compiled_loops_are_measured_in_pairs(tmp_path, capsys, monkeypatch):
+    from attention_fusion_ros.benchmarking import kernels
+    from attention_fusion_ros.kernels import compiled
+    monkeypatch.setattr(compiled, 'available', lambda: True)  # without numba plain torch is measured twice
+    assert benchmark.main(['--kernels', '--runs', '3', '--points', '3000', '--out', str(tmp_path)]) == 0
+    pairs = json.loads((tmp_path / 'benchmark_kernels.json').read_text())['pairs']
+    assert [pair['step'] for pair in pairs] == list(kernels.STEPS) and {pair['points'] for pair in pairs} == {3000}
+    for pair in pairs:
+        assert pair['runs'] == 3 and min(pair['plain_ms'], pair['fast_ms'], pair['plain_processor_ms']) > 0
+        assert pair['ratio_20'] <= pair['ratio'] <= pair['ratio_80']
+    assert 'together' in capsys.readouterr().out
+
+
+def test_without_compiled_loops_there_is_nothing_to_compare(capsys, monkeypatch):
+    from attention_fusion_ros.kernels import compiled
+    monkeypatch.setattr(compiled, 'available', lambda: False)
+    assert benchmark.main(['--kernels', '--runs', '3', '--points', '3000']) == 1
+    assert 'numba' in capsys.readouterr().err
+
+
 def test_growth_leaves_the_first_minute_out():
     seconds = np.arange(0, 301, 2.0)
     start = np.minimum(500 + 10 * seconds, 1000)  # until 50 s

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
 import threading
@@ -19,6 +20,9 @@ from attention_fusion_ros.commands import simulate
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.geometry import rotation_2d
+from attention_fusion_ros.maps.fix import fix_from_message
+from attention_fusion_ros.maps.frames import LocalFrame
+from attention_fusion_ros.maps.map_position import MapPosition
 from attention_fusion_ros.simulation.recording import TOPICS
 from attention_fusion_ros.simulation.sweeps import DriveOptions, SimulatedDrive
 from attention_fusion_ros.stream.inputs import default_topics, input_named
@@ -115,7 +119,7 @@ class Listener:
         from nav_msgs.msg import Odometry
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
         from rosgraph_msgs.msg import Clock
-        from sensor_msgs.msg import Image, PointCloud2
+        from sensor_msgs.msg import Image, Imu, NavSatFix, PointCloud2
         from tf2_msgs.msg import TFMessage
 
         from attention_fusion_ros.ros.clients.session import Session
@@ -126,6 +130,7 @@ class Listener:
         self.heard = {}
         for topic, kind, qos in (('/lidar/points', PointCloud2, every), ('/map_image', Image, every),
                                  ('/odom', Odometry, every), ('/tf', TFMessage, every), ('/clock', Clock, every),
+                                 ('/fix', NavSatFix, every), ('/heading', Imu, every),
                                  ('/tf_static', TFMessage, latched)):
             self.heard[topic] = []
             self.session.node.create_subscription(kind, topic, self.heard[topic].append, qos)
@@ -238,3 +243,87 @@ def test_clock_and_no_map(listener):
     seconds = [t.clock.sec + t.clock.nanosec / 1e9 for t in listener['/clock']]
     assert seconds[0] >= 1.0 and max(seconds) < 2.0
     assert {stamp(m) for m in listener['/lidar/points']} <= {10**9 + i * 250_000_000 for i in range(4)}
+
+
+def test_a_drive_through_a_real_city_is_a_recording_with_fixes_and_truth(tmp_path, monkeypatch, capsys):
+    pytest.importorskip('osmium', reason='needs osmium')
+    pytest.importorskip('pyproj', reason='needs pyproj')
+    monkeypatch.setitem(sys.modules, 'rclpy', None)
+    folder = tmp_path / 'city'
+    options = ['--osm', '--seed', '2', '--rate', '2', '--lidar', 'vlp_16', '--duration', '2', '--quiet']
+    assert simulate.main([*options, '--imu', '--fix-rate', '10', '--fix-lost', '1', '0.5', '--bag', str(folder)]) == 0
+    assert 'from 42.' in capsys.readouterr().err
+    with Recording(folder) as recording:
+        assert '/map_image' not in recording.topics
+        heard = {topic: [recording.decode(raw) for raw in recording.raw_messages([topic])]
+                 for topic in ('/lidar/points', '/fix', '/heading', '/odom', '/tf_static')}
+        assert [len(heard[topic]) for topic in ('/lidar/points', '/fix', '/heading', '/odom')] == [4, 20, 40, 40]
+        stamps = [stamp(m) for m in heard['/fix']]
+        assert stamps == [10**9 + k * 10**8 for k in range(20)]
+    lost = [m.status.status == -1 for m in heard['/fix']]
+    assert lost == [10 <= k < 15 for k in range(20)]
+    known = [fix_from_message(m) for m, gone in zip(heard['/fix'], lost) if not gone]
+    assert all(f.std == pytest.approx(math.hypot(0.5, 2.0)) and f.std_known and f.frame_id == 'gnss' for f in known)
+    mounted = {t.child_frame_id for t in heard['/tf_static'][0].transforms}
+    assert mounted == {'lidar', 'gnss', 'imu'}
+    truth = json.loads((folder / 'truth.json').read_text())
+    frame = LocalFrame(*truth['datum'].values())
+    assert [row['stamp_ns'] for row in truth['sweeps']] == [stamp(m) for m in heard['/lidar/points']]
+    for row in truth['sweeps']:
+        np.testing.assert_allclose(frame.to_metres(row['latitude'], row['longitude']), row['pose'][:2], atol=1e-3)
+        assert row['direction']['20'] in row['branches']['20'] and len(row['branches']['30']) >= 2
+    first = known[0]
+    away = np.hypot(*(frame.to_metres(first.latitude, first.longitude) - truth['sweeps'][0]['pose'][:2]))
+    assert away < 12.0
+    assert 'OpenStreetMap' in truth['map data'] and truth['route']['geometry']['type'] == 'LineString'
+    # From fixes and odometry to a position: the topics fit together.
+    position = MapPosition(frame)
+    for m in heard['/heading'][:1]:
+        q, covariance = m.orientation, m.orientation_covariance
+        assert abs(2 * math.atan2(q.z, q.w) - truth['sweeps'][0]['pose'][2]) % (2 * math.pi) < 0.15
+        position.add_yaw(stamp(m), 2 * math.atan2(q.z, q.w), math.sqrt(covariance[8]))
+    position.add_fix(first)
+    assert math.degrees(position.estimate().heading_std) == pytest.approx(math.hypot(0.5, 1.5))
+
+
+def test_a_simulated_town_has_a_truth_too_but_lies_nowhere(tmp_path, drive):
+    folder = tmp_path / 'drive'
+    assert simulate.main(['--bag', str(folder), '--seed', '1', '--rate', '4', '--lidar', 'vlp_16', '--duration', '1',
+                          '--quiet']) == 0
+    truth = json.loads((folder / 'truth.json').read_text())
+    assert truth['datum'] is None and len(truth['sweeps']) == 4 and 'latitude' not in truth['sweeps'][0]
+    assert tuple(truth['sweeps'][2]['pose']) == drive.sweep(2).pose
+    assert truth['sweeps'][2]['direction']['20'] == list(drive.sweep(2).truth.direction)
+
+
+@pytest.mark.parametrize('options, words', [
+    (['--osm', '--goal', '10,10'], 'nowhere near the roads'),
+    (['--osm', '--goal', '-33.8,151.2'], '-33.8000, 151.2000'),
+    (['--goal', '42.3,-71.0'], 'add --osm'), (['--osm', '--fix-rate', '0'], 'fixes must be positive'),
+    (['--osm', 'nothing.osm'], "'nothing.osm' cannot be read"), (['--osm', '--odometry-scale', '2'], 'odometry')])
+def test_mistakes_about_the_city_are_one_line(options, words, tmp_path, capsys):
+    pytest.importorskip('osmium', reason='needs osmium')
+    pytest.importorskip('pyproj', reason='needs pyproj')
+    assert simulate.main([*options, '--lidar', 'vlp_16', '--bag', str(tmp_path / 'none')]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.startswith('error: ') and error.count('\n') == 1
+    assert not (tmp_path / 'none').exists()
+
+
+@pytest.mark.parametrize('text', ['10', '1,2,3', 'north', '91,0', '0,181'])
+def test_places_that_are_none(text, capsys):
+    with pytest.raises(SystemExit):
+        simulate.options_parser().parse_args(['--osm', '--goal', text])
+    assert text in capsys.readouterr().err
+
+
+def test_fixes_are_published_between_the_sweeps(listener):
+    pytest.importorskip('osmium', reason='needs osmium')
+    pytest.importorskip('pyproj', reason='needs pyproj')
+    run_until(listener, 2, '--osm', '--imu')
+    assert not listener['/map_image'] and listener['/fix'] and listener['/heading']
+    fix = next(m for m in listener['/fix'] if m.status.status == 0)
+    assert fix.header.frame_id == 'gnss' and fix.latitude == pytest.approx(42.347, abs=0.01)
+    assert {stamp(m) for m in listener['/heading']} <= {stamp(m) for m in listener['/odom']}
+    assert {t.child_frame_id for t in listener['/tf_static'][-1].transforms} == {'lidar', 'gnss', 'imu'}
+    assert fix.position_covariance_type == 2 and fix.position_covariance[0] == pytest.approx(4.25)

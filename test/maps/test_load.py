@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,8 +133,10 @@ def test_the_cache_is_read_and_written(tmp_path, monkeypatch):
     roads = load_roads(tmp_path / 'a.osm', cache=tmp_path)
     monkeypatch.setitem(__import__('sys').modules, 'osmium', None)
     assert same(roads, load_roads(tmp_path / 'a.osm', cache=tmp_path))
-    with pytest.raises(ConfigurationError, match='pip install osmium'):
-        load(tmp_path / 'a.osm')
+    for missing in (None, SimpleNamespace(__name__='osmium')):  # the second: one without FileProcessor, of before 4
+        monkeypatch.setitem(__import__('sys').modules, 'osmium', missing)
+        with pytest.raises(ConfigurationError, match="pip install 'osmium>=4'"):
+            load(tmp_path / 'a.osm')
 
 
 def geojson(path, features, **extra):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.map_kit import city, town
+from support.map_kit import CITIES, city, town
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.map_image import ROAD, ROUTE, map_bev
@@ -146,8 +146,9 @@ def test_layouts_that_cannot_be_drawn(wrong):
         ImageLayout(**wrong)
 
 
-def test_a_real_city(shared_folder):
-    roads = city(shared_folder, 'boston_seaport')
+@pytest.mark.parametrize('name', CITIES)
+def test_a_real_city(name, shared_folder):
+    roads = city(shared_folder, name)
     layout = ImageLayout(resolution=0.5, size=(160, 160), layers='all')
     rng = np.random.default_rng(2)
     for edge in rng.choice(len(roads.graph), 4, replace=False):

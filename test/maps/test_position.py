@@ -16,7 +16,9 @@ from support.map_kit import CITIES, FRAME, START_NS, Errors, city, drive_through
 import attention_fusion_ros.maps
 from attention_fusion_ros.decode import REASONS as DECODER_REASONS
 from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.geometry import se3_from_quaternion
 from attention_fusion_ros.maps.fix import Fix, fix_from_message
+from attention_fusion_ros.maps.flat_odometry import FlatOdometry
 from attention_fusion_ros.maps.frames import LocalFrame, Utm
 from attention_fusion_ros.maps.map_position import MapPosition
 from attention_fusion_ros.maps.odometry_track import OdometryTrack, Pose2
@@ -82,6 +84,35 @@ def test_no_image_before_the_heading_is_known():
     found = position.pose_for_image()
     assert found.pose == pytest.approx((0.0, 0.0, 0.5), abs=1e-6)
     assert found.position_std == pytest.approx(2.0, rel=0.1) and found.heading_std == pytest.approx(math.radians(2.0))
+
+
+def test_fixes_before_the_first_odometry_are_not_paired_with_it():
+    position, frame = MapPosition(LocalFrame(*FRAME)), LocalFrame(*FRAME)
+    for k in range(40):
+        latitude, longitude = (float(v) for v in frame.to_degrees(np.array([k, 0.0])))
+        position.add_fix(Fix(START_NS + k * S // 10, '', latitude, longitude, 0.0, 1.0, True))
+        if k >= 20:  # odometry whose frame lies far away
+            position.add_odometry(START_NS + k * S // 10, 2000.0, 1000.0 + k, math.pi / 2)
+    assert position.estimate().pose == pytest.approx((39.0, 0.0, 0.0), abs=0.5)
+
+
+def pose(x: float, y: float, yaw: float) -> np.ndarray:
+    return se3_from_quaternion((x, y, 0.0), (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
+
+
+def test_odometry_in_a_frame_that_lies_on_its_side():
+    """That of a camera, or of LiDAR odometry that starts as the frame of its sensor: z ahead, y down."""
+    T_side = np.array([[0.0, -1.0, 0.0, 4.0], [0.0, 0.0, -1.0, 2.0], [1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+    level, side = FlatOdometry(), FlatOdometry()
+    for k in range(30):
+        T = pose(5.0 * math.sin(0.1 * k), 5.0 - 5.0 * math.cos(0.1 * k), 0.1 * k)
+        a, b = level.add(k * S // 10, T), side.add(k * S // 10, T_side @ T)
+        if not k:
+            first = a, b
+    assert first[0].relative(a) == pytest.approx(first[1].relative(b), abs=1e-9)
+    assert first[0].relative(a) == pytest.approx((5.0 * math.sin(2.9), 5.0 - 5.0 * math.cos(2.9), 2.9))
+    assert level.add(28 * S // 10, pose(0.0, 0.0, 0.0)) is None, 'late'
+    assert level.add(0, pose(1.0, 2.0, 0.5)) == pytest.approx((1.0, 2.0, 0.5)), 'the clock went back'
 
 
 def test_averaging_fixes_does_not_make_the_position_exact():

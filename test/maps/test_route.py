@@ -90,6 +90,32 @@ def test_random_networks(seed):
         assert seconds == pytest.approx(best_seconds(roads, first, last), rel=1e-5)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([(49.4, 7.8), (-33.9, 151.2), (65.0, -179.9999), (1.3, 103.8)]))
+def test_random_ways_through_waypoints_are_never_driven_backwards(seed, datum):
+    rng = np.random.default_rng(seed)
+    size = 5
+    nodes = {n: tuple(np.array([n % size, n // size]) * 150.0 + rng.uniform(-30, 30, 2)) for n in range(size * size)}
+    pairs = [(n, n + 1) for n in nodes if n % size < size - 1] + [(n, n + size) for n in nodes if n < size * (size - 1)]
+    roads = town(nodes, [(list(p), {'oneway': str(rng.choice(['no', 'yes', '-1']))}) for p in pairs], datum)
+    places = [roads.line(int(e)).mean(axis=0) for e in rng.choice(len(roads.graph), 4)]
+    try:
+        route = RoutePlanner(roads).plan(places[1:], places[0], float(rng.uniform(-math.pi, math.pi)))
+    except InputError as error:
+        assert error.reason == 'goal_unreachable' and error.remedy
+        return
+    check(roads, route)
+    assert route.xy[0] == pytest.approx(places[0], abs=0.1) and route.xy[-1] == pytest.approx(places[-1], abs=0.1)
+    s, last = np.append(0.0, np.cumsum(np.hypot(*np.diff(route.xy, axis=0).T))), -1.0
+    for place in places[1:]:  # passed one after the other
+        d = np.diff(route.xy, axis=0)
+        t = np.clip(((place - route.xy[:-1]) * d).sum(axis=1) / np.maximum((d**2).sum(axis=1), 1e-12), 0.0, 1.0)
+        away = np.hypot(*(route.xy[:-1] + t[:, None] * d - place).T)
+        passed = (s[:-1] + t * np.hypot(*d.T))[away < 0.2]
+        assert (passed >= last - 0.1).any()
+        last = float(passed[passed >= last - 0.1].min())
+
+
 BLOCK = ({1: (0, 0), 2: (200, 0), 3: (200, 200), 4: (0, 200), 5: (1000, 0), 6: (1200, 0), 7: (-400, 0)},
          [([1, 2], {'name': 'South'}), ([2, 3], {}), ([3, 4], {'oneway': 'yes', 'name': 'North'}), ([4, 1], {}),
           ([5, 6], {}), ([1, 7], {'oneway': 'reversible'})])

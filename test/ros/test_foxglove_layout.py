@@ -15,12 +15,16 @@ from pathlib import Path
 import pytest
 
 from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.ros.map_source.inputs import MAP_INPUTS
+from attention_fusion_ros.ros.map_source.outputs import MAP_OUTPUTS
 from attention_fusion_ros.ros.messages.standins import STORE
 from attention_fusion_ros.ros.outputs import DIAGNOSTICS, OUTPUTS
 from attention_fusion_ros.ros.result_sink import topic_of
 
 LAYOUT = json.loads((Path(__file__).parents[2] / 'config/attention_fusion.foxglove.json').read_text())
-TYPES = {topic_of(spec): spec.type.replace('/', '/msg/') for spec in (*OUTPUTS, DIAGNOSTICS)}
+TYPES = {'/attention_fusion/path': 'nav_msgs/msg/Path',
+         **{topic_of(spec): spec.type.replace('/', '/msg/') for spec in (*OUTPUTS, DIAGNOSTICS)},
+         **{f'/map_source/{spec.name}': spec.type.replace('/', '/msg/') for spec in MAP_OUTPUTS}}
 COMMON = {'foxglovePanelTitle'}
 SCENE = {'cameraState', 'followTf', 'followMode', 'scene', 'publish', 'transforms', 'topics', 'layers', 'imageMode'}
 PANELS = {
@@ -37,6 +41,7 @@ TOPICS = {'sensor_msgs/msg/PointCloud2': POINTS, 'sensor_msgs/msg/LaserScan': PO
                                                 'alpha'},
           'visualization_msgs/msg/MarkerArray': BASE | {'color', 'showOutlines', 'selectedIdVariable', 'namespaces'},
           'geometry_msgs/msg/PoseArray': BASE | {'type', 'axisScale', 'arrowScale', 'lineWidth', 'gradient'},
+          'nav_msgs/msg/Path': BASE | {'type', 'axisScale', 'arrowScale', 'lineWidth', 'gradient'},
           'geometry_msgs/msg/PoseWithCovarianceStamped': BASE | {'type', 'axisScale', 'arrowScale', 'color',
                                                                  'showCovariance', 'covarianceColor'}}
 CAMERA = {'distance', 'perspective', 'phi', 'target', 'targetOffset', 'targetOrientation', 'thetaOffset', 'fovy',
@@ -78,7 +83,10 @@ def test_the_scene_shows_outputs_by_settings_of_their_type():
         if settings.get('colorMode') == 'gradient':
             assert settings['minValue'] < settings['maxValue']  # equal colours mean equal values, in every sweep
     visible = {topic.removeprefix('/attention_fusion/') for topic, s in shown.items() if s['visible']}
-    assert visible == {'attention_points', 'map_points', 'heatmap/spatial', 'distribution', 'markers'}
+    assert visible == {'attention_points', 'map_points', 'heatmap/spatial', 'distribution', 'markers', 'path',
+                       '/map_source/roads', '/map_source/route', '/map_source/position'}
+    goal = next(spec.default_topic for spec in MAP_INPUTS if spec.name == 'goal_pose')
+    assert scene['publish']['type'] == 'pose' and scene['publish']['poseTopic'] == f'/{goal}'
     assert '/attention_fusion/heatmap/gradcam' not in shown  # it would cost a second run of the network
     assert all(layer['layerId'] == 'foxglove.Grid' and layer['instanceId'] == name
                for name, layer in scene['layers'].items())

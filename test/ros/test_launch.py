@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
@@ -17,11 +18,22 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from geometry_msgs.msg import PoseArray  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
+from nav_msgs.msg import Odometry  # noqa: E402
+from rcl_interfaces.srv import GetParameters  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image, NavSatFix  # noqa: E402
 from support import synthetic_bag as bag  # noqa: E402
 from support.launch_kit import Launched, ament_prefix  # noqa: E402
+from support.map_kit import drive_through  # noqa: E402
+
+from attention_fusion_ros.maps import example_extract  # noqa: E402
+from attention_fusion_ros.maps.frames import LocalFrame  # noqa: E402
+from attention_fusion_ros.maps.load import load_roads  # noqa: E402
+from attention_fusion_ros.maps.local_roads import LocalRoads  # noqa: E402
+from attention_fusion_ros.ros.messages import sensors  # noqa: E402
 
 pytestmark = pytest.mark.slow
-NODE, REPLAY = 'attention_fusion.launch.py', 'replay.launch.py'
+NODE, REPLAY, VEHICLE = 'attention_fusion.launch.py', 'replay.launch.py', 'vehicle.launch.py'
 
 
 @pytest.fixture(scope='module')
@@ -151,5 +163,106 @@ REPLAYS = {
 @pytest.mark.parametrize('arguments, words', REPLAYS.values(), ids=REPLAYS)
 def test_what_cannot_be_replayed_ends_the_launch_with_its_error(launch, drive, arguments, words):
     with launch(REPLAY, f'bag:={drive}', *arguments) as launched:
+        assert launched.end() == 1, launched.output
+        assert all(word in launched.output for word in words), launched.output
+
+
+# -- map_source and attention_fusion together --------------------------------------------------------------------------
+
+def parameter(launched: Launched, node: str, name: str):
+    """The value of a parameter of a node that is launched."""
+    return launched.call(GetParameters, f'{node}/get_parameters', GetParameters.Request(names=[name])).values[0]
+
+
+class Vehicle:
+    """Fixes and odometry of a drive through the extract that ships with the package, a step a call."""
+
+    def __init__(self):
+        graph = load_roads(example_extract(), cache=None)
+        south, west, north, east = graph.bounds
+        roads = LocalRoads(graph, LocalFrame((south + north) / 2, (west + east) / 2))
+        self.poses = drive_through(roads, 2, 60.0)
+        self.degrees = np.stack(roads.frame.to_degrees(self.poses[:, :2]), axis=1)
+
+    @property
+    def goal(self) -> str:
+        latitude, longitude = self.degrees[-1]
+        return f'{latitude:.7f},{longitude:.7f}'
+
+    def start(self, node) -> None:
+        """Begin to publish."""
+        self._fix = node.create_publisher(NavSatFix, '/gps/fix', 10)
+        self._odometry = node.create_publisher(Odometry, '/wheels', 10)
+        self._step = 0
+        self._start_ns = time.time_ns()
+
+    def drive(self) -> None:
+        """A step of 0.1 s; at the end the vehicle stands."""
+        k = min(self._step, len(self.poses) - 1)
+        stamp_ns = self._start_ns + self._step * 100_000_000
+        self._odometry.publish(sensors.odometry(self.poses[k], sensors.header(stamp_ns, 'odom')))
+        if self._step % 5 == 0:
+            fix = NavSatFix(header=sensors.header(stamp_ns, 'gps'), latitude=self.degrees[k, 0],
+                            longitude=self.degrees[k, 1], position_covariance_type=2)
+            fix.position_covariance = np.diag([0.25, 0.25, 1.0]).ravel().tolist()
+            self._fix.publish(fix)
+        self._step += 1
+
+
+def test_a_file_of_roads_and_fixes_become_the_map_image_of_the_fusion_node(launch, tmp_path):
+    pytest.importorskip('osmium', reason='needs osmium')
+    pytest.importorskip('pyproj', reason='needs pyproj')
+    map_params = tmp_path / 'map.yaml'
+    map_params.write_text('/**:\n  ros__parameters:\n    map: {resolution: 0.5, width: 240, height: 200}\n')
+    vehicle, images = Vehicle(), []
+    with launch(VEHICLE, f'osm:={example_extract()}', f'goal:={vehicle.goal}', 'namespace:=car', 'fix:=/gps/fix',
+                'odometry:=/wheels', f'map_params:={map_params}', 'rviz:=true') as launched:
+        node = launched.session.node
+        vehicle.start(node)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(Image, '/car/map_source/map_image', images.append, latched)
+        for name in ('attention_fusion', 'map_source'):
+            launched.wait(lambda name=name: launched.state(f'/car/{name}') == 'active', f'{name} is active')
+        for name, wanted in (('attention_fusion', {'/car/lidar/points', '/car/map_source/map_image', '/wheels'}),
+                             ('map_source', {'/gps/fix', '/wheels', '/car/attention_fusion/map_alignment'})):
+            assert wanted <= {topic for topic, _ in launched.wait(
+                lambda name=name: node.get_subscriber_names_and_types_by_node(name, '/car'), 'subscriptions')}
+
+        def route_is_drawn():
+            vehicle.drive()
+            pixels = [np.asarray(i.data, np.uint8).reshape(i.height, i.width, 3) for i in images[-1:]]
+            return pixels and bool(((pixels[0][..., 0] > 200) & (pixels[0][..., 1] < 50)).any())
+        launched.wait(route_is_drawn, 'an image with the route')
+        assert (images[-1].width, images[-1].height, images[-1].header.frame_id) == (240, 200, 'base_link')
+        for name in ('attention_fusion', 'map_source'):
+            assert parameter(launched, f'/car/{name}', 'map.resolution').double_value == 0.5
+        assert any('] rviz2 -d' in line for line in launched.output.splitlines())
+        stops_cleanly(launched, launched.pid_of('fusion_node'), launched.pid_of('map_source'))
+
+
+@pytest.mark.parametrize('victim', ['map_source', 'fusion_node'])
+def test_either_node_ends_the_launch_when_it_dies(launch, victim):
+    with launch(VEHICLE, f'osm:={example_extract()}') as launched:
+        os.kill(launched.pid_of(victim), signal.SIGKILL)
+        assert launched.end() == 1
+        assert f'{victim} ended with exit code -9' in launched.output
+
+
+VEHICLES = {
+    'no such file': (['osm:=/nowhere.osm'], ["no file of roads '/nowhere.osm'", 'Remedy']),
+    'no file of roads': (['osm:={folder}/notes.txt'], ['no file of roads that is known', 'map_source could not be']),
+    'a goal that is none': (['osm:={extract}', 'goal:=here'], ["'here'", 'Remedy', 'map_source could not be']),
+    'no checkpoint': (['osm:={extract}', 'checkpoint:=/nowhere.safetensors'], ['attention_fusion could not be']),
+    'files that disagree': (['osm:={extract}', 'params_file:={folder}/a.yaml', 'map_params:={folder}/b.yaml'],
+                            ["'map.resolution'", 'Remedy'])}
+
+
+@pytest.mark.parametrize('arguments, words', VEHICLES.values(), ids=VEHICLES)
+def test_a_vehicle_that_cannot_start_ends_the_launch_with_its_error(launch, tmp_path, arguments, words):
+    (tmp_path / 'notes.txt').write_text('north, then left\n')
+    for name, resolution in (('a', 0.5), ('b', 0.4)):
+        (tmp_path / f'{name}.yaml').write_text(f'/**:\n  ros__parameters:\n    map.resolution: {resolution}\n')
+    given = [a.format(folder=tmp_path, extract=example_extract()) for a in arguments]
+    with launch(VEHICLE, *given) as launched:
         assert launched.end() == 1, launched.output
         assert all(word in launched.output for word in words), launched.output

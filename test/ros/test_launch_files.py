@@ -17,14 +17,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from attention_fusion_ros.config import flatten, from_flat, parameters
+from attention_fusion_ros.config import NodeConfig, flatten, from_flat, parameters
+from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.ros.launch_arguments import (
     INPUT_ARGUMENTS,
+    MAP_ALIGNMENT_TOPIC,
+    MAP_IMAGE_TOPIC,
+    MAP_INPUT_ARGUMENTS,
+    MAP_VEHICLE_ARGUMENTS,
     NODE_ARGUMENTS,
     REPLAY_ARGUMENTS,
+    SHARED_PARAMETERS,
     VEHICLE_ARGUMENTS,
+    map_remappings,
     remappings,
+    shared_parameters,
 )
+from attention_fusion_ros.ros.map_source.inputs import ALIGNMENT, MAP_INPUTS
+from attention_fusion_ros.ros.map_source.outputs import MAP_IMAGE, MAP_OUTPUTS
+from attention_fusion_ros.ros.outputs import OUTPUTS, OutputSpec
 from attention_fusion_ros.stream.inputs import selectable_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +89,8 @@ def test_the_node_takes_the_parameter_file():
 # -- rviz -------------------------------------------------------------------------------------------------------------
 
 TYPES = {'Map': 'OccupancyGrid', 'PointCloud2': 'PointCloud2', 'LaserScan': 'LaserScan', 'PoseArray': 'PoseArray',
-         'MarkerArray': 'MarkerArray', 'PoseWithCovariance': 'PoseWithCovarianceStamped', 'Image': 'Image'}
+         'MarkerArray': 'MarkerArray', 'PoseWithCovariance': 'PoseWithCovarianceStamped', 'Image': 'Image',
+         'Path': 'Path'}
 
 
 def displays():
@@ -86,16 +99,18 @@ def displays():
     return [(d['Class'].split('/')[1], d) for d in manager['Displays']]
 
 
-def test_every_display_shows_an_output_of_the_node():
+def test_every_display_shows_an_output_of_the_nodes():
     needs_ros()
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
     from attention_fusion_ros.ros.node.publications import qos_of
     from attention_fusion_ros.ros.node.qos import conflict
-    from attention_fusion_ros.ros.outputs import OUTPUTS
     reliability = {'Reliable': ReliabilityPolicy.RELIABLE, 'Best Effort': ReliabilityPolicy.BEST_EFFORT}
     durability = {'Volatile': DurabilityPolicy.VOLATILE, 'Transient Local': DurabilityPolicy.TRANSIENT_LOCAL}
-    outputs = {f'attention_fusion/{spec.name}': spec for spec in OUTPUTS}  # relative: in the namespace of rviz
+    # Relative: in the namespace of rviz.
+    outputs = {f'{node}/{spec.name}': spec
+               for node, specs in (('attention_fusion', OUTPUTS), ('map_source', MAP_OUTPUTS)) for spec in specs}
+    outputs.setdefault('attention_fusion/path', OutputSpec('path', 'nav_msgs/Path', ''))
     shown = {}
     for kind, display in displays():
         if 'Topic' not in display:
@@ -106,12 +121,25 @@ def test_every_display_shows_an_output_of_the_node():
         wanted = QoSProfile(depth=topic['Depth'], reliability=reliability[topic['Reliability Policy']],
                             durability=durability[topic['Durability Policy']])
         assert conflict(qos_of(output), wanted) == ''
+        assert not output.latched or 'Transient' in topic['Durability Policy'] or spec_repeats(output), topic
         shown[topic['Value'].removeprefix('attention_fusion/')] = display
     assert set(shown) == {'attention_points', 'map_points', 'heatmap/spatial', 'heatmap/gradcam', 'branches', 'markers',
-                          'direction', 'distribution', 'heatmap/image'}
+                          'direction', 'distribution', 'heatmap/image', 'path', 'map_source/roads', 'map_source/route',
+                          'map_source/position'}
     # Grad-CAM costs a run; the markers show direction and branches already, and end with the results.
     assert {name for name, display in shown.items() if not display['Enabled']} == {
         'heatmap/gradcam', 'direction', 'branches'}
+
+
+def spec_repeats(output) -> bool:
+    """Whether an output comes with every sweep: whoever misses one sees the next."""
+    return output in OUTPUTS
+
+
+def test_a_goal_that_is_clicked_reaches_the_map_source():
+    manager = yaml.safe_load((ROOT / 'config/attention_fusion.rviz').read_text())['Visualization Manager']
+    tool, = (t for t in manager['Tools'] if t['Class'] == 'rviz_default_plugins/SetGoal')
+    assert tool['Topic']['Value'] == next(s.default_topic for s in MAP_INPUTS if s.name == 'goal_pose')
 
 
 def test_colours_and_bounds_are_fixed():
@@ -129,7 +157,7 @@ def test_every_namespace_of_the_markers_is_shown():
     needs_ros()
     from attention_fusion_ros.ros.messages import encode
     source = Path(encode.__file__).read_text()
-    names = next(display['Namespaces'] for kind, display in displays() if kind == 'MarkerArray')
+    names = next(display['Namespaces'] for _, display in displays() if display['Name'] == 'Branches and direction')
     assert all(names.values()) and all(f"'{name}'" in source for name in names)
     assert {'direction', 'branches', 'uncertainty', 'ring', 'note'} == set(names)
 
@@ -197,18 +225,20 @@ def main_window_state(text: str) -> tuple[dict[int, Dock], tuple[int, int]]:
 
 # -- launch files -----------------------------------------------------------------------------------------------------
 
-def test_both_are_there():
-    assert [p.name for p in LAUNCH_FILES] == ['attention_fusion.launch.py', 'replay.launch.py']
+ARGUMENTS = {'attention_fusion.launch.py': VEHICLE_ARGUMENTS, 'replay.launch.py': REPLAY_ARGUMENTS,
+             'vehicle.launch.py': MAP_VEHICLE_ARGUMENTS}
 
 
-ARGUMENTS = {'attention_fusion.launch.py': VEHICLE_ARGUMENTS, 'replay.launch.py': REPLAY_ARGUMENTS}
+def test_all_are_there():
+    assert [p.name for p in LAUNCH_FILES] == sorted(ARGUMENTS)
 
 
 @pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda p: p.name)
 def test_every_argument_is_described_and_used(path):
-    source = path.read_text()
+    source = path.read_text() + (ROOT / 'attention_fusion_ros/ros/launching.py').read_text()
     passed_on = {a.name for a in NODE_ARGUMENTS} if path.name.startswith('replay') else set()
-    inputs = {a.name for a in INPUT_ARGUMENTS}
+    inputs = {a.name for a in (*INPUT_ARGUMENTS, *MAP_INPUT_ARGUMENTS)}
+    assert len({a.name for a in ARGUMENTS[path.name]}) == len(ARGUMENTS[path.name])
     for argument in ARGUMENTS[path.name]:
         assert len(argument.description) > 10, argument.name
         assert argument.default is None or not argument.choices or argument.default in argument.choices
@@ -231,6 +261,54 @@ def test_every_selectable_input_is_an_argument_and_is_remapped():
     assert {spec.name: found[spec.transports[0].private_topic] for spec in selectable_inputs()} == topics
     found = dict(remappings({**topics, 'map_image': '/map'}))
     assert (found['~/input/map_image'], found['~/input/map_image/compressed']) == ('/map', '/map/compressed')
+
+
+def test_the_two_nodes_are_wired_to_each_other():
+    given = {a.name: f'chosen/{a.name}' for a in MAP_VEHICLE_ARGUMENTS}
+    found = dict(map_remappings(given.__getitem__, MAP_ALIGNMENT_TOPIC))
+    assert set(found) == {t.private_topic for spec in selectable_inputs(MAP_INPUTS) for t in spec.transports}
+    assert found['~/input/fix'] == 'chosen/fix' and found['~/input/odometry'] == 'chosen/odometry'
+    assert 'map_image' not in given and ALIGNMENT not in given
+    assert MAP_IMAGE_TOPIC == f'map_source/{MAP_IMAGE}'  # as the launch files name the nodes
+    published = {f'attention_fusion/{spec.name}' for spec in OUTPUTS}
+    assert found['~/input/map_alignment'] == MAP_ALIGNMENT_TOPIC and MAP_ALIGNMENT_TOPIC in published
+
+
+def parameter_files(tmp_path, fusion: str, source: str) -> dict[str, str]:
+    files = {}
+    for name, text in (('attention_fusion', fusion), ('map_source', source)):
+        (tmp_path / f'{name}.yaml').write_text(text)
+        files[str(tmp_path / f'{name}.yaml')] = f'/car/{name}'
+    return files
+
+
+DEFAULTS = '/**:\n  ros__parameters:\n    map: {resolution: 0.25, orientation: heading_up}\n    lookahead: 20.0\n'
+
+
+@pytest.mark.parametrize('text', [
+    '/**:\n  ros__parameters:\n    map: {resolution: 0.5}\n    frames.base: base\n    route: {width: 1.0}\n',
+    '/**:\n  ros__parameters:\n    map.resolution: 0.5\n  map_source:\n    ros__parameters:\n      frames: {base: base}'
+    '\n/other:\n  ros__parameters: {map.resolution: 9.0}\n',
+    'car:\n  "*":\n    ros__parameters:\n      map.resolution: 0.5\n      frames.base: base\n'])
+def test_what_both_nodes_have_to_agree_about_may_stand_in_either_file(tmp_path, text):
+    wanted = {'map.resolution': 0.5, 'frames.base': 'base'}
+    assert shared_parameters(parameter_files(tmp_path, DEFAULTS, text)) == wanted
+    assert shared_parameters(parameter_files(tmp_path, text.replace('map_source', 'attention_fusion'), '')) == wanted
+    assert shared_parameters({'': '/car/attention_fusion'}) == {}
+
+
+def test_two_files_that_do_not_agree_are_refused(tmp_path):
+    files = parameter_files(tmp_path, DEFAULTS.replace('0.25', '0.4'), DEFAULTS.replace('0.25', '0.5'))
+    with pytest.raises(ConfigurationError, match='map.resolution.*0.4.*0.5.*Remedy') as error:
+        shared_parameters(files)
+    assert all(path in str(error.value) for path in files)
+
+
+def test_shared_parameters_mean_the_same_in_both_nodes():
+    fusion, source = ({p.name: p.default for p in parameters(kind)} for kind in (NodeConfig, MapSourceConfig))
+    assert {name: fusion[name] for name in SHARED_PARAMETERS} == {name: source[name] for name in SHARED_PARAMETERS}
+    same = {name for name in fusion if name in source and name.startswith(('map.', 'frames.'))}
+    assert same == set(SHARED_PARAMETERS)
 
 
 def test_what_launch_files_import_changes_nothing_and_is_small():

@@ -117,7 +117,7 @@ def test_a_damaged_cache_is_made_again(tmp_path):
 def test_without_osmium_one_line_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / 'a.osm').write_text(EXTRACT)
     monkeypatch.setitem(sys.modules, 'osmium', None)
-    with pytest.raises(ConfigurationError, match='pip install osmium'):
+    with pytest.raises(ConfigurationError, match="pip install 'osmium>=4'"):
         load_extract(tmp_path / 'a.osm')
 
 

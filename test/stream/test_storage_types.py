@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import lz4.frame
 import pytest
 from rosbags import rosbag1
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from support import mcap_bytes as mcap
 from support import synthetic_bag as bag
-from support.storage_kit import CLOUD, COUNTS, DRIVE, definition, odometry_bytes, read, refusal, write
+from support.storage_kit import CLOUD, COUNTS, DRIVE, definition, odometry_bytes, read, refusal, ros1_bag, write
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.recording import Recording
@@ -67,22 +65,6 @@ def test_a_type_without_definition_is_refused_by_name_when_it_is_decoded(tmp_pat
     with Recording(file) as recording, pytest.raises(InputError) as caught:
         recording.decode(next(recording.raw_messages(['/own'])))
     assert caught.value.reason == 'undecodable_message' and 'my_msgs/msg/Cloud' in str(caught.value)
-
-
-def ros1_bag(path: Path, events=DRIVE, compression=None) -> Path:
-    store, ros2 = get_typestore(Stores.ROS1_NOETIC), bag.STORE
-    store.register(get_types_from_msg('geometry_msgs/TransformStamped[] transforms', 'tf2_msgs/msg/TFMessage'))
-    writer = rosbag1.Writer(path)
-    if compression is not None:
-        writer.set_compression(compression)
-    with writer:
-        links = {}
-        for stamp, topic, message in events:
-            kind = message.__msgtype__
-            if topic not in links:
-                links[topic] = writer.add_connection(topic, kind, typestore=store, latching=int(topic == '/map_image'))
-            writer.write(links[topic], stamp, ros2.cdr_to_ros1(ros2.serialize_cdr(message, kind), kind))
-    return path
 
 
 @pytest.mark.parametrize('compression', [None, *rosbag1.Writer.CompressionFormat])

@@ -40,7 +40,7 @@ def ament_prefix(folder: Path) -> Path:
     for name in ('launch', 'config'):
         shutil.copytree(ROOT / name, share / name)
     shutil.copy(ROOT / 'package.xml', share)
-    for command in ('fusion_node', 'play'):
+    for command in ('fusion_node', 'map_source', 'play'):
         _executable(folder / 'lib' / PACKAGE / command, f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
                     f'from {PACKAGE}.commands.{command} import main\nsys.exit(main())\n')
     _executable(folder / 'lib/rviz2/rviz2', 'import signal, sys\nprint("rviz2", *sys.argv[1:], flush=True)\n'
@@ -130,15 +130,16 @@ class Launched:
 
     def state(self, node: str = '/attention_fusion') -> str:
         """The lifecycle state of the node."""
-        return self._call(GetState, f'{node}/get_state', GetState.Request()).current_state.label
+        return self.call(GetState, f'{node}/get_state', GetState.Request()).current_state.label
 
     def change(self, transition: int, node: str = '/attention_fusion') -> bool:
         """Trigger a transition as `ros2 lifecycle set` does; returns whether it succeeded."""
         request = ChangeState.Request()
         request.transition.id = transition
-        return self._call(ChangeState, f'{node}/change_state', request).success
+        return self.call(ChangeState, f'{node}/change_state', request).success
 
-    def _call(self, kind, name, request):
+    def call(self, kind, name, request):
+        """The answer of a service, once it is there."""
         client = self.session.node.create_client(kind, name)
         try:
             self.wait(client.service_is_ready, f'{name} is there')

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rosbags import rosbag1
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.recording import Recording
@@ -86,3 +88,19 @@ def odometry_bytes(stamp: int) -> bytes:
 
 def definition(name: str) -> str:
     return bag.STORE.generate_msgdef(name, ros_version=2)[0]
+
+
+def ros1_bag(path: Path, events=DRIVE, compression=None) -> Path:
+    store, ros2 = get_typestore(Stores.ROS1_NOETIC), bag.STORE
+    store.register(get_types_from_msg('geometry_msgs/TransformStamped[] transforms', 'tf2_msgs/msg/TFMessage'))
+    writer = rosbag1.Writer(path)
+    if compression is not None:
+        writer.set_compression(compression)
+    with writer:
+        links = {}
+        for stamp, topic, message in events:
+            kind = message.__msgtype__
+            if topic not in links:
+                links[topic] = writer.add_connection(topic, kind, typestore=store, latching=int(topic == '/map_image'))
+            writer.write(links[topic], stamp, ros2.cdr_to_ros1(ros2.serialize_cdr(message, kind), kind))
+    return path

@@ -109,6 +109,27 @@ def test_the_heatmap_is_transparent_where_nothing_was_looked_at():
     assert np.ptp(not_looked_at.astype(int)) == 0 < not_looked_at[0] < 128  # the LiDAR, dimmed
 
 
+@pytest.mark.parametrize('count', [0, 1, 1024, 70000])  # OpenCV's images have less than 32768 rows
+def test_points_have_the_attention_of_their_cell(count):
+    rng = np.random.default_rng(count)
+    heat = rng.random((256, 256), np.float32) + 0.1
+    xyz = rng.uniform(-45, 45, (count, 3)).astype(np.float32)
+    xyz[::7] = np.rint(xyz[::7])  # some on borders of cells
+    T = np.array([[0.0, -1, 0, 1.0], [1, 0, 0, -2.0], [0, 0, 1, 1], [0, 0, 0, 1]])
+    x, y = 1.0 - xyz[:, 1].astype(float), xyz[:, 0].astype(float) - 2.0
+    row, column = (np.floor((40.0 - v) / 0.3125).astype(int) for v in (x, y))
+    inside = (row >= 0) & (row < 256) & (column >= 0) & (column < 256)
+    expected = np.where(inside, heat[row.clip(0, 255), column.clip(0, 255)], 0.0)
+    found = panels.point_attention(result(), xyz, heat, T)
+    assert found.shape == (count,) and found.dtype == np.float32
+    assert (found != expected).sum() <= 0.005 * count  # less than a millimetre beside a border
+
+
+def test_points_that_are_nowhere_have_no_attention():
+    xyz = np.array([[np.nan, 0, 0], [0, np.nan, 0], [np.inf, 0, 0], [0, -np.inf, 0], [1e30, 0, 0], [-1e6, 1e6, 0]])
+    assert not panels.point_attention(result(), xyz, np.ones((256, 256), np.float32)).any()
+
+
 def test_network_without_spatial_attention_says_so():
     with_it, without = (panels.compose_picture(result(w)) for w in (np.ones((64, 64), np.float32), None))
     assert (panels.squares(without)[2] == panels.UNKNOWN).all(axis=2).mean() > 0.9

@@ -29,7 +29,9 @@ if TYPE_CHECKING or HAVE_ROS:
     from nav_msgs.msg import Path as Path
     from rosgraph_msgs.msg import Clock as Clock
     from sensor_msgs.msg import Image as Image
+    from sensor_msgs.msg import Imu as Imu
     from sensor_msgs.msg import LaserScan as LaserScan
+    from sensor_msgs.msg import NavSatFix as NavSatFix
     from sensor_msgs.msg import PointCloud2 as PointCloud2
     from sensor_msgs.msg import PointField as PointField
     from std_msgs.msg import ColorRGBA as ColorRGBA
@@ -37,6 +39,7 @@ if TYPE_CHECKING or HAVE_ROS:
     from std_msgs.msg import Float64 as Float64
     from std_msgs.msg import Header as Header
     from std_msgs.msg import MultiArrayDimension as MultiArrayDimension
+    from std_msgs.msg import String as String
     from visualization_msgs.msg import Marker as Marker
     from visualization_msgs.msg import MarkerArray as MarkerArray
 else:
@@ -49,8 +52,9 @@ else:
                               'TransformStamped'),
             'nav_msgs': ('OccupancyGrid', 'Odometry', 'Path'),
             'rosgraph_msgs': ('Clock',),
-            'sensor_msgs': ('Image', 'LaserScan', 'PointCloud2', 'PointField'),
-            'std_msgs': ('ColorRGBA', 'Float32MultiArray', 'Float64', 'Header', 'MultiArrayDimension'),
+            'sensor_msgs': ('Image', 'Imu', 'LaserScan', 'NavSatFix', 'PointCloud2', 'PointField'),
+            'std_msgs': ('ColorRGBA', 'Float32MultiArray', 'Float64', 'Header', 'MultiArrayDimension',
+                         'String'),
             'visualization_msgs': ('Marker', 'MarkerArray')}.items():
         for _name in _names:
             globals()[_name] = standin(f'{_package}/msg/{_name}')

@@ -230,9 +230,11 @@ def _uncertainty(result: FusionResult, head: Header, number: int, branch: Branch
     tips = place + _arrow_length(branch) * _directions(branch.heading, branch.heading_std)
     around = _directions(branch.bearing, branch.bearing_std)
     near, far = ((result.lookahead + side * UNCERTAIN_WIDTH_M / 2) * around for side in (-1, 1))
-    corners = [corner for k in range(UNCERTAIN_STEPS) for corner in (
-        place, tips[k], tips[k + 1], near[k], far[k], far[k + 1], near[k], far[k + 1], near[k + 1])]
-    shown.points = [Point(x=float(x), y=float(y), z=0.0) for x, y in corners]
+    # A corner is one object wherever it stands: they take longer to make than all else.
+    corner, *rest = [Point(x=x, y=y, z=0.0) for x, y in np.vstack([place, tips, near, far]).tolist()]
+    t, n, f = (rest[k:k + UNCERTAIN_STEPS + 1] for k in range(0, len(rest), UNCERTAIN_STEPS + 1))
+    shown.points = [point for k in range(UNCERTAIN_STEPS) for point in (
+        corner, t[k], t[k + 1], n[k], f[k], f[k + 1], n[k], f[k + 1], n[k + 1])]
     return shown
 
 

@@ -24,7 +24,7 @@ MOST, FAINT = 98, 0.1
 ATTENTION_POINT = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'attention')])
 MAP_POINT = np.dtype([*((name, np.float32) for name in 'xyz'), ('rgb', np.uint32)])  # 0x00rrggbb
 ROAD_RGB, ROUTE_RGB = (105, 115, 135), (225, 45, 45)
-PICTURE_PX = 400  # edge of a panel of the picture: three stand side by side
+PICTURE_PX = 320  # edge of a panel of the picture: three stand side by side
 DRAWN = 0.5  # of a cell that is road, or route: that is drawn
 
 
@@ -59,15 +59,17 @@ def map_points(sweep: PublishedSweep, head: Header) -> PointCloud2:
         return point_cloud(np.empty(0, MAP_POINT), head)
     road, route = (result.map_bev[map_image.CHANNELS.index(name)] for name in ('road', 'route'))
     share = np.clip(route, 0.0, 1.0)
-    row, column = np.nonzero(np.maximum(road, share) > DRAWN)
-    points = np.zeros(len(row), MAP_POINT)
+    number = np.flatnonzero(np.maximum(road, share) > DRAWN)  # much faster than finding rows and columns
+    row, column = np.divmod(number, road.shape[1])
+    share = share.reshape(-1)[number]
+    points = np.zeros(len(number), MAP_POINT)
     x, y = Grid(result.extent, road.shape[0]).cells_to_metres(row, column)
     if result.alignment is not None:
         a = result.alignment
         x, y = (math.cos(a.dyaw) * x - math.sin(a.dyaw) * y + a.dx, math.sin(a.dyaw) * x + math.cos(a.dyaw) * y + a.dy)
     points['x'], points['y'] = x, y
     for colour, of_road, of_route in zip((16, 8, 0), ROAD_RGB, ROUTE_RGB):
-        level = np.rint(of_road + (of_route - of_road) * share[row, column]).astype(np.uint32)
+        level = np.rint(of_road + (of_route - of_road) * share).astype(np.uint32)
         points['rgb'] |= level << colour
     return point_cloud(points, head)
 

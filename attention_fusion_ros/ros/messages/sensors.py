@@ -19,6 +19,8 @@ from attention_fusion_ros.ros.messages.classes import (
     Clock,
     Header,
     Image,
+    Imu,
+    NavSatFix,
     Odometry,
     PointCloud2,
     PointField,
@@ -76,6 +78,27 @@ def transform(translation: Sequence[float], yaw: float, head: Header, child_fram
     t, q = message.transform.translation, message.transform.rotation
     t.x, t.y, t.z = map(float, translation)
     q.x, q.y, q.z, q.w = quaternion_from_yaw(yaw)
+    return message
+
+
+def fix(latitude: float, longitude: float, altitude: float, covariance: np.ndarray, head: Header, status: int = 0,
+        covariance_type: int = 2) -> NavSatFix:
+    """A position: degrees, m above the ellipsoid, covariance (3, 3) m^2 (east, north, up)."""
+    message = NavSatFix(header=head, latitude=float(latitude), longitude=float(longitude), altitude=float(altitude),
+                        position_covariance=covariance.ravel().tolist(), position_covariance_type=covariance_type)
+    message.status.status, message.status.service = status, 1  # GPS
+    return message
+
+
+def imu(yaw: float, std: float, rate: float, head: Header) -> Imu:
+    """An absolute yaw [rad, from true east] with its deviation, and its rate; accelerations are not said (-1)."""
+    message = Imu(header=head)
+    q = message.orientation
+    q.x, q.y, q.z, q.w = quaternion_from_yaw(yaw)
+    message.orientation_covariance = np.diag([1e-4, 1e-4, std**2]).ravel().tolist()
+    message.angular_velocity.z = float(rate)
+    message.angular_velocity_covariance = np.diag([1e-4] * 3).ravel().tolist()
+    message.linear_acceleration_covariance = [-1.0] + 8 * [0.0]
     return message
 
 

@@ -343,17 +343,20 @@ class DiagnosticsBuilder:
 
     def message(self, node: NodeSnapshot, stamp: Any, hardware_id: str) -> DiagnosticArray:
         """The statuses of all tasks, in their order. stamp: builtin_interfaces/Time."""
-        message = DiagnosticArray()
-        message.header.stamp = stamp
-        for component, task in self._tasks.items():
-            if component in UNNAMED_WHILE_UNUSED and not _is_used(node, component):
-                continue
-            status = task(node)
-            message.status.append(DiagnosticStatus(
-                level=status.level, name=f'attention_fusion: {component}', message=status.message,
-                hardware_id=hardware_id,
-                values=[KeyValue(key=key, value=_text(value)) for key, value in status.values.items()]))
-        return message
+        statuses = {component: task(node) for component, task in self._tasks.items()
+                    if component not in UNNAMED_WHILE_UNUSED or _is_used(node, component)}
+        return diagnostics_message('attention_fusion', statuses, stamp, hardware_id)
+
+
+def diagnostics_message(name: str, statuses: Mapping[str, Status], stamp: Any, hardware_id: str) -> DiagnosticArray:
+    """Statuses by component as a message. name: of the node, before that of the component."""
+    message = DiagnosticArray()
+    message.header.stamp = stamp
+    for component, status in statuses.items():
+        message.status.append(DiagnosticStatus(
+            level=status.level, name=f'{name}: {component}', message=status.message, hardware_id=hardware_id,
+            values=[KeyValue(key=key, value=_text(value)) for key, value in status.values.items()]))
+    return message
 
 
 def _is_used(node: NodeSnapshot, component: str) -> bool:

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -116,7 +116,7 @@ class MonitorSnapshot:
     """Everything the monitor knows at one moment. Immutable."""
 
     now_s: float
-    components: Mapping[str, ComponentSnapshot]  # by name, all of COMPONENTS
+    components: Mapping[str, ComponentSnapshot]  # by name
     sweep_drops: Mapping[str, int]  # reason -> sweeps
     results: RateSnapshot
     last: LastResult | None = None
@@ -158,18 +158,18 @@ class MonitorSnapshot:
 class NodeMonitor:
     """Counters, rates and the last problem of each component. Thread-safe.
 
-    clock: seconds that never run backwards.
+    clock: seconds that never run backwards. components: their names.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, clock: Callable[[], float] = time.monotonic, components: Sequence[str] = COMPONENTS):
         self._lock = threading.Lock()
-        self._clock = clock
+        self._clock, self._names = clock, components
         self.clear()
 
     def clear(self) -> None:
         """Start over (configure)."""
         with self._lock:
-            self._components = {name: _Component(Rate(self._clock)) for name in COMPONENTS}
+            self._components = {name: _Component(Rate(self._clock)) for name in self._names}
             self._sweep_drops: Counter[str] = Counter()
             self._results = Rate(self._clock)
             self._last: LastResult | None = None
@@ -211,6 +211,11 @@ class NodeMonitor:
         with self._lock:
             self._latencies_ms.append(stage_ms['total'])
             self._last = last
+            self._results.tick()
+
+    def made(self) -> None:
+        """Count a result of which nothing else is kept."""
+        with self._lock:
             self._results.tick()
 
     @property

@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from attention_fusion_ros.config import OFF, NodeConfig, ParameterInfo, from_flat, parameters, unknown_name, validate
+from attention_fusion_ros.config import OFF, ParameterInfo, from_flat, parameters, unknown_name, validate
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros.compat import add_post_set_parameters_callback, parameter_overrides
-from attention_fusion_ros.sync.synchronizer import sensor_pose
 
 # Parameters that ROS itself gives to every node.
 ROS_NAMES = ('use_sim_time', 'start_type_description_service')
@@ -40,16 +41,18 @@ def descriptor(info: ParameterInfo) -> ParameterDescriptor:
 
 
 class NodeParameters:
-    """The parameters of a node as a `NodeConfig`: one object for each set of parameters that was accepted.
+    """The parameters of a node as an object of `config_type`: one for each set of parameters that was accepted.
 
     Wrong values and unknown names in the parameter file are remembered, not raised: the node has to exist for its
     configure transition to fail because of them. `config` may be called from any thread.
     """
 
-    def __init__(self, node: Node):
-        self._node = node
-        self._infos = {info.name: info for info in parameters()}
+    def __init__(self, node: Node, config_type: type, check: Callable[[Any], object]):
+        """check: raises ConfigurationError for a configuration whose parameters do not fit together."""
+        self._node, self._type, self._fits = node, config_type, check
+        self._infos = {info.name: info for info in parameters(config_type)}
         self._errors: dict[str, str] = {}
+        self.times_set: Counter[str] = Counter()  # by name, while the node runs: also to the value that it had
         given = parameter_overrides(node)
         for name in given:
             if name not in self._infos and name not in ROS_NAMES and not name.startswith(ROS_PREFIXES):
@@ -57,11 +60,11 @@ class NodeParameters:
         self._values = {info.name: self._initial(info, given) for info in self._infos.values()}
         for info in self._infos.values():
             node.declare_parameter(info.name, self._values[info.name], descriptor(info), ignore_override=True)
-        self._config: NodeConfig = from_flat(self._values)
+        self._config: Any = from_flat(self._values, config_type)
         add_post_set_parameters_callback(node, self._apply)  # before _check: see there
         node.add_on_set_parameters_callback(self._check)
 
-    def config(self) -> NodeConfig:
+    def config(self) -> Any:
         """The configuration as it is now; the same object until a set of parameters is accepted.
 
         Raises ConfigurationError naming every wrong value and unknown name in the parameter file.
@@ -72,7 +75,7 @@ class NodeParameters:
         return self._config
 
     @property
-    def latest(self) -> NodeConfig:
+    def latest(self) -> Any:
         """As `config`, with defaults in place of what is wrong in the parameter file."""
         return self._config
 
@@ -118,7 +121,7 @@ class NodeParameters:
 
     def _check(self, wanted: list[Parameter]) -> SetParametersResult:
         try:
-            sensor_pose(from_flat({**self._values, **self._validated(wanted)}))
+            self._fits(from_flat({**self._values, **self._validated(wanted)}, self._type))
         except ConfigurationError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -130,4 +133,5 @@ class NodeParameters:
             return
         self._values = {**self._values, **values}
         self._errors = {name: text for name, text in self._errors.items() if name not in values}
-        self._config = from_flat(self._values)
+        self.times_set.update(values.keys())
+        self._config = from_flat(self._values, self._type)

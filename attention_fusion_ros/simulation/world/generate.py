@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import rotation_2d, wrap
 from attention_fusion_ros.simulation.world.details import Details
+from attention_fusion_ros.simulation.world.drawing import fill_buffer
 from attention_fusion_ros.simulation.world.layouts import LAYOUTS, add_neighbours, make_plan
 from attention_fusion_ros.simulation.world.polyline import arc_length, point_at, substring
 from attention_fusion_ros.simulation.world.profile import V1, WorldProfile
@@ -96,13 +97,20 @@ def world_of_plan(rng: np.random.Generator, plan: Plan, scene_class: str, left_h
 
 
 def populate_world(rng: np.random.Generator, world: World, plan: Plan, environment: EnvironmentConfig, left_hand: bool,
-                   extent: float, centre: ArrayLike | None = None, details: Details | None = None) -> World:
-    """Parked cars first, then what stands beside the road, then what moves: each leaves the earlier ones alone."""
+                   extent: float, centre: ArrayLike | None = None, details: Details | None = None,
+                   clear: tuple[np.ndarray, float] | None = None) -> World:
+    """Parked cars first, then what stands beside the road, then what moves: each leaves the earlier ones alone.
+
+    clear: a line (P, 2) and how many m on both sides of it stay free, as the vehicle will drive there.
+    """
     if details is not None:
         world = replace(world, islands=tuple(details.islands(world)))
     site = Site(world.roads, world.pose[:2] if centre is None else centre, extent, environment.corner_radius,
                 world.islands)
-    site.take_box(*world.pose, OWN_LENGTH_M, OWN_WIDTH_M)
+    if clear is None:
+        site.take_box(*world.pose, OWN_LENGTH_M, OWN_WIDTH_M)
+    else:
+        fill_buffer(site.taken, site.frame, *clear, 1)
     early = None if details is None else details.before(site, plan, world)
     parked = park(rng, site, plan, environment)
     walls, posts, bushes = populate_roadside(rng, site, environment)

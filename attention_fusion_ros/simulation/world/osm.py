@@ -184,12 +184,12 @@ def _try_plan(rng: np.random.Generator, extract: Extract) -> Plan | None:
         return None
     plan = Plan()
     index: dict[int, int] = {}  # stretch of the extract -> street of the plan
-    width = {kind: _section(rng, kind) for kind in KINDS}
+    width = {kind: section_of_kind(rng, kind) for kind in KINDS}
     for i in near:
         if not extract.level[i]:
             continue
-        section = _tagged(width[extract.kinds[i]], int(extract.lanes[i]), bool(extract.oneway[i]),
-                          bool(extract.roundabout[i]), extract.kinds[i])
+        section = tagged_section(width[extract.kinds[i]], int(extract.lanes[i]), bool(extract.oneway[i]),
+                                 bool(extract.roundabout[i]), extract.kinds[i])
         line = simplify(smoothed(extract.lines[i], SMOOTH_M))
         inside = clip_to_disc(line - centre, WINDOW_M + 20.0)
         for run in inside:
@@ -229,7 +229,7 @@ def _legs(rng: np.random.Generator, extract: Extract, start: int, towards: bool,
     return legs
 
 
-def _section(rng: np.random.Generator, kind: str) -> Section:
+def section_of_kind(rng: np.random.Generator, kind: str) -> Section:
     """What roads of a kind look like in this scene."""
     major = kind.split('_')[0] in MAJOR
     lane_width = float(rng.uniform(3.0, 3.7) if major else rng.uniform(2.5, 3.4))
@@ -242,7 +242,8 @@ def _section(rng: np.random.Generator, kind: str) -> Section:
     return Section(KINDS[kind], lane_width, parking)
 
 
-def _tagged(section: Section, lanes: int, oneway: bool, roundabout: bool, kind: str) -> Section:
+def tagged_section(section: Section, lanes: int, oneway: bool, roundabout: bool, kind: str) -> Section:
+    """The section of a kind, as the tags of one road have it. lanes: 0 where no tag tells."""
     lanes = min(lanes or section.lanes, 6)
     carriageway = oneway and kind.split('_')[0] in MAJOR
     if oneway and not carriageway and kind != 'living_street':

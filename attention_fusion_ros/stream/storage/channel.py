@@ -28,6 +28,7 @@ class Channel:
     definition: str = ''  # of the type, as recorded with it
     definition_format: str = ''  # ros2msg, ros2idl, ros1msg
     latched: bool = False  # recorded from a publisher that keeps its messages for late subscribers
+    profiles: str = ''  # offered QoS, in YAML as it was recorded
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ class McapFile:
             if record.encoding in (CDR, ROS1):
                 self._readable[number] = Channel(
                     record.topic, ros2_type(schema.name), self._index.counts[number], record.encoding, schema.text,
-                    schema.encoding, is_latched(record.metadata.get('offered_qos_profiles')))
+                    schema.encoding, is_latched(record.metadata.get('offered_qos_profiles')),
+                    record.metadata.get('offered_qos_profiles', ''))
             else:
                 other[f"{record.topic} ({record.encoding or 'no encoding'})"] += self._index.counts[number]
         if other:

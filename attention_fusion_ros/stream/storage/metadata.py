@@ -24,7 +24,7 @@ class Metadata:
     counts: Mapping[str, int] = field(default_factory=dict)  # messages by topic
     types: Mapping[str, str] = field(default_factory=dict)  # by topic
     latched: frozenset[str] = frozenset()  # topics
-    with_profiles: frozenset[str] = frozenset()  # topics whose offered QoS is known
+    profiles: Mapping[str, Any] = field(default_factory=dict)  # offered QoS by topic, where it is known
     storage: str = ''  # identifier of the plugin
     problem: str = ''  # why nothing of it could be used
 
@@ -48,7 +48,7 @@ def read_metadata(folder: Path) -> Metadata | None:
         counts={name: count for name, _, count, _ in topics},
         types={name: kind for name, kind, _, _ in topics if kind},
         latched=frozenset(name for name, _, _, profiles in topics if is_latched(profiles)),
-        with_profiles=frozenset(name for name, _, _, profiles in topics if profiles),
+        profiles={name: profiles for name, _, _, profiles in topics if profiles},
         storage=str(content.get('storage_identifier') or ''))
 
 

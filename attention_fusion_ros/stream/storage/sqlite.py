@@ -121,7 +121,7 @@ class SqliteFile:
             if serialization in (CDR, '', None):
                 text, encoding = definitions.get(kind, ('', ''))
                 found[number] = Channel(name, ros2_type(kind), counts[number], CDR, text, encoding,
-                                        is_latched(profiles))
+                                        is_latched(profiles), profiles or '')
             else:
                 other.append(f'{name} ({serialization})')
         if other:
