@@ -104,6 +104,10 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
         given = checkpoints.SHIPPED if options.start_from == 'shipped' else Path(options.start_from)
         start = checkpoints.load(given)
     config = configs.load(options.config, overrides, start.network.config if start else None)
+    if options.bags and config.network.architecture == 'two_readings':
+        raise ConfigurationError('--bags: recordings tell nothing yet of the way driven and the rings that the network '
+                                 "'two_readings' learns from. Remedy: train the architecture 'stages' on recordings, "
+                                 'or this one on simulated scenes.')
     process = Process.from_environment(options.device or 'auto')
     # Recordings first: where there are none, the user should hear it before scenes are made.
     recorded = [_recorded(config, options)] if options.bags and not options.scenes_only else []

@@ -47,11 +47,12 @@ class MapTracker:
 
     def __init__(self) -> None:
         self._known: _Known | None = None
+        self._told_ns: int | None = None  # stamp of the sweep that was told what is known
         self.state = TrackState.NONE
 
     def clear(self) -> None:
         """Forget everything."""
-        self._known, self.state = None, TrackState.NONE
+        self._known, self._told_ns, self.state = None, None, TrackState.NONE
 
     def prior(self, stamp_ns: int, T_odom_base: np.ndarray | None) -> np.ndarray | None:
         """(PRIOR_SIZE,) float32 for `pose_volume.log_prior`, for a sweep at (4, 4); None where nothing is known."""
@@ -66,6 +67,7 @@ class MapTracker:
         covariance = covariance + np.diag(np.square(DRIFT) + driven * np.square(PER_METRE))
         prior = np.concatenate([mean, covariance.reshape(-1), [known.weight]]).astype(np.float32)
         assert prior.shape == (PRIOR_SIZE,)
+        self._told_ns = stamp_ns
         return prior
 
     def update(self, stamp_ns: int, T_odom_base: np.ndarray | None, found: MapAlignment | None, present: float) -> None:
@@ -76,7 +78,8 @@ class MapTracker:
             tracked = was in (TrackState.TRACKED, TrackState.LOST)
             self.state = TrackState.LOST if tracked and found is not None else TrackState.NONE
             return
-        self.state = TrackState.TRACKED if self._known is not None else TrackState.SINGLE
+        told = self._known is not None and self._told_ns == stamp_ns
+        self.state = TrackState.TRACKED if told else TrackState.SINGLE
         if T_odom_base is None:
             self._known = None
             return

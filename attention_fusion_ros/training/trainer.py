@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -304,7 +304,8 @@ class Trainer:
             known = () if batch.prior is None else (batch.prior.to(device),)
             output = self.model(lidar, map_image, past, *known)
             bare = self._without_vehicles(batch, known)
-        target = batch.target.to(device)
+        rings = config.network.rings
+        target = replace(batch.target.to(device), main_ring=rings.index(config.network.lookahead))
         total, parts = losses(output, target, config.loss, self.network.mechanisms())
         if batch.bare is not None:
             parts['vehicles'] = torch.zeros_like(total)  # the parts are the same in every step

@@ -129,6 +129,7 @@ def test_states():
     right = found(np.zeros(3))
     tracker.update(0, np.eye(4), right, 0.9)
     assert tracker.state is TrackState.SINGLE
+    assert tracker.prior(STEP_NS, np.eye(4)) is not None
     tracker.update(STEP_NS, np.eye(4), right, 0.9)
     assert tracker.state is TrackState.TRACKED
     tracker.update(2 * STEP_NS, np.eye(4), right, LOST - 0.01)
@@ -161,3 +162,15 @@ def test_a_registration_that_tells_no_covariance_is_not_carried():
     tracker = MapTracker()
     tracker.update(0, np.eye(4), MapAlignment(1.0, 0.0, 0.0, (0.1, 0.1, 0.1)), 1.0)
     assert tracker.prior(STEP_NS, np.eye(4)) is None and tracker.state is TrackState.NONE
+
+
+def test_what_was_not_told_of_the_past_is_a_single_sweep():
+    tracker, here = MapTracker(), pose(0, 0, 0)
+    for stamp_ns, state in ((0, TrackState.SINGLE), (STEP_NS, TrackState.TRACKED),
+                            (round((MAX_GAP_S + 5) * 1e9), TrackState.SINGLE)):
+        tracker.prior(stamp_ns, here)
+        tracker.update(stamp_ns, here, found(np.zeros(3)), 1.0)
+        assert tracker.state is state
+    stamp_ns += STEP_NS  # nobody asked
+    tracker.update(stamp_ns, here, found(np.zeros(3)), 1.0)
+    assert tracker.state is TrackState.SINGLE
