@@ -63,8 +63,9 @@ def write(path: Path, drive: CityDrive, sweeps: Sequence[DemoSweep], alone: Sequ
 def worth_showing(sweeps: Sequence[DemoSweep], placed: Mapping[int, Pose2]) -> DemoSweep | None:
     """A typical sweep: its correction is the median one of those at junctions, or of all where there are none."""
     known = [s for s in sweeps if s.map_before and s.map_after and s.index in placed]
-    junctions = [s for s in known if len(s.truth.branches) > 2]
-    chosen = sorted(junctions or known, key=lambda s: _gain(s))
+    directed = [s for s in known if s.truth.direction is not None]  # not at the end of the route
+    junctions = [s for s in directed if len(s.truth.branches) > 2]
+    chosen = sorted(junctions or directed or known, key=_gain)
     return chosen[len(chosen) // 2] if chosen else None
 
 
