@@ -115,6 +115,7 @@ def errors(recording: Path, config: MapSourceConfig, smooth: bool) -> tuple[np.n
     return np.array(found), np.array([image.estimate.position_std for image in plan.images])
 
 
+@pytest.mark.slow
 def test_smooth_knows_the_position_from_the_start_and_over_a_gap(tmp_path):
     fix_drive.roads_file(tmp_path)
     fix_drive.write(tmp_path / 'drive', fix_drive.events(fix_drive.along(), std=3.0, without_fix=(8.0, 22.0)))
@@ -243,6 +244,7 @@ def test_the_image_lies_as_the_parameters_say(place, tmp_path):
         assert decoded.route[160:].max() == 0.0, 'not behind it'
 
 
+@pytest.mark.slow
 def test_the_route_goes_where_the_goal_is_or_where_the_vehicle_drove(place, tmp_path, capsys):
     def turns(out: Path) -> str:
         """At the last image before the junction, 40 m ahead."""
