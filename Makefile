@@ -1,6 +1,6 @@
 # make setup   the virtual environment; TORCH=cpu takes the small build of torch
-# make demo    a simulated drive through the real node, with a table, pictures and a report
-#              (LIVE=1: also in a viewer, Foxglove or Lichtblick, on ws://127.0.0.1:8765)
+# make demo    a simulated drive through a real city and the real nodes, with a table, pictures and a report
+#              (LIVE=1: also in a viewer, Foxglove or Lichtblick, on ws://127.0.0.1:8765; TOWN=1: a made-up town)
 # make test    style, import rules, types and every test
 # make quick   the same without the slow tests: about three minutes on two cores
 # make lint    style, import rules and types alone
@@ -31,7 +31,7 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	$(VENV_PYTHON) tools/demo.py $(if $(LIVE),--live --wait 60)
+	$(VENV_PYTHON) tools/demo.py $(if $(LIVE),--live --wait 60) $(if $(TOWN),--town)
 
 lint: setup
 	$(VENV_PYTHON) -m ruff check .

@@ -50,6 +50,9 @@ class DemoSweep:
     mode: str = ''  # fused or lidar_only, '' when the node has not said
     mode_reason: str = ''  # why not fused
     no_direction: str = ''  # why no direction
+    cloud: Any = None  # contracts.PointCloud
+    map_before: tuple[float, float] | None = None  # m and rad by which a map image would be off that fixes place alone
+    map_after: tuple[float, float] | None = None  # the same, of the one that was drawn
 
     @property
     def answered(self) -> bool:
@@ -68,6 +71,7 @@ class DemoSweep:
 
 def table(sweeps: Sequence[DemoSweep]) -> list[dict[str, str]]:
     """A row a sweep; angles in degrees, empty where there is nothing to say."""
+    with_map_errors = any(s.map_before or s.map_after for s in sweeps)
     rows = []
     for s in sweeps:
         true, estimate = s.truth.direction, s.direction
@@ -77,8 +81,13 @@ def table(sweeps: Sequence[DemoSweep]) -> list[dict[str, str]]:
             'true heading [deg]': _degrees(true, 1), 'estimated heading': _degrees(estimate, 1),
             'branches found / true': f'{len(s.pairs())} / {len(s.truth.branches)}' if s.answered else 'no answer',
             'too many': '' if s.branches is None else str(len(s.branches) - len(s.pairs())), 'mode': s.mode,
-            'latency [ms]': '' if s.latency_ms is None else f'{s.latency_ms:.0f}'})
+            'latency [ms]': '' if s.latency_ms is None else f'{s.latency_ms:.0f}',
+            **({'map off before': _off(s.map_before), 'after': _off(s.map_after)} if with_map_errors else {})})
     return rows
+
+
+def _off(error: tuple[float, float] | None) -> str:
+    return '' if error is None else f'{error[0]:.1f} m {math.degrees(error[1]):.1f} deg'
 
 
 def _degrees(pair: tuple[float, float] | None, which: int) -> str:
@@ -112,6 +121,12 @@ def summary_lines(sweeps: Sequence[DemoSweep]) -> list[str]:
         lines.append(f'direction   bearing error: median {np.median(bearing):.1f} deg, 90th percentile '
                      f'{np.percentile(bearing, 90):.1f} deg; heading error: median {np.median(heading):.1f} deg; '
                      f'bearing within 5 deg in {np.mean(bearing <= math.degrees(CLOSE_RAD)):.0%} of {len(both)} sweeps')
+    for name, errors in (('fixes alone', [s.map_before for s in sweeps]), ('corrected', [s.map_after for s in sweeps])):
+        known = np.array([e for e in errors if e is not None])
+        if len(known):
+            metres, degrees = known[:, 0], np.degrees(known[:, 1])
+            lines.append(f'map error   {name}: median {np.median(metres):.1f} m and {np.median(degrees):.1f} deg, 90th '
+                         f'percentile {np.percentile(metres, 90):.1f} m and {np.percentile(degrees, 90):.1f} deg')
     if answered:
         lines.append(f"mode        {counted(Counter(s.mode or 'not told' for s in answered))}")
     latencies = [s.latency_ms for s in answered if s.latency_ms is not None]
@@ -163,13 +178,13 @@ def records(sweeps: Sequence[DemoSweep]) -> list[SweepRecord]:
     return rows
 
 
-def write(folder: Path, lead: str, sweeps: Sequence[DemoSweep], rows: Sequence[dict[str, str]],
+def write(folder: Path, title: str, lead: str, sweeps: Sequence[DemoSweep], rows: Sequence[dict[str, str]],
           summary: Sequence[str], warnings: Sequence[str], extent: float | None) -> list[Path]:
     """report.html, report.png and, where pictures came, picture.png; returns their paths."""
     seen = [(s, with_truth(s.picture, s, extent)) for s in sweeps if s.picture is not None and extent is not None]
     pictures = [Picture(seen[i][1], caption(seen[i][0]), alts(seen[i][0])) for i in sorted(spread(len(seen), PICTURES))]
     tables = [sweep_table(rows)]
-    paths = write_report(folder, 'Demo: a simulated drive', lead, records(sweeps), pictures, tables, warnings, LEGEND,
+    paths = write_report(folder, title, lead, records(sweeps), pictures, tables, warnings, LEGEND,
                          summary)
     if seen:
         # The one with most to see: many branches, and about the middle of the drive.

@@ -30,7 +30,8 @@ cases of `test/support/kernel_cases.py`. A new operation needs an entry there, a
 needs nothing.
 """
 
-from attention_fusion_ros.kernels.cbam import cbam
+from typing import TYPE_CHECKING, Any
+
 from attention_fusion_ros.kernels.registry import (
     AUTO,
     ENVIRONMENT_VARIABLE,
@@ -46,3 +47,14 @@ from attention_fusion_ros.kernels.registry import (
 
 __all__ = ['AUTO', 'ENVIRONMENT_VARIABLE', 'PLAIN', 'Operation', 'cbam', 'chosen', 'fast_version', 'operation',
            'operations', 'remove_version', 'use']
+
+if TYPE_CHECKING:
+    from attention_fusion_ros.kernels.cbam_plain import cbam
+
+
+def __getattr__(name: str) -> Any:
+    """`cbam` is imported when it is asked for: it needs torch, which launch files and decoders do without."""
+    if name == 'cbam':
+        from attention_fusion_ros.kernels import cbam_plain
+        return cbam_plain.cbam
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

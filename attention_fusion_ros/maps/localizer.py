@@ -57,6 +57,7 @@ class Localizer:
         self._waiting: list[_Waiting] = []
         self._refused: list[tuple[int, np.ndarray]] = []
         self._refused_yaws = 0
+        self._turned_ns: int | None = None  # of the last heading without odometry
         self._stamp_ns = 0  # that the filter is at
         self._fix_ns: int | None = None
 
@@ -129,6 +130,9 @@ class Localizer:
         if self.filter is None:
             self._try_start()
         elif (lever := self.lever(stamp_ns, (0.0, 0.0))) is not None:
+            if not len(self.track):
+                self.filter.turn(self._turning(stamp_ns, self._stamp_ns))
+                self._turned_ns = stamp_ns
             if self.filter.yaw(yaw, std, lever.yaw):
                 self._refused_yaws = 0
             else:
@@ -188,11 +192,17 @@ class Localizer:
             return point if 0 <= late <= 500_000_000 else None
         return self.track.last.relative(then).then(point)
 
+    def _turning(self, stamp_ns: int, since_ns: int) -> float:
+        """Seconds up to a time in which the vehicle may have turned unnoticed; without odometry, headings notice."""
+        if self._turned_ns is not None and 0 <= stamp_ns - self._turned_ns:
+            since_ns = max(since_ns, self._turned_ns)
+        return max(stamp_ns - since_ns, 0) * 1e-9
+
     def _wait_until(self, stamp_ns: int) -> None:
         """Time passes without odometry."""
         seconds = (stamp_ns - max(self._stamp_ns, self.track.stamp_ns if len(self.track) else 0)) * 1e-9
         if seconds > (0.5 if len(self.track) else 0.0) and self.filter is not None:
-            self.filter.wait(seconds)
+            self.filter.wait(seconds, self._turning(stamp_ns, stamp_ns - round(seconds * 1e9)))
             self._stamp_ns = stamp_ns
             if len(self.track):
                 self.track.clear()

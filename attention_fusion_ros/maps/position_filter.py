@@ -96,12 +96,16 @@ class PositionFilter:
         self.P[DRIFT, DRIFT] += (0.01 * q.drift_std)**2 * length / 10.0
         self._age(seconds)
 
-    def wait(self, seconds: float) -> None:
-        """Time without odometry: the vehicle may have driven anywhere and turned."""
+    def wait(self, seconds: float, turning: float | None = None) -> None:
+        """Time without odometry: the vehicle may have driven anywhere, and turned in some of it (default: in all)."""
         moved = self.settings.unaided_speed * seconds
         self.P[[X, Y], [X, Y]] += moved**2
-        self.P[YAW, YAW] = min(self.P[YAW, YAW] + (0.3 * seconds)**2, math.pi**2)
+        self.turn(seconds if turning is None else turning)
         self._age(seconds)
+
+    def turn(self, seconds: float) -> None:
+        """Time in which the vehicle may have turned, and nothing tells how far."""
+        self.P[YAW, YAW] = min(self.P[YAW, YAW] + (0.3 * seconds)**2, math.pi**2)
 
     def _age(self, seconds: float) -> None:
         keep = math.exp(-max(seconds, 0.0) / self.settings.wander_s)

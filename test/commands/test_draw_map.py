@@ -115,6 +115,7 @@ def errors(recording: Path, config: MapSourceConfig, smooth: bool) -> tuple[np.n
     return np.array(found), np.array([image.estimate.position_std for image in plan.images])
 
 
+@pytest.mark.slow
 def test_smooth_knows_the_position_from_the_start_and_over_a_gap(tmp_path):
     fix_drive.roads_file(tmp_path)
     fix_drive.write(tmp_path / 'drive', fix_drive.events(fix_drive.along(), std=3.0, without_fix=(8.0, 22.0)))
@@ -243,6 +244,7 @@ def test_the_image_lies_as_the_parameters_say(place, tmp_path):
         assert decoded.route[160:].max() == 0.0, 'not behind it'
 
 
+@pytest.mark.slow
 def test_the_route_goes_where_the_goal_is_or_where_the_vehicle_drove(place, tmp_path, capsys):
     def turns(out: Path) -> str:
         """At the last image before the junction, 40 m ahead."""
@@ -336,6 +338,28 @@ def test_odometry_that_is_fixed_to_the_earth(tmp_path, grid):
     assert stamp_ns(found[0]) == bag.T0, 'from the first message on'
     road = decode_map_image(found[30]).road
     assert road[:, 98:102].min() == 1.0 and road[:, :90].max() == 0.0, 'straight through the middle'
+
+
+@pytest.mark.parametrize('how', ['tf', 'imu'])
+def test_recordings_without_odometry_messages(tmp_path, how):
+    fix_drive.roads_file(tmp_path)
+    poses = fix_drive.along(8.0)
+    events = without('/odom', fix_drive.events(poses))
+    zero = bag.T['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0)
+    for k, (x, y, yaw) in enumerate(poses.tolist()):
+        stamp = bag.T0 + k * S // 10
+        if how == 'tf':
+            T = fix_drive.pose(40.0, -70.0, 2.0) @ fix_drive.pose(x, y, yaw)
+            events.append((stamp, '/tf', bag.transform_message(stamp, 'odom', 'base_link', T)))
+        else:
+            q = bag.T['geometry_msgs/msg/Quaternion'](0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+            events.append((stamp, '/imu', bag.T[fix_drive.IMU_TYPE](
+                bag.header(stamp, 'base_link'), q, 4e-4 * np.eye(3).ravel(), zero, np.zeros(9), zero, np.zeros(9))))
+    fix_drive.write(tmp_path / 'drive', sorted(events, key=lambda event: event[0]))
+    assert draw(tmp_path / 'drive', tmp_path / 'out', *(['--imu', '/imu'] if how == 'imu' else [])) == 0
+    found = images(tmp_path / 'out')
+    assert len(found) >= (40 if how == 'tf' else 6), 'with every pose, or with every fix'
+    assert decode_map_image(found[-1]).road[80:120, 98:102].min() == 1.0, 'on the road'
 
 
 def test_odometry_of_a_frame_that_lies_on_its_side(tmp_path):

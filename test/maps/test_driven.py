@@ -64,6 +64,7 @@ def test_the_way_is_the_route_that_was_taken(seed):
         assert farthest(driven(route.xy, seed)[k:k + 1], part) < 9.0, 'it starts where the vehicle is'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['kaiserslautern', 'singapore_queenstown'])
 def test_on_real_roads(name, shared_folder):
     roads = city(shared_folder, name)

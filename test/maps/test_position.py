@@ -96,6 +96,27 @@ def test_fixes_before_the_first_odometry_are_not_paired_with_it():
     assert position.estimate().pose == pytest.approx((39.0, 0.0, 0.0), abs=0.5)
 
 
+@pytest.mark.parametrize('fixes_every', [1, 10])
+def test_a_receiver_and_an_absolute_heading_are_enough(fixes_every):
+    """As recordings of INS have them: no odometry, and curves of 20 degrees a second."""
+    position, frame = MapPosition(LocalFrame(*FRAME)), LocalFrame(*FRAME)
+    rng = np.random.default_rng(0)
+    turned, away = [], []
+    for k in range(200):
+        stamp_ns, angle = START_NS + k * S // 10, math.radians(2.0 * k)
+        place = 25.0 * np.array([math.cos(angle), math.sin(angle)])
+        position.add_yaw(stamp_ns, angle + math.pi / 2 + rng.normal(0, math.radians(1.0)), math.radians(1.0))
+        if k % fixes_every == 0:
+            latitude, longitude = (float(v) for v in frame.to_degrees(place + rng.normal(0, 0.2, 2)))
+            position.add_fix(Fix(stamp_ns, '', latitude, longitude, 0.0, 1.0, True))
+        if k > 20 and k % fixes_every == 0:
+            found = position.pose_for_image(stamp_ns)
+            turned.append(abs(math.remainder(found.pose.yaw - angle - math.pi / 2, math.tau)))
+            away.append(math.hypot(found.pose.x - place[0], found.pose.y - place[1]))
+    assert max(turned) < math.radians(8.0) and np.median(turned) < math.radians(2.5)
+    assert max(away) < 3.0 and not position.reference.counts
+
+
 def pose(x: float, y: float, yaw: float) -> np.ndarray:
     return se3_from_quaternion((x, y, 0.0), (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.kernels.cbam import cbam, channel_weights, spatial_weights
+from attention_fusion_ros.kernels.cbam_plain import cbam, channel_weights, spatial_weights
 from attention_fusion_ros.kernels.registry import fast_version
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET', '') == '1'
@@ -332,7 +332,7 @@ def _through(function: Any, given: tuple[Tensor, ...], gradient: Tensor) -> list
 @fast_version('cbam', 'triton', devices=('cpu',) if INTERPRETED else ('cuda',), available=lambda: AVAILABLE)
 def cbam_triton(x: Tensor, fc1_weight: Tensor, fc1_bias: Tensor | None, fc2_weight: Tensor, fc2_bias: Tensor | None,
                 kernel: Tensor, kernel_bias: Tensor | None, mean_first: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """As `kernels.cbam.cbam`; float32, float16 and bfloat16, contiguous or channels last. Others run in plain torch."""
+    """As `kernels.cbam`; float32, float16 and bfloat16, contiguous or channels last. Others run in plain torch."""
     if x.dtype not in DTYPES:
         return cbam.plain(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias, kernel, kernel_bias, mean_first)
     result: tuple[Tensor, Tensor, Tensor] = _Cbam.apply(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias, kernel,

@@ -30,10 +30,12 @@ class DiagnosticAlert:
 class DiagnosticsListener:
     """The newest values by component, and every alert. Thread-safe.
 
-    on_status(component, values) is called for each status.
+    on_status(component, values) is called for each status. source: the node whose values are kept, as statuses name it;
+    other nodes have components of the same names. Alerts are kept of all.
     """
 
-    def __init__(self, node: Node, on_status: OnStatus | None = None):
+    def __init__(self, node: Node, on_status: OnStatus | None = None, source: str = 'attention_fusion'):
+        self._source = source
         self._lock = threading.Lock()
         self._values: dict[str, dict[str, str]] = {}
         self._alerts: Counter[DiagnosticAlert] = Counter()
@@ -69,11 +71,14 @@ class DiagnosticsListener:
 
     def _on_message(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            component, values = status.name.rpartition(': ')[2], {item.key: item.value for item in status.values}
+            source, _, component = status.name.rpartition(': ')
+            values = {item.key: item.value for item in status.values}
             level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
+            own = source in ('', self._source)
             with self._lock:
-                self._values[component] = values
+                if own:
+                    self._values[component] = values
                 if level:
                     self._alerts[DiagnosticAlert(level, status.name, status.message)] += 1
-            if self._on_status is not None:
+            if own and self._on_status is not None:
                 self._on_status(component, values)

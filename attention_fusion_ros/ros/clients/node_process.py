@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The fusion node in a process of its own, as `ros2 run` would start it, driven through its lifecycle."""
+"""A lifecycle node of this package in a process of its own, as `ros2 run` would start it, and its lifecycle."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ class NodeProcess:
 
     parameters: of the node. remaps: {topic of the node: name on the graph}. log: where its output goes.
     domain_id: the domain of `session`, None for that of the environment. environment: variables besides those of this
-    process.
+    process. command: which node, as the package has it; name: its name on the graph.
     """
 
     def __init__(self, session: Session, parameters: Mapping[str, Any], remaps: Mapping[str, str], log: Path,
-                 domain_id: int | None = None, environment: Mapping[str, str] | None = None):
-        self._log = log
+                 domain_id: int | None = None, environment: Mapping[str, str] | None = None,
+                 command: str = 'fusion_node', name: str = NAME):
+        self.name, self._log = name, log
         arguments = []
-        for name, value in parameters.items():
-            arguments += ['-p', f'{name}:={value if isinstance(value, str) and value else json.dumps(value)}']
-        for topic, name in remaps.items():
-            arguments += ['-r', f'{topic}:={name}']
+        for key, value in parameters.items():
+            arguments += ['-p', f'{key}:={value if isinstance(value, str) and value else json.dumps(value)}']
+        for topic, target in remaps.items():
+            arguments += ['-r', f'{topic}:={target}']
         variables = {**os.environ, **(environment or {})}
         if domain_id is not None:
             variables['ROS_DOMAIN_ID'] = str(domain_id)
@@ -53,9 +54,9 @@ class NodeProcess:
         with open(log, 'w') as output:
             # In a process group of its own: Ctrl+C reaches this process, which then stops the node in an orderly way.
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'attention_fusion_ros', 'fusion_node', '--ros-args', *arguments],
+                [sys.executable, '-m', 'attention_fusion_ros', command, '--ros-args', *arguments],
                 stdout=output, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
-        self._client = session.node.create_client(ChangeState, f'/{NAME}/change_state')
+        self._client = session.node.create_client(ChangeState, f'/{name}/change_state')
 
     @property
     def pid(self) -> int:
