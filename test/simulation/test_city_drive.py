@@ -22,6 +22,8 @@ from attention_fusion_ros.simulation.sensors.gnss import FIX
 from attention_fusion_ros.simulation.sensors.navigation_errors import GnssErrors, ImuErrors, OdometryErrors
 from attention_fusion_ros.simulation.world.drawing import Frame, surface_mask, vehicle_corners
 
+pytestmark = pytest.mark.slow  # half a minute in all
+
 ROUNDABOUT = CityOptions(start=(42.34779, -71.03860), goals=((42.34690, -71.03330),), imu=ImuErrors())
 FAST = DriveOptions(seed=4, rate=1.0, lidar='vlp_16', with_map=False)
 PLAIN = """<osm version="0.6"><bounds minlat="50.0" minlon="8.0" maxlat="50.02" maxlon="8.02"/>

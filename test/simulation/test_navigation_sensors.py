@@ -52,6 +52,7 @@ def test_white_noise_and_what_the_covariance_says():
     assert np.diag(found[0].covariance)[:2] == pytest.approx(0.49)
 
 
+@pytest.mark.slow
 def test_the_bias_wanders_and_the_covariance_is_honest():
     """Over many drives, 68 % of the errors of an axis are within the stated deviation."""
     errors = GnssErrors(rate=1.0, noise=0.5, bias=2.0, bias_time=60.0, losses=0.0, jumps=0.0)
@@ -65,6 +66,7 @@ def test_the_bias_wanders_and_the_covariance_is_honest():
     assert steps == pytest.approx(math.sqrt(2 * 0.25 + 2 * 4.0 * (1 - math.exp(-1 / 60))), rel=0.06)  # no jumps
 
 
+@pytest.mark.slow
 def test_losses_come_as_often_and_last_as_long_as_was_asked_for():
     errors = GnssErrors(**{**EXACT, 'losses': 2.0}, loss_time=4.0)
     found = fixes(errors, 3600.0)
@@ -126,6 +128,7 @@ def test_odometry_begins_at_zero_and_is_exact_without_errors():
     assert np.hypot(*found[:, :2].T).max() == pytest.approx(80.0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_odometry_drifts_by_scale_and_with_the_root_of_the_way():
     straight = [(0.5 * k, 0.0, 0.0) for k in range(801)]
     assert odometry(OdometryErrors(0.02, 0.0, 0.0), straight)[-1, 0] == pytest.approx(400 * 1.02)
@@ -136,6 +139,7 @@ def test_odometry_drifts_by_scale_and_with_the_root_of_the_way():
         OdometryErrors(scale=0.9)
 
 
+@pytest.mark.slow
 def test_the_imu_says_the_yaw_from_true_east_with_one_bias_a_drive():
     far = (8000.0, 0.0, 0.4)  # 8 km east of the datum north is another one than there
     exact = Imu(FRAME, ImuErrors(0.0, 0.0)).measure(WORLD, far, np.random.default_rng(0))

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from attention_fusion_ros.commands import draw_map
 from attention_fusion_ros.geometry import se3_from_quaternion
 from attention_fusion_ros.maps.frames import LocalFrame
+from attention_fusion_ros.stream.recording import Recording
 from support import synthetic_bag as bag
 from support.map_kit import FRAME
 
 S = 1_000_000_000
+SMALL = ('--resolution', '0.5', '--size', '200', '200')
 FIX_TYPE, IMU_TYPE = 'sensor_msgs/msg/NavSatFix', 'sensor_msgs/msg/Imu'
 TYPES = {'/fix': FIX_TYPE, '/imu': IMU_TYPE, '/tf': 'tf2_msgs/msg/TFMessage'}
 ANTENNA = (-0.5, 0.3)  # m in base_link
@@ -86,3 +89,26 @@ def events(poses: np.ndarray, start: int = bag.T0, datum: tuple[float, float] = 
 def write(path: Path, of: list | None = None, storage: str = 'mcap') -> Path:
     """A recording."""
     return bag.write(path, events(along()) if of is None else of, storage, TYPES)
+
+
+def draw(recording: Path, out: Path, *options: str, roads: Path | None = None) -> int:
+    roads = roads or next(f for f in (recording.parent / 'roads.geojson', out.parent / 'roads.geojson') if f.exists())
+    return draw_map.main([str(recording), '--osm', str(roads), '--out', str(out), *SMALL, *options])
+
+
+def read(path: Path, *topics: str) -> list[tuple[int, str, bytes]]:
+    with Recording(path) as recording:
+        return [(raw.stamp_ns, raw.topic, raw.data) for raw in recording.raw_messages(list(topics or recording.topics))]
+
+
+def images(path: Path, topic: str = '/map_image') -> list:
+    with Recording(path) as recording:
+        return [recording.decode(raw) for raw in recording.raw_messages([topic])]
+
+
+def pixels(message) -> np.ndarray:
+    return np.asarray(message.data).reshape(message.height, message.width, 3)
+
+
+def stamp_ns(message) -> int:
+    return message.header.stamp.sec * S + message.header.stamp.nanosec
