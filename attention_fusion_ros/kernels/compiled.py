@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,10 @@ def jit(*signature: str) -> Callable[[Function], Function]:
         if not is_installed():
             return function
         import numba
-        options = {'cache': True, 'nogil': True, 'error_model': 'numpy'}
+        options: dict[str, Any] = {'cache': True, 'nogil': True, 'error_model': 'numpy'}
         if not signature:
-            inlined: Function = numba.njit(**options)(function)
-            return inlined
-        compiled: Function = numba.njit([tuple(map(_numba_type, signature))], **options)(function)
-        return compiled
+            return cast(Function, numba.njit(**options)(function))
+        return cast(Function, numba.njit([tuple(map(_numba_type, signature))], **options)(function))
     return compile_
 
 
