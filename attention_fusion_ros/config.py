@@ -138,8 +138,9 @@ class NodeConfig:
         'same but for rounding.', choices=('auto', 'plain'), read_only=True)
     checkpoint: str = parameter(
         '',
-        'Path of a .safetensors checkpoint. Empty: the one shipped with this package. "untrained": random weights'
-        ' (requires allow_untrained).', read_only=True)
+        'Path of a .safetensors checkpoint. Empty: the default one of this package; "two_readings": a second one, '
+        'which registers the map and answers for several rings, but finds branches less well yet (docs/attention.md). '
+        '"untrained": random weights (requires allow_untrained).', read_only=True)
     allow_untrained: bool = parameter(
         False, 'Allow random weights. Every result and diagnostic is then marked as untrained.', read_only=True)
     lookahead: float = parameter(

@@ -66,9 +66,9 @@ def source_remaps(registers: bool) -> dict[str, str]:
 
 def registers_map(checkpoint: str) -> bool:
     """Whether a checkpoint ('' is the one that ships) registers the map image; one that cannot be read does not."""
-    from attention_fusion_ros.network.checkpoint import SHIPPED, load
+    from attention_fusion_ros.network.checkpoint import load, path_of
     try:
-        return bool(load(checkpoint or SHIPPED).network.config.map_registration['name'] != 'none')
+        return bool(load(path_of(checkpoint or '')).network.config.map_registration['name'] != 'none')
     except ConfigurationError:
         return False  # the node says what is wrong with it
 

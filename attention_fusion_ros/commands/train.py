@@ -101,7 +101,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     overrides = cli.yaml_values(cli.assignments(options.settings, '-s'), '-s')
     start = given = None
     if options.start_from:
-        given = checkpoints.SHIPPED if options.start_from == 'shipped' else Path(options.start_from)
+        given = checkpoints.SHIPPED if options.start_from == 'shipped' else checkpoints.path_of(options.start_from)
         start = checkpoints.load(given)
     config = configs.load(options.config, overrides, start.network.config if start else None)
     if options.bags and config.network.architecture == 'two_readings':

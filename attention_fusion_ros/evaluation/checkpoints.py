@@ -71,7 +71,7 @@ def load_networks(named: Sequence[NamedCheckpoint], device: str) -> Networks:
         if untrained:
             notes.append(f"'{checkpoint.name}' has random weights: its figures mean nothing")
         else:
-            files[checkpoint.name] = Path(checkpoint.path or checkpoints.SHIPPED)
+            files[checkpoint.name] = checkpoints.path_of(checkpoint.path)
         configs.append((checkpoint, from_flat({'checkpoint': checkpoint.path, 'allow_untrained': untrained,
                                                'device': device, 'threads': 1, 'lookahead': ring})))
     if len(set(rings.values())) > 1:

@@ -40,7 +40,7 @@ from attention_fusion_ros.maps.settings import (
 NO_ROADS_M = 500.0  # without a road this near there is no image
 FAR_FIXES = 5  # in a row beyond the reach of a datum that nobody gave: there is a new one
 OTHER_CLOCK_NS = 2_000_000_000  # between fixes and odometry
-YAW_NS = 100_000_000  # headings are not used more often than this ...
+YAW_NS = 100_000_000  # headings and absolute poses are not used more often than this ...
 YAW_MEMORY_S = 1.0  # ... and those of so long together are worth one: their errors last
 CLOCK_BACK = 'clock_went_back'
 
@@ -87,6 +87,7 @@ class MapSource:
         self._odometry_ns: int | None = None
         self._odometry_since_fix = 0
         self._yaw_ns: int | None = None
+        self._pose_ns: int | None = None
         datum = datum_of(config)
         self.datum_given = datum is not None
         if datum is not None:
@@ -198,17 +199,20 @@ class MapSource:
         self._far_fixes = 0
         planar = (float(T[0, 3]), float(T[1, 3]), yaw_of(T)) if odometry is None else odometry
         place.position.add_odometry(stamp_ns, *planar)
-        place.position.add_pose(stamp_ns, *pose, std=std, yaw_std=yaw_std)
+        since_ns = _since(self._pose_ns, stamp_ns)
+        if since_ns >= YAW_NS:
+            self._pose_ns, wider = stamp_ns, _wider(since_ns)
+            place.position.add_pose(stamp_ns, *pose, std=std * wider, yaw_std=yaw_std * wider)
         self._notice_time()
 
     def add_yaw(self, stamp_ns: int, yaw: float, std: float) -> None:
         """An absolute yaw of base_link [rad, from true east]. Raises InputError bad_yaw."""
         if self._place is None:
             return
-        since_ns = math.inf if self._yaw_ns is None or stamp_ns < self._yaw_ns else stamp_ns - self._yaw_ns
+        since_ns = _since(self._yaw_ns, stamp_ns)
         if since_ns >= YAW_NS:
             self._yaw_ns = stamp_ns
-            self._place.position.add_yaw(stamp_ns, wrap(yaw), std * math.sqrt(max(1.0, YAW_MEMORY_S / since_ns * 1e9)))
+            self._place.position.add_yaw(stamp_ns, wrap(yaw), std * _wider(since_ns))
 
     def add_alignment(self, stamp_ns: int, dx: float, dy: float, dyaw: float, covariance: np.ndarray) -> None:
         """What `map_alignment` of the fusion node says, see `MapPosition.add_alignment`.
@@ -298,7 +302,7 @@ class MapSource:
         frame = LocalFrame(*datum)
         roads = LocalRoads(self.graph, frame)
         self._place = _Place(frame, roads, MapPosition(frame, alignment_settings(self.config)))
-        self._backs, self._yaw_ns = 0, None
+        self._backs, self._yaw_ns, self._pose_ns = 0, None, None
         self.guide.reset_roads()
 
     def _restart(self, datum: Degrees) -> _Place:
@@ -318,3 +322,13 @@ class MapSource:
             self.guide.start_over()
             if self._painter is not None:
                 self._painter.reset()
+
+
+def _since(last_ns: int | None, stamp_ns: int) -> float:
+    """Nanoseconds since the last measurement of a kind; infinite for the first, and where time went back."""
+    return math.inf if last_ns is None or stamp_ns < last_ns else stamp_ns - last_ns
+
+
+def _wider(since_ns: float) -> float:
+    """By what the deviation of a measurement is multiplied: those of YAW_MEMORY_S together are worth one."""
+    return math.sqrt(max(1.0, YAW_MEMORY_S / since_ns * 1e9))

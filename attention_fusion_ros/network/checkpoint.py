@@ -126,8 +126,16 @@ def untrained(config: NetworkConfig | None = None, seed: int = 0) -> Checkpoint:
     return Checkpoint(network.eval(), Calibration(), 'untrained', False)
 
 
+def path_of(name: str) -> Path:
+    """The file that a name stands for: '' is the default one, a bare name one that ships beside it, else a path."""
+    if not name:
+        return SHIPPED
+    beside = SHIPPED.with_name(name + SHIPPED.suffix) if Path(name).name == name else None
+    return beside if beside is not None and beside.is_file() else Path(name)
+
+
 def resolve(name: str, allow_untrained: bool) -> Checkpoint:
-    """The parameter `checkpoint` -> Checkpoint: '' is the shipped one, 'untrained' random weights, else a path.
+    """The parameter `checkpoint` -> Checkpoint: 'untrained' is random weights, else see `path_of`.
 
     Raises ConfigurationError, see `load`; also when 'untrained' is asked for without being allowed.
     """
@@ -136,4 +144,4 @@ def resolve(name: str, allow_untrained: bool) -> Checkpoint:
             raise ConfigurationError("checkpoint 'untrained' gives meaningless results; set the parameter "
                                      'allow_untrained to true, or give --allow-untrained, to use it all the same.')
         return untrained()
-    return load(name or SHIPPED)
+    return load(path_of(name))

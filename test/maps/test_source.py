@@ -168,6 +168,18 @@ def test_a_position_in_earth_fixed_coordinates_is_all_that_is_needed(block, sour
     assert abs(wrap(drawing.estimate.pose.yaw - pose.yaw)) < math.radians(0.05)
 
 
+def test_fifty_poses_a_second_are_not_worth_more_than_their_errors_allow(block):
+    stated = {}
+    for rate in (1, 50):
+        source = made(block, position__source='odometry', position__coordinates='enu', datum=DATUM)
+        T = absolute('enu', Pose2(120.0, -200.0, 0.7), LocalFrame(*FRAME))
+        for k in range(10 * rate + 1):
+            source.add_absolute(START_NS + k * 10**9 // rate, T, 1.0, 0.02)
+        stated[rate] = source.estimate()
+    assert stated[50].position_std == pytest.approx(stated[1].position_std, rel=0.3)
+    assert stated[50].heading_std == pytest.approx(stated[1].heading_std, rel=0.3)
+
+
 # -- map alignments ----------------------------------------------------------------------------------------------------
 
 def align(vehicle: Vehicle, wrong: tuple[float, float, float] = (0.0, 0.0, 0.0)):

@@ -110,7 +110,8 @@ def test_package_xml_declares_what_the_ros_part_imports():
                  'rosbags': 'python3-rosbags-pip'}
     from_pip = {'torch', 'safetensors'}
     wanted = {elsewhere.get(name, name) for name in imported - ours - from_pip}
-    launched = '\n'.join(path.read_text() for path in (ROOT / 'launch').glob('*.py'))
+    launching = [*(ROOT / 'launch').glob('*.py'), PACKAGE / 'ros' / 'launching.py']
+    launched = '\n'.join(path.read_text() for path in launching)
     wanted |= set(re.findall(r"package='(\w+)'", launched)) | ({'rosbag2'} if "'ros2', 'bag'" in launched else set())
     assert {'rviz2', 'rosbag2'} <= wanted
     assert {'rclpy', 'sensor_msgs'} <= wanted

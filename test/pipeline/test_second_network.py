@@ -55,6 +55,17 @@ def sweep(x: float = 0.0, with_map: bool = True, odometry: bool = True, stamp_ns
     return SyncedSweep(PointCloud(stamp_ns, 'lidar', xyz, None), motion, image, '' if with_map else 'no_map')
 
 
+def test_the_preview_that_ships_puts_the_map_where_it_belongs():
+    """By name, with the map 2 m to the side of a straight road between two walls."""
+    pipeline = FusionPipeline(from_flat({'checkpoint': 'two_readings', 'device': 'cpu'}))
+    assert pipeline.info.registers_map and pipeline.info.trained
+    given = sweep(odometry=False)
+    road = np.zeros((320, 320), np.float32)
+    road[:, 142:162] = 1.0  # 0.25 m each: to the left
+    a = pipeline.run(replace(given, map_image=replace(given.map_image, road=road))).alignment
+    assert abs(a.dy + 2.0) < 0.8 and abs(a.dyaw) < np.radians(3.0) and a.std[1] < 1.5
+
+
 def test_what_is_dark_has_no_influence(file):
     pipeline = pipeline_of(file)
     result = pipeline.run(sweep(with_map=False, odometry=False))

@@ -113,7 +113,7 @@ def _collected(found: Iterable[list[SceneRecord]], jobs: Sequence[Job],
 def _cache(first_seed: int, count: int, setup: Setup) -> ResultCache[SceneRecord]:
     """The mean is that of all scenes, so the records of another number of scenes are others."""
     name = setup.config.checkpoint
-    files = [] if name == 'untrained' else [Path(name or checkpoints.SHIPPED)]
+    files = [] if name == 'untrained' else [checkpoints.path_of(name)]
     settings = (cache_key(setup.lookahead, setup.osm, setup.profile), setup.config, first_seed, count)
     key = result_cache.results_digest(settings, files, result_cache.WITH_INTERVENTIONS)
     return ResultCache(setup.cache / f'interventions-{key}', SceneRecord)

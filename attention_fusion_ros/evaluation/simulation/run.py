@@ -270,7 +270,7 @@ class SceneWorker:
 def cache_of(setup: SimSetup) -> ResultCache[ScenePredictions]:
     """Where predictions of this setup are kept, below `setup.cache`."""
     named = [n.config.checkpoint for n in setup.networks if n.config.checkpoint != 'untrained']
-    files = [Path(name or checkpoints.SHIPPED) for name in named]
+    files = [checkpoints.path_of(name) for name in named]
     settings = (cache_key(setup.lookahead, setup.osm, setup.profile), setup.networks)
     return ResultCache(setup.cache / f'results-{result_cache.results_digest(settings, files)}', ScenePredictions)
 

@@ -319,10 +319,12 @@ def _judge_output(node: NodeSnapshot) -> Judgement:
     silent_s = monitor.age_s(monitor.results.last_s)
     if silent_s is not None and silent_s > RECENT_S:
         return ERROR, f'no result for {silent_s:.0f} s; the statuses of the inputs name the cause'
-    if node.alignment_wanted and node.pipeline is not None and not node.pipeline.info.registers_map:
-        return WARN, NO_ALIGNMENT.format(node.pipeline.info.checkpoint_name)
     message = f'{last.mode}, {monitor.results.per_second:.1f} results per second'
-    return OK, message if last.mode == 'fused' else f'{message} ({last.reason})'
+    message = message if last.mode == 'fused' else f'{message} ({last.reason})'
+    if node.alignment_wanted and node.pipeline is not None and not node.pipeline.info.registers_map:
+        # Said, but no warning: map_source listens in case there is something to hear, and does without.
+        message += f'; {NO_ALIGNMENT.format(node.pipeline.info.checkpoint_name)}'
+    return OK, message
 
 
 # -- the message -------------------------------------------------------------------------------------------------------
@@ -398,8 +400,8 @@ def _alignment_values(alignment: MapAlignment | None) -> dict[str, Any]:
     values: dict[str, float] = {}
     for name, (value, std) in numbers.items():
         values[f'alignment.{name}'], values[f'alignment.{name}_std'] = float(value), float(std)
-    stated = {'alignment.state': alignment.state} if alignment.state else {}
-    return {**values, 'alignment.fits': round(alignment.fits, 3), **stated}
+    fits = {} if alignment.covariance is None else {'alignment.fits': round(alignment.fits, 3)}
+    return {**values, **fits, **({'alignment.state': alignment.state} if alignment.state else {})}
 
 
 def _text(value: Any) -> str:
