@@ -19,11 +19,14 @@ EITHER = {
     'errors.py': 'what is said of failures',
     'utils': 'how files are written, processes started and arrays copied',
 }
-SCENES = EITHER
+SCENES = {
+    **EITHER,
+    'decode': 'reached from the fast kernels: scenes are made of points, never of messages',
+    'stream/deskew.py': 'likewise: the points of a scene are of one moment',
+}
 RECORDED = {
     **{name: reason for name, reason in EITHER.items() if name != 'contracts.py'},
     'config.py': 'the parameters that count are in the name',
-    'attention': 'features are made without a network',
     'network': 'features are made without a network',
     'maps': 'imported along with the simulation',
     'simulation': 'imported along with what quantises features, which is the same for simulated scenes',
