@@ -35,13 +35,14 @@ def contribution_heat(backend: Backend, given: ExplanationContext) -> Heat | Non
     """
     if not isinstance(backend, TorchBackend) or backend.model.network.selection['name'] == 'none':
         return None
+    network = backend.network  # reports read the heat when the backend has been closed
 
     def heat(branches: Sequence[Branch], ring: int) -> np.ndarray:
         with torch_threads(backend.threads), torch.inference_mode(False), torch.enable_grad():
             context = given.cloned()
             lidar = context.lidar[None].requires_grad_()
             known = (context.prior,) if backend.model.carries_map else ()
-            output = backend.network(lidar, context.map_image[None], context.history, *known)
+            output = network(lidar, context.map_image[None], context.history, *known)
             head = output.head if output.rings is None else output.rings[:, ring]
             presence, said = head_channel(head, 'presence')[0], head[0].detach().float().cpu().numpy()
             bins = [branch_bin(said, branch) for branch in branches] or list(range(len(presence)))

@@ -97,6 +97,15 @@ def test_heat_is_made_when_it_is_read(file, monkeypatch):
     assert len(runs) == 2
 
 
+def test_heat_may_be_read_when_the_pipeline_is_closed(file):
+    """As reports do, at the end of a recording."""
+    pipeline = pipeline_of(file)
+    expected, result = (pipeline.run(sweep(odometry=False)) for _ in range(2))
+    heat = expected.attention.spatial[SELECTION]
+    pipeline.close()
+    np.testing.assert_array_equal(result.attention.spatial[SELECTION], heat)
+
+
 @pytest.mark.parametrize('lookahead', [10.0, 20.0, 30.0])
 def test_lookahead_chooses_the_ring(file, lookahead):
     pipeline = pipeline_of(file, lookahead=lookahead)
