@@ -13,7 +13,7 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.city_options import CityOptions, Degrees
 from attention_fusion_ros.simulation.sensors.navigation_errors import GnssErrors, ImuErrors, OdometryErrors
 
-PLACES = ('--start', '--goal')
+PLACES = ('--start', '--goal', '--datum')
 
 
 def degrees(text: str) -> Degrees:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.commands.city_arguments import with_negative_degrees
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils.interrupt import SignalGuard
 
@@ -74,7 +75,7 @@ def options_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = options_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(with_negative_degrees(sys.argv[1:] if arguments is None else arguments))
     if options.route == 'goal' and not options.goal:
         parser.error('--route goal needs --goal')
     if options.every is not None and not 0.02 <= options.every <= 3600:

@@ -52,8 +52,9 @@ def load(path: str | Path) -> Checkpoint:
     """Raises ConfigurationError when the file is missing, truncated, of another kind or version, or does not fit."""
     path = Path(path)
     if not path.is_file():
-        raise ConfigurationError(f"checkpoint '{path}' does not exist. Give the path of a .safetensors file, or leave "
-                                 "the parameter 'checkpoint' empty for the shipped one.")
+        ships = ', '.join(sorted(file.stem for file in SHIPPED.parent.glob('*.safetensors')))
+        raise ConfigurationError(f"checkpoint '{path}' does not exist. Give the path of a .safetensors file, a name "
+                                 f"that ships ({ships}), or leave the parameter 'checkpoint' empty for the shipped one.")
     another = _another_kind(path)
     if another:
         raise ConfigurationError(f"checkpoint '{path}' {another}")

@@ -344,3 +344,12 @@ def test_yaw_is_measured_against_true_north(place, tmp_path):
         road = decode_map_image(message).road
         rows = np.flatnonzero(road[:, 100] > 0.5)
         assert rows[0] <= 100 <= rows[-1] and road[rows].mean() > 0.9
+
+
+@pytest.mark.parametrize('option', ['--goal', '--datum'])
+def test_places_in_the_south_are_no_options(option, tmp_path, capsys):
+    """Read as places: what is missing is the recording."""
+    words = [str(tmp_path / 'none'), '--osm', str(tmp_path / 'none.osm'), '--out', str(tmp_path / 'out')]
+    assert draw_map.main([*words, option, '-33.86,151.2']) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: ') and 'expected one argument' not in error
