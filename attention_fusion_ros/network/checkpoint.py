@@ -54,7 +54,7 @@ def load(path: str | Path) -> Checkpoint:
     if not path.is_file():
         ships = ', '.join(sorted(file.stem for file in SHIPPED.parent.glob('*.safetensors')))
         raise ConfigurationError(f"checkpoint '{path}' does not exist. Give the path of a .safetensors file, a name "
-                                 f"that ships ({ships}), or leave the parameter 'checkpoint' empty for the shipped one.")
+                                 f"that ships ({ships}), or leave the parameter 'checkpoint' empty for the default.")
     another = _another_kind(path)
     if another:
         raise ConfigurationError(f"checkpoint '{path}' {another}")
