@@ -3,6 +3,7 @@
 """Write the weights that the second network starts from: those of the first, as far as they fit.
 
 The spatial attention of the first network's stages is gone in the second, so that what it weighed counts by its mean.
+Where --start-from is a second network already, it only takes over the scores of larger patches.
 
     python tools/start_second.py --config config/train.yaml --scenes scenes --out start.safetensors
 """
@@ -22,6 +23,7 @@ from attention_fusion_ros.datasets.shards import SceneStore, find_shards
 from attention_fusion_ros.datasets.simulated import SimulatedDataset, collate
 from attention_fusion_ros.network import checkpoint
 from attention_fusion_ros.network.build import build_network
+from attention_fusion_ros.network.two_readings import TwoReadings
 from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training.transfer import load_matching_weights
 
@@ -32,8 +34,9 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', type=Path, required=True, help='settings of the second network')
-    parser.add_argument('--scenes', type=Path, required=True, help='folder of simulated scenes to look at')
-    parser.add_argument('--start-from', type=Path, default=checkpoint.SHIPPED, help='checkpoint of the first network')
+    parser.add_argument('--scenes', type=Path, help='folder of simulated scenes to look at')
+    parser.add_argument('--start-from', type=Path, default=checkpoint.SHIPPED,
+                        help='checkpoint of the first network, or of a second one')
     parser.add_argument('--out', type=Path, required=True)
     options = parser.parse_args()
     first = checkpoint.load(options.start_from)
@@ -41,6 +44,13 @@ def main() -> None:
     torch.manual_seed(1)
     second = build_network(config)
     left = load_matching_weights(second, first.network)
+    if isinstance(first.network, TwoReadings):
+        second.selection.take_patches(first.network.selection)
+        checkpoint.save(options.out, second, first.calibration, {'step': 0, 'minutes': 0.0})
+        print(f'wrote {options.out}')
+        return
+    if options.scenes is None:
+        parser.error('--scenes is needed to start from a first network: its attention is measured on them')
     grid = Grid(config.extent, config.cells)
     samples = SimulatedDataset(SceneStore(find_shards([options.scenes], grid)), grid, config.bins, 1, augment=False)
     totals: dict[str, float] = {}

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attention_fusion_ros.attention.mechanism import Mechanism, at_least
+from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least
 from attention_fusion_ros.bev.grid import unit_centres
 from attention_fusion_ros.errors import ConfigurationError
 
@@ -39,6 +39,7 @@ class CellBudget(Mechanism):
     """
 
     slots = ('selection',)
+    loss_weights: Mapping[str, float] = {'cells_on_vehicles': 0.5}
 
     def __init__(self, channels: int, patch: int = 4, budget: int = 360, width: int = 32, softness: float = 1.0,
                  noise: float = 0.3):
@@ -91,6 +92,30 @@ class CellBudget(Mechanism):
             chosen = torch.zeros_like(ranked).scatter(1, order[:, :self.budget], 1.0) * candidate
             spatial = chosen.view_as(spatial)
         return x * F.interpolate(spatial, scale_factor=float(self.patch), mode='nearest')
+
+    def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
+        """`cells_on_vehicles`: the share of the ground under vehicles on which cells are read."""
+        spatial = weights['spatial'].float()
+        vehicle = F.interpolate(truth.mask('vehicle').nan_to_num(), size=spatial.shape[-2:], mode='nearest')
+        return {'cells_on_vehicles': (spatial * vehicle).sum() / vehicle.sum().clamp(min=1.0)}
+
+    @torch.no_grad()
+    def take_patches(self, other: CellBudget) -> None:
+        """Start from the scores of `other`, of larger patches: as it would score a whole one of such content.
+
+        Raises:
+            ConfigurationError: other's patches are no multiple of these, or its layers differ.
+        """
+        times, rest = divmod(other.patch, self.patch)
+        if rest or self.look.weight.shape[:2] != other.look.weight.shape[:2]:
+            raise ConfigurationError(f'patches of {self.patch} cells cannot start from patches of {other.patch} with '
+                                     f'{tuple(other.look.weight.shape[:2])} weights')
+        blocks = other.look.weight.unflatten(3, (times, self.patch)).unflatten(2, (times, self.patch))
+        self.look.weight.copy_(blocks.sum(dim=(2, 4)))
+        assert self.look.bias is not None and other.look.bias is not None
+        self.look.bias.copy_(other.look.bias)
+        self.place.load_state_dict(other.place.state_dict())
+        self.score.load_state_dict(other.score.state_dict())
 
     def _candidates(self, x: Tensor) -> Tensor:
         """(B, 1, H / patch, W / patch) bool: the cells in which there is anything."""

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from attention_fusion_ros.attention import build
 from attention_fusion_ros.attention.cell_budget import CellBudget
+from attention_fusion_ros.errors import ConfigurationError
 
 C, PATCH, BUDGET = 5, 4, 6
 
@@ -120,3 +122,50 @@ def test_a_mean_of_choices_is_a_choice_of_as_many_cells():
     assert torch.equal(everything, x), 'no preference: nothing is left out'
     none = mechanism.reweighted(x, {'spatial': torch.zeros_like(own)})
     assert not none.any()
+
+
+def test_smaller_patches_start_from_the_scores_of_larger_ones():
+    large, small = budget().eval(), budget(patch=2)
+    small.take_patches(large)
+    # Content that is alike in the four quarters of each large patch: each quarter scores as the whole one, less place.
+    tile = torch.randn(1, C, 2, 2, generator=torch.Generator().manual_seed(3)).repeat(1, 1, 16, 12)
+    for mechanism in (large, small):
+        torch.nn.init.zeros_(mechanism.place.weight)
+    scores = [mechanism.eval()(tile)[1]['score'] for mechanism in (large, small)]
+    assert torch.allclose(scores[1], scores[0].repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-5)
+
+
+def test_patches_that_are_no_multiple_cannot_be_started_from():
+    with pytest.raises(ConfigurationError, match='patches of 4 cells cannot start from patches of 2'):
+        budget().take_patches(budget(patch=2))
+
+
+class VehicleAhead:
+    """A truth of which only the vehicles are known."""
+
+    branches = direction = direction_known = map_error = None
+
+    def mask(self, name: str) -> torch.Tensor:
+        assert name == 'vehicle'
+        mask = torch.zeros(3, 1, 8, 6)
+        mask[:, :, :4] = 1.0
+        mask[:, :, 0, 0] = torch.nan
+        return mask
+
+
+def test_reading_cells_on_vehicles_costs_and_learning_takes_them_off():
+    x, mechanism = sweep(), budget(noise=0.0)
+    x[:, 0, :16] = 3.0 * held(x).repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)[:, :16]  # vehicles look alike
+    mechanism.anneal(1.0)
+    optimiser = torch.optim.Adam(mechanism.parameters(), 0.02)
+    costs = []
+    for _ in range(40):
+        cost = mechanism.losses(mechanism(x)[1], VehicleAhead(), torch.zeros(()))['cells_on_vehicles']
+        optimiser.zero_grad()
+        cost.backward()
+        optimiser.step()
+        costs.append(float(cost.detach()))
+    spatial = mechanism.eval()(x)[1]['spatial']
+    on_vehicles = float(spatial[:, 0, :4].sum() - spatial[:, 0, 0, 0].sum())
+    assert costs[0] > 0.05
+    assert on_vehicles < 0.3 * BUDGET * 3

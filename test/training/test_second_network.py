@@ -250,3 +250,13 @@ def test_the_tool_writes_weights_to_start_from(scenes, tmp_path, monkeypatch, ca
     ratio = started.network.stages[0][0].conv2[1].weight / first.stages[0][0].conv2[1].weight
     assert 0 < mean < 1 and torch.allclose(ratio, torch.full_like(ratio, mean), atol=1e-3)
     assert torch.isfinite(started.network(*second_inputs(started.network)).rings).all()
+    settings_file(settings, network={k: list(v) if isinstance(v, tuple) else v for k, v in SECOND.items()}
+                  | {'selection': SECOND['selection'] | {'patch': 2, 'budget': 32}})
+    words = {'--config': settings, '--start-from': tmp_path / 'start.safetensors',
+             '--out': tmp_path / 'finer.safetensors'}
+    monkeypatch.setattr(sys, 'argv', ['start_second', *(str(word) for pair in words.items() for word in pair)])
+    tool.main()
+    finer = checkpoint.load(tmp_path / 'finer.safetensors').network
+    assert finer.selection.patch == 2 and torch.equal(finer.selection.score[1].weight,
+                                                      started.network.selection.score[1].weight)
+    assert torch.equal(finer.road_head.weight, started.network.road_head.weight)
