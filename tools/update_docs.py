@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the generated parts of README.md and docs/: tables of inputs, outputs, parameters and commands, and results.
 
-    python tools/update_docs.py                      write the tables of README.md, docs/inputs.md and docs/maps.md
+    python tools/update_docs.py                      write the tables of README.md, docs/inputs.md and docs/maps.md,
+                                                     and those and the plot of docs/performance.md, which are made of
+                                                     docs/results/performance.csv (`benchmark --ledger`)
     python tools/update_docs.py --check              fail when one of them is not what the source says
     python tools/update_docs.py --ablation FOLDER    put what `evaluate --ablation --out FOLDER` wrote into
                                                      docs/attention.md
@@ -21,9 +23,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import generated  # noqa: E402
 from cloud_layouts import LAYOUTS, Layout  # noqa: E402
+from performance_page import devices, draw, performance  # noqa: E402
 from reasons import reasons  # noqa: E402
 
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
+from attention_fusion_ros.benchmarking import ledger  # noqa: E402
 from attention_fusion_ros.config import IDENTITY_4X4, NodeConfig, ParameterInfo, parameters  # noqa: E402
 from attention_fusion_ros.maps.config import MapSourceConfig  # noqa: E402
 from attention_fusion_ros.maps.reasons import REASONS  # noqa: E402
@@ -199,7 +203,12 @@ def main(argv: list[str] | None = None) -> int:
         page = with_map_share(page, options.map_share)
         pictures['gradcam.png'] = options.map_share
     files[attention] = page
+    speed = options.root / 'docs' / 'performance.md'
+    rows = ledger.read(options.root / 'docs' / 'results' / 'performance.csv')
+    files[speed] = section(speed.read_text(), 'measurements', performance(rows))
     if not options.check:
+        if devices(rows) and files[speed] != speed.read_text():
+            (options.root / 'docs' / 'images' / 'performance.png').write_bytes(draw(rows))
         for name, folder in pictures.items():
             shutil.copyfile(folder / name, options.root / 'docs' / 'images' / name)
     return generated.write_or_check(files, options.check, 'python tools/update_docs.py')

@@ -30,13 +30,17 @@ class Times:
     p95: float
     largest: float
     count: int
+    p99: float
+    p20: float
+    p80: float
 
     @classmethod
     def of(cls, milliseconds: Sequence[float]) -> Times | None:
         """None when there are no values."""
         if not len(milliseconds):
             return None
-        return cls(*(float(v) for v in np.percentile(milliseconds, (50, 95, 100))), len(milliseconds))
+        median, p95, largest, p99, p20, p80 = map(float, np.percentile(milliseconds, (50, 95, 100, 99, 20, 80)))
+        return cls(median, p95, largest, len(milliseconds), p99, p20, p80)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ Every ray hits something, so that the number of points is exact.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from attention_fusion_ros.decode import plain_messages
 from attention_fusion_ros.decode.plain_messages import VELODYNE_POINT
 
 POINTS = 120_000  # a turn of a 64-beam sensor at 10 Hz
@@ -44,6 +46,11 @@ def sweep(seed: int, points: int = POINTS) -> np.ndarray:
     out['intensity'] = rng.uniform(0, 255, points)
     out['ring'], out['time'] = ring, (turn - 1) * PERIOD_S
     return out
+
+
+def message(seed: int, points: int = POINTS, stamp_ns: int = 10**9) -> Any:
+    """The sweep as a sensor_msgs/PointCloud2, without ROS."""
+    return plain_messages.point_cloud(sweep(seed, points), stamp_ns, FRAME)
 
 
 def map_picture() -> np.ndarray:

@@ -1,11 +1,15 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`benchmark`: how fast the pipeline and the node are on this machine, and whether the node keeps its memory."""
+"""`benchmark`: how fast the pipeline and the node are on this machine, and whether the node keeps its memory.
+
+The pipeline is measured side by side with what it replaces, see `benchmarking.pairs`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
 import os
 import re
@@ -25,9 +29,10 @@ if TYPE_CHECKING:
     from attention_fusion_ros.benchmarking.core import Times
     from attention_fusion_ros.utils.provenance import Provenance
 
-REPORTED = ('points', 'runs', 'fused', 'backend', 'device', 'checkpoint', 'threads')  # of CoreTimes, as they are
+PROVIDERS = ('plain', 'user', 'compiled')  # what the default is compared with, see `benchmarking.providers`
 EXAMPLES = """\
-benchmark --runs 100 --device cpu
+benchmark --device cpu --out out/benchmark
+benchmark --against plain --points 120000
 benchmark --node 60 --rate 10 --out out/benchmark
 benchmark --soak 30 --bag out/drive --out out/soak
 benchmark --untrained -p threads:=1
@@ -45,8 +50,15 @@ def options_parser() -> argparse.ArgumentParser:
     what.add_argument('--kernels', action='store_true', help='from the bytes of a sweep to its grid: plain torch '
                       'against compiled loops, in pairs, at 30,000, 120,000 and 300,000 points (or --points)')
     what.add_argument('--soak', type=float, metavar='MINUTES', help='feed the node for long and watch its memory')
-    parser.add_argument('--runs', type=int, default=100, help='runs of the pipeline (default %(default)s)')
-    parser.add_argument('--points', type=int, help=f'of a sweep (default {sweeps.POINTS})')
+    parser.add_argument('--runs', type=int, default=200, help='sweeps of each size (default %(default)s)')
+    parser.add_argument('--points', type=int, help='of a sweep (default 30,000, 120,000 and 300,000 in turn; '
+                        f'{sweeps.POINTS:,} for the node)')
+    parser.add_argument('--against', type=_providers, default=','.join(PROVIDERS), metavar='NAMES', help='what the '
+                        'pipeline is compared with, sweep by sweep: plain (every operation in plain torch), user '
+                        '(read_points, ufunc.at, eager torch), compiled (torch.compile); none: nothing (default '
+                        '%(default)s)')
+    parser.add_argument('--ledger', type=Path, metavar='FILE', help='append the figures of the pipeline to this CSV, '
+                        'from which tables and plots are made')
     parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='sweeps a second (default %(default)s)')
     parser.add_argument('--bag', type=Path,
                         help='with --soak or --node: play this recording instead of synthetic sweeps')
@@ -73,8 +85,15 @@ def main(arguments: list[str] | None = None) -> int:
     return cli.run(lambda: benchmark(options, arguments, sizes))
 
 
+def _providers(text: str) -> str:
+    unknown = [name for name in text.split(',') if name and name not in (*PROVIDERS, 'none')]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"'{unknown[0]}' is none of {', '.join(PROVIDERS)}, none")
+    return text
+
+
 def benchmark(options: argparse.Namespace, arguments: Sequence[str], sizes: tuple[int, ...] | None = None) -> int:
-    """Measure as the options say. sizes: points of sweeps for --kernels, default those of `benchmarking.kernels`."""
+    """Measure as the options say. sizes: points of sweeps, default those of `benchmarking.pairs`; not of the node."""
     from attention_fusion_ros.utils.provenance import collect
 
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
@@ -85,7 +104,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str], sizes: tupl
         return _live(options, made, load, feet)
     if options.kernels:
         return _kernels(options, made, load, feet, sizes)
-    return _core(options, made, load, feet)
+    return _pipeline(options, made, load, feet, sizes)
 
 
 def _defaults(options: argparse.Namespace) -> dict[str, Any]:
@@ -97,28 +116,30 @@ def _defaults(options: argparse.Namespace) -> dict[str, Any]:
 
 # -- the pipeline ------------------------------------------------------------------------------------------------------
 
-def _core(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
-    from attention_fusion_ros.benchmarking import core
-    from attention_fusion_ros.network.build import build_network
-    from attention_fusion_ros.network.cost import network_size
+def _pipeline(options: argparse.Namespace, made: Provenance, load: float, feet: list[str],
+              sizes: tuple[int, ...] | None) -> int:
+    from attention_fusion_ros.benchmarking import ledger, pairs, pairs_report
+    from attention_fusion_ros.utils.provenance import versions
 
     config = cli.node_config(options, _defaults(options))
-    times = core.measure(config, options.runs, options.points,
-                         lambda runs: cli.progress(runs, unit=' runs', desc='benchmark'))
-    size = network_size(build_network(times.network))
-    print(f'{times.runs} sweeps of {times.points:,} points with a map image on {times.device}, backend {times.backend}'
-          + (f' ({times.device_note})' if times.device_note else '')
-          + f', {times.threads} CPU thread(s); {times.fused} fused')
-    rows = [(s, *_ms(t)) for s, t in times.stages.items()] + [('(processor time)', *_ms(times.processor))]
-    print(Table('', ('stage', 'median ms', 'p95 ms', 'max ms'), rows).text())
-    print(f'\nnetwork {times.checkpoint}: {size.parameters:,} parameters, {size.gmacs:.3f} GMACs = {size.gflops:.3f} '
-          'GFLOPs a sweep (convolutions and matrix products)')
+    names = [name for name in options.against.split(',') if name not in ('', 'none')]
+    found = pairs.compare(config, options.runs, names, sizes or pairs.POINTS,
+                          lambda runs: cli.progress(runs, unit=' sweeps', desc='benchmark'))
+    feet = [*feet, 'Versions: ' + ', '.join(f'{name} {version}' for name, version in versions().items())]
+    print('\n'.join(pairs_report.heading(found)))
+    for table in pairs_report.tables(found):
+        print('\n'.join(['', table.title, table.text(), *(f'- {note}' for note in table.notes)]))
     print('\n'.join(['', *feet]))
-    _write_json(options.out, 'benchmark_core.json', made, load,
-                {'stages_ms': {s: dataclasses.asdict(t) for s, t in times.stages.items()},
-                 'processor_ms': dataclasses.asdict(times.processor),
-                 'network': {**dataclasses.asdict(size), 'gmacs': size.gmacs},
-                 **{k: getattr(times, k) for k in REPORTED}})
+    today = datetime.date.today().isoformat()
+    rows = list(pairs_report.ledger_rows(found, made, today))
+    if options.out is not None:
+        _write_json(options.out, 'benchmark.json', made, load,
+                    {'date': today, 'versions': versions(), **pairs_report.as_json(found)})
+        (options.out / 'benchmark.md').write_text(pairs_report.as_markdown(found, made, feet), encoding='utf-8')
+        print(f'written to {options.out}: benchmark.md')
+    if options.ledger is not None:
+        ledger.add(options.ledger, rows)
+        print(f'{len(rows)} rows added to {options.ledger}')
     return 0
 
 

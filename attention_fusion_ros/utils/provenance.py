@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import platform
 import shlex
@@ -14,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+# On which speed depends.
+PACKAGES = ('numpy', 'torch', 'numba', 'triton', 'onnxruntime', 'onnxruntime-gpu', 'openvino', 'tensorrt', 'timm',
+            'opencv-python-headless')
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,17 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     gpu = f', {torch.cuda.get_device_name(0)}' if torch.cuda.is_available() else ''
     return f'{name}, {cores} cores{gpu}, torch {torch.__version__}'
+
+
+def versions() -> dict[str, str]:
+    """Python, and the installed ones of PACKAGES."""
+    found = {'python': platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def fingerprint(path: Path) -> str:

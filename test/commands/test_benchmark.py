@@ -4,21 +4,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import io
 import json
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from attention_fusion_ros import benchmarking
-from attention_fusion_ros.benchmarking import core, memory, sweeps
+from attention_fusion_ros.benchmarking import floor, ledger, memory, providers, sweeps
 from attention_fusion_ros.benchmarking.core import Times
 from attention_fusion_ros.commands import benchmark
+from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.decode import decode_cloud, decode_map_image, plain_messages
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.cost import network_size
@@ -33,6 +39,13 @@ def small(tmp_path_factory):
     path = tmp_path_factory.mktemp('checkpoint') / 'small.safetensors'
     checkpoints.save(path, FusionNetwork(SMALL), Calibration(), {})
     return path
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_sweeps_have_the_promised_points_and_lie_in_a_street():
@@ -76,20 +89,94 @@ def test_operations_of_the_network_are_those_of_its_layers():
     assert size.parameters == sum(p.numel() for p in network.parameters())
 
 
-def test_the_pipeline_is_measured(small, tmp_path, capsys):
-    assert benchmark.main(['--runs', '3', '--points', '5000', '--device', 'cpu', '-p', f'checkpoint:={small}',
-                           '--out', str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    stored = json.loads((tmp_path / 'benchmark_core.json').read_text())
-    assert stored['runs'] == stored['fused'] == 3 and stored['points'] == 5000
-    stages = stored['stages_ms']
-    assert list(stages) == list(core.STAGES) and all(s['count'] == 3 for s in stages.values())
-    parts = sum(stages[s]['median'] for s in core.STAGES if s != 'total')
-    assert 0 < parts < 1.5 * stages['total']['largest']
-    assert 0 < stored['processor_ms']['median']
-    assert 'GMACs' in out and 'Machine:' in out and 'cores' in out and 'Commit:' in out
+@pytest.fixture(scope='module')
+def compared(small, tmp_path_factory):
+    """What `benchmark` writes and prints with all providers that need no compiler."""
+    out = tmp_path_factory.mktemp('compared')
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert benchmark.main(['--runs', '3', '--points', '5000', '--device', 'cpu', '-p', f'checkpoint:={small}',
+                               '--against', 'plain,user', '--out', str(out), '--ledger', str(out / 'l.csv')]) == 0
+    return out, printed.getvalue(), json.loads((out / 'benchmark.json').read_text())
+
+
+def test_the_pipeline_is_measured_beside_what_it_replaces(small, compared):
+    out, printed, stored = compared
+    measured = stored['sizes']['5000']['providers']
+    assert list(measured) == ['default', 'plain', 'user'] and stored['runs'] == 3
+    for one in measured.values():
+        assert one['fused'] == 3
+        for kind in ('wall', 'processor', 'ratio', 'processor_ratio'):
+            assert list(one[kind]) == list(providers.STAGES) and all(t['count'] == 3 for t in one[kind].values())
+        total = one['wall']['total']
+        assert 0 < total['p20'] <= total['median'] <= total['p80'] <= total['p95'] <= total['p99'] <= total['largest']
+        parts = sum(one['wall'][stage]['median'] for stage in providers.STAGES if stage != 'total')
+        assert 0 < parts < 1.5 * total['largest'] and one['processor']['total']['median'] > 0
+    assert all(t['median'] == t['p99'] == 1.0 for t in measured['default']['ratio'].values())
+    assert measured['plain']['apart'] < 1e-3  # the same answers
+    for stage, work in stored['sizes']['5000']['work'].items():
+        assert work['bytes'] > 0 and work['operations'] > 0 and work['floor_ms'] > 0, stage
+    assert min(stored['measured_machine'].values()) > 0 and 'numpy' in stored['versions']
+    page = (out / 'benchmark.md').read_text()
+    for words in ('GMACs', 'Machine:', 'Commit:', 'Versions:', 'GB/s', '5,000 points'):
+        assert words in printed and words in page, words
     # Where files lie is nobody's business.
-    assert 'small.safetensors' in out and str(small.parent) not in out + json.dumps(stored)
+    assert 'small.safetensors' in printed and str(small.parent) not in printed.replace(str(out), '') + page
+
+
+def test_its_figures_go_to_the_ledger_and_from_there_to_the_page(compared):
+    out, _, stored = compared
+    rows = ledger.read(out / 'l.csv')
+    total = next(r for r in rows if (r.operation, r.provider, r.metric) == ('total', 'plain', 'ms'))
+    of_json = stored['sizes']['5000']['providers']['plain']['wall']['total']
+    assert (total.size, total.commit) == ('5000', stored['commit'])
+    assert total.median == pytest.approx(of_json['median'], rel=1e-4) and total.p20 <= total.median <= total.p80
+    later = dataclasses.replace(total, median=77.7, date='2100-01-01')
+    ledger.add(out / 'l.csv', [later])
+    assert ledger.read(out / 'l.csv') == [*rows, later]  # nothing is lost
+    assert len(ledger.newest([*rows, later])) == len(rows) and later in ledger.newest([*rows, later])
+    page = load_tool('performance_page')
+    text = page.performance([*rows, later])
+    assert '77.7' in text and 'plain torch' in text and 'as a user would write it' in text
+    assert page.draw([*rows, later]).startswith(b'\x89PNG')
+    assert 'benchmark' in page.performance([])  # how it is measured, where it has not been
+
+
+def test_a_file_that_is_no_ledger_is_not_written_to(tmp_path):
+    for text in ('a,b\n1,2\n', ','.join(ledger.COLUMNS) + '\nbev,plain,1,ms,fast,1,1,here,c,d\n'):
+        (tmp_path / 'l.csv').write_text(text)
+        with pytest.raises(ConfigurationError, match='l.csv'):
+            ledger.add(tmp_path / 'l.csv', [])
+        assert (tmp_path / 'l.csv').read_text() == text
+
+
+def test_the_floor_is_set_by_what_takes_longer():
+    machine = floor.Machine(bandwidth_gb_s=10.0, peak_gflops=50.0)
+    moving, counting = floor.Work(10**7, 10**6), floor.Work(10**3, 10**9)
+    assert (moving.floor_ms(machine), moving.bound(machine)) == (pytest.approx(1.0), 'memory')
+    assert (counting.floor_ms(machine), counting.bound(machine)) == (pytest.approx(20.0), 'arithmetic')
+
+
+def test_what_a_user_would_write_finds_the_same_street(small):
+    """It counts the points of nearly the same cells, and lays the map where it belongs."""
+    config = from_flat({'checkpoint': str(small), 'device': 'cpu'})
+    user, usual = providers.UserProvider(config), providers.default(config)
+    image = decode_map_image(plain_messages.image(sweeps.map_picture(), 10**9))
+    message = sweeps.message(0, 20_000)
+    mine, theirs = (p.run(p.message(message), image, 10**9).result for p in (user, usual))
+    density = [r.lidar_bev[3].reshape(-1) for r in (mine, theirs)]
+    assert np.corrcoef(*density)[0, 1] > 0.95
+    assert np.abs(mine.map_bev[[0, 2]] - theirs.map_bev[[0, 2]]).mean() < 0.02  # it does not average
+    user.close()
+    usual.close()
+
+
+def test_a_compiler_that_does_not_work_is_named(small, monkeypatch):
+    def fail(network):
+        raise RuntimeError('no working C++ compiler\nmore')
+    monkeypatch.setattr(torch, 'compile', fail)
+    provider, why = providers.create('compiled', from_flat({'checkpoint': str(small), 'device': 'cpu'}))
+    assert provider is None and why.endswith('no working C++ compiler')
 
 
 def test_plain_and_compiled_loops_are_measured_in_pairs(tmp_path, capsys, monkeypatch):
@@ -123,7 +210,7 @@ def test_growth_leaves_the_first_minute_out():
 
 
 @pytest.mark.parametrize('arguments', [['--runs', '0'], ['--node', '0'], ['--node', '1', '--soak', '1'],
-                                       ['--bag', 'x'], ['--rate', '-1']])
+                                       ['--bag', 'x'], ['--rate', '-1'], ['--against', 'nobody']])
 def test_impossible_options(arguments, capsys):
     with pytest.raises(SystemExit, match='2'):
         benchmark.main(arguments)
