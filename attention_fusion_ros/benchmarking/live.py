@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 from attention_fusion_ros.benchmarking import sweeps
 from attention_fusion_ros.benchmarking.core import VARIETY
+from attention_fusion_ros.benchmarking.reconfigure import MINUTE_S, SoakWatch
+from attention_fusion_ros.benchmarking.soak import Minute
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.clients.diagnostics_listener import DiagnosticsListener
@@ -27,12 +29,14 @@ from attention_fusion_ros.ros.clients.load_generator import LoadGenerator
 from attention_fusion_ros.ros.clients.node_process import NodeError, NodeProcess
 from attention_fusion_ros.ros.clients.result_listener import ReceivedResult, ResultListener
 from attention_fusion_ros.ros.clients.session import Session
+from attention_fusion_ros.ros.clients.stage_times import StageTimes
 from attention_fusion_ros.stream.inputs import SWEEPS, default_topics, input_named, launch_remappings
 from attention_fusion_ros.stream.recording import Recording
 
 CONNECT_TIMEOUT_S = 60.0
 SETTLE_S = 1.5  # between connecting and the first sweep: the node adapts to the QoS of its publishers
 LAST_RESULT_TIMEOUT_S = 5.0  # after the last sweep
+RECONFIGURED_TIMEOUT_S = 60.0  # what goes on when the time is over
 REPORT_WAIT_S = 1.5  # the node publishes /diagnostics once a second
 KEPT_RESULTS = 100  # of a recording, which may be played for hours
 ERROR = 2  # of diagnostic_msgs/DiagnosticStatus
@@ -64,6 +68,8 @@ class LiveResult:
     cpu_cores: float = 0.0  # processor seconds of the node per second
     device: str = ''
     checkpoint: str = ''
+    totals: Totals = field(default_factory=lambda: Totals(), repr=False)
+    minutes: list[Minute] = field(default_factory=list)  # of a soak
     ended: str = ''  # why the run broke off, '' when it did not
 
     @property
@@ -72,6 +78,21 @@ class LiveResult:
         if self.answered is not None:
             return self.answered / self.sending if self.sending else 0.0
         return self.results / self.seconds if self.seconds else 0.0
+
+
+class Totals:
+    """Sums of counts that a node starts again at zero when it is configured anew."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def add(self, name: str, count: int) -> int:
+        """The sum so far, with what the node counts now."""
+        if count < self._last.get(name, 0):
+            self._before[name] = self._before.get(name, 0) + self._last[name]
+        self._last[name] = count
+        return self._before.get(name, 0) + count
 
 
 OnProgress = Callable[[float, LiveResult], None]  # seconds, result so far
@@ -160,11 +181,14 @@ def remaps_and_pace(bag: Path, rate: float) -> tuple[dict[str, str], float]:
 
 
 def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag: Path | None = None,
-        points: int = sweeps.POINTS, sample: float = 2.0, progress: OnProgress | None = None) -> LiveResult:
+        points: int = sweeps.POINTS, sample: float = 2.0, progress: OnProgress | None = None,
+        minutes: Path | None = None, reconfigures: bool = True, minute_s: float = MINUTE_S) -> LiveResult:
     """Start the node, feed it for `seconds` at `rate` sweeps per second, stop it.
 
     log: where the output of the node goes. bag: a recording to play instead of synthetic sweeps of `points` points.
-    sample: seconds between two memory samples. progress(elapsed seconds, result so far) is called often.
+    sample: seconds between two memory samples. minutes: a CSV file to which each minute (of `minute_s`) is written, see
+    `soak`; the node is reconfigured at the end of each then, unless not `reconfigures`. progress(elapsed seconds,
+    result so far) is called often.
     Raises NodeError when the node does not come up or does not connect; when it ends later, `ended` says why.
     """
     local = transport.local_only()
@@ -174,6 +198,7 @@ def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag:
         domain = stack.enter_context(ReservedDomain())
         session = stack.enter_context(Session('benchmark', domain_id=domain, environment=local))
         diagnostics = DiagnosticsListener(session.node)
+        times = None if minutes is None else StageTimes(session.node)
         listener = ResultListener(session.node, shares=False, keep=0 if bag is None else KEPT_RESULTS)
         source: SweepSource = (BagSource(bag, pace, {**local, 'ROS_DOMAIN_ID': str(domain)}) if bag
                                else SyntheticSource(session, rate, points))
@@ -182,10 +207,17 @@ def run(parameters: dict[str, Any], seconds: float, rate: float, log: Path, bag:
         node.bring_up()
         _connect(session, source, node, diagnostics)
         before, errors_before = int(diagnostics.number('output', 'results')), _errors(diagnostics)
+        watch = None
+        if minutes is not None and times is not None:
+            times.take()
+            watch = SoakWatch(minutes, node, times.take, reconfigures, minute_s)
         try:
-            _feed(session, source, node, diagnostics, result, seconds, sample, progress)
+            _feed(session, source, node, diagnostics, result, seconds, sample, progress, watch)
         except NodeError as error:
             result.ended = str(error)
+        if watch is not None:
+            watch.join(RECONFIGURED_TIMEOUT_S)
+            result.minutes = watch.minutes
         # Counted up to here: that the node misses its sweeps afterwards is no error.
         result.errors = dict(_errors(diagnostics) - errors_before)
         source.stop()
@@ -224,11 +256,15 @@ def _connect(session: Session, source: SweepSource, node: NodeProcess, diagnosti
 
 
 def _feed(session: Session, source: SweepSource, node: NodeProcess, diagnostics: DiagnosticsListener,
-          result: LiveResult, seconds: float, sample: float, progress: OnProgress | None) -> None:
+          result: LiveResult, seconds: float, sample: float, progress: OnProgress | None,
+          watch: SoakWatch | None = None) -> None:
     start, cpu, next_sample = time.monotonic(), node.cpu_seconds(), 0.0
     while session.ok() and (elapsed := time.monotonic() - start) < seconds:
         wait = source.tick()
         result.seconds = elapsed
+        if watch is not None:
+            node.check()
+            watch.sample(elapsed)
         if elapsed >= next_sample:
             node.check()
             result.rss_seconds.append(elapsed)
@@ -240,6 +276,8 @@ def _feed(session: Session, source: SweepSource, node: NodeProcess, diagnostics:
             next_sample += sample
         time.sleep(min(wait, 0.2))
     result.seconds = time.monotonic() - start
+    if watch is not None:
+        watch.sample(result.seconds)
 
 
 def _wait_for_last_result(load: LoadGenerator, listener: ResultListener) -> None:
@@ -263,10 +301,13 @@ def _take_latencies(load: LoadGenerator, received: Sequence[ReceivedResult], res
 
 
 def _take_diagnostics(diagnostics: DiagnosticsListener, result: LiveResult) -> None:
-    result.received = int(diagnostics.number(CLOUD, 'received'))
-    result.results = int(diagnostics.number('output', 'results'))
+    totals = result.totals
+    result.received = totals.add('received', int(diagnostics.number(CLOUD, 'received')))
+    result.results = totals.add('results', int(diagnostics.number('output', 'results')))
     result.node_p50_ms = diagnostics.number('output', 'total_p50_ms')
     result.node_p95_ms = diagnostics.number('output', 'total_p95_ms')
-    result.mode, result.drops = diagnostics.text('output', 'mode'), diagnostics.drops(CLOUD)
+    result.mode = diagnostics.text('output', 'mode')
+    for reason, count in diagnostics.drops(CLOUD).items():
+        result.drops[reason] = totals.add(f'dropped {reason}', count)
     result.restarts = int(diagnostics.number('network', 'restarts'))
     result.device, result.checkpoint = diagnostics.text('network', 'device'), diagnostics.text('network', 'checkpoint')

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 from attention_fusion_ros.benchmarking import sweeps
 from attention_fusion_ros.commands import cli
 from attention_fusion_ros.config import from_flat
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils.tables import Table
 
 if TYPE_CHECKING:
     from attention_fusion_ros.benchmarking import live
     from attention_fusion_ros.benchmarking.core import Times
+    from attention_fusion_ros.benchmarking.soak import Minute
     from attention_fusion_ros.utils.provenance import Provenance
 
 PROVIDERS = ('plain', 'user', 'compiled')  # what the default is compared with, see `benchmarking.providers`
@@ -34,7 +36,8 @@ EXAMPLES = """\
 benchmark --device cpu --out out/benchmark
 benchmark --against plain --points 120000
 benchmark --node 60 --rate 10 --out out/benchmark
-benchmark --soak 30 --bag out/drive --out out/soak
+benchmark --soak 120 --bag out/drive --rate 20 --out out/soak
+benchmark --soak-report out/soak/soak.csv --out out/soak
 benchmark --untrained -p threads:=1
 benchmark --kernels --runs 200
 """
@@ -49,7 +52,11 @@ def options_parser() -> argparse.ArgumentParser:
                       help='feed the node over DDS: drops, rate, latency from publishing to the direction (default 60)')
     what.add_argument('--kernels', action='store_true', help='from the bytes of a sweep to its grid: plain torch '
                       'against compiled loops, in pairs, at 30,000, 120,000 and 300,000 points (or --points)')
-    what.add_argument('--soak', type=float, metavar='MINUTES', help='feed the node for long and watch its memory')
+    what.add_argument('--soak', type=float, metavar='MINUTES', help='feed the node for long, change its parameters and '
+                      'configure it anew every minute, and watch memory, threads, handles and latencies')
+    what.add_argument('--soak-report', type=Path, metavar='CSV', help='verdict and plot of the soak.csv of a run that '
+                      'goes on, broke off or is over')
+    parser.add_argument('--steady', action='store_true', help='with --soak: leave the node as it is')
     parser.add_argument('--runs', type=int, default=200, help='sweeps of each size (default %(default)s)')
     parser.add_argument('--points', type=int, help='of a sweep (default 30,000, 120,000 and 300,000 in turn; '
                         f'{sweeps.POINTS:,} for the node)')
@@ -102,6 +109,8 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str], sizes: tupl
     feet = [*made.lines(), f'Load average at the start: {load:.1f}']
     if options.node or options.soak:
         return _live(options, made, load, feet)
+    if options.soak_report:
+        return _soak_report(options.soak_report, options.out)
     if options.kernels:
         return _kernels(options, made, load, feet, sizes)
     return _pipeline(options, made, load, feet, sizes)
@@ -186,7 +195,7 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
                 bar.set_postfix_str(f'{result.results} results, {result.rss_mb[-1]:.0f} MB')
             try:
                 result = live.run(parameters, seconds, options.rate, log, options.bag, options.points, options.sample,
-                                  progress)
+                                  progress, log.with_name('soak.csv') if options.soak else None, not options.steady)
                 bar.update(bar.total - bar.n if not result.ended else 0)
             except NodeError as error:
                 bar.close()
@@ -198,6 +207,10 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
     _write_json(options.out, f'benchmark_{kind}.json', made, load,
                 {**_without_lists(result), 'rss_growth_percent': grown,
                  'points': None if options.bag else options.points})
+    if result.minutes:
+        print('\n'.join(['', *soak_lines(result.minutes)]))
+        if options.out:
+            _write_soak_plot(options.out, result.minutes)
     if options.out and result.rss_mb:
         title = f'Memory of the node, {result.rate:g} sweeps a second'
         (options.out / f'{kind}_memory.png').write_bytes(memory.draw(result.rss_seconds, result.rss_mb, title))
@@ -209,6 +222,41 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
               f'{result.drops or "none"}.', file=sys.stderr)
         return 1
     return 0
+
+
+def _soak_report(path: Path, out: Path | None) -> int:
+    from attention_fusion_ros.benchmarking import soak
+
+    try:
+        minutes = soak.read(path)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f'{path}: {error} Remedy: give the soak.csv that benchmark --soak wrote.') from error
+    print('\n'.join(soak_lines(minutes)))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_soak_plot(out, minutes)
+    return 1 if any(check.met is False for check in soak.checks(minutes)) else 0
+
+
+def _write_soak_plot(out: Path, minutes: Sequence[Minute]) -> None:
+    from attention_fusion_ros.benchmarking import soak
+
+    (out / 'soak.png').write_bytes(soak.draw(minutes, f'The node over {len(minutes)} minutes, reconfigured every minute'
+                                             if any(m.reconfigured for m in minutes) else
+                                             f'The node over {len(minutes)} minutes'))
+    print(f'written to {out}: soak.png')
+
+
+def soak_lines(minutes: Sequence[Minute]) -> list[str]:
+    """Describe the minutes of a soak: the last ones, and whether they meet the limits."""
+    from attention_fusion_ros.benchmarking import soak
+
+    rows = [(m.minute, f'{m.rss_mb:.0f}', m.threads, m.handles, m.results, f'{m.p50_ms:.1f}', f'{m.p99_ms:.1f}')
+            for m in minutes]
+    shown = rows if len(rows) <= 12 else [*rows[:6], *rows[-6:]]
+    head = ('minute', 'memory MB', 'threads', 'handles', 'results', 'p50 ms', 'p99 ms')
+    return [Table('', head, shown).text(), '', Table('', ('requirement', 'found', 'limit', 'met'), [
+        (c.name, c.found, c.limit, c.verdict) for c in soak.checks(minutes)]).text()]
 
 
 def live_lines(result: live.LiveResult, bag: Path | None, points: int, grown: float | None) -> list[str]:
@@ -257,6 +305,7 @@ def _without_lists(result: live.LiveResult) -> dict[str, Any]:
     """The result with percentiles in the place of single latencies."""
     from attention_fusion_ros.benchmarking.core import Times
     values = {**dataclasses.asdict(result), 'results_per_second': result.results_per_second}
+    del values['totals'], values['minutes']  # those are in soak.csv
     for name in ('direction_ms', 'answer_ms'):
         times = Times.of(values[name])
         values[name] = times and dataclasses.asdict(times)

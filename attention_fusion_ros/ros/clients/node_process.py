@@ -10,17 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
 
 from attention_fusion_ros.ros.clients.session import Session
 
 NAME = 'attention_fusion'
-START_TIMEOUT_S = 90.0  # importing torch on a busy machine takes a while
+START_TIMEOUT_S = 180.0  # importing torch on a busy machine takes a while
 CONFIGURE_TIMEOUT_S = 180.0  # loading the network and its first run
 STOP_TIMEOUT_S = 10.0  # until a process that does not end is killed
 TAIL_LINES = 15  # of the log, in errors
@@ -35,12 +37,13 @@ class NodeProcess:
 
     parameters: of the node. remaps: {topic of the node: name on the graph}. log: where its output goes.
     domain_id: the domain of `session`, None for that of the environment. environment: variables besides those of this
-    process. command: which node, as the package has it; name: its name on the graph.
+    process. command: which node, as the package has it; name: its name on the graph. start: what to run in place of
+    `python -m attention_fusion_ros COMMAND`, with the same arguments. output: where its output goes instead of the log.
     """
 
     def __init__(self, session: Session, parameters: Mapping[str, Any], remaps: Mapping[str, str], log: Path,
                  domain_id: int | None = None, environment: Mapping[str, str] | None = None,
-                 command: str = 'fusion_node', name: str = NAME):
+                 command: str = 'fusion_node', name: str = NAME, start: Sequence[str] = (), output: int | None = None):
         self.name, self._log = name, log
         arguments = []
         for key, value in parameters.items():
@@ -51,12 +54,13 @@ class NodeProcess:
         if domain_id is not None:
             variables['ROS_DOMAIN_ID'] = str(domain_id)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, 'w') as output:
+        start = start or [sys.executable, '-m', 'attention_fusion_ros', command]
+        with open(log, 'w') as file:
             # In a process group of its own: Ctrl+C reaches this process, which then stops the node in an orderly way.
-            self._process = subprocess.Popen(
-                [sys.executable, '-m', 'attention_fusion_ros', command, '--ros-args', *arguments],
-                stdout=output, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
+            self._process = subprocess.Popen([*start, '--ros-args', *arguments], env=variables, start_new_session=True,
+                                             stdout=file if output is None else output, stderr=subprocess.STDOUT)
         self._client = session.node.create_client(ChangeState, f'/{name}/change_state')
+        self._parameters = session.node.create_client(SetParametersAtomically, f'/{name}/set_parameters_atomically')
 
     @property
     def pid(self) -> int:
@@ -84,16 +88,45 @@ class NodeProcess:
         if not future.result().success:
             raise NodeError(f'The node could not {name}. The end of its log:\n{self.log_tail()}')
 
+    def cycle(self) -> None:
+        """From active down to unconfigured and up again. Raises NodeError."""
+        for transition, name in ((Transition.TRANSITION_DEACTIVATE, 'deactivate'),
+                                 (Transition.TRANSITION_CLEANUP, 'clean up'),
+                                 (Transition.TRANSITION_CONFIGURE, 'configure'),
+                                 (Transition.TRANSITION_ACTIVATE, 'activate')):
+            self.change_state(transition, name)
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Set parameters, all or none. Raises NodeError when the node refuses."""
+        request = SetParametersAtomically.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()])
+        future = self._parameters.call_async(request)
+        self._wait(future.done, CONFIGURE_TIMEOUT_S, 'did not answer to set_parameters_atomically')
+        if not future.result().result.successful:
+            raise NodeError(f'The node refused parameters: {future.result().result.reason}')
+
     def check(self) -> None:
         """Raises NodeError when the process has ended."""
         if self._process.poll() is not None:
             raise NodeError(f'The node ended with status {self._process.returncode}. The end of its log:\n'
                             f'{self.log_tail()}')
 
+    def status(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._process.poll()
+
     def rss_bytes(self) -> int:
         """Resident memory of the process (Linux: /proc)."""
         with open(f'/proc/{self.pid}/statm') as file:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+    def threads(self) -> list[int]:
+        """Ids of the threads of the process (Linux: /proc)."""
+        return sorted(int(name) for name in os.listdir(f'/proc/{self.pid}/task'))
+
+    def handles(self) -> int:
+        """How many file handles the process has open (Linux: /proc)."""
+        return len(os.listdir(f'/proc/{self.pid}/fd'))
 
     def cpu_seconds(self) -> float:
         """Processor time that the process has used, over all cores (Linux: /proc)."""
