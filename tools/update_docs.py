@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the generated parts of README.md and docs/: tables of inputs, outputs, parameters and commands, and results.
 
-    python tools/update_docs.py                      write the tables of README.md, docs/inputs.md and docs/maps.md,
-                                                     and those and the plot of docs/performance.md, which are made of
+    python tools/update_docs.py                      write the tables of README.md, docs/inputs.md, docs/maps.md and
+                                                     docs/reliability.md, and those and the plot of
+                                                     docs/performance.md, which are made of
                                                      docs/results/performance.csv (`benchmark --ledger`)
     python tools/update_docs.py --check              fail when one of them is not what the source says
     python tools/update_docs.py --ablation FOLDER    put what `evaluate --ablation --out FOLDER` wrote into
@@ -25,6 +26,7 @@ import generated  # noqa: E402
 from cloud_layouts import LAYOUTS, Layout  # noqa: E402
 from performance_page import devices, draw, performance  # noqa: E402
 from reasons import reasons  # noqa: E402
+from reliability_tables import sections as reliability_sections  # noqa: E402
 
 from attention_fusion_ros.__main__ import COMMANDS  # noqa: E402
 from attention_fusion_ros.benchmarking import ledger  # noqa: E402
@@ -194,6 +196,8 @@ def main(argv: list[str] | None = None) -> int:
     inputs_page, maps_page = options.root / 'docs' / 'inputs.md', options.root / 'docs' / 'maps.md'
     files = {readme: with_tables(readme.read_text()), inputs_page: with_tables(inputs_page.read_text(), INPUT_SECTIONS),
              maps_page: with_tables(maps_page.read_text(), MAP_SECTIONS)}
+    reliability = options.root / 'docs' / 'reliability.md'
+    files[reliability] = with_tables(reliability.read_text(), reliability_sections(options.root / 'docs/reliability'))
     page = attention.read_text()
     pictures = {}
     if options.ablation is not None:

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of docs/reliability.md, each from the CSV file of its name in docs/reliability/, which a script wrote."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from fault_kit import fault, table
+
+from attention_fusion_ros.benchmarking import soak
+from attention_fusion_ros.utils.tables import Table
+
+
+def plain(path: Path) -> str:
+    """The file as it is."""
+    with open(path, newline='', encoding='utf-8') as file:
+        head, *rows = csv.reader(file)
+    cleaned = [tuple(cell.replace('|', '/').replace('<', '&lt;').replace('\n', ' ') for cell in row) for row in rows]
+    return Table('', tuple(head), cleaned).markdown_grid()
+
+
+def faults(path: Path) -> str:
+    """What tools/faults.py found: a table a group."""
+    outcomes = fault.read(path)
+    return f'{table.counted(outcomes)}\n\n{table.table(outcomes)}'
+
+
+def soaked(path: Path) -> str:
+    """The requirements on a soak, and what was found."""
+    minutes = soak.read(path)
+    rows = [(check.name, check.found, check.limit, check.verdict) for check in soak.checks(minutes)]
+    return f'{len(minutes)} minutes, {sum(m.results for m in minutes):,} results.\n\n' + Table(
+        '', ('requirement', 'found', 'limit', 'met'), rows).markdown_grid()
+
+
+SPECIAL: dict[str, Callable[[Path], str]] = {'faults': faults, 'soak': soaked}
+
+
+def sections(folder: Path) -> dict[str, Callable[[], str]]:
+    """Name of the section -> what makes it, for every CSV file in the folder."""
+    return {path.stem: functools.partial(SPECIAL.get(path.stem, plain), path) for path in sorted(folder.glob('*.csv'))}
