@@ -149,7 +149,7 @@ class Run:
             process = subprocess.Popen([*self.stage.entry_point(), *arguments], stdout=file, stderr=subprocess.STDOUT,
                                        env=self.stage.full_environment(), start_new_session=True)
         try:
-            self.check(self.stage.wait(lambda: ': active' in log.read_text(), 60.0), 'the second node did not start')
+            self.check(self.stage.wait(lambda: ': active' in log.read_text(), 180.0), 'the second node did not start')
             yield
         finally:
             process.send_signal(signal.SIGINT)
