@@ -122,6 +122,7 @@ class Motion:
     T_odom_base: np.ndarray | None = None  # (4, 4) at the sweep's stamp; None without odometry
     T_odom_base_map: np.ndarray | None = None  # (4, 4) at the map image's stamp; None without odometry
     T_map_base: np.ndarray | None = None  # (4, 4) at the sweep's stamp in the frame of a map that has a placement
+    odom_frame: str = ''  # in which T_odom_base is given, '' where nobody says
 
 
 @dataclass(frozen=True)

@@ -243,7 +243,7 @@ class Synchronizer:
                     image, reason = None, 'north_up_not_level'
             companions = self._companions(stamp_ns)
             return SyncedInputs(
-                image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map, T_map_base), self._epoch,
+                image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map, T_map_base, self._odom()), self._epoch,
                 companions, self._poses(companions, stamp_ns),
                 self._odometry.reason(stamp_ns) if T_odom_base is None else '',
                 0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns),
@@ -284,9 +284,12 @@ class Synchronizer:
 
     def _match_placed(self, stamp_ns: int) -> tuple[MapImage | None, np.ndarray | None, str]:
         config = self._config
-        odom = getattr(config.frames, 'odom', '') if self._odometry.on_tf else self._odom_frame
-        return self._placed_map.match(stamp_ns, config.frames.base, odom,
+        return self._placed_map.match(stamp_ns, config.frames.base, self._odom(),
                                       lambda t: self._odometry.pose(t, known_until_ns=stamp_ns), config.map.max_age)
+
+    def _odom(self) -> str:
+        """The frame of odometry, '' when nobody says."""
+        return getattr(self._config.frames, 'odom', '') if self._odometry.on_tf else self._odom_frame
 
     def _tell(self, placed: Placed) -> None:
         for stamp_ns, T in placed:

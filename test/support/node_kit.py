@@ -133,8 +133,8 @@ class Graph:
         return publisher
 
     def subscribe(self, name: str, kind: type, qos=RELIABLE):
-        """Collect messages in self.received[name] once the node sees the subscription."""
-        topic = f'{NODE}/{name}'
+        """Collect messages in self.received[name] once the node sees the subscription; name: as of `publisher`."""
+        topic = name if name.startswith('/') else f'{NODE}/{name}'
         subscription = self.probe.create_subscription(kind, topic, self.received[name].append, qos)
         publisher = next(p for p in self.node.publications.all() if p.topic_name == topic)
         wait_until(lambda: publisher.get_subscription_count() > 0, f'the node sees the subscriber of {topic}')

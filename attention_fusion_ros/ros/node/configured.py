@@ -79,7 +79,8 @@ class Configured:
             # In the thread that uses it: the first run in a thread is slow, however warm another thread is.
             self.pipeline = self._worker.call(lambda: PipelineSupervisor(config, create_pipeline))
             undo.callback(self.pipeline.close)
-            self.publications = Publications(node, config.frames.base, self._on_output_failed)
+            self.publications = Publications(node, config.frames.base, self._on_output_failed,
+                                             config.frames.map_image)
             undo.callback(self.publications.close)
             undo.callback(self._worker.close)  # before what it uses
             jumps = node.get_clock().create_jump_callback(

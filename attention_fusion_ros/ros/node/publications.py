@@ -13,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from attention_fusion_ros.ros.messages import encode
+from attention_fusion_ros.ros.messages.encode_map_frame import map_transform
 from attention_fusion_ros.ros.messages.encoders import ENCODERS, STAGE_OUTPUTS, TAKEN_BACK_BY, head_of
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import header
@@ -20,6 +21,7 @@ from attention_fusion_ros.ros.messages.types import message_class
 from attention_fusion_ros.ros.outputs import LATCHED_DEPTH, OUTPUTS, RELIABLE_DEPTH, OutputSpec
 
 RELIABLE = QoSProfile(depth=RELIABLE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+TRANSFORMS, OF_TRANSFORMS = '/tf', QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)  # as tf2_ros
 LATCHED = QoSProfile(depth=LATCHED_DEPTH, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -30,19 +32,24 @@ def qos_of(spec: OutputSpec) -> QoSProfile:
 
 
 class Publications:
-    """The publishers. frame: the vehicle's, in which results are given.
+    """The publishers. frame: the vehicle's, in which results are given. map_frame: child of the transform that says
+    where the map image belongs, '' when it is not published.
 
     on_error(topic, exception) is called when a message cannot be made or sent; the other topics are still published.
     """
 
-    def __init__(self, node: LifecycleNode, frame: str, on_error: Callable[[str, Exception], None]):
-        self._node, self._frame, self._on_error = node, frame, on_error
+    def __init__(self, node: LifecycleNode, frame: str, on_error: Callable[[str, Exception], None],
+                 map_frame: str = ''):
+        self._node, self._frame, self._on_error, self._map_frame = node, frame, on_error, map_frame
         self._messages: Counter[str] = Counter()
         self._shown_at_s: dict[str, float] = {}  # by name: when the last message that can be taken back was sent
         self._publishers: dict[str, Any] = {}
         for spec in OUTPUTS:
             self._publishers[spec.name] = node.create_lifecycle_publisher(
                 message_class(spec.type), spec.topic, qos_of(spec))
+        if map_frame:
+            self._publishers[TRANSFORMS] = node.create_lifecycle_publisher(message_class('tf2_msgs/TFMessage'),
+                                                                           TRANSFORMS, OF_TRANSFORMS)
 
     @property
     def messages(self) -> Mapping[str, int]:
@@ -62,6 +69,8 @@ class Publications:
         for spec, encoder in ENCODERS.items():
             if self.has_subscribers(spec.name):
                 self._send(spec.name, encoder, sweep, head_of(spec, sweep, self._frame))
+        if self._map_frame and self.has_subscribers(TRANSFORMS):
+            self._send(TRANSFORMS, map_transform, sweep, self._map_frame)
 
     def publish_times(self, stage_ms: Mapping[str, float]) -> None:
         """Publish durations in milliseconds, by stage."""
