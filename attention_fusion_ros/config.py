@@ -44,8 +44,8 @@ class FramesConfig:
         'odom', 'Frame of odometry on /tf, used where no odometry message comes: the vehicle frame in it, where that '
         'moves. Empty: none.', read_only=True)
     map_image: str = parameter(
-        '', 'Child frame of a transform on /tf from the frame of odometry: where the map image, in its vehicle frame or '
-        'in its own, belongs. Needs odometry and a checkpoint that registers the map. Empty: not published.',
+        '', 'Child frame of a transform on /tf from the frame of odometry: where the map image, in its vehicle frame '
+        'or in its own, belongs. Needs odometry and a checkpoint that registers the map. Empty: not published.',
         read_only=True)
 
 

@@ -242,9 +242,9 @@ class Synchronizer:
                 elif self._config.map.orientation == 'north_up' and self._odometry.leans_with_its_sensor(T_odom_base):
                     image, reason = None, 'north_up_not_level'
             companions = self._companions(stamp_ns)
+            motion = Motion(T_base_sensor, T_odom_base, T_odom_base_map, T_map_base, self._odom())
             return SyncedInputs(
-                image, reason, Motion(T_base_sensor, T_odom_base, T_odom_base_map, T_map_base, self._odom()), self._epoch,
-                companions, self._poses(companions, stamp_ns),
+                image, reason, motion, self._epoch, companions, self._poses(companions, stamp_ns),
                 self._odometry.reason(stamp_ns) if T_odom_base is None else '',
                 0.0 if T_odom_base is None else self._odometry.extrapolation_s(stamp_ns),
                 transform_extrapolation_s, () if (jump := self._motion.finding(stamp_ns)) is None else (jump,))

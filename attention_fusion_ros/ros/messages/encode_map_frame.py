@@ -40,7 +40,7 @@ def map_frame(motion: Motion, alignment: MapAlignment) -> np.ndarray | None:
 
 
 def map_transform(sweep: PublishedSweep, child_frame_id: str) -> Any:
-    """A tf2_msgs/TFMessage odometry -> `child_frame_id`; None where the map does not fit, or the frames are not known."""
+    """A tf2_msgs/TFMessage odometry -> `child_frame_id`; None where the map does not fit, or no frame is known."""
     motion, alignment = sweep.sweep.motion, sweep.result.alignment
     if alignment is None or alignment.fits < LEAST_FIT or not motion.odom_frame:
         return None
