@@ -110,7 +110,7 @@ class CellBudget(Mechanism):
         if rest or self.look.weight.shape[:2] != other.look.weight.shape[:2]:
             raise ConfigurationError(f'patches of {self.patch} cells cannot start from patches of {other.patch} with '
                                      f'{tuple(other.look.weight.shape[:2])} weights')
-        blocks = other.look.weight.unflatten(3, (times, self.patch)).unflatten(2, (times, self.patch))
+        blocks = torch.unflatten(torch.unflatten(other.look.weight, 3, (times, self.patch)), 2, (times, self.patch))
         self.look.weight.copy_(blocks.sum(dim=(2, 4)))
         assert self.look.bias is not None and other.look.bias is not None
         self.look.bias.copy_(other.look.bias)
