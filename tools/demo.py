@@ -13,7 +13,6 @@ With --town, as before there was `map_source`: through a made-up town, with map 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import math
 import os
@@ -41,6 +40,7 @@ from attention_fusion_ros.network.checkpoint import SHIPPED
 from attention_fusion_ros.simulation.city_drive import CityDrive
 from attention_fusion_ros.simulation.drive_options import DriveOptions
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
+from attention_fusion_ros.utils import atomic
 
 if TYPE_CHECKING:
     from attention_fusion_ros.ros.clients.diagnostics_listener import DiagnosticAlert
@@ -291,11 +291,7 @@ def words_of(values: dict[str, str], alerts: dict[DiagnosticAlert, int]) -> list
 
 def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
     """The table as a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='') as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    atomic.write_csv(path, [list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
 
 
 def wait(condition: Callable[[], bool], timeout: float) -> bool:

@@ -17,6 +17,7 @@ from attention_fusion_ros.maps.odometry_track import Pose2
 from attention_fusion_ros.maps.painter import MapPainter
 from attention_fusion_ros.simulation.city_drive import CityDrive
 from attention_fusion_ros.simulation.sensors.gnss import FIX
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.visualization.lettering import draw_fitted, draw_text, text_width, wrapped
 
 WIDTH, HEIGHT, MARGIN = 1500, 1000, 24
@@ -55,8 +56,7 @@ def write(path: Path, drive: CityDrive, sweeps: Sequence[DemoSweep], alone: Sequ
     _chart(image, sweeps, shown)
     draw_text(image, 'Map data (c) OpenStreetMap contributors, openstreetmap.org/copyright', MARGIN, HEIGHT - 14, 9,
               FAINT)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f'cannot write {path}')
+    atomic.save_picture(path, image)
     return path
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from attention_fusion_ros.contracts import Branch
@@ -20,6 +19,7 @@ from attention_fusion_ros.metrics.matching import match, nearest
 from attention_fusion_ros.report.contact_sheet import spread
 from attention_fusion_ros.report.records import SweepRecord, counted
 from attention_fusion_ros.report.run_report import Picture, write_report
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.tables import RIGHT, Table
 from attention_fusion_ros.visualization.panels import TRUTH, TRUTH_LENGTH, draw_arrow, draw_arrow_legend, squares
 
@@ -194,8 +194,7 @@ def write(folder: Path, title: str, lead: str, sweeps: Sequence[DemoSweep], rows
 
         _, best = max(seen, key=much_to_see)
         paths.append(folder / 'picture.png')
-        if not cv2.imwrite(str(paths[-1]), best):
-            raise OSError(f'cannot write {paths[-1]}')
+        atomic.save_picture(paths[-1], best)
     return paths
 
 

@@ -9,7 +9,6 @@ is the bytes that it has to read and write, by the bandwidth of a copy in the sa
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -276,8 +275,9 @@ def main() -> int:
         check.run(name, part, needs_s)
         options.out.mkdir(parents=True, exist_ok=True)
         record = {'found': check.found, 'failed': check.failed}
-        (options.out / 'gpu_check.json').write_text(json.dumps(record, indent=1))
-        (options.out / 'gpu_check.md').write_text('\n'.join(lines(check)) + '\n')
+        from attention_fusion_ros.utils import atomic
+        atomic.write_json(options.out / 'gpu_check.json', record)
+        atomic.write_text(options.out / 'gpu_check.md', '\n'.join(lines(check)) + '\n')
     print((options.out / 'gpu_check.md').read_text())
     return 1 if check.failed else 0
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from attention_fusion_ros.network.config import NetworkConfig  # noqa: E402
 from attention_fusion_ros.network.cost import network_size  # noqa: E402
 from attention_fusion_ros.simulation.sensors.lidar import PRESETS  # noqa: E402
 from attention_fusion_ros.training import record  # noqa: E402
+from attention_fusion_ros.utils import atomic  # noqa: E402
 from attention_fusion_ros.utils.provenance import fingerprint  # noqa: E402
 from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.ship:
         files[options.weights / 'default.json'] = json.dumps(run, indent=1) + '\n'
         if not options.check:
-            shutil.copyfile(checkpoint, options.weights / 'default.safetensors')
+            atomic.copy(checkpoint, options.weights / 'default.safetensors')
     return generated.write_or_check(files, options.check, f'python tools/model_card.py {options.run}')
 
 

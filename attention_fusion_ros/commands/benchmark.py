@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import json
 import os
 import re
 import sys
@@ -144,7 +143,7 @@ def _pipeline(options: argparse.Namespace, made: Provenance, load: float, feet: 
     if options.out is not None:
         _write_json(options.out, 'benchmark.json', made, load,
                     {'date': today, 'versions': versions(), **pairs_report.as_json(found)})
-        (options.out / 'benchmark.md').write_text(pairs_report.as_markdown(found, made, feet), encoding='utf-8')
+        atomic.write_text(options.out / 'benchmark.md', pairs_report.as_markdown(found, made, feet))
         print(f'written to {options.out}: benchmark.md')
     if options.ledger is not None:
         ledger.add(options.ledger, rows)
@@ -180,6 +179,7 @@ def _ms(times: Times | None) -> tuple[str, ...]:
 
 def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
     from attention_fusion_ros.benchmarking import memory
+    from attention_fusion_ros.utils import atomic
     with cli.importing_ros('benchmark --node or --soak'):
         from attention_fusion_ros.benchmarking import live
         from attention_fusion_ros.ros.clients.node_process import NodeError
@@ -213,7 +213,8 @@ def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list
             _write_soak_plot(options.out, result.minutes)
     if options.out and result.rss_mb:
         title = f'Memory of the node, {result.rate:g} sweeps a second'
-        (options.out / f'{kind}_memory.png').write_bytes(memory.draw(result.rss_seconds, result.rss_mb, title))
+        atomic.write_bytes(options.out / f'{kind}_memory.png',
+                           memory.draw(result.rss_seconds, result.rss_mb, title))
     if result.ended:
         print(f'error: {result.ended}', file=sys.stderr)
         return 1
@@ -240,10 +241,11 @@ def _soak_report(path: Path, out: Path | None) -> int:
 
 def _write_soak_plot(out: Path, minutes: Sequence[Minute]) -> None:
     from attention_fusion_ros.benchmarking import soak
+    from attention_fusion_ros.utils import atomic
 
-    (out / 'soak.png').write_bytes(soak.draw(minutes, f'The node over {len(minutes)} minutes, reconfigured every minute'
-                                             if any(m.reconfigured for m in minutes) else
-                                             f'The node over {len(minutes)} minutes'))
+    atomic.write_bytes(out / 'soak.png', soak.draw(minutes, f'The node over {len(minutes)} minutes, reconfigured every '
+                                                   'minute' if any(m.reconfigured for m in minutes) else
+                                                   f'The node over {len(minutes)} minutes'))
     print(f'written to {out}: soak.png')
 
 
@@ -315,9 +317,9 @@ def _without_lists(result: live.LiveResult) -> dict[str, Any]:
 def _write_json(folder: Path | None, name: str, made: Provenance, load: float, values: dict[str, Any]) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    from attention_fusion_ros.utils import atomic
     content = {**dataclasses.asdict(made), 'load_average_at_start': load, **values}
-    (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+    atomic.write_json(folder / name, content, indent=2)
     print(f'written to {folder}: {name}')
 
 

@@ -176,6 +176,30 @@ def without_ros_arguments(arguments: Sequence[str]) -> list[str]:
     return own
 
 
+def made_by(command: str, options: argparse.Namespace, files: Iterable[Path | str | None]) -> str:
+    """A name for what a command makes: other options, other files and other code make another name.
+
+    files: what it reads, with the files in folders; by path, size and time, for recordings may be large.
+    """
+    from attention_fusion_ros.utils.digest import digest, source_files
+    stats = []
+    for path in (Path(file).absolute() for file in files if file):
+        for file in sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]:
+            if file.is_file():
+                stats.append((str(file), file.stat().st_size, file.stat().st_mtime_ns))
+    return digest(source_files(), [command, sorted(vars(options).items()), stats], length=32)
+
+
+def is_done(folder: Path, status: int | None) -> bool:
+    """Whether a recording is there already, made by this very command; says so. status: of `status_of`."""
+    if status is not None:
+        from attention_fusion_ros.utils.new_folder import remove_left_behind
+        remove_left_behind(folder)
+        print(f'{folder} is there already, complete, made by this very command: nothing is left to do. To make it '
+              'anew, remove it.')
+    return status is not None
+
+
 @contextmanager
 def importing_ros(what: str) -> Iterator[None]:
     """Import what needs ROS 2 within this block. Raises ConfigurationError where it cannot be imported.

@@ -92,9 +92,12 @@ def draw_map(options: argparse.Namespace) -> int:
     from attention_fusion_ros.ros.map_source.draw_recording import draw_recording
     from attention_fusion_ros.ros.map_source.recorded import plan_images, position_topics
     from attention_fusion_ros.stream.copy_recording import copy_beside
-    from attention_fusion_ros.stream.new_recording import NewRecording
+    from attention_fusion_ros.stream.new_recording import NewRecording, status_of
     from attention_fusion_ros.stream.recording import Recording
 
+    made_by = cli.made_by('draw_map', options, (options.bag, options.osm, options.params))
+    if cli.is_done(options.out, status := status_of(options.out, made_by)):
+        return status or 0
     new = NewRecording(options.out, 'mcap')  # refuses a folder that exists before the work
     with Recording(options.bag) as recording:
         config = _config(options, recording)
@@ -109,12 +112,13 @@ def draw_map(options: argparse.Namespace) -> int:
         if not plan.images:
             raise _no_images(plan, recording)
         route = options.route or ('goal' if config.goal else 'driven')
-        new = NewRecording(options.out, options.storage or recording.storage)
+        new = NewRecording(options.out, options.storage or recording.storage, made_by)
         with new, cli.progress(total=recording.count(list(recording.topics)), unit=' messages', desc='writing') as bar:
             drawn = draw_recording(recording, plan, source, route, new, images, bar.update)
             copy_beside(recording, new.work)
             _write_hints(new, config, images, topics)
-        losses = recording.losses
+            losses = recording.losses
+            new.finish(1 if losses else 0)
         if recording.is_ros1:
             print(f'ROS 1       messages are written as ROS 2 sends them ({new.storage})')
     _tell(options, config, images, plan, drawn, route, source)

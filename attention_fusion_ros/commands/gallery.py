@@ -60,6 +60,7 @@ def draw(options: argparse.Namespace) -> int:
     from attention_fusion_ros.datasets import drives
     from attention_fusion_ros.report import scene_gallery
     from attention_fusion_ros.simulation.world.profile import profile_of
+    from attention_fusion_ros.utils import atomic
 
     if min(options.per_class, options.columns, options.size) < 1:
         raise ConfigurationError('--per-class, --columns and --size must be at least 1')
@@ -73,9 +74,7 @@ def draw(options: argparse.Namespace) -> int:
     if options.real:
         for folder in drives.find_drives(options.real):
             pictures += real_pictures(drives.load_drive(folder), options.size)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.out), scene_gallery.sheet(pictures, options.columns)):
-        raise ConfigurationError(f"'{options.out}' cannot be written as a picture")
+    atomic.save_picture(options.out, scene_gallery.sheet(pictures, options.columns))
     print(f'{options.out}: {simulated} simulated scenes, {len(pictures) - simulated} real sweeps')
     return 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,11 +71,14 @@ def replay(options: argparse.Namespace) -> int:
     """Replay as the options say. Returns 1 when no sweep gave a result."""
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.pipeline.fusion import FusionPipeline
-    from attention_fusion_ros.report.records import first_findings, summarise
+    from attention_fusion_ros.report.records import summarise
     from attention_fusion_ros.report.replay_report import write_replay
+    from attention_fusion_ros.stream.new_recording import status_of
     from attention_fusion_ros.stream.recording import NONE, Recording
 
-    cli.node_config(options)  # before anything is read: a wrong option is said at once
+    made_by = _made_by(options, cli.node_config(options))  # before anything is read: a wrong option is said at once
+    if _is_done(options, made_by):
+        return status_of(options.results, made_by) or 0
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(options.bag))
         topics = recording.input_topics(**cli.topic_options(options))
@@ -95,7 +98,7 @@ def replay(options: argparse.Namespace) -> int:
         if further := recording.further_clouds(topics):
             print('  not used    ' + ', '.join(f'{topic.name} ({topic.count} messages)' for topic in further)
                   + ': if it is a further LiDAR, name it with --pointcloud-2, ...')
-        results, live = _results(options, config, stack), _live(options, config, stack)
+        results, live = _results(options, config, stack, made_by), _live(options, config, stack)
         pipeline = FusionPipeline(config)
         info = pipeline.info
         print(f'  network     {info.checkpoint_name} on {info.device}'
@@ -107,28 +110,24 @@ def replay(options: argparse.Namespace) -> int:
         pipeline.warm_up()
         run = Replay(recording, topics, config, pipeline)
         sinks = [sink for sink in (results, live) if sink is not None]
-        with results or nullcontext():
+        with ExitStack() as writing:
+            if results is not None:
+                writing.enter_context(results)
             records, shown = _collect(run, recording, topics, options, sinks)
             if not records:
                 raise _no_sweeps(recording, topics)
-        if live is not None:
-            live.finish()
-        pipeline.close()
-    warnings += recording.losses
-    if run.clocks is not None:
-        warnings.append(str(run.clocks))
-    warnings += [f'{name} in {count} of {len(records)} sweeps, first: {message}'
-                 for name, (count, message) in first_findings(records).items()]
-    if results is not None:
-        warnings += [f'{name} is not complete in {options.results}: {text}.' for name, text in results.failures.items()]
-        warnings += [f'{", ".join(name for name, why in results.left_out.items() if why == text)}: not copied to '
-                     f'{options.results}, for {text}.' for text in dict.fromkeys(results.left_out.values())]
-    if live is not None:
-        warnings += [f'{name} is not complete in the live view: {text}.' for name, text in live.failures.items()]
-    with cli.progress(total=1, unit=' report', desc='writing') as bar:
-        write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
-        bar.update()
-    summary = summarise(records)
+            summary = summarise(records)
+            status = 0 if summary.results and not recording.losses else 1
+            if results is not None:
+                results.finish(status)  # its name comes last: where it is, the report is
+            if live is not None:
+                writing.close()  # viewers may look for long, and be left with Ctrl-C
+                live.finish()
+            pipeline.close()
+            warnings += _warnings(options, recording, run, records, results, live)
+            with cli.progress(total=1, unit=' report', desc='writing') as bar:
+                write_replay(options.out, recording.path.name, config, topics, records, shown, run.remedies, warnings)
+                bar.update()
     print('\n'.join(summary.lines()))
     for name, count in run.map_warnings.items():
         print(f'WARN        map image: {name} ({count} sweeps)')
@@ -148,7 +147,37 @@ def replay(options: argparse.Namespace) -> int:
           + (', attention.png, attention.json' if shown else ''))
     if results is not None:
         print(f'written to {options.results}: {results.count} messages on {len(results.counts)} topics')
-    return 0 if summary.results and not recording.losses else 1
+    return status
+
+
+def _made_by(options: argparse.Namespace, config: NodeConfig) -> str:
+    return '' if options.results is None else cli.made_by('replay', options, (options.bag, options.params,
+                                                                              config.checkpoint))
+
+
+def _is_done(options: argparse.Namespace, made_by: str) -> bool:
+    """Whether an earlier run of this command was killed after all was written, or came to its end."""
+    from attention_fusion_ros.stream.new_recording import status_of
+    return (options.results is not None and not options.live and (options.out / 'report.png').is_file()
+            and cli.is_done(options.results, status_of(options.results, made_by)))
+
+
+def _warnings(options: argparse.Namespace, recording: Recording, run: Replay, records: Sequence[SweepRecord],
+              results: OutputBag | None, live: LiveOutputs | None) -> list[str]:
+    """What is to be said of a run: lost messages, what is implausible, what could not be written or shown."""
+    from attention_fusion_ros.report.records import first_findings
+    warnings = list(recording.losses)
+    if run.clocks is not None:
+        warnings.append(str(run.clocks))
+    warnings += [f'{name} in {count} of {len(records)} sweeps, first: {message}'
+                 for name, (count, message) in first_findings(records).items()]
+    if results is not None:
+        warnings += [f'{name} is not complete in {options.results}: {text}.' for name, text in results.failures.items()]
+        warnings += [f'{", ".join(name for name, why in results.left_out.items() if why == text)}: not copied to '
+                     f'{options.results}, for {text}.' for text in dict.fromkeys(results.left_out.values())]
+    if live is not None:
+        warnings += [f'{name} is not complete in the live view: {text}.' for name, text in live.failures.items()]
+    return warnings
 
 
 def _why_without(summary: Summary) -> dict[str, str]:
@@ -161,7 +190,7 @@ def _why_without(summary: Summary) -> dict[str, str]:
     return found
 
 
-def _results(options: argparse.Namespace, config: NodeConfig, stack: ExitStack) -> OutputBag | None:
+def _results(options: argparse.Namespace, config: NodeConfig, stack: ExitStack, made_by: str) -> OutputBag | None:
     """Where the output topics go, None without --bag."""
     if options.results is None:
         return None
@@ -169,7 +198,7 @@ def _results(options: argparse.Namespace, config: NodeConfig, stack: ExitStack) 
     from attention_fusion_ros.stream.recording import Recording
     # Opened a second time: it is read at another place than the sweeps are.
     inputs = stack.enter_context(Recording(options.bag)) if options.with_inputs else None
-    return OutputBag(options.results, config.frames.base, inputs)
+    return OutputBag(options.results, config.frames.base, inputs, made_by)
 
 
 def _no_sweeps(recording: Recording, topics: InputTopics) -> InputError:

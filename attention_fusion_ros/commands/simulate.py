@@ -145,11 +145,16 @@ def record(options: argparse.Namespace) -> int:
 
     Raises ConfigurationError for options that make no drive, and when the folder exists.
     """
+    from attention_fusion_ros.simulation.city_options import CityOptions
     from attention_fusion_ros.simulation.recording import check_new, write_recording
+    from attention_fusion_ros.stream.new_recording import done_notes, status_of
+    made_by = cli.made_by('simulate', options, (CityOptions().osm if options.osm == Path() else options.osm,))
+    if cli.is_done(options.bag, status := status_of(options.bag, made_by)):
+        return status or 0
     check_new(options.bag)  # before a progress bar is drawn
     drive = _drive(options)
     with cli.progress(total=len(drive), unit=' sweeps', desc='drive', disable=options.quiet) as progress:
-        count = write_recording(drive, options.bag, on_sweep=progress.update)
+        count = write_recording(drive, options.bag, on_sweep=progress.update, notes=done_notes(made_by))
     print(f'{options.bag}: {count} sweeps')
     return 0
 

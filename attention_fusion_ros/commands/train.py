@@ -119,11 +119,11 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
         raise ConfigurationError("nothing to train on: raise the setting 'scenes', or give --scenes or --bags")
     dataset: TrainingData = sources[0] if len(sources) == 1 else Mixed(sources)
     options.out.mkdir(parents=True, exist_ok=True)
-    board = _board(options.out) if process.rank == 0 else None
     if process.rank == 0:
         record.begin(options.out, arguments, config, _described(sources, held_back), given)
     trainer = Trainer(config, dataset, options.out, process,
                       _network(config, start.network) if start else None)
+    board = _board(options.out, trainer.step) if process.rank == 0 else None
 
     def validate(network: Network) -> dict[str, float]:
         assert held_back is not None
@@ -246,12 +246,13 @@ def _recorded(config: TrainingConfig, options: argparse.Namespace) -> RecordedDa
     return RecordedDataset(scenes, node, grid, config.network.bins, config.seed)
 
 
-def _board(folder: Path) -> Board | None:
-    """The log in the run's folder; None without tensorboard."""
+def _board(folder: Path, step: int) -> Board | None:
+    """The log in the run's folder, from `step` on; None without tensorboard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         print('tensorboard is not installed: no TensorBoard log (pip install tensorboard)')
         return None
-    board: Board = SummaryWriter(str(folder / 'tensorboard'))
+    # What a run that was killed has logged after its last state is logged again.
+    board: Board = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1 if step else None)
     return board

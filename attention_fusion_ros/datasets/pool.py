@@ -7,6 +7,7 @@ drawing maps. A pool is a folder with one array for each entry of a sample, feat
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -19,6 +20,7 @@ from attention_fusion_ros.datasets.scenes import QUANTUM, quantise
 from attention_fusion_ros.datasets.shards import SceneStore
 from attention_fusion_ros.datasets.simulated import SimulatedDataset
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.new_folder import NewFolder
 from attention_fusion_ros.utils.processes import process_pool
 
 CHUNK = 64  # samples a job
@@ -36,7 +38,14 @@ def write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, vari
     """
     if (folder / INDEX).exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a version that left unfinished ones under this name
+    with NewFolder(folder) as new:
+        _write_pool(new.work, shards, grid, bins, variants, augment, seed, workers, progress)
+
+
+def _write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, variants: int, augment: bool, seed: int,
+                workers: int, progress: Callable[[int], object]) -> None:
+    folder.mkdir()
     store = SceneStore(list(shards))
     arguments = list(shards), grid, bins, seed, augment
     dataset = SimulatedDataset(store, grid, bins, seed, augment)
@@ -51,7 +60,6 @@ def write_pool(folder: Path, shards: Sequence[Path], grid: Grid, bins: int, vari
     infos = store.infos()
     if not augment:
         _same_maps(folder, [info.seed for info in infos], [info.with_vehicles for info in infos])
-    # Last, so that a pool cut off is made again.
     atomic.write_json(folder / INDEX, {'scenes': len(store), 'variants': variants, 'seed': [i.seed for i in infos],
                                        'with_vehicles': [i.with_vehicles for i in infos]})
 

@@ -89,6 +89,8 @@ def write_shards(first_seed: int, count: int, folder: Path, options: SceneOption
     jobs = {folder / f'{start:09d}': range(start, min(start + shard_size, first_seed + count))
             for start in range(first_seed, first_seed + count, shard_size)}
     missing = {path: seeds for path, seeds in jobs.items() if not (path / INDEX).exists()}
+    for path in jobs.keys() - missing.keys():
+        _remove_parts(path)
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc='scenes', unit='shard',
               disable=not missing) as bar:
         if workers <= 1 or len(missing) <= 1:
@@ -110,6 +112,7 @@ def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:
     Every PART seeds are written as they are done; an interrupted shard goes on after the last of these parts.
     """
     if (folder / INDEX).exists():
+        _remove_parts(folder)
         return
     files = []
     for start in range(seeds.start, seeds.stop, PART):
@@ -128,8 +131,13 @@ def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:
     index = [scene for part in parts for scene in json.loads(part['index'].tobytes())]
     atomic.save_arrays(folder / INDEX, {'meta': _bytes({'version': VERSION, 'scenes': index}),
                                         'points': np.concatenate([part['points'] for part in parts])})
-    for file in [*files, *folder.glob('.*.partial')]:
-        file.unlink()
+    _remove_parts(folder)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what a shard was put together from; who was killed at its end has left some."""
+    for file in folder.glob('part-*.npz'):
+        file.unlink(missing_ok=True)
 
 
 def _packed(scenes: Sequence[MadeScene], options: SceneOptions) -> dict[str, np.ndarray]:

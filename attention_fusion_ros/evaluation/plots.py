@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.metrics.branches import CALIBRATION_BINS, calibration_bins
 from attention_fusion_ros.report.style import FAINT, INK, new_figure, png, styled
+from attention_fusion_ros.utils import atomic
 
 # The network and the baselines keep their colours from plot to plot; others take what is left, in order.
 NETWORK = '#0b7285'
@@ -59,7 +60,7 @@ def error_distribution(panels: dict[str, dict[str, np.ndarray]], path: Path, net
         for row in axes:
             row[0].set_ylabel('share of true roads')
         _shared_legend(figure, axes.flat[0], paint)
-        path.write_bytes(png(figure))
+        atomic.write_bytes(path, png(figure))
     return path
 
 
@@ -101,7 +102,7 @@ def map_error_curve(shift: Sequence[Curve], yaw: Sequence[Curve], without_map: E
         axes[0].set_ylabel('median direction error [deg]')
         axes[0].set_title('Direction error over the error of the map')
         axes[1].legend(loc='upper left')
-        path.write_bytes(png(figure))
+        atomic.write_bytes(path, png(figure))
     return path
 
 
@@ -122,7 +123,7 @@ def reliability(groups: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) ->
             axis.set(title=f'{title}: error {error:.3f}', xlim=(0, 1), ylim=(0, 1.02), aspect='equal',
                      xlabel='stated probability', ylabel='share that exists')
             axis.legend(loc='upper left')
-        path.write_bytes(png(figure))
+        atomic.write_bytes(path, png(figure))
     return path
 
 
@@ -153,5 +154,5 @@ def attention_ratio_boxes(ratios: dict[str, dict[str, np.ndarray]], path: Path,
             axis.set(title=mask, ylim=(0, None))
             axis.tick_params(axis='x', rotation=20)
         axes[0].set_ylabel('share of attention / share of area')
-        path.write_bytes(png(figure))
+        atomic.write_bytes(path, png(figure))
     return path

@@ -14,6 +14,7 @@ from typing import Any
 
 from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.metrics.registry import METRICS
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.provenance import Provenance
 from attention_fusion_ros.utils.tables import Table
 
@@ -122,9 +123,9 @@ class Report:
         """`name.md` and `name.json` in `folder`, which is made when missing. Returns the paths."""
         folder.mkdir(parents=True, exist_ok=True)
         text, data = folder / f'{name}.md', folder / f'{name}.json'
-        text.write_text(self.markdown())
+        atomic.write_text(text, self.markdown())
         content = {'provenance': dataclasses.asdict(self.provenance), **self.data, 'tables': self.tables}
-        data.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + '\n')
+        atomic.write_text(data, json.dumps(plain(content), indent=1, allow_nan=False) + '\n')
         return [text, data]
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from attention_fusion_ros.contracts import FusionResult
@@ -17,6 +16,7 @@ from attention_fusion_ros.report.contact_sheet import contact_sheet
 from attention_fusion_ros.report.explanation import Explanation
 from attention_fusion_ros.report.records import SweepRecord
 from attention_fusion_ros.report.run_report import Picture, describe, panel_alts
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.visualization.colour import gradcam_scale
 from attention_fusion_ros.visualization.panels import compose_picture
 
@@ -67,8 +67,7 @@ def figure_sheet(pictures: Sequence[Picture]) -> np.ndarray:
 
 def write_figure_sheet(path: Path, pictures: Sequence[Picture]) -> None:
     """attention.png. Raises OSError when it cannot be written."""
-    if not cv2.imwrite(str(path), figure_sheet(pictures)):
-        raise OSError(f'cannot write {path}')
+    atomic.save_picture(path, figure_sheet(pictures))
 
 
 def _alt(sweep: ExplainedSweep) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.metrics.agreement import Agreement, agreement
+from attention_fusion_ros.utils import atomic
 
 DENSITY = CHANNELS.index('density')
 
@@ -90,7 +91,7 @@ def write(path: Path, explanations: Sequence[Explanation]) -> None:
     """attention.json: every sweep with shares, channel weights and agreement, and the means. NaN becomes null."""
     content = {'sweeps': [_plain(asdict(e)) for e in explanations],
                'mean_agreement': {stage: _plain(asdict(a)) for stage, a in means(explanations).items()}}
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n')
+    atomic.write_text(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_fusion_ros.contracts import Branch, Finding, FusionResult
+from attention_fusion_ros.utils import atomic
 
 DIRECTION_COLUMNS = ('stamp_ns', 'mode', 'bearing_rad', 'heading_rad', 'bearing_std_rad', 'probability', 'latency_ms')
 REASON_COLUMNS = ('stamp_ns', 'reason')
@@ -52,31 +52,24 @@ class SweepRecord:
 
 def write_directions(path: Path, records: Sequence[SweepRecord]) -> None:
     """directions.csv: one row a sweep, in order; fields are empty where nothing was estimated."""
-    with open(path, 'w', newline='') as file:
-        rows = csv.writer(file)
-        rows.writerow(DIRECTION_COLUMNS)
-        for r in records:
-            d = r.direction
-            values = (d.bearing, d.heading, d.bearing_std, d.probability) if d else (None,) * 4
-            rows.writerow([r.stamp_ns, r.mode, *map(_number, values), _number(r.latency_ms, 3)])
+    def row(r: SweepRecord) -> list[object]:
+        d = r.direction
+        values = (d.bearing, d.heading, d.bearing_std, d.probability) if d else (None,) * 4
+        return [r.stamp_ns, r.mode, *map(_number, values), _number(r.latency_ms, 3)]
+
+    atomic.write_csv(path, [DIRECTION_COLUMNS, *map(row, records)])
 
 
 def write_reasons(path: Path, records: Sequence[SweepRecord]) -> None:
     """reasons.csv: one row for every sweep without a direction: why there is none, or why the sweep was dropped."""
-    with open(path, 'w', newline='') as file:
-        rows = csv.writer(file)
-        rows.writerow(REASON_COLUMNS)
-        rows.writerows([r.stamp_ns, r.drop_reason or r.direction_reason] for r in records if r.direction is None)
+    atomic.write_csv(path, [REASON_COLUMNS, *([r.stamp_ns, r.drop_reason or r.direction_reason]
+                                              for r in records if r.direction is None)])
 
 
 def write_branches(path: Path, records: Sequence[SweepRecord]) -> None:
     """branches.csv: one row a branch, most probable first within a sweep."""
-    with open(path, 'w', newline='') as file:
-        rows = csv.writer(file)
-        rows.writerow(BRANCH_COLUMNS)
-        for r in records:
-            for b in r.branches:
-                rows.writerow([r.stamp_ns, *map(_number, (b.bearing, b.heading, b.probability))])
+    atomic.write_csv(path, [BRANCH_COLUMNS, *([r.stamp_ns, *map(_number, (b.bearing, b.heading, b.probability))]
+                                              for r in records for b in r.branches)])
 
 
 def _number(value: float | None, digits: int = 6) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from attention_fusion_ros.contracts import Branch
@@ -19,6 +18,7 @@ from attention_fusion_ros.report.glossary import GLOSSARY
 from attention_fusion_ros.report.page import Page
 from attention_fusion_ros.report.records import SweepRecord, counted, summarise
 from attention_fusion_ros.report.timeline import set_title, timeline
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.tables import Table
 
 PICTURES_IN_PNG = 6
@@ -74,13 +74,12 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
     page.heading('What the words mean')
     page.terms(GLOSSARY)
     html_path, png_path = folder / 'report.html', folder / 'report.png'
-    html_path.write_text(page.render(), encoding='utf-8')
+    atomic.write_text(html_path, page.render())
     images = [style.pixels(figure, dpi=style.PORTRAIT_DPI)]
     if pictures:
         shown = pictures[::-(-len(pictures) // PICTURES_IN_PNG)]
         images.append(contact_sheet([p.image for p in shown], [p.caption for p in shown]))
-    if not cv2.imwrite(str(png_path), stack(images)):
-        raise OSError(f'cannot write {png_path}')
+    atomic.save_picture(png_path, stack(images))
     return [html_path, png_path]
 
 

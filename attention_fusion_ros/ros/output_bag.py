@@ -22,15 +22,16 @@ STATIC_DEPTH = 100  # recordings merge several broadcasters of /tf_static
 class OutputBag(ResultSink):
     """The recording of all outputs. Use as a context manager: only what is complete gets the name asked for.
 
-    folder: of the recording; must not exist. The rest is as for `ResultSink`.
+    folder: of the recording; must not exist. made_by: see `NewRecording`. The rest is as for `ResultSink`.
 
     Raises ConfigurationError when the folder exists, or there is no room for it.
     """
 
-    def __init__(self, folder: Path, base_frame: str, inputs: Recording | None = None):
+    def __init__(self, folder: Path, base_frame: str, inputs: Recording | None = None, made_by: str = ''):
         super().__init__(base_frame, inputs)
-        self._recording = NewRecording(folder)
+        self._recording = NewRecording(folder, made_by=made_by)
         self._topics: dict[str, Connection] = {}
+        self._finished = False
 
     def __enter__(self) -> OutputBag:
         self._recording.__enter__()
@@ -38,11 +39,21 @@ class OutputBag(ResultSink):
         self._open_topics()
         return self
 
+    def finish(self, status: int = 0) -> None:
+        """Write what is left; the recording gets its name when the context ends. status: see `NewRecording.finish`.
+
+        Raises ConfigurationError when there is no room.
+        """
+        if not self._finished:
+            self._finished = True
+            self._copy_inputs(None)
+            self._recording.finish(status)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         if kind is None:
             try:
-                self._copy_inputs(None)
+                self.finish()
             except BaseException as failure:
                 self._recording.__exit__(type(failure), failure, failure.__traceback__)
                 raise

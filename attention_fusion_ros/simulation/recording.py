@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from attention_fusion_ros.simulation.sensors.gnss import GnssFix
 from attention_fusion_ros.simulation.sensors.imu import FRAME_ID as IMU
 from attention_fusion_ros.simulation.sensors.imu import ImuReading
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive
+from attention_fusion_ros.utils.new_folder import NewFolder
 
 BASE, ODOM = 'base_link', 'odom'
 TOPICS = {  # topic -> type, as `simulate` publishes them
@@ -47,14 +48,16 @@ def check_new(folder: Path) -> None:
 
 
 def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_NS,
-                    on_sweep: Callable[[], object] = lambda: None) -> int:
+                    on_sweep: Callable[[], object] = lambda: None, notes: Mapping[str, str] | None = None) -> int:
     """Write every sweep of a drive with all that its sensors send, and their transforms; returns the number of sweeps.
 
-    What is true of each sweep stands in truth.json in the same folder, see `truth_file`.
+    What is true of each sweep stands in truth.json in the same folder, see `truth_file`. Only what is complete gets
+    the name asked for.
 
     folder: of the recording (mcap); must not exist yet.
     start_ns: stamp of the start of the drive.
     on_sweep: called after each sweep, for progress.
+    notes: for `custom_data` of metadata.yaml.
 
     Raises ConfigurationError when the folder exists.
     """
@@ -62,39 +65,41 @@ def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_N
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     check_new(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     messages, rows = _Messages(), []
     left_out = {topic for topic, there in (('/map_image', drive.options.with_map), ('/fix', drive.antenna is not None),
                                            ('/heading', drive.has_imu)) if not there}
     wanted = {topic: kind for topic, kind in (TOPICS | CITY_TOPICS).items() if topic not in left_out}
     latched = Qos(QosHistory.KEEP_LAST, LATCHED_DEPTH, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
                   QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
-    with Writer(folder, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
-        topics = {topic: bag.add_connection(topic, kind, typestore=messages.store,
-                                            offered_qos_profiles=[latched] if topic == '/tf_static' else [])
-                  for topic, kind in wanted.items()}
+    with NewFolder(folder) as new:
+        with Writer(new.work, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
+            for key, value in (notes or {}).items():
+                bag.set_custom_data(key, value)
+            topics = {topic: bag.add_connection(topic, kind, typestore=messages.store,
+                                                offered_qos_profiles=[latched] if topic == '/tf_static' else [])
+                      for topic, kind in wanted.items()}
 
-        def write(topic: str, stamp_ns: int, message: Any) -> None:
-            bag.write(topics[topic], stamp_ns, messages.store.serialize_cdr(message, wanted[topic]))
+            def write(topic: str, stamp_ns: int, message: Any) -> None:
+                bag.write(topics[topic], stamp_ns, messages.store.serialize_cdr(message, wanted[topic]))
 
-        for index in range(len(drive)):
-            sweep = drive.sweep(index)
-            if index == 0:
-                write('/tf_static', start_ns, messages.transforms(mountings(drive, sweep.cloud.frame_id), start_ns))
-            rows.append(truth_file.row(drive, sweep, start_ns))
-            (time_ns, pose), *later = drive.odometry(index)
-            stamp_ns = start_ns + time_ns
-            write('/odom', stamp_ns, messages.odometry(pose, stamp_ns))
-            if sweep.map_image is not None:
-                write('/map_image', stamp_ns, messages.map_image(sweep.map_image, stamp_ns))
-            write('/lidar/points', stamp_ns, messages.point_cloud(sweep.cloud, stamp_ns))
-            rest = [(t, '/odom', messages.odometry(p, start_ns + t)) for t, p in later]
-            rest += [(fix.stamp_ns, '/fix', messages.fix(fix, start_ns)) for fix in drive.fixes(index)]
-            rest += [(r.stamp_ns, '/heading', messages.imu(r, start_ns)) for r in drive.imu(index)]
-            for time_ns, topic, message in sorted(rest, key=lambda r: r[0]):
-                write(topic, start_ns + time_ns, message)
-            on_sweep()
-    truth_file.write(folder, drive, rows)
+            for index in range(len(drive)):
+                sweep = drive.sweep(index)
+                if index == 0:
+                    write('/tf_static', start_ns, messages.transforms(mountings(drive, sweep.cloud.frame_id), start_ns))
+                rows.append(truth_file.row(drive, sweep, start_ns))
+                (time_ns, pose), *later = drive.odometry(index)
+                stamp_ns = start_ns + time_ns
+                write('/odom', stamp_ns, messages.odometry(pose, stamp_ns))
+                if sweep.map_image is not None:
+                    write('/map_image', stamp_ns, messages.map_image(sweep.map_image, stamp_ns))
+                write('/lidar/points', stamp_ns, messages.point_cloud(sweep.cloud, stamp_ns))
+                rest = [(t, '/odom', messages.odometry(p, start_ns + t)) for t, p in later]
+                rest += [(fix.stamp_ns, '/fix', messages.fix(fix, start_ns)) for fix in drive.fixes(index)]
+                rest += [(r.stamp_ns, '/heading', messages.imu(r, start_ns)) for r in drive.imu(index)]
+                for time_ns, topic, message in sorted(rest, key=lambda r: r[0]):
+                    write(topic, start_ns + time_ns, message)
+                on_sweep()
+        truth_file.write(new.work, drive, rows)
     return len(drive)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
+from attention_fusion_ros.utils import atomic
 
 NAME = 'truth.json'
 RINGS_M = (10.0, 20.0, 30.0)
@@ -39,4 +40,4 @@ def write(folder: Path, drive: SimulatedDrive, rows: list[dict[str, Any]]) -> No
         about['datum'] = dict(zip(('latitude', 'longitude', 'height'), drive.datum))
         about['route'] = json.loads(drive.route_geojson)
         about['map data'] = '(c) OpenStreetMap contributors, ODbL, https://www.openstreetmap.org/copyright'
-    (folder / NAME).write_text(json.dumps({**about, 'sweeps': rows}, indent=1) + '\n')
+    atomic.write_json(folder / NAME, {**about, 'sweeps': rows})

@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
-
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.evaluation.checkpoints import Networks
@@ -20,6 +18,7 @@ from attention_fusion_ros.pipeline.batch import BatchedPipeline
 from attention_fusion_ros.report.attention_figure import attention_figure
 from attention_fusion_ros.report.explanation import Explanation, agreements
 from attention_fusion_ros.studies.map_share import scenes_with_a_map
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.tables import Table
 
 PAGE_DPI = 110  # of the picture for the documentation
@@ -66,8 +65,7 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
             if result.direction is not None:
                 maps = pipeline.explain(result)
                 figure = attention_figure(result, maps, Explanation.of(result, maps), PAGE_DPI)
-                if not cv2.imwrite(str(path), figure):
-                    raise OSError(f'cannot write {path}')
+                atomic.save_picture(path, figure)
                 return path
     raise RuntimeError('no scene with a drawn route and a direction among 100')
 

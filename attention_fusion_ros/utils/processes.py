@@ -7,6 +7,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +26,7 @@ def process_pool(workers: int, initializer: Callable[..., object] | None = None,
 
     They start clean (forkserver, or spawn where there is none), with the environment variables of this process. When
     the block ends with an error or Ctrl-C, work that has not begun is dropped and the processes are ended. They
-    themselves ignore Ctrl-C, which a terminal sends to all of them.
+    themselves ignore Ctrl-C, which a terminal sends to all of them, and end when this process is killed.
     """
     context = multiprocessing.get_context(START_METHOD)
     if START_METHOD == 'forkserver':
@@ -70,6 +71,14 @@ def with_own(function: Callable[..., Value], *arguments: Any) -> Value:
     return function(_own, *arguments)
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that it works for is gone: killed, it could not tell its processes to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _begin(environment: dict[str, str], initializer: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
     import torch
 
@@ -77,6 +86,7 @@ def _begin(environment: dict[str, str], initializer: Callable[..., object] | Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()  # the server that processes are forked from has the variables of when it was started
     os.environ.update(environment)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         _own = initializer(*arguments)
     torch.set_num_threads(1)  # last: the initializer may have set another number; every core has its own process

@@ -1,13 +1,18 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from support import work
 
 from attention_fusion_ros.utils.processes import process_pool, with_own
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_processes_have_one_thread_and_can_use_torch_after_it_was_used_here():
@@ -59,3 +64,38 @@ def test_no_process_is_forked():
     work.marks.append('of the parent')
     with process_pool(1) as pool:
         assert pool.submit(work.seen_marks).result() == []
+
+
+PARENT = """
+import os, sys, time
+sys.path[:0] = [{tests!r}]
+from support import work
+from attention_fusion_ros.utils.processes import process_pool
+with process_pool(2) as pool:
+    found = [pool.submit(work.threads, k) for k in range(4)]
+    print(*{{done.result()[2] for done in found}}, flush=True)
+    time.sleep(600)
+"""
+
+
+def exists(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_processes_end_when_the_one_they_work_for_is_killed():
+    """Alone, as by the out-of-memory killer: they would wait for work for ever, and keep their memory."""
+    parent = subprocess.Popen([sys.executable, '-c', PARENT.format(tests=str(ROOT / 'test'))], cwd=ROOT,
+                              stdout=subprocess.PIPE, text=True)
+    workers = [int(word) for word in parent.stdout.readline().split()]
+    assert workers and all(map(exists, workers))
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 60
+    while any(map(exists, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(exists, workers))

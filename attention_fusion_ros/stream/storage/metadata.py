@@ -26,6 +26,7 @@ class Metadata:
     latched: frozenset[str] = frozenset()  # topics
     profiles: Mapping[str, Any] = field(default_factory=dict)  # offered QoS by topic, where it is known
     storage: str = ''  # identifier of the plugin
+    custom: Mapping[str, str] = field(default_factory=dict)  # what its writer has noted (since version 6)
     problem: str = ''  # why nothing of it could be used
 
 
@@ -42,14 +43,15 @@ def read_metadata(folder: Path) -> Metadata | None:
     if not isinstance(content, dict):
         return Metadata(problem='there is no rosbag2_bagfile_information in it')
     topics = list(_topics(content))
-    files = content.get('relative_file_paths')
+    files, custom = content.get('relative_file_paths'), content.get('custom_data')
     return Metadata(
         files=tuple(PurePosixPath(str(name)).name for name in files) if isinstance(files, list) else (),
         counts={name: count for name, _, count, _ in topics},
         types={name: kind for name, kind, _, _ in topics if kind},
         latched=frozenset(name for name, _, _, profiles in topics if is_latched(profiles)),
         profiles={name: profiles for name, _, _, profiles in topics if profiles},
-        storage=str(content.get('storage_identifier') or ''))
+        storage=str(content.get('storage_identifier') or ''),
+        custom={str(key): str(value) for key, value in custom.items()} if isinstance(custom, dict) else {})
 
 
 def _topics(content: dict[str, Any]) -> Iterator[tuple[str, str, int, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from attention_fusion_ros.report.style import FAINT, INK, new_figure, png, styled
 from attention_fusion_ros.studies.ablation.table import COLUMNS, TASK, Compared
+from attention_fusion_ros.utils import atomic
 
 PANELS = TASK
 COLOURS = {'map/f1_10': '#0b7285', 'nomap/f1_10': '#3b5bdb'}
@@ -41,5 +42,5 @@ def dots(rows: Sequence[Compared], path: Path, baseline: str = 'none') -> Path:
                      xlim=(0, 2.3 * max((row.cost.gmacs for row in rows), default=1.0)))
         axes[0].set_yticks(at, [row.title for row in rows], color=INK)
         axes[0].set_ylim(-0.6, len(rows) - 0.4)
-        path.write_bytes(png(figure))
+        atomic.write_bytes(path, png(figure))
     return path
