@@ -35,12 +35,15 @@ class NewFolder:
         while True:
             # Beside the place it goes to, so that it can be moved there in one step.
             self._outer = Path(tempfile.mkdtemp(prefix=f'.{self.folder.name}.', suffix='.partial', dir=parent))
-            self._lock = open(self._outer / LOCK, 'wb')
+            try:
+                self._lock = open(self._outer / LOCK, 'wb')
+            except FileNotFoundError:  # it was removed before it was locked
+                continue
             with suppress(OSError):  # of file systems without locks
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             if os.fstat(self._lock.fileno()).st_nlink:
                 break
-            self._lock.close()  # it was removed before it was locked
+            self._lock.close()
         self.work = self._outer / self.folder.name
         return self
 
@@ -63,5 +66,8 @@ def remove_left_behind(folder: Path) -> None:
             with open(place / LOCK, 'rb') as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(place, ignore_errors=True)
-        except OSError:  # it is being written, or was not made here
+        except FileNotFoundError:
+            with suppress(OSError):  # of what is not empty, and was not made here
+                place.rmdir()
+        except OSError:  # it is being written
             continue

@@ -46,6 +46,7 @@ def test_what_a_killed_process_has_left_is_removed_and_what_another_one_writes_i
             assert processes[-1].stdout.readline() == 'begun\n'
         remove_left_behind(tmp_path / 'folder')
         assert len(list(tmp_path.iterdir())) == 2, 'somebody is writing it'
+        (tmp_path / '.folder.12345678.partial').mkdir()  # of who was killed while the lock was made or removed
         processes[0].kill()
         processes[0].wait()
         with NewFolder(tmp_path / 'folder') as new:
