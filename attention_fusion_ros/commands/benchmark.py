@@ -127,6 +127,7 @@ def _defaults(options: argparse.Namespace) -> dict[str, Any]:
 def _pipeline(options: argparse.Namespace, made: Provenance, load: float, feet: list[str],
               sizes: tuple[int, ...] | None) -> int:
     from attention_fusion_ros.benchmarking import ledger, pairs, pairs_report
+    from attention_fusion_ros.utils import atomic
     from attention_fusion_ros.utils.provenance import versions
 
     config = cli.node_config(options, _defaults(options))
