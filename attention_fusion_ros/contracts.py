@@ -80,7 +80,11 @@ class PointTimes(Protocol):
 
 @dataclass(frozen=True)
 class PointCloud:
-    """One decoded sweep in its sensor frame; every point is finite."""
+    """One decoded sweep in its sensor frame; every point is finite.
+
+    The arrays may be views over the bytes of a message, read only and with steps of any number of bytes: what wants
+    them contiguous or for itself (`torch.from_numpy` does) takes `np.ascontiguousarray`, or a copy.
+    """
 
     stamp_ns: int
     frame_id: str

@@ -26,6 +26,7 @@ from torch import Tensor
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 9 * 60
 FOR_CPUS = ('numba',)  # versions that no GPU runs
+ON_THE_GRID = ('sweep_grids', 'sample_planes')  # operations that `bev` compares: cells, not numbers, decide there
 SHAPES = ((1, 64, 256, 256), (1, 128, 128, 128), (8, 40, 64, 64), (16, 64, 256, 256))
 TINY = ((1, 4, 8, 8),)
 POINTS = (30_000, 120_000, 300_000)
@@ -110,7 +111,7 @@ def parity(check: Check) -> dict[str, dict[str, float]]:
     from attention_fusion_ros.kernels import operations
     table: dict[str, dict[str, float]] = {}
     for name, operation in operations().items():
-        for version in operation.versions:
+        for version in () if name in ON_THE_GRID else operation.versions:
             if version.name in FOR_CPUS or check.device.type not in version.devices or not version.available():
                 continue
             for dtype in (torch.float32, torch.float16, torch.bfloat16):
@@ -192,6 +193,62 @@ def attention(check: Check) -> list[dict[str, Any]]:
     return rows
 
 
+def bev(check: Check) -> list[dict[str, Any]]:
+    """A sweep, and a map, on the grid: difference of the Triton version from plain torch, repeatability, times, floor.
+
+    The floor: coordinates are read twice, for the ground comes first, intensities once, and layers are written once.
+    """
+    import numpy as np
+
+    from attention_fusion_ros.benchmarking import sweeps
+    from attention_fusion_ros.bev.grid import Grid
+    from attention_fusion_ros.bev.map_source import sample_planes
+    from attention_fusion_ros.bev.place import Placed
+    from attention_fusion_ros.bev.sweep import Look, sweep_grids
+    from attention_fusion_ros.decode import decode_cloud
+    grid, bandwidth, rows = Grid(), check.found['machine']['copy_gb_s'], []
+    layers = 4 * grid.cells ** 2
+    for points in (1500,) if check.dry else POINTS:
+        cloud = decode_cloud(sweeps.message(0, points))
+        assert cloud.intensity is not None
+        sweep = Placed(*(torch.from_numpy(np.array(v)).to(check.device) for v in (cloud.xyz, cloud.intensity)),
+                       sweeps.T_BASE_SENSOR)
+        given = sweep, [], [Look(((0, points),), 0.0, 0.0)], grid, 1.8, 6.0
+        rows.append(_on_the_grid(check, sweep_grids, given, points, (28 * points + 5 * layers) / bandwidth / 1e6))
+    planes = [torch.rand(640, 640, device=check.device) for _ in range(2)]
+    given_map = planes, np.array([[0.9, -0.4, 3.0], [0.4, 0.9, -2.0], [0.0, 0.0, 1.0]]), (320.0, 320.0), 0.25, grid
+    rows.append(_on_the_grid(check, sample_planes, given_map, 0, (2 * planes[0].nbytes + 3 * layers) / bandwidth / 1e6))
+    return rows
+
+
+def _on_the_grid(check: Check, operation: Any, given: tuple[Any, ...], points: int, floor: float) -> dict[str, Any]:
+    """One operation on the grid, plain and in Triton where that runs here."""
+    from attention_fusion_ros.kernels import use
+    row: dict[str, Any] = {'operation': operation.name, 'points': points, 'floor': floor}
+    fast = next((v.function for v in operation.versions
+                 if v.name == 'triton' and check.device.type in v.devices and v.available()), None)
+    with use('plain'):
+        expected = operation.plain(*given)
+        row['plain'] = check.milliseconds(lambda: operation.plain(*given))
+    if fast is not None:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        first, second = (_flat(fast(*given)) for _ in range(2))
+        torch.use_deterministic_algorithms(False)
+        row['repeats'] = bool(torch.equal(first, second))
+        apart = (first - _flat(expected)).abs()
+        row['apart'], row['cells apart'] = float(apart.max()), int((apart > 1e-4).sum())
+        row['triton'] = check.milliseconds(lambda: fast(*given))
+        # A point on the very edge of a cell may fall to either side where torch contracts products.
+        if not row['repeats'] or row['cells apart'] > 1e-4 * first.numel():
+            check.failed[f'{operation.name}, {points} points'] = str(row)
+    print('   ', {k: v[1] if isinstance(v, list) else v for k, v in row.items()})
+    return row
+
+
+def _flat(result: Any) -> Tensor:
+    return result.flatten() if isinstance(result, Tensor) else torch.cat([r.flatten() for r in result])
+
+
 def pipeline(check: Check) -> list[dict[str, Any]]:
     """From the bytes of a message to the direction, by stage, ms."""
     from attention_fusion_ros.benchmarking import core
@@ -199,7 +256,7 @@ def pipeline(check: Check) -> list[dict[str, Any]]:
     rows = []
     for points in (3000,) if check.dry else POINTS:
         found = core.measure(NodeConfig(device=str(check.device)), 2 if check.dry else 300, points)
-        rows.append({'points': points, **{stage: [t.median, t.p95, t.largest] for stage, t in found.stages.items()}})
+        rows.append({'points': points, **{stage: [t.median, t.p95, t.p99] for stage, t in found.stages.items()}})
         print('   ', rows[-1])
     return rows
 
@@ -251,13 +308,41 @@ def lines(check: Check) -> Iterator[str]:
                 f'{v[1]:.4f} ({v[0]:.4f}, {v[2]:.4f})' for k, v in row.items()
                 if k.startswith(f'{what} ') and isinstance(v, list)) + ' |'
         yield ''
+    for row in found.get('bev', []):
+        times = ', '.join(f'{k} {row[k][1]:.4f} ({row[k][0]:.4f}, {row[k][2]:.4f})' for k in ('plain', 'triton')
+                          if k in row)
+        yield (f"- {row['operation']}, {row['points']} points [ms]: floor {row['floor']:.4f}, {times}"
+               + (f"; at most {row['apart']:.1e} from plain torch, {row['cells apart']} numbers above 1e-4, "
+                  f"{'the same' if row['repeats'] else 'NOT the same'} when repeated" if 'apart' in row else ''))
     for row in found.get('pipeline', []):
-        yield f"## Bytes to direction, {row['points']} points: median, p95, largest [ms]\n"
+        yield f"## Bytes to direction, {row['points']} points: median, p95, p99 [ms]\n"
         yield '\n'.join(f'- {k}: ' + ', '.join(f'{x:.2f}' for x in v) for k, v in row.items() if k != 'points') + '\n'
     for name, row in found.get('training', {}).items():
         yield f"- training, {name}: {row['ms']:.1f} ms a step, {row['samples_per_s']:.0f} samples a second"
     for name, why in check.failed.items():
         yield f'- **{name}**: {why}'
+
+
+def ledger_rows(check: Check) -> Iterator[Any]:
+    """The times as rows of the ledger, see `benchmarking.ledger`."""
+    import datetime
+
+    from attention_fusion_ros.benchmarking.ledger import Row
+    from attention_fusion_ros.utils.provenance import commit
+    device, end = str(check.found.get('machine', {}).get('device', check.device)), (commit(),
+                                                                                    datetime.date.today().isoformat())
+    for row in check.found.get('bev', []):
+        for name in ('plain', 'triton'):
+            if name in row:
+                low, median, high = row[name]
+                yield Row(row['operation'], name, str(row['points']), 'ms', median, low, high, device, *end)
+    for row in check.found.get('attention', []):
+        size = f"{'x'.join(map(str, row['shape']))} {row['dtype']}{' channels last' if row['channels_last'] else ''}"
+        for name, times in row.items():
+            if isinstance(times, list):
+                what, provider = name.split(' ', 1)
+                low, median, high = times
+                yield Row(f'cbam {what}', provider, size, 'ms', median, low, high, device, *end)
 
 
 def main() -> int:
@@ -271,13 +356,16 @@ def main() -> int:
         return 2
     check = Check(torch.device('cpu' if options.dry_run else 'cuda'), options.dry_run)
     for name, part, needs_s in (('machine', machine, 5), ('parity', parity, 30), ('attention', attention, 60),
-                                ('pipeline', pipeline, 30), ('training', training, 20)):
+                                ('bev', bev, 30), ('pipeline', pipeline, 30), ('training', training, 20)):
         check.run(name, part, needs_s)
         options.out.mkdir(parents=True, exist_ok=True)
         record = {'found': check.found, 'failed': check.failed}
         from attention_fusion_ros.utils import atomic
         atomic.write_json(options.out / 'gpu_check.json', record)
         atomic.write_text(options.out / 'gpu_check.md', '\n'.join(lines(check)) + '\n')
+    if not options.dry_run:
+        from attention_fusion_ros.benchmarking import ledger
+        ledger.add(options.out / 'ledger.csv', ledger_rows(check))
     print((options.out / 'gpu_check.md').read_text())
     return 1 if check.failed else 0
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attention_fusion_ros.backends.base import Model
 from attention_fusion_ros.backends.device import choose_device, default_threads
+from attention_fusion_ros.backends.graphed import Graphed
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.build import Network
@@ -28,6 +29,7 @@ class TorchBackend:
         self.model = Model(loaded.name, loaded.trained, loaded.network.config, loaded.calibration)
         network = loaded.network.to(self.device)
         self._network: Network | None = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._graphed = Graphed(self._network) if self.device.type == 'cuda' else None
 
     @property
     def network(self) -> Network:
@@ -40,13 +42,18 @@ class TorchBackend:
     def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
               prior: Tensor | None = None) -> NetworkOutput:
         """See `Backend.infer`."""
+        network, last = self.network, torch.channels_last
+        grids = lidar.contiguous(memory_format=last), map_image.contiguous(memory_format=last)
         known = (prior,) if self.model.carries_map else ()
-        output: NetworkOutput = self.network(lidar.contiguous(memory_format=torch.channels_last),
-                                             map_image.contiguous(memory_format=torch.channels_last), history, *known)
+        output: NetworkOutput
+        if self._graphed is not None and history is None:
+            output = self._graphed(*grids, None, *known)
+        else:
+            output = network(*grids, history, *known)
         return output
 
     def close(self) -> None:
         """Give memory and device back."""
-        self._network = None
+        self._network = self._graphed = None
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()

@@ -46,13 +46,19 @@ class Ground:
 
 def estimate_ground(xyz: Tensor, extent: float) -> Ground:
     """Points (N, 3) in base_link, all within +-extent in x and y -> Ground. N >= 1."""
-    minima = _minima(xyz, extent)
-    fine_x, fine_y = Grid(extent, COARSE_CELLS * SUB_CELLS).centre_tensors(xyz.device)
-    x, y = Grid(extent, COARSE_CELLS).centre_tensors(xyz.device)
+    return surface(_minima(xyz, extent), extent)
+
+
+def surface(minima: Tensor, extent: float) -> Ground:
+    """Lowest points (G * SUB_CELLS, G * SUB_CELLS), m, infinite where there is none -> Ground.
+
+    The host does not wait for the device in here.
+    """
+    fine_x, fine_y = Grid(extent, COARSE_CELLS * SUB_CELLS).centre_tensors(minima.device)
+    x, y = Grid(extent, COARSE_CELLS).centre_tensors(minima.device)
     low, known = _coarse_low(minima)
     design = torch.stack([torch.ones_like(x), x, y], dim=-1)  # (G, G, 3)
-    index = known.flatten().nonzero()[:, 0]
-    plane = _fit_plane(design.flatten(0, 1).index_select(0, index), low.flatten().index_select(0, index), extent)
+    plane = _fit_plane(design.flatten(0, 1), low.flatten(), known.flatten(), extent)
     # Lows are taken again above the plane, then above the surface: within a sloping cell the lowest point is off.
     height = design @ plane
     above = minima - (plane[0] + plane[1] * fine_x + plane[2] * fine_y)
@@ -89,14 +95,16 @@ def _coarse_low(minima: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(known, low, torch.zeros_like(low)), known
 
 
-def _fit_plane(design: Tensor, z: Tensor, extent: float) -> Tensor:
+def _fit_plane(design: Tensor, z: Tensor, known: Tensor, extent: float) -> Tensor:
     """(M, 3) rows of 1, x, y and (M,) heights -> (3,) offset and slopes. Near cells count more: they hold the road.
+
+    known: (M,) bool; the others count nothing. To choose them would make the host wait for a CUDA device.
 
     Sums over a thousand cells are taken in double: in which order, which differs by version, does not matter then.
     """
     dtype, design, z = z.dtype, design.double(), z.double()
     distance = design[:, 1:].norm(dim=-1)
-    near = torch.exp(-distance / (0.5 * extent))
+    near = torch.exp(-distance / (0.5 * extent)) * known
     start = _weighted_quantile(z, near, START_SHARE)
     plane = torch.stack([start, torch.zeros_like(start), torch.zeros_like(start)])
     # Slopes are held near zero by a weak prior so that a handful of cells on one side cannot tip the plane.

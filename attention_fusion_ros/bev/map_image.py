@@ -17,6 +17,7 @@ from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import MapImage, MapPlacement, Motion
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import inverse, planar, planar_motion, rotation_2d, se2, tilt_of
+from attention_fusion_ros.kernels import operation
 
 CHANNELS = ('road', 'route', 'valid')
 ROAD, ROUTE, VALID = range(3)
@@ -109,6 +110,12 @@ def map_source(image: MapImage, layout: MapConfig, grid: Grid, device: torch.dev
     return MapSource(image, resolution, grid, device)
 
 
+def route_reach(grid: Grid) -> int:
+    """Cells by which a thin route is drawn wider to every side."""
+    return round(ROUTE_WIDTH_M / grid.resolution / 2)
+
+
+@operation('with_wide_route')
 def with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
     """Draw a route of thin strokes as wide as the network knows it; others stay as they are. (3, H, W) -> (3, H, W).
 
@@ -117,7 +124,7 @@ def with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
     route = grids[ROUTE]
     # What is left of it after a cell has been taken from every side: of a thin stroke, nothing.
     core = -F.max_pool2d(-route[None], 3, stride=1, padding=1)
-    cells = 2 * round(ROUTE_WIDTH_M / grid.resolution / 2) + 1
+    cells = 2 * route_reach(grid) + 1
     wide = F.max_pool2d(route[None], cells, stride=1, padding=cells // 2)[0]
     wide = wide / wide.max().clamp(min=FAINTEST_ROUTE)
     route = torch.where(core.max() < THIN_CORE, wide.clamp(max=1.0), route)

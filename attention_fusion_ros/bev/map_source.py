@@ -9,6 +9,7 @@ reaches them for the first time, and are kept for the sweeps after it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
 from attention_fusion_ros.contracts import MapImage
+from attention_fusion_ros.kernels import operation
 from attention_fusion_ros.utils.tensors import upload
 
 TILE = 128  # averaged pixels along an edge of a tile
@@ -67,17 +69,7 @@ class MapSource:
         metres = self.resolution * self._shrink  # a pixel of the planes
         origin = anchor[0] * width / self._shrink, anchor[1] * height / self._shrink
         self._prepare(T_up_left, origin, metres)
-        x, y = self.grid.centre_tensors(self.device)
-        T = upload(T_up_left, self.device)
-        column = origin[0] - (T[1, 0] * x + T[1, 1] * y + T[1, 2]) / metres
-        row = origin[1] - (T[0, 0] * x + T[0, 1] * y + T[0, 2]) / metres
-        rows, columns = self._shape
-        unit = pixels_to_unit(column, row, columns, rows)[None]
-        layers = [F.grid_sample(plane[None, None], unit, align_corners=False, padding_mode='zeros')[0, 0]
-                  for plane in self._planes]
-        if len(layers) == 1:
-            layers.append(torch.zeros_like(layers[0]))
-        return torch.stack([*layers, _covered(column, columns) * _covered(row, rows)])
+        return sample_planes(self._planes, T_up_left, origin, metres, self.grid)
 
     def _prepare(self, T_up_left: np.ndarray, origin: tuple[float, float], metres: float) -> None:
         """Average the tiles that the grid reaches, as far as it has not been done."""
@@ -106,6 +98,27 @@ class MapSource:
                 part = F.avg_pool2d(part[None, None], s, ceil_mode=True, count_include_pad=False)[0, 0]
             plane[tile] = part.to(self.device)
         self._ready[i, j] = True
+
+
+@operation('sample_planes')
+def sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tuple[float, float], metres: float,
+                  grid: Grid) -> Tensor:
+    """Road and, where there is one, route, (h, w) each -> (3, H, W): road, route, and 1 where the image covers a cell.
+
+    T_up_left: (3, 3) base_link -> metres up and left of the origin, (column, row) in pixels. metres: a pixel.
+    """
+    device = planes[0].device
+    x, y = grid.centre_tensors(device)
+    T = upload(T_up_left, device)
+    column = origin[0] - (T[1, 0] * x + T[1, 1] * y + T[1, 2]) / metres
+    row = origin[1] - (T[0, 0] * x + T[0, 1] * y + T[0, 2]) / metres
+    rows, columns = planes[0].shape
+    unit = pixels_to_unit(column, row, columns, rows)[None]
+    layers = [F.grid_sample(plane[None, None], unit, align_corners=False, padding_mode='zeros')[0, 0]
+              for plane in planes]
+    if len(layers) == 1:
+        layers.append(torch.zeros_like(layers[0]))
+    return torch.stack([*layers, _covered(column, columns) * _covered(row, rows)])
 
 
 def _covered(position: Tensor, size: int) -> Tensor:

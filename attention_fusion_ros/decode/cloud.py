@@ -1,14 +1,18 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs/PointCloud2 -> PointCloud: any field layout, one copy.
+"""sensor_msgs/PointCloud2 -> PointCloud: any field layout, mostly without a copy.
 
-The coordinates are read through a strided view over the message's own bytes (no structured dtype, so duplicated and
-overlapping fields do no harm) and copied once into contiguous float32, which torch can take over as it is.
+Fields are strided views over the message's own bytes (no structured dtype, so duplicated and overlapping fields do no
+harm). Where x, y and z are float32 of this machine and follow each other, as all common drivers lay them out, and the
+bytes last (`bytes`, or the `array.array` that rclpy makes for each message), the points are such a view themselves,
+read only. Others are copied once into contiguous float32.
 """
 
 from __future__ import annotations
 
+import array
 import dataclasses
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +32,9 @@ from attention_fusion_ros.decode.no_returns import no_returns
 from attention_fusion_ros.decode.point_time import TIME_NAMES, UNITS, PointTimes
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.kernels.room import room
 
+NATIVE = '<' if sys.byteorder == 'little' else '>'
 # sensor_msgs/PointField; 9 to 11 came with PCL 1.12 and ROS 2 Rolling (ros2/common_interfaces#301).
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8', 9: 'i8', 10: 'u8', 11: 'u1'}
 COORDINATE_DATATYPES = ('f4', 'f8')
@@ -68,13 +74,44 @@ def decode_cloud(msg: Any) -> PointCloud:
 
     def view(field: Field) -> np.ndarray:
         return _view(data, field, order, height, width, row_step, point_step)
-    x, y, z = map(view, coordinates)
-    xyz, intensity = unpack_points(x, y, z, None if intensity_field is None else view(intensity_field))
+    strength = None if intensity_field is None else view(intensity_field)
+    # Other buffers that can be written to, a bytearray for example, may be filled again by whoever sent them.
+    lasting = not data.flags.writeable or isinstance(attribute(msg, 'data'), array.array)
+    together = lasting and (height == 1 or row_step == width * point_step)
+    points = _points_view(data, coordinates, order, width * height, point_step) if together else None
+    if points is None:
+        xyz, intensity = unpack_points(*map(view, coordinates), strength)
+    else:
+        xyz, intensity = points, None if strength is None else _as_float32(strength)
     times = None
     if time_name is not None:
         field = fields[time_name]
         times = PointTimes(time_name, field.dtype, view(field))
     return measured_cloud(stamp_ns, frame_id, xyz, intensity, times)
+
+
+def _points_view(data: np.ndarray, coordinates: list[Field], order: str, count: int,
+                 point_step: int) -> np.ndarray | None:
+    """(N, 3) float32 over the message's bytes, read only; None where the numbers of a point do not lie like that."""
+    x, y, z = coordinates
+    if (order != NATIVE or {x.dtype, y.dtype, z.dtype} != {'f4'}
+            or (y.offset, z.offset) != (x.offset + 4, x.offset + 8)):
+        return None
+    points: np.ndarray = np.ndarray((count, 3), np.float32, data, x.offset, (point_step, 4))
+    points.flags.writeable = False
+    return points
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    """Values (rows, columns) that follow each other -> (N,): a view, read only, of what is float32 already."""
+    if values.dtype == np.float32 and values.dtype.isnative:
+        flat = values.reshape(-1)
+        flat.flags.writeable = False
+        return flat
+    narrow = room.lent('intensity', (values.size,))
+    with np.errstate(over='ignore', invalid='ignore'):
+        narrow.reshape(values.shape)[:] = values
+    return narrow
 
 
 @operation('unpack_points')

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 
 logger = logging.getLogger(__name__)
 
-LOOPS = ('cloud', 'ground', 'points')  # modules of `kernels.loops`
+LOOPS = ('cloud', 'ground', 'map', 'points')  # modules of `kernels.loops`
 SLOW_S = 1.0  # loading takes less
 Function = TypeVar('Function', bound=Callable[..., Any])
 
@@ -48,7 +48,7 @@ def jit(*signature: str) -> Callable[[Function], Function]:
 
 def _numba_type(text: str) -> Any:
     """'f4' -> a number; 'f4[:,:]' -> a contiguous array; read only and of any strides: 'f4[any2]', of two axes, and
-    'f4[raw]', of two axes over the bytes of a message, where numbers may lie anywhere.
+    'f4[raw]', of two axes over the bytes of a message, where numbers may lie anywhere; 'f4[raw1]', of one axis.
     """
     from numba import types
     scalars = {'f4': types.float32, 'f8': types.float64, 'i4': types.int32, 'i8': types.int64, 'u1': types.uint8,
@@ -56,8 +56,8 @@ def _numba_type(text: str) -> Any:
     scalar, _, shape = text.partition('[')
     if not shape:
         return scalars[scalar]
-    if shape == 'raw]':
-        return types.Array(scalars[scalar], 2, 'A', readonly=True, aligned=False)
+    if shape.startswith('raw'):
+        return types.Array(scalars[scalar], int(shape[3:-1] or 2), 'A', readonly=True, aligned=False)
     if shape.startswith('any'):
         return types.Array(scalars[scalar], int(shape[3:-1]), 'A', readonly=True)
     return types.Array(scalars[scalar], shape.count(':'), 'C')

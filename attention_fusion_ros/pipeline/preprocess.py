@@ -149,7 +149,8 @@ class Preprocessor:
         layout = layout or self._config.map
         self._map_source = map_source(sweep.map_image, layout, self.grid, self.device, self._map_source)
         try:
-            grid = map_bev(sweep.map_image, sweep.motion, layout, self.grid, self.device, self._map_source)
+            with chosen(self._config.kernels):
+                grid = map_bev(sweep.map_image, sweep.motion, layout, self.grid, self.device, self._map_source)
         except InputError as error:
             return self.no_map(error.reason)
         if problem := map_problem(grid, ROAD):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""CBAM as one operation: equal to its parts in attention/, and its Triton version, interpreted, to plain torch."""
+"""CBAM as one operation: equal to its parts in attention/; and all Triton versions, interpreted, to plain torch."""
 
 import importlib.util
 import os
@@ -49,10 +49,11 @@ def test_usable_alone():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(importlib.util.find_spec('triton') is None, reason='triton is not installed')
-def test_the_triton_version_in_the_interpreter():
-    file, path = Path(__file__).with_name('cbam_in_interpreter.py'), os.environ.get('PYTHONPATH')
+@pytest.mark.parametrize('name, tests', [('cbam', 16), ('sweep', 5)])
+def test_the_triton_versions_in_the_interpreter(name, tests):
+    file, path = Path(__file__).with_name(f'{name}_in_interpreter.py'), os.environ.get('PYTHONPATH')
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *([path] if path else [])]),
                    'TRITON_INTERPRET': '1', 'PYTEST_ADDOPTS': ''}
     done = subprocess.run([sys.executable, '-m', 'pytest', str(file), '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist'],
                           cwd=ROOT, text=True, capture_output=True, timeout=580, env=environment)
-    assert done.returncode == 0 and '16 passed' in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and f'{tests} passed' in done.stdout, done.stdout + done.stderr

@@ -18,8 +18,8 @@ from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 
-# Points near the vehicle for later sweeps, points on the grid, ground cells with points, points of a useful height.
-KNOWN_SELECTIONS = 4
+# Points near the vehicle for later sweeps, points on the grid, points of a useful height.
+KNOWN_SELECTIONS = 3
 KNOWN_NUMBERS = 0
 KNOWN_COPIES = 1  # how much of the map is road; counted on a CUDA device only
 

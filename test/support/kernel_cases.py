@@ -16,6 +16,8 @@ from attention_fusion_ros.attention.warp import move, se2_matrix  # noqa: F401
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import lowest_in_cells  # noqa: F401
 from attention_fusion_ros.bev.lidar import lidar_bev, scatter_cells  # noqa: F401
+from attention_fusion_ros.bev.map_image import with_wide_route  # noqa: F401
+from attention_fusion_ros.bev.map_source import sample_planes  # noqa: F401
 from attention_fusion_ros.bev.place import Placed, outside_own_body  # noqa: F401
 from attention_fusion_ros.bev.sweep import Look, sweep_grids  # noqa: F401
 from attention_fusion_ros.decode.cloud import unpack_points, without_no_returns  # noqa: F401
@@ -198,6 +200,30 @@ def _polynomial(random: torch.Generator, dtype: torch.dtype) -> Iterator[Argumen
         yield np.asfortranarray(street(random, count)), offsets.astype(np.float64), -0.05, 0.05, coefficients
 
 
+def _maps(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    """Smooth pictures: between steep pixels, a millionth of one would show."""
+    for (rows, columns), metres, grid in (((320, 320), 0.25, Grid()), ((90, 70), 1.0, Grid()), ((5, 400), 0.5, Grid()),
+                                          ((700, 30), 0.4, Grid(25.0, 120)), ((1, 1), 60.0, Grid())):
+        v, u = torch.meshgrid(torch.arange(rows) / 40.0, torch.arange(columns) / 30.0, indexing='ij')
+        planes = [0.5 + 0.5 * torch.sin(u + v), 0.5 + 0.5 * torch.cos(u - v)]
+        for x, y, yaw in ((0.0, 0.0, 0.0), (3.0, -2.0, 0.4), (25.0, 31.0, 2.5), (-40.0, 5.0, math.pi / 2),
+                          (500.0, 0.0, 0.0)):
+            T = np.delete(np.delete(_pose(x, y, 0.0, yaw), 2, 0), 2, 1)
+            yield planes, T, (0.5 * columns, 0.7 * rows), metres, grid
+            yield planes[:1], T, (0.0, 0.0), metres, grid
+
+
+def _routes(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    """Layers of a map with no route, thin ones, faint ones, a wide one, and one everywhere."""
+    for width, brightness in ((0, 1.0), (1, 1.0), (1, 0.15), (1, 0.001), (2, 0.9), (9, 1.0), (300, 0.7)):
+        for row in (0, 31, 63):
+            layers = torch.rand(3, 64, 64, generator=random)
+            layers[1] = 0.0
+            layers[1, row:row + width, 5:] = brightness
+            layers[1, :, 40:40 + min(width, 2)] = brightness
+            yield layers, Grid(10.0, 64)
+
+
 def _cbam(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
     for (shape, biases, kernel, mean_first) in (((2, 5, 6, 7), False, 7, True), ((1, 20, 3, 11), True, 3, False)):
         channels, width = shape[1], 3
@@ -219,6 +245,8 @@ CASES: dict[str, Callable[[torch.Generator, torch.dtype], Iterator[Arguments]]] 
     'unpack_points': _fields,
     'without_no_returns': _returns,
     'by_polynomial': _polynomial,
+    'sample_planes': _maps,
+    'with_wide_route': _routes,
     'cbam': _cbam,
     'circular_pad': _pad,
     'warp': _warp,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
 import torch
 
 from attention_fusion_ros.bev.grid import Grid
@@ -47,8 +48,9 @@ def map_alone(inputs: PlacedSweep, grid: Grid | None = None, lookahead: float = 
 def lidar_alone(inputs: PlacedSweep, grid: Grid | None = None, lookahead: float = 20.0) -> Prediction:
     """Free space, without learning; no branch from a sweep without points in range."""
     grid, cloud = grid or Grid(), inputs.cloud
-    xyz = transform_points(torch.as_tensor(inputs.motion.T_base_sensor, dtype=torch.float32), torch.tensor(cloud.xyz))
-    intensity = None if cloud.intensity is None else torch.tensor(cloud.intensity)
+    points = torch.tensor(np.ascontiguousarray(cloud.xyz))
+    xyz = transform_points(torch.as_tensor(inputs.motion.T_base_sensor, dtype=torch.float32), points)
+    intensity = None if cloud.intensity is None else torch.tensor(np.ascontiguousarray(cloud.intensity))
     limits = CloudConfig()
     try:
         bev = lidar_bev(xyz, intensity, grid, limits.min_range, limits.max_height)

@@ -7,10 +7,11 @@ Nothing is allocated that grows with the number of points, but for room that is 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,8 +30,10 @@ STATISTICS = 4  # number, highest, lowest, sum of intensities
 IDENTITY = np.eye(3, 4, dtype=np.float32)
 NO_INTENSITY = np.zeros(1, np.float32)
 KNOWN_DENSITIES = 4096  # points in a cell whose logarithm is looked up
-GUESSES = 1024  # see `loops.points._sector`
+GUESSES = 1024  # see `loops.points._exact_sector`
 WORDS = 2  # of 64 bits, for the voxels of a column
+NO_REACH = np.zeros((1, 8), np.float32)
+NOT_MARKED = False, np.ones(5, np.float32), 1, 1, np.zeros((1, WORDS), np.uint64)
 f4 = np.float32
 
 
@@ -40,11 +43,13 @@ def _sweep_grids(sweep: Placed, earlier: Sequence[Placed], sensors: Sequence[Loo
     parts = [sweep, *earlier]
     if not all(_is_float32(part.xyz) and (part.intensity is None or _is_float32(part.intensity)) for part in parts):
         return sweep_grids.plain(sweep, earlier, sensors, grid, min_range, max_height)
-    prepared = [_Part(part) for part in parts]
-    bev = _bev(prepared, grid, min_range, max_height)
-    own = prepared[0]
-    return SweepGrids(bev, torch.from_numpy(_reach(own, sensors, min_range, max_height)),
-                      torch.from_numpy(_levels(own, min_range)) if sensors else torch.zeros(0))
+    own, *others = [_Part(part) for part in parts]
+    marks, reach = _Marks(min_range) if sensors else None, np.zeros((len(sensors), coverage.AZIMUTHS), f4)
+    work = [_Work(own.of(first, last), looks, True) for first, last, looks in _shares(len(own.xyz), sensors)]
+    bev = _bev([*work, *map(_Work, others)], grid, min_range, max_height, marks, reach, sensors)
+    for row in reach:
+        row[:] = coverage.close_gaps(torch.from_numpy(row)).numpy()
+    return SweepGrids(bev, torch.from_numpy(reach), torch.zeros(0) if marks is None else marks.levels())
 
 
 @fast_version('lidar_bev', VERSION, devices=('cpu',), differentiable=False, available=available)
@@ -52,7 +57,8 @@ def _lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: flo
                max_height: float = 6.0) -> Tensor:
     if not _is_float32(xyz):
         return lidar.lidar_bev.plain(xyz, intensity, grid, min_range, max_height)
-    return _bev([_Part(Placed(xyz, None if intensity is None else intensity.float()))], grid, min_range, max_height)
+    part = _Part(Placed(xyz, None if intensity is None else intensity.float()))
+    return _bev([_Work(part)], grid, min_range, max_height)
 
 
 @fast_version('outside_own_body', VERSION, devices=('cpu',), differentiable=False, available=available)
@@ -75,38 +81,99 @@ class _Part:
         self.xyz, self.intensity = _array(placed.xyz), None if placed.intensity is None else _array(placed.intensity)
         self.T = IDENTITY if placed.T is None else np.ascontiguousarray(placed.T[:3], dtype=f4)
 
+    def of(self, first: int, last: int) -> _Part:
+        """Some of the points."""
+        part = copy.copy(self)
+        part.xyz = self.xyz[first:last]
+        part.intensity = None if self.intensity is None else self.intensity[first:last]
+        return part
 
-def _bev(parts: Sequence[_Part], grid: Grid, min_range: float, max_height: float) -> Tensor:
-    """(C, H, W) float32, channels as in bev.lidar.CHANNELS. Raises InputError `no_points_in_range`."""
+
+class _Marks:
+    """Voxels near the vehicle that hold a point of the sweep, see `ground_level.ground_levels`."""
+
+    def __init__(self, min_range: float):
+        of = ground_level
+        columns, self.slabs = round(2 * of.NEAR_M / of.CELL_M), round(2 * of.HIGHEST_M / of.SLAB_M)
+        self.voxels = room('voxels', (columns ** 2, WORDS), np.uint64)
+        self.voxels.fill(0)
+        sizes = _numbers((of.NEAR_M, min_range, of.CELL_M, of.HIGHEST_M, of.SLAB_M), np.float32)
+        self.arguments = True, sizes, columns, self.slabs, self.voxels  # of `loops.points.fill_cells`
+
+    def levels(self) -> Tensor:
+        """See `SweepGrids.levels`."""
+        found = np.empty(self.slabs + 1, f4)
+        _loops().count_thin(self.voxels, ground_level.THIN_SLABS, found)
+        return torch.from_numpy(found)
+
+
+def _shares(count: int, sensors: Sequence[Look]) -> list[tuple[int, int, tuple[int, ...]]]:
+    """The points cut where one sensor's end: first, last + 1, and the sensors that these points are of."""
+    ends = {0, count}
+    for sensor in sensors:
+        ends.update(end for both in sensor.ranges for end in both)
+    cuts = sorted(end for end in ends if 0 <= end <= count)
+    return [(first, last, tuple(k for k, sensor in enumerate(sensors)
+                                if any(a <= first and last <= b for a, b in sensor.ranges)))
+            for first, last in zip(cuts, cuts[1:])]
+
+
+class _Work(NamedTuple):
+    """Points that are counted together."""
+
+    part: _Part
+    looks: tuple[int, ...] = ()  # the sensors that they are of
+    own: bool = False  # of the sweep itself, not of an earlier one
+
+
+def _bev(work: Sequence[_Work], grid: Grid, min_range: float, max_height: float, marks: _Marks | None = None,
+         reach: np.ndarray = NO_REACH, sensors: Sequence[Look] = ()) -> Tensor:
+    """(C, H, W) float32, channels as in bev.lidar.CHANNELS; what sensors saw goes to marks and reach (S, AZIMUTHS).
+
+    Raises InputError `no_points_in_range`.
+    """
     points, fine = _loops(), ground.COARSE_CELLS * ground.SUB_CELLS
-    minima = room('minima', (fine, fine))
+    minima, scratch = room('minima', (fine, fine)), (room.numbers(), room.places())
     minima.fill(np.inf)
-    scratch = _scratch()
-    extent, least = f4(grid.extent), f4(min_range ** 2)
-    per_metre = f4(fine / (2 * grid.extent))
-    if not sum([points.lowest_in_cells(part.xyz, part.T, extent, least, per_metre, fine, minima.ravel(), *scratch)
-                for part in parts]):
+    extent, least, per_metre = f4(grid.extent), f4(min_range ** 2), f4(fine / (2 * grid.extent))
+    if not sum([points.lowest_in_cells(one.part.xyz, one.part.T, extent, least, per_metre, fine, minima.ravel(),
+                                       *scratch) for one in work]):
         raise lidar.no_points_in_range(grid.extent, min_range)
-    surface = _surface(minima, grid.extent)
-    statistics = room('statistics', (grid.cells ** 2, STATISTICS))
-    statistics.fill(0)
-    with_intensity = all(part.intensity is not None for part in parts)
-    most = sum(len(part.xyz) for part in parts) if with_intensity else 1
-    used_cell, used_value, used = room('used_cell', (most,), np.int32), room('used_value', (most,)), 0
-    for part in parts:
-        used = points.fill_cells(
-            part.xyz, part.intensity if with_intensity else NO_INTENSITY, with_intensity, part.T, extent, grid.cells,
-            f4(grid.resolution), least, surface.ravel(), len(surface), f4(lidar.BELOW_GROUND_M), f4(max_height),
-            statistics, used_cell, used_value, used, *scratch)
-    if with_intensity and used:
-        limit = f4(lidar.INTENSITY_LIMIT)
-        middle, spread = _scale(used_value, used, limit)
-        points.add_intensities(statistics, used_cell, used_value, used, limit, middle, spread)
-    channels = torch.empty(len(lidar.CHANNELS), grid.cells, grid.cells)
-    points.write_channels(statistics, f4(lidar.HEIGHT_UNIT_M),
-                          f4(math.log1p(lidar.HEIGHT_FULL_M / lidar.HEIGHT_UNIT_M)),
-                          f4(math.log1p(lidar.DENSITY_FULL)), _densities(), channels.view(len(channels), -1).numpy())
+    surface, cells = _surface(minima, grid.extent), grid.cells ** 2
+    with_intensity = all(one.part.intensity is not None for one in work)
+    most = sum(len(one.part.xyz) for one in work) if with_intensity else 1
+    used_cell, used_value = room('used_cell', (most,), np.int32), room('used_value', (most,))
+    touched, counts = room('touched', (cells,), np.int32), np.zeros(2, np.int64)
+    limits = grid.extent, grid.resolution, min_range ** 2, lidar.BELOW_GROUND_M, max_height
+    channels = torch.zeros(len(lidar.CHANNELS), grid.cells, grid.cells)
+    with room.zeros('statistics', (cells, STATISTICS)) as statistics:
+        for one in work:
+            intensity = NO_INTENSITY if one.part.intensity is None or not with_intensity else one.part.intensity
+            for sensor in one.looks or (None,):
+                # Points of a second sensor, if there are such, have been counted already: none is useful then.
+                again = sensor is not None and sensor != one.looks[0]
+                points.fill_cells(
+                    one.part.xyz, intensity, with_intensity, one.part.T,
+                    _numbers((*limits[:3], np.inf, -np.inf) if again else limits, np.float32), grid.cells,
+                    surface.ravel(), len(surface), statistics, touched, used_cell, used_value, counts,
+                    sensor is not None, _view(None if sensor is None else sensors[sensor], min_range, max_height),
+                    *_edges(coverage.AZIMUTHS), NO_REACH[0] if sensor is None else reach[sensor],
+                    *(NOT_MARKED if marks is None or not one.own or again else marks.arguments), *scratch)
+        found, used = counts.tolist()
+        if with_intensity and used:
+            limit = f4(lidar.INTENSITY_LIMIT)
+            points.add_intensities(statistics, used_cell, used_value, used, limit, *_scale(used_value, used, limit))
+        points.write_channels(statistics, touched, found, f4(lidar.HEIGHT_UNIT_M),
+                              f4(math.log1p(lidar.HEIGHT_FULL_M / lidar.HEIGHT_UNIT_M)),
+                              f4(math.log1p(lidar.DENSITY_FULL)), _densities(),
+                              channels.view(len(channels), -1).numpy(), *scratch)
     return channels
+
+
+def _view(sensor: Look | None, min_range: float, max_height: float) -> np.ndarray:
+    """Where a sensor looks from, as `loops.points.fill_cells` wants it."""
+    x, y = (0.0, 0.0) if sensor is None else (sensor.x, sensor.y)
+    return _numbers((x, y, min_range, max_height, coverage.LOW_M, coverage.TRAILING_SLOPE), np.float32)
 
 
 def _surface(minima: np.ndarray, extent: float) -> np.ndarray:
@@ -134,37 +201,6 @@ def _scale(values: np.ndarray, count: int, limit: np.float32) -> tuple[np.float3
     return middle, max(high - low, f4(lidar.INTENSITY_NOISE) * abs(middle), f4(lidar.MIN_SPREAD))
 
 
-def _reach(own: _Part, sensors: Sequence[Look], min_range: float, max_height: float) -> np.ndarray:
-    """(S, AZIMUTHS) float32, see `SweepGrids.reach`."""
-    reach = np.zeros((len(sensors), coverage.AZIMUTHS), f4)
-    edges, points, scratch = _edges(coverage.AZIMUTHS), _loops(), _scratch()
-    for sensor, row in zip(sensors, reach):
-        for first, last in sensor.ranges:
-            points.look_around(own.xyz[first:last], own.T, f4(sensor.x), f4(sensor.y), f4(min_range), f4(max_height),
-                               f4(coverage.LOW_M), f4(coverage.TRAILING_SLOPE), *edges, row, *scratch, room.ratios())
-        row[:] = coverage.close_gaps(torch.from_numpy(row)).numpy()
-    return reach
-
-
-def _levels(own: _Part, min_range: float) -> np.ndarray:
-    """See `ground_level.ground_levels`."""
-    of = ground_level
-    columns, slabs = round(2 * of.NEAR_M / of.CELL_M), round(2 * of.HIGHEST_M / of.SLAB_M)
-    voxels = room('voxels', (columns ** 2, WORDS), np.uint64)
-    voxels.fill(0)
-    levels = np.empty(slabs + 1, f4)
-    points = _loops()
-    points.mark_voxels(own.xyz, own.T, f4(of.NEAR_M), f4(min_range), f4(of.CELL_M), f4(of.HIGHEST_M), f4(of.SLAB_M),
-                       columns, slabs, voxels, *_scratch())
-    points.count_thin(voxels, of.THIN_SLABS, levels)
-    return levels
-
-
-def _scratch() -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and places of a block of points, see `loops.points`."""
-    return room.numbers(), room.places()
-
-
 def _loops() -> Any:
     found = loops()
     assert found is not None
@@ -176,9 +212,9 @@ def _is_float32(values: Tensor | np.ndarray) -> bool:
 
 
 def _array(values: Tensor | np.ndarray) -> np.ndarray:
-    """As the loops take it: numbers on multiples of their size, in the byte order of this machine."""
+    """As the loops take it: in the byte order of this machine."""
     array: np.ndarray = values.detach().numpy() if isinstance(values, Tensor) else values
-    return array if array.flags.aligned and array.dtype.isnative else np.ascontiguousarray(array, f4)
+    return array if array.dtype.isnative else np.ascontiguousarray(array, f4)
 
 
 @lru_cache(maxsize=32)
@@ -199,7 +235,7 @@ def _densities() -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _edges(sectors: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges of the sectors of the circle, as `loops.points.look_around` wants them: tangents, guesses, eighths."""
+    """Edges of the sectors of the circle, as `loops.points.fill_cells` wants them: tangents, guesses, eighths."""
     assert sectors % 8 == 0
     eighth, quarter, half = sectors // 8, sectors // 4, sectors // 2
     tangents = np.append(np.tan(2 * np.pi / sectors * np.arange(eighth + 1)), np.inf)

@@ -22,6 +22,7 @@ from attention_fusion_ros.stream.deskew import by_polynomial
 
 VERSION = 'numba'
 NOTHING = np.zeros((1, 1), np.float32)
+NO_INDICES = np.zeros(1, np.int64)
 f4 = np.dtype(np.float32)
 
 
@@ -30,7 +31,7 @@ def _unpack_points(x: np.ndarray, y: np.ndarray, z: np.ndarray, intensity: np.nd
                    ) -> tuple[np.ndarray, np.ndarray | None]:
     if not x.dtype == y.dtype == z.dtype == f4:  # float64, or the other byte order
         return unpack_points.plain(x, y, z, intensity)
-    xyz, strength = np.empty((x.size, 3), f4), None if intensity is None else np.empty(x.size, f4)
+    xyz, strength = room.lent('xyz', (x.size, 3)), None if intensity is None else room.lent('intensity', (x.size,))
     in_loop = intensity is not None and intensity.dtype == f4
     if strength is not None and intensity is not None and not in_loop:
         with np.errstate(over='ignore', invalid='ignore'):
@@ -42,12 +43,13 @@ def _unpack_points(x: np.ndarray, y: np.ndarray, z: np.ndarray, intensity: np.nd
 @fast_version('without_no_returns', VERSION, devices=('cpu',), differentiable=False, available=available)
 def _without_no_returns(xyz: np.ndarray, intensity: np.ndarray | None
                         ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    flags = xyz.flags
-    if xyz.dtype != f4 or not (flags.c_contiguous and flags.aligned and flags.writeable):
+    if xyz.dtype != f4 or not xyz.dtype.isnative or not (intensity is None or intensity.dtype == f4):
         return without_no_returns.plain(xyz, intensity)
-    count, counts = len(xyz), np.zeros(2, np.int64)
-    _loops().count_unmeasured(xyz, f4.type(HOUSING_M), counts)
-    not_finite, near = counts.tolist()
+    count, counts = len(xyz), np.zeros(3, np.int64)
+    housing = f4.type(HOUSING_M)
+    _loops().count_unmeasured(xyz, NOTHING[0] if intensity is None else intensity, intensity is not None, housing,
+                              counts)
+    not_finite, near, bad_intensities = counts.tolist()
     if count and not_finite == count:
         raise no_finite_points(count)
     finite = count - not_finite
@@ -55,36 +57,35 @@ def _without_no_returns(xyz: np.ndarray, intensity: np.ndarray | None
     step = sample_step(finite)
     sample = xyz[::step]
     if not_finite or near:
-        indices, sample = np.empty(count, np.int64), np.empty((-(-finite // step), 3), f4)
-        found, sampled = _loops().keep_measured(xyz, f4.type(HOUSING_M), step, sample, indices)
-        xyz, kept, sample = xyz[:found], indices[:found], sample[:sampled]
+        measured, indices = room.lent('xyz', (count, 3)), room.lent('indices', (count,), np.int64)
+        sample = np.empty((-(-finite // step), 3), f4)
+        found, sampled = _loops().keep_measured(xyz, housing, step, sample, measured, indices)
+        xyz, kept, sample = measured[:found], indices[:found], sample[:sampled]
         if not found:
             raise no_points_returned(count)
-    repeated = np.zeros(len(xyz), bool)
+    repeated: np.ndarray | None = None
     for place in frequent_places(sample):
         same = (xyz == place).all(1)
         if is_repeated(np.count_nonzero(same), finite):
-            repeated |= same
-    if repeated.any():
+            repeated = same if repeated is None else repeated | same
+    if repeated is not None:
         keep = np.flatnonzero(~repeated)
         if not len(keep):
             raise no_points_returned(count)
         xyz, kept = xyz.take(keep, axis=0), keep if kept is None else kept.take(keep)
-    if intensity is not None:
-        with np.errstate(over='ignore', invalid='ignore'):
-            finite_intensity = bool(np.isfinite(intensity.sum()))
-        intensity = intensity if kept is None else intensity.take(kept)
-        if not finite_intensity:
-            intensity = np.where(np.isfinite(intensity), intensity, f4.type(0.0))
+    if intensity is not None and (kept is not None or bad_intensities):
+        wanted = room.lent('intensity', (len(xyz),))
+        _loops().take_finite(intensity, NO_INDICES if kept is None else kept, kept is not None, wanted)
+        intensity = wanted
     return xyz, intensity, kept
 
 
 @fast_version('by_polynomial', VERSION, devices=('cpu',), differentiable=False, available=available)
 def _by_polynomial(xyz: np.ndarray, offsets_s: np.ndarray, middle: float, half: float,
                    coefficients: np.ndarray) -> np.ndarray:
-    if xyz.dtype != f4 or not xyz.flags.aligned or offsets_s.dtype != f4:
+    if xyz.dtype != f4 or not xyz.dtype.isnative or offsets_s.dtype != f4:
         return by_polynomial.plain(xyz, offsets_s, middle, half, coefficients)
-    moved = np.empty((len(xyz), 3), f4)
+    moved = room.lent('xyz', (len(xyz), 3))
     _loops().move_by_polynomial(xyz, np.ascontiguousarray(offsets_s), float(middle), float(half),
                                 np.ascontiguousarray(coefficients, dtype=f4), moved, room.numbers())
     return moved

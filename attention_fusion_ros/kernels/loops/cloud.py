@@ -25,22 +25,28 @@ def unpack(x, y, z, intensity, has_intensity, xyz, strength):
                 strength[first + column] = intensity[row, column]
 
 
-@jit('f4[:,:]', 'f4', 'i8[:]')
-def count_unmeasured(xyz, housing, counts):
-    """How many points are not finite, and how many of the others lie within the housing, to counts (2,)."""
-    unfinished, near = 0, 0
+@jit('f4[raw]', 'f4[raw1]', 'b1', 'f4', 'i8[:]')
+def count_unmeasured(xyz, intensity, has_intensity, housing, counts):
+    """How many points are not finite, how many of the others lie within the housing, and how many intensities are not.
+
+    Written to counts (3,).
+    """
+    unfinished, near, bad = 0, 0, 0
     for i in range(xyz.shape[0]):
         x, y, z = xyz[i, 0], xyz[i, 1], xyz[i, 2]
         # Infinity less infinity is NaN, which equals nothing.
         finite = (x - x == ZERO) & (y - y == ZERO) & (z - z == ZERO)
         unfinished += 0 if finite else 1
         near += 1 if finite & (abs(x) < housing) & (abs(y) < housing) & (abs(z) < housing) else 0
-    counts[0], counts[1] = unfinished, near
+    if has_intensity:
+        for i in range(intensity.shape[0]):
+            bad += 0 if intensity[i] - intensity[i] == ZERO else 1
+    counts[0], counts[1], counts[2] = unfinished, near, bad
 
 
-@jit('f4[:,:]', 'f4', 'i8', 'f4[:,:]', 'i8[:]')
-def keep_measured(xyz, housing, step, sample, kept):
-    """Move the finite points outside of the housing to the front, their indices to kept; how many, how many sampled.
+@jit('f4[raw]', 'f4', 'i8', 'f4[:,:]', 'f4[:,:]', 'i8[:]')
+def keep_measured(xyz, housing, step, sample, measured, kept):
+    """The finite points outside of the housing to measured (N, 3), their indices to kept; how many, how many sampled.
 
     sample: every step-th of the finite points is written to it, those within the housing left out.
     """
@@ -58,13 +64,21 @@ def keep_measured(xyz, housing, step, sample, kept):
         if in_sample:
             sample[sampled, 0], sample[sampled, 1], sample[sampled, 2] = x, y, z
             sampled += 1
-        xyz[found, 0], xyz[found, 1], xyz[found, 2] = x, y, z
+        measured[found, 0], measured[found, 1], measured[found, 2] = x, y, z
         kept[found] = i
         found += 1
     return found, sampled
 
 
-@jit('f4[any2]', 'f4[:]', 'f8', 'f8', 'f4[:,:,:]', 'f4[:,:]', 'f4[:,:]')
+@jit('f4[raw1]', 'i8[:]', 'b1', 'f4[:]')
+def take_finite(values, kept, some, taken):
+    """The values, of the indices kept where only some are wanted, to taken (N,); 0 for what is not finite."""
+    for i in range(taken.shape[0]):
+        value = values[kept[i] if some else i]
+        taken[i] = value if value - value == ZERO else ZERO
+
+
+@jit('f4[raw]', 'f4[:]', 'f8', 'f8', 'f4[:,:,:]', 'f4[:,:]', 'f4[:,:]')
 def move_by_polynomial(xyz, offsets, middle, half, matrices, moved, numbers):
     """Each point by the polynomial of its own time, by Horner's scheme, to moved (N, 3): `stream.deskew`.
 

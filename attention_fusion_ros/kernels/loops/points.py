@@ -20,7 +20,17 @@ COUNT, TOP, LOW, TOTAL = 0, 1, 2, 3  # columns of the statistics of a cell
 ROUND = np.float32(1.5 * 2 ** 23)  # added and subtracted: rounds half to even
 WORD = 64  # bits
 ONE_BIT = np.uint64(1)
+ROOT_HALF_BITS, MANTISSA_BITS = np.int32(0x3f3504f3), np.int32(23)  # of sqrt(1/2) as float32
+LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+L0, L1, L2, L3, L4, L5, L6, L7, L8 = map(np.float32, (
+    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
+    2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1))
 NOWHERE = np.int32(-1)  # instead of a cell
+TOUCHED, USED = 0, 1  # of `counts`
+TINY = np.float32(1e-30)  # m
+QUARTER, TURN_HALF, TURN = np.float32(math.pi / 2), np.float32(math.pi), np.float32(2 * math.pi)
+A1, A3, A5, A7, A9 = map(np.float32, (0.9998660, -0.3302995, 0.1801410, -0.0851330, 0.0208351))
+EDGE = np.float32(0.01)  # of a sector, or less than what the approximation is off
 NONE, SWAPPED, BACK, RIGHT = np.int32(0), np.int32(1), np.int32(2), np.int32(4)  # eighths of the circle, as bits
 
 
@@ -44,7 +54,7 @@ def _place(xyz, first, count, T, x, y, z):
         z[i] = px * t20 + py * t21 + pz * t22 + t23
 
 
-@jit('f4[any2]', 'f4[:,:]', 'f4', 'f4', 'f4', 'i8', 'f4[:]', 'f4[:,:]', 'i4[:,:]')
+@jit('f4[raw]', 'f4[:,:]', 'f4', 'f4', 'f4', 'i8', 'f4[:]', 'f4[:,:]', 'i4[:,:]')
 def lowest_in_cells(xyz, T, extent, least, per_metre, cells, minima, numbers, places):
     """First pass: the lowest point of every cell, added to minima (cells * cells,); the number of points on the grid.
 
@@ -88,120 +98,156 @@ def _above_ground(x, y, z, count, extent, ground, coarse, height):
         height[i] = z[i] - (upper + fv * (lower - upper))
 
 
-@jit('f4[any2]', 'f4[any1]', 'b1', 'f4[:,:]', 'f4', 'i8', 'f4', 'f4', 'f4[:]', 'i8', 'f4', 'f4', 'f4[:,:]', 'i4[:]',
-     'f4[:]', 'i8', 'f4[:,:]', 'i4[:,:]')
-def fill_cells(xyz, intensity, has_intensity, T, extent, cells, resolution, least, ground, coarse, deepest, highest,
-               statistics, used_cell, used_value, used, numbers, places):
-    """Second pass: number, highest and lowest of every cell's points, added to statistics (cells * cells, 4).
+@jit()
+def _count_block(x, y, height, count, cell, intensity, first, has_intensity, limits, cells, statistics, touched,
+                 used_cell, used_value, counts):
+    """Number, highest and lowest of the points of a block in their cells; see `fill_cells`."""
+    extent, resolution, least, deepest, highest = limits[0], limits[1], limits[2], limits[3], limits[4]
+    width, last = np.int32(cells), np.float32(cells - 1)
+    for i in range(count):
+        on_grid = (abs(x[i]) < extent) & (abs(y[i]) < extent) & (x[i] * x[i] + y[i] * y[i] >= least)
+        useful = on_grid & (height[i] > deepest) & (height[i] < highest)
+        row = (extent - x[i]) / resolution - HALF + ROUND - ROUND
+        column = (extent - y[i]) / resolution - HALF + ROUND - ROUND
+        row, column = _within(row, last), _within(column, last)
+        cell[i] = np.int32(row) * width + np.int32(column) if useful else NOWHERE
+    found, used = counts[TOUCHED], counts[USED]
+    for i in range(count):
+        at = cell[i]
+        if at < 0:
+            continue
+        h = height[i]
+        if statistics[at, COUNT] == ZERO:
+            statistics[at, TOP] = h
+            statistics[at, LOW] = h
+            touched[found] = at
+            found += 1
+        else:
+            statistics[at, TOP] = max(statistics[at, TOP], h)
+            statistics[at, LOW] = min(statistics[at, LOW], h)
+        statistics[at, COUNT] += ONE
+        if has_intensity:
+            used_cell[used] = at
+            used_value[used] = intensity[first + i]
+        used += 1
+    counts[TOUCHED], counts[USED] = found, used
 
-    ground: (coarse * coarse,) m. deepest, highest: m above the ground. Where there are intensities, those of the points
-    that are used, and their cells, are put into used_value and used_cell from `used` on. Returns the new `used`.
+
+@jit()
+def _exact_sector(dx, dy, tangents, guesses, eighths, sectors):
+    """The sector that atan2 tells in double, found without it; see `sectors.edges`."""
+    ax, ay = abs(dx), abs(dy)
+    high = max(ax, ay)
+    t = np.float64(min(ax, ay)) / np.float64(high) if high > ZERO else 0.0
+    k = np.int64(guesses[np.int64(t * np.float64(guesses.shape[0] - 1)) if t <= 1.0 else 0])  # else NaN: infinitely far
+    if t >= tangents[k + 1]:
+        k += 1
+    start = eighths[(SWAPPED if ay > ax else NONE) | (BACK if dx < ZERO else NONE) | (RIGHT if dy < ZERO else NONE)]
+    if start >= 0:
+        k += start
+    elif t == 0.0 or t == 1.0:  # on an edge; no other can be hit
+        k = -start - k
+    else:
+        k = -start - 1 - k
+    return k - sectors if k >= sectors else k
+
+
+@jit()
+def _look_block(x, y, z, count, view, tangents, guesses, eighths, reach, distance, sector, doubtful):
+    """The farthest useful return in every direction about a sensor, added to reach; see `fill_cells`.
+
+    The angle is approximated (Abramowitz and Stegun 4.4.49, to 1e-5) and decides unless it lies next to an edge, where
+    the sector is found exactly.
     """
-    x, y, z, height, cell = numbers[0], numbers[1], numbers[2], numbers[3], places[0]
-    block, width, last = x.shape[0], np.int32(cells), np.float32(cells - 1)
+    origin_x, origin_y, least, highest, deepest, slope = view[0], view[1], view[2], view[3], view[4], view[5]
+    sectors = np.int32(reach.shape[0])
+    last, scale = np.float32(reach.shape[0] - 1), np.float32(reach.shape[0] / (2 * math.pi))
+    for i in range(count):
+        dx, dy = x[i] - origin_x, y[i] - origin_y
+        far = math.sqrt(dx * dx + dy * dy)
+        widening = slope * far
+        useful = ((z[i] < highest + widening) & (z[i] > deepest - widening)
+                  & (math.sqrt(x[i] * x[i] + y[i] * y[i]) >= least))
+        distance[i] = far if useful else ZERO
+        ax, ay = abs(dx), abs(dy)
+        high, low = max(ax, ay), min(ax, ay)
+        t = low / (high if high > TINY else TINY)
+        t2 = t * t
+        angle = t * (A1 + t2 * (A3 + t2 * (A5 + t2 * (A7 + t2 * A9))))
+        angle = QUARTER - angle if ay > ax else angle
+        angle = TURN_HALF - angle if dx < ZERO else angle
+        angle = TURN - angle if dy < ZERO else angle
+        place = _within(angle * scale, last + HALF)
+        whole = np.int32(place)
+        rest = place - np.float32(whole)
+        sector[i] = whole
+        doubtful[i] = ONE if (rest < EDGE) | (rest > ONE - EDGE) | (place > last) else ZERO
+    for i in range(count):
+        far = distance[i]
+        if not far > ZERO:
+            continue
+        k = np.int64(sector[i])
+        if doubtful[i] != ZERO:
+            k = _exact_sector(x[i] - origin_x, y[i] - origin_y, tangents, guesses, eighths, sectors)
+        if far > reach[k]:  # rarely: the processor need not wait for what it wrote just now
+            reach[k] = far
+
+
+@jit()
+def _voxel_block(x, y, z, count, sizes, columns, slabs, voxels, column, level):
+    """Which voxels near the vehicle hold a point of a block, as bits; see `fill_cells`."""
+    near, least, edge, highest, slab = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    width, last, top = np.int32(columns), np.float32(columns - 1), np.float32(slabs - 1)
+    for i in range(count):
+        distance = math.sqrt(x[i] * x[i] + y[i] * y[i])
+        useful = (distance < near) & (distance > least) & (abs(z[i]) < highest)
+        row = np.int32(_within((x[i] + near) / edge, last))
+        column[i] = (row * width + np.int32(_within((y[i] + near) / edge, last)) if useful else NOWHERE)
+        level[i] = np.int32(_within((z[i] + highest) / slab, top))
+    for i in range(count):
+        if column[i] >= 0:
+            voxels[column[i], level[i] // WORD] |= ONE_BIT << np.uint64(level[i] % WORD)
+
+
+@jit('f4[raw]', 'f4[raw1]', 'b1', 'f4[:,:]', 'f4[:]', 'i8', 'f4[:]', 'i8', 'f4[:,:]', 'i4[:]', 'i4[:]', 'f4[:]',
+     'i8[:]', 'b1', 'f4[:]', 'f8[:]', 'i4[:]', 'i4[:]', 'f4[:]', 'b1', 'f4[:]', 'i8', 'i8', 'u8[:,:]', 'f4[:,:]',
+     'i4[:,:]')
+def fill_cells(xyz, intensity, has_intensity, T, limits, cells, ground, coarse, statistics, touched, used_cell,
+               used_value, counts, looks, view, tangents, guesses, eighths, reach, marks, sizes, columns, slabs, voxels,
+               numbers, places):
+    """Second pass: everything but the ground, of points (N, 3) that T (3, 4) places.
+
+    Cells: number, highest and lowest of each one's points are added to statistics (cells * cells, 4), those that were
+    empty to touched; where there are intensities, those of the points that are used, and their cells, to used_value and
+    used_cell. counts (2,): of touched and of used. limits: extent, resolution, square of the least range, heights of
+    the deepest and the highest point, m. ground: (coarse * coarse,) m.
+
+    looks: the farthest return in every direction about a sensor, added to reach (A,): `bev.coverage.view`. view: x and
+    y of the sensor, least range from the vehicle's origin, m; limits of the height at the sensor, which widen by a
+    slope. tangents: (E + 2,) of the sectors' edges from 0 to 45 degrees, then infinite. guesses: (G + 1,) the last edge
+    that k / G does not exceed. eighths: (8,) the sector at which each eighth of the circle begins, or, of those that
+    run backwards, the negative of where it ends.
+
+    marks: which voxels near the vehicle hold a point, as bits of voxels (columns * columns, 2): `bev.ground_level`.
+    sizes: m, farthest and least range, edge of a column, greatest height, height of a voxel; slabs: of a column.
+
+    numbers, places: (k, BLOCK) scratch.
+    """
+    x, y, z, height, spare = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    block = x.shape[0]
     for first in range(0, xyz.shape[0], block):
         count = min(block, xyz.shape[0] - first)
         _place(xyz, first, count, T, x, y, z)
-        _above_ground(x, y, z, count, extent, ground, coarse, height)
-        for i in range(count):
-            on_grid = (abs(x[i]) < extent) & (abs(y[i]) < extent) & (x[i] * x[i] + y[i] * y[i] >= least)
-            useful = on_grid & (height[i] > deepest) & (height[i] < highest)
-            row = (extent - x[i]) / resolution - HALF + ROUND - ROUND
-            column = (extent - y[i]) / resolution - HALF + ROUND - ROUND
-            row, column = _within(row, last), _within(column, last)
-            cell[i] = np.int32(row) * width + np.int32(column) if useful else NOWHERE
-        for i in range(count):
-            at = cell[i]
-            if at < 0:
-                continue
-            h = height[i]
-            if statistics[at, COUNT] == ZERO:
-                statistics[at, TOP] = h
-                statistics[at, LOW] = h
-            else:
-                statistics[at, TOP] = max(statistics[at, TOP], h)
-                statistics[at, LOW] = min(statistics[at, LOW], h)
-            statistics[at, COUNT] += ONE
-            if has_intensity:
-                used_cell[used] = at
-                used_value[used] = intensity[first + i]
-            used += 1
-    return used
+        _above_ground(x, y, z, count, limits[0], ground, coarse, height)
+        _count_block(x, y, height, count, places[0], intensity, first, has_intensity, limits, cells, statistics,
+                     touched, used_cell, used_value, counts)
+        if looks:
+            _look_block(x, y, z, count, view, tangents, guesses, eighths, reach, height, places[0], spare)
+        if marks:
+            _voxel_block(x, y, z, count, sizes, columns, slabs, voxels, places[0], places[1])
 
 
-@jit('f4[any2]', 'f4[:,:]', 'f4', 'f4', 'f4', 'f4', 'f4', 'f4', 'f8[:]', 'i4[:]', 'i4[:]', 'f4[:]', 'f4[:,:]',
-     'i4[:,:]', 'f8[:]')
-def look_around(xyz, T, origin_x, origin_y, least, highest, deepest, slope, tangents, guesses, eighths, reach, numbers,
-                places, ratio):
-    """The farthest return in every direction about a sensor, added to reach (A,): `bev.coverage.view`.
-
-    least: m, from the vehicle's origin. highest, deepest: m, limits of the height at the sensor, which widen by slope.
-    The sector of a direction is the one that atan2 tells, found without it. tangents: (E + 2,) of the sectors' edges
-    from 0 to 45 degrees, then infinite. guesses: (G + 1,) the last edge that k / G does not exceed. eighths: (8,) the
-    sector at which each eighth of the circle begins, or, of those that run backwards, the negative of where it ends.
-    """
-    x, y, z, distance, eighth = numbers[0], numbers[1], numbers[2], numbers[3], places[0]
-    block, steps, sectors = x.shape[0], np.float64(guesses.shape[0] - 1), reach.shape[0]
-    for first in range(0, xyz.shape[0], block):
-        count = min(block, xyz.shape[0] - first)
-        _place(xyz, first, count, T, x, y, z)
-        for i in range(count):
-            dx, dy = x[i] - origin_x, y[i] - origin_y
-            far = math.sqrt(dx * dx + dy * dy)
-            widening = slope * far
-            useful = ((z[i] < highest + widening) & (z[i] > deepest - widening)
-                      & (math.sqrt(x[i] * x[i] + y[i] * y[i]) >= least))
-            distance[i] = far if useful else ZERO
-            ax, ay = abs(dx), abs(dy)
-            high = max(ax, ay)
-            ratio[i] = np.float64(min(ax, ay)) / np.float64(high) if high > ZERO else 0.0
-            eighth[i] = ((SWAPPED if ay > ax else NONE) | (BACK if dx < ZERO else NONE)
-                         | (RIGHT if dy < ZERO else NONE))
-        for i in range(count):
-            far = distance[i]
-            if not far > ZERO:
-                continue
-            t = ratio[i]
-            k = guesses[np.int32(t * steps) if t <= 1.0 else 0]  # else NaN, of what is infinitely far
-            k += np.int32(t >= tangents[k + 1])
-            start = eighths[eighth[i]]
-            if start >= 0:
-                k += start
-            elif t == 0.0 or t == 1.0:  # on an edge; no other can be hit
-                k = -start - k
-            else:
-                k = -start - 1 - k
-            if k >= sectors:
-                k -= sectors
-            if far > reach[k]:  # rarely: the processor need not wait for what it wrote just now
-                reach[k] = far
-
-
-@jit('f4[any2]', 'f4[:,:]', 'f4', 'f4', 'f4', 'f4', 'f4', 'i8', 'i8', 'u8[:,:]', 'f4[:,:]', 'i4[:,:]')
-def mark_voxels(xyz, T, near, least, edge, highest, slab, columns, slabs, voxels, numbers,
-                places):
-    """Which voxels near the vehicle hold a point, as bits of voxels (columns * columns, 2): `bev.ground_level`.
-
-    near, least: m, farthest and least range. edge: m, of a column. slab: m, height of a voxel; slabs: how many of them
-    from -highest to highest.
-    """
-    x, y, z, column, level = numbers[0], numbers[1], numbers[2], places[0], places[1]
-    block, width, last, top = x.shape[0], np.int32(columns), np.float32(columns - 1), np.float32(slabs - 1)
-    for first in range(0, xyz.shape[0], block):
-        count = min(block, xyz.shape[0] - first)
-        _place(xyz, first, count, T, x, y, z)
-        for i in range(count):
-            distance = math.sqrt(x[i] * x[i] + y[i] * y[i])
-            useful = (distance < near) & (distance > least) & (abs(z[i]) < highest)
-            row = np.int32(_within((x[i] + near) / edge, last))
-            column[i] = (row * width + np.int32(_within((y[i] + near) / edge, last)) if useful else NOWHERE)
-            level[i] = np.int32(_within((z[i] + highest) / slab, top))
-        for i in range(count):
-            if column[i] >= 0:
-                voxels[column[i], level[i] // WORD] |= ONE_BIT << np.uint64(level[i] % WORD)
-
-
-@jit('f4[any2]', 'f4[any1]', 'b1', 'f4[:,:]', 'f4', 'f4[:,:]', 'f4[:]')
+@jit('f4[raw]', 'f4[raw1]', 'b1', 'f4[:,:]', 'f4', 'f4[:,:]', 'f4[:]')
 def place_outside(xyz, intensity, has_intensity, T, least, placed, placed_intensity):
     """The points outside of the vehicle's own body, placed: `bev.place.outside_own_body`. Returns how many."""
     kept = 0
@@ -234,9 +280,13 @@ def count_thin(voxels, thin, levels):
         if filled == 0 or filled > thin:
             continue
         levels[slabs] += ONE
-        for at in range(slabs):
-            if (voxels[column, at // WORD] >> np.uint64(at % WORD)) & ONE_BIT:
-                levels[at] += ONE
+        for word in range(voxels.shape[1]):
+            rest = voxels[column, word]
+            at = word * WORD
+            while rest != 0:
+                levels[at] += ONE if rest & ONE_BIT else ZERO
+                rest >>= ONE_BIT
+                at += 1
 
 
 @jit()
@@ -298,31 +348,66 @@ def add_intensities(statistics, used_cell, used_value, used, limit, middle, spre
 
 
 @jit()
-def _compressed(height, unit, full):
-    value = np.float32(math.log1p(abs(height) / unit)) / full
-    return -value if height < ZERO else value
+def _logarithms(values, count, bits, mantissa):
+    """values (BLOCK,), positive and finite, replaced by their natural logarithms, to 1e-7.
 
-
-@jit('f4[:,:]', 'f4', 'f4', 'f4', 'f4[:]', 'f4[:,:]')
-def write_channels(statistics, unit, full, dense, densities, channels):
-    """statistics (cells, 4) -> channels (5, cells): top, low, span, density, intensity; 0 where a cell is empty.
-
-    unit: m, of the compression. full, dense: what heights and densities are divided by. densities: that of 0, 1, ...
-    points, as far as there are so many.
+    bits: the memory of the values as int32; mantissa: (BLOCK,) int32 and float32, likewise of one memory. Written for
+    whole blocks at a time, as Cephes' logf computes it (S. Moshier, netlib.org/cephes).
     """
-    for cell in range(statistics.shape[0]):
-        count = statistics[cell, COUNT]
-        if count == ZERO:
-            for k in range(channels.shape[0]):
-                channels[k, cell] = ZERO
-            continue
-        top, low = statistics[cell, TOP], statistics[cell, LOW]
-        channels[0, cell] = _compressed(top, unit, full)
-        channels[1, cell] = channels[0, cell] if top == low else _compressed(low, unit, full)
-        channels[2, cell] = ZERO if top == low else _compressed(top - low, unit, full)
-        number = int(count)
-        if number < densities.shape[0]:
-            channels[3, cell] = densities[number]
-        else:
-            channels[3, cell] = np.float32(math.log1p(count)) / dense
-        channels[4, cell] = statistics[cell, TOTAL] / count
+    mantissa_bits, mantissa_value = mantissa
+    for i in range(count):
+        exponent = (bits[i] - ROOT_HALF_BITS) >> MANTISSA_BITS
+        mantissa_bits[i] = bits[i] - (exponent << MANTISSA_BITS)
+        bits[i] = exponent
+    for i in range(count):
+        exponent = np.float32(bits[i])
+        m = mantissa_value[i] - ONE
+        square = m * m
+        p = L0
+        p = p * m + L1
+        p = p * m + L2
+        p = p * m + L3
+        p = p * m + L4
+        p = p * m + L5
+        p = p * m + L6
+        p = p * m + L7
+        p = p * m + L8
+        values[i] = m + (m * square * p + exponent * LN2_LOW - HALF * square) + exponent * LN2_HIGH
+
+
+@jit('f4[:,:]', 'i4[:]', 'i8', 'f4', 'f4', 'f4', 'f4[:]', 'f4[:,:]', 'f4[:,:]', 'i4[:,:]')
+def write_channels(statistics, touched, count, unit, full, dense, densities, channels, numbers, places):
+    """statistics (cells, 4) of the touched cells -> channels (5, cells): top, low, span, density, intensity.
+
+    The other cells of the channels are 0 already. The statistics are 0 again afterwards. unit: m, of the compression.
+    full, dense: what heights and densities are divided by. densities: that of 0, 1, ... points, as far as there are so
+    many. numbers, places: (k, BLOCK) scratch.
+    """
+    block = numbers.shape[1]
+    values, bits = numbers[0], numbers[0].view(np.int32)
+    mantissa = places[0], places[0].view(np.float32)
+    for first in range(0, count, block):
+        size = min(block, count - first)
+        for k in range(3):
+            for i in range(size):
+                at = touched[first + i]
+                top, low = statistics[at, TOP], statistics[at, LOW]
+                height = top if k == 0 else (low if k == 1 else top - low)
+                values[i] = abs(height) / unit + ONE
+            _logarithms(values, size, bits, mantissa)
+            for i in range(size):
+                at = touched[first + i]
+                value = values[i] / full
+                height = statistics[at, TOP] if k == 0 else (statistics[at, LOW] if k == 1 else ZERO)
+                channels[k, at] = -value if height < ZERO else value
+        for i in range(size):
+            at = touched[first + i]
+            number = statistics[at, COUNT]
+            known = int(number)
+            if known < densities.shape[0]:
+                channels[3, at] = densities[known]
+            else:
+                channels[3, at] = np.float32(math.log1p(number)) / dense
+            channels[4, at] = statistics[at, TOTAL] / number
+            statistics[at, COUNT], statistics[at, TOP] = ZERO, ZERO
+            statistics[at, LOW], statistics[at, TOTAL] = ZERO, ZERO
