@@ -80,7 +80,8 @@ def decode_cloud(msg: Any) -> PointCloud:
     together = lasting and (height == 1 or row_step == width * point_step)
     points = _points_view(data, coordinates, order, width * height, point_step) if together else None
     if points is None:
-        xyz, intensity = unpack_points(*map(view, coordinates), strength)
+        x, y, z = map(view, coordinates)
+        xyz, intensity = unpack_points(x, y, z, strength)
     else:
         xyz, intensity = points, None if strength is None else _as_float32(strength)
     times = None

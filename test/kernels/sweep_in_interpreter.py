@@ -57,7 +57,8 @@ def test_a_sweep_without_a_point_on_the_grid():
 
 
 def test_maps():
-    for arguments in itertools.islice(CASES['sample_planes'](torch.Generator(), torch.float32), 0, None, 3):
+    for *arguments, _ in itertools.islice(CASES['sample_planes'](torch.Generator(), torch.float32), 0, None, 3):
+        arguments.append(Grid(40.0, 48))  # the interpreter takes its time
         expected = operations()['sample_planes'].plain(*arguments)
         torch.testing.assert_close(sample_planes_triton(*arguments), expected, rtol=0.0, atol=2e-5)
 
