@@ -71,7 +71,8 @@ class FusionPipeline:
     def run(self, sweep: SyncedSweep) -> FusionResult:
         """One sweep -> its result. Without a map image: `lidar_only`, with the sweep's `map_reason` saying why.
 
-        Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`.
+        Raises InputError when the cloud cannot be used: `bad_transform`, `no_points_in_range`; `not_finite` when the
+        network answers with NaN.
         """
         if sweep.epoch != self._epoch:  # time has jumped: earlier sweeps have lost their meaning
             self.reset()
@@ -87,12 +88,12 @@ class FusionPipeline:
             with self._timed(stage_ms, 'network'):
                 history, prior = self._history.before(T_odom_base), self._prior(sweep, features.map)
                 output = self.backend.infer(features.lidar[None], features.map.grid[None], history, prior)
-                if remember:
-                    self._history.add(T_odom_base, output.encoded)
             with self._timed(stage_ms, 'postprocess'):
                 context = ExplanationContext(features.lidar, features.map.grid, history, prior)
                 result = fusion_result(features, output, self.backend.model, self.config, stage_ms, context,
                                        contribution_heat(self.backend, context))
+                if remember:  # once it is known to be finite
+                    self._history.add(T_odom_base, output.encoded)
                 return self._carried(result, sweep) if remember and self.backend.model.carries_map else result
 
     def _prior(self, sweep: SyncedSweep, map_features: MapFeatures) -> torch.Tensor | None:

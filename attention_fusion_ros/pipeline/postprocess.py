@@ -30,6 +30,7 @@ from attention_fusion_ros.contracts import (
     Mode,
     RingPoint,
 )
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import angle_between, wrap
 from attention_fusion_ros.network.config import channel_labels, fused_widths
 from attention_fusion_ros.network.head import decode_bearings, decode_headings, head_arrays
@@ -44,6 +45,7 @@ STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported stan
 AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
 NO_BRANCH = 'no branch found'
 NO_BRANCH_THERE = 'no branch found where the way seems to lead'
+ANSWERS = ('heads', 'nones', 'alignment')  # of the network: what is published is made of these
 PATH_TURN_RAD = math.radians(35.0)  # from one ring to the next; more, and it is another branch
 SAME_WAY_RAD = math.radians(15.0)  # at least: mass of the direction this near a branch is its own, see `_direction`
 
@@ -55,6 +57,7 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
 
     Grids and attention maps stay where they are until they are read. stage_ms, context: passed on. heat: makes that of
     the cells that hard attention chose; None: all attention is that of the network's weights.
+    Raises InputError `not_finite`.
     """
     ring = ring_index(model.network.rings, config.lookahead)
     heads, nones = output.rings, output.rings_no_direction
@@ -78,6 +81,7 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
             tensors['drawn'] = drawn_bearings(features.map.grid, Grid(network.extent, network.cells), network.bins,
                                               config.lookahead)
     numbers = _fetch(tensors)
+    _check_finite(numbers)
     coverage = Coverage(*numbers['coverage']) if 'coverage' in numbers else None
     sight = None if coverage is None else Sight.of(coverage.seen, numbers['drawn'] > 0 if with_map else None)
     calibration = model.calibration.on_ring(config.lookahead)
@@ -101,6 +105,15 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
         path=_path(decoded, ring, numbers['heads'], numbers['nones'], with_map, model, config),
         alignment=_alignment(numbers) if with_map else None, coverage=coverage,
         findings=tuple(finding for finding in found if finding is not None), context=context)
+
+
+def _check_finite(numbers: dict[str, np.ndarray]) -> None:
+    """Raises InputError `not_finite`: what compares with NaN is false, and 'no branch' would pass for an answer."""
+    bad = [name for name in ANSWERS if name in numbers and not np.isfinite(numbers[name]).all()]
+    if bad:
+        raise InputError('not_finite', f"the network put out NaN or infinite numbers ({', '.join(bad)}).",
+                         'clean up and configure the node, which loads the weights anew; check the memory of the '
+                         'device, and the checkpoint, if it happens again.')
 
 
 def ring_index(rings: Sequence[float], lookahead: float) -> int:

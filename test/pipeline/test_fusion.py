@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one path from points to directions."""
 
+import dataclasses
 import math
 import os
 
@@ -38,6 +39,44 @@ def pipeline():
     made = FusionPipeline(from_flat(UNTRAINED))
     made.warm_up()
     return made
+
+
+class Spoiled:
+    """A backend whose outputs are NaN while `spoils`, as those of a device with broken memory."""
+
+    spoils = False
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def infer(self, *inputs):
+        output = self._backend.infer(*inputs)
+        if not self.spoils:
+            return output
+        tensors = {name: torch.full_like(value, math.nan) for name, value in vars(output).items()
+                   if isinstance(value, torch.Tensor) and value.is_floating_point()}
+        return dataclasses.replace(output, **tensors)
+
+
+@pytest.mark.parametrize('checkpoint', ['', 'two_readings'])
+def test_an_answer_of_nan_is_none_and_nothing_of_it_is_remembered(checkpoint):
+    motion = Motion(np.eye(4), np.eye(4))
+    first, second = (FusionPipeline(from_flat({**UNTRAINED, 'checkpoint': checkpoint})) for _ in range(2))
+    backend = first.backend = Spoiled(first.backend)
+    expected = [second.run(SyncedSweep(cloud(stamp=10**9), motion, road_map())) for _ in range(2)][-1]
+    first.run(SyncedSweep(cloud(stamp=10**9), motion, road_map()))
+    backend.spoils = True
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            first.run(SyncedSweep(cloud(stamp=10**9), motion, road_map()))
+        assert caught.value.reason == 'not_finite' and 'heads' in str(caught.value)
+    backend.spoils = False
+    after = first.run(SyncedSweep(cloud(stamp=10**9), motion, road_map()))
+    assert np.isfinite(after.distribution).all()
+    np.testing.assert_allclose(after.distribution, expected.distribution, atol=0.05)
 
 
 def test_modes(pipeline):

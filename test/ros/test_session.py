@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from support import synthetic_bag as bag
 
@@ -11,7 +13,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from attention_fusion_ros.ros.clients.bag_player import BagPlayer  # noqa: E402
 from attention_fusion_ros.ros.clients.drive_publisher import DrivePublisher  # noqa: E402
-from attention_fusion_ros.ros.clients.session import flush  # noqa: E402
+from attention_fusion_ros.ros.clients.session import Session, flush  # noqa: E402
 from attention_fusion_ros.simulation.drive_options import DriveOptions  # noqa: E402
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive  # noqa: E402
 from attention_fusion_ros.stream.recording import Recording  # noqa: E402
@@ -57,3 +59,12 @@ def test_a_simulated_drive_waits_for_all_its_topics(with_map):
     DrivePublisher(topics, drive).flush()
     expected = {'/lidar/points', '/odom', '/tf', '/tf_static'} | ({'/map_image'} if with_map else set())
     assert {name: topic.waited for name, topic in topics.items()} == dict.fromkeys(expected, True)
+
+
+def test_the_command_line_of_the_process_is_not_its_own(ros_domain, monkeypatch):
+    """`benchmark -p device:=cpu` is no remap rule for the node that measures."""
+    monkeypatch.setattr(sys, 'argv', ['benchmark', '--ros-args', '-r', '__ns:=/elsewhere'])
+    with Session('probe', domain_id=ros_domain) as session:
+        assert session.node.get_namespace() == '/'
+    with Session('probe', list(sys.argv), domain_id=ros_domain) as session:
+        assert session.node.get_namespace() == '/elsewhere'

@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Clocks that jump: simulated time, and that of the system (libfaketime; the machine's own clock stays as it is)."""
+"""Clocks that jump: simulated time, and the wall clock of processes (the machine's own clock stays as it is)."""
 
 from __future__ import annotations
 
+import struct
 import time
 
 from fault_kit import isolation
 from fault_kit.fault import fault
-from fault_kit.isolation import CLOCKS
+from fault_kit.isolation import COMPILER
 from fault_kit.run import Run
 
 GROUP = 'clocks'
@@ -61,24 +62,24 @@ def no_clock(run: Run) -> None:
 
 def _register_system(name: str, seconds: int, both: bool) -> None:
     def act(run: Run) -> None:
-        wish = run.folder / 'faketime'
-        wish.write_text('+0\n')
-        fake = {'LD_PRELOAD': str(isolation.faketime()), 'FAKETIME_TIMESTAMP_FILE': str(wish), 'FAKETIME_NO_CACHE': '1',
-                'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'}
-        run.stage.start_node(environment=fake)
+        wish = run.folder / 'shift'
+        wish.write_bytes(struct.pack('q', 0))
+        shifted = {'LD_PRELOAD': str(isolation.clock_shift(run.folder.parent)), 'CLOCK_SHIFT': str(wish)}
+        run.stage.start_node(environment=shifted)
         if both:
             run.stage.driver.stop()
-            run.stage.start_driver(prefix=['env', *(f'{k}={v}' for k, v in fake.items())])
+            run.stage.start_driver(prefix=['env', *(f'{name}={value}' for name, value in shifted.items())])
         run.stage.answer(time.monotonic(), 30.0)
         run.inject()
-        wish.write_text(f'{seconds:+d}\n')
+        with open(wish, 'r+b') as file:  # in place: the processes have it mapped
+            file.write(struct.pack('q', seconds))
         time.sleep(3.0)
         run.lift()
         if both:
             run.after(run.stage.driver.stop)
 
     act.__doc__ = f"The clock of {'node and driver' if both else 'the node'} is set by {seconds:+d} s and stays so."
-    fault(GROUP, name, needs=(CLOCKS,))(act)
+    fault(GROUP, name, needs=(COMPILER,))(act)
 
 
 _register_system('system clock set back an hour', -3600, True)

@@ -16,9 +16,7 @@ from pathlib import Path
 
 MARK = 'FAULTS_ISOLATED'
 CGROUPS = Path('/sys/fs/cgroup')
-FAKETIME = [Path(p) for p in (os.environ.get('LIBFAKETIME', ''), '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1',
-                              '/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1',
-                              '/usr/lib/faketime/libfaketime.so.1') if p]
+SHIFT_SOURCE = Path(__file__).parent / 'clock_shift.c'
 HERE_IP, THERE_IP = '10.99.0.1', '10.99.0.2'
 HERE_LINK, THERE_LINK = 'af0', 'af1'
 
@@ -53,9 +51,12 @@ def prepare() -> None:
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2G', 'shm', '/dev/shm'], check=True)
 
 
-def faketime() -> Path | None:
-    """The library that moves a process's clock, None where it is not installed."""
-    return next((path for path in FAKETIME if path.is_file()), None)
+def clock_shift(folder: Path) -> Path:
+    """The library that moves a process's wall clock, compiled into the folder."""
+    library = folder / 'clock_shift.so'
+    if not library.exists():
+        subprocess.run(['cc', '-O1', '-shared', '-fPIC', '-o', str(library), str(SHIFT_SOURCE), '-ldl'], check=True)
+    return library
 
 
 def cgroup(controller: str) -> Path | None:
@@ -84,14 +85,14 @@ def _has_cgroup(controller: str) -> bool:
 CAN: dict[str, Callable[[], bool]] = {
     'namespaces of its own (root, unshare)': isolated,
     'netem (tc, sch_netem)': lambda: isolated() and shutil.which('tc') is not None and _has_netem(),
-    'libfaketime': lambda: faketime() is not None,
+    'a C compiler': lambda: shutil.which('cc') is not None,
     'a memory control group': lambda: _has_cgroup('memory'),
     'a cpu control group': lambda: _has_cgroup('cpu'),
     'a pids control group': lambda: _has_cgroup('pids'),
     'prlimit': lambda: shutil.which('prlimit') is not None,
     'root': lambda: os.geteuid() == 0,
 }
-NAMESPACES, NETEM, CLOCKS, MEMORY, CPU, PIDS, PRLIMIT, ROOT = CAN
+NAMESPACES, NETEM, COMPILER, MEMORY, CPU, PIDS, PRLIMIT, ROOT = CAN
 
 
 def _has_netem() -> bool:

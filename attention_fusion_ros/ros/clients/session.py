@@ -13,7 +13,7 @@ from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.publisher import Publisher
 
-from attention_fusion_ros.ros import transport
+from attention_fusion_ros.ros import start, transport
 
 FLUSH_S = 2.0  # a publisher
 
@@ -31,14 +31,20 @@ class Session:
     arguments: the command line with its `--ros-args`, or None. domain_id: None for that of the environment.
     environment: variables that the middleware is to see besides those of `transport.environment`; the environment of
     this process is as before afterwards.
+    Raises ConfigurationError, see `start.init`.
     """
 
     def __init__(self, name: str, arguments: list[str] | None = None, domain_id: int | None = None, spin: bool = True,
                  environment: Mapping[str, str] | None = None):
         self.context = Context()
         with transport.applied({**transport.environment(), **(environment or {})}):
-            rclpy.init(args=arguments, context=self.context, domain_id=domain_id)
-            self.node = rclpy.create_node(name, context=self.context, start_parameter_services=False)
+            start.init(arguments or (), self.context, domain_id)
+            try:
+                self.node = rclpy.create_node(name, context=self.context, start_parameter_services=False)
+            except Exception as error:
+                if start.is_environment(error):
+                    raise start.explained(error) from error
+                raise
         self._thread: threading.Thread | None = None
         if spin:
             self._executor = SingleThreadedExecutor(context=self.context)

@@ -25,6 +25,7 @@ from attention_fusion_ros.ros.map_source.inputs import inputs_used
 from attention_fusion_ros.ros.map_source.loading import Loader
 from attention_fusion_ros.ros.map_source.outputs import (
     MAP_IMAGE,
+    MAP_OUTPUTS,
     POSITION,
     POSITION_FIX,
     ROADS,
@@ -39,6 +40,7 @@ from attention_fusion_ros.ros.node.monitor import OUTPUT, NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.reporting import ThrottledLog, format_traceback, internal_error
 from attention_fusion_ros.ros.node.subscriptions import Subscriptions
+from attention_fusion_ros.ros.node.topic_names import check_topics
 from attention_fusion_ros.ros.node.worker import Worker
 from attention_fusion_ros.stream.inputs import InputSpec, Transport
 
@@ -72,6 +74,7 @@ class MapWork:
         self.config = config = parameters.config()
         check(config)
         self.inputs = inputs_used(config)
+        check_topics(node, self.inputs, MAP_OUTPUTS)
         self.status: SourceStatus | None = None
         self.draw_ms: deque[float] = deque(maxlen=TIMES)
         self._loader = Loader(config)

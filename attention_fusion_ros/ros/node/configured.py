@@ -27,7 +27,9 @@ from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.publications import Publications
 from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, format_traceback, internal_error
 from attention_fusion_ros.ros.node.subscriptions import Subscriptions, inputs_of
+from attention_fusion_ros.ros.node.topic_names import check_topics
 from attention_fusion_ros.ros.node.worker import Worker
+from attention_fusion_ros.ros.outputs import OUTPUTS
 from attention_fusion_ros.stream.decoded import DecodedSweep
 from attention_fusion_ros.stream.inputs import SWEEPS, InputSpec, Transport, is_cloud
 from attention_fusion_ros.stream.sweeps import SweepStream
@@ -69,6 +71,7 @@ class Configured:
         self._alone_since_s: dict[str, float] = {}  # by required input: since when it has no publisher
         self.config = config = parameters.config()
         self.inputs = inputs_of(config)
+        check_topics(node, self.inputs, OUTPUTS)
         self._stream = SweepStream(config, self._problems_of_inputs)
         self._ready: tuple[DecodedSweep, ReceivedCloud] | None = None  # a sweep, and the message that completed it
         self._latest: ReceivedCloud | None = None  # the latest message

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.ros import start
 from attention_fusion_ros.ros.compat import lifecycle_state, refuse_impossible_transitions
 from attention_fusion_ros.ros.node.monitor import NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
@@ -197,14 +197,11 @@ def run(make: Callable[[], ManagedNode], arguments: list[str], activate: bool = 
     """Run a node until it is stopped; returns the exit status.
 
     arguments: the command line, for its `--ros-args`. activate: configure and activate the node at once.
-    Raises ConfigurationError when rclpy cannot use the arguments: a parameter file that is missing or malformed.
+    Raises ConfigurationError when rclpy cannot use the arguments, a malformed parameter file for example, or the
+    environment.
     """
     configure_fastdds_shared_memory()
-    try:
-        rclpy.init(args=arguments)
-    except Exception as error:
-        raise ConfigurationError(f'{_without_source_lines(str(error))}. Remedy: correct the arguments after '
-                                 '--ros-args; a parameter file begins as config/attention_fusion.yaml does.') from error
+    start.init(arguments)
     node = None
     try:
         node = make()
@@ -215,7 +212,9 @@ def run(make: Callable[[], ManagedNode], arguments: list[str], activate: bool = 
         spin(node, executor=executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except Exception:
+    except Exception as error:
+        if node is None and start.is_environment(error):
+            raise start.explained(error) from error
         if rclpy.ok():  # else a transition was cut short by the shutdown
             raise
     finally:
@@ -223,8 +222,3 @@ def run(make: Callable[[], ManagedNode], arguments: list[str], activate: bool = 
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _without_source_lines(text: str) -> str:
-    """An error of rcl in one line, without where in rcl it was raised."""
-    return ' '.join(re.sub(r',? at \S+\.c(pp)?:\d+', '', text).split()).rstrip(' .,')

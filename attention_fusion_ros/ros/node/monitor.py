@@ -26,7 +26,7 @@ COMPONENTS = (*(spec.component for spec in INPUTS), NETWORK, OUTPUT)
 CLOUD, TRANSFORM = input_named(SWEEPS).component, input_named(TRANSFORMS).component
 # Reasons to drop a sweep that are not the cloud's fault.
 COMPONENT_OF_REASON = {'transform_missing': TRANSFORM, 'bad_transform': TRANSFORM, 'device_error': NETWORK,
-                       'internal_error': NETWORK, 'overrun': OUTPUT}
+                       'internal_error': NETWORK, 'not_finite': NETWORK, 'overrun': OUTPUT}
 RATE_WINDOW_S = 5.0
 RECENT_S = 3.0  # a problem is current for this long, and an input counts as silent after this long
 LATENCY_SAMPLES = 200  # results, for percentiles

@@ -64,7 +64,11 @@ class Subscriptions:
         self._subscriptions: dict[str, dict[Request, Subscription]] = {}  # by topic of the table
         self._dynamic_tf_enabled = True
         self._bursts_expected = self._queues_bursts = False
-        self.update_qos()
+        try:
+            self.update_qos()
+        except Exception:
+            self.close()  # none of them would be given up otherwise
+            raise
 
     def close(self) -> None:
         """Unsubscribe from everything. May be repeated."""
