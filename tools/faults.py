@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     options = options_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and the processes that it has started end with it
     if not options.list:
-        isolation.enter()
+        inside = isolation.enter()
+        if inside is not None:
+            return inside
         isolation.prepare()
     from fault_kit import matrix, table
 

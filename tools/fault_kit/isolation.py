@@ -29,14 +29,21 @@ def quiet(*command: str) -> bool:
         return False
 
 
-def enter() -> None:
-    """Run this script again in namespaces of its own, where that is possible; returns where it is not, or inside."""
+def enter() -> int | None:
+    """Run this script again in namespaces of its own, where that is possible; returns its exit status.
+
+    None where it is not possible, or this is inside.
+    """
     if os.environ.get(MARK) or os.geteuid() != 0 or not quiet('unshare', '--mount', '--net', '--pid', '--fork', 'true'):
-        return
+        return None
     os.environ[MARK] = '1'
-    # With processes of its own as well: none is left behind, however this one ends.
-    os.execvp('unshare', ['unshare', '--mount', '--propagation', 'private', '--net', '--pid', '--fork', '--mount-proc',
-                          '--kill-child', sys.executable, *sys.argv])
+    # With processes of its own as well: none is left behind, however this one ends. unshare itself ignores SIGTERM.
+    inside = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', '--net', '--pid', '--fork',
+                               '--mount-proc', '--kill-child', sys.executable, *sys.argv])
+    try:
+        return inside.wait()
+    finally:
+        inside.kill()
 
 
 def isolated() -> bool:
