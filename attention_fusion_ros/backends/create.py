@@ -17,9 +17,9 @@ from attention_fusion_ros.errors import ConfigurationError
 class BackendEntry:
     """Where a backend is, and what it needs."""
 
-    module: str  # in this package; '' while nobody has written it
+    module: str  # in this package
     cls: str
-    package: str  # that must be importable
+    package: str  # that must be importable; '' where the backend finds out by itself
     pip: str  # what `pip install` installs it with
 
 
@@ -27,7 +27,7 @@ BACKENDS = {
     'torch': BackendEntry('torch_backend', 'TorchBackend', 'torch', 'torch'),
     'onnxruntime': BackendEntry('onnxruntime_backend', 'OnnxRuntimeBackend', 'onnxruntime', 'onnxruntime'),
     'openvino': BackendEntry('openvino_backend', 'OpenVinoBackend', 'openvino', 'openvino'),
-    'tensorrt': BackendEntry('', '', 'tensorrt', 'tensorrt'),
+    'tensorrt': BackendEntry('tensorrt_backend', 'TensorRtBackend', '', 'tensorrt'),  # falls back by itself
 }
 
 
@@ -37,10 +37,7 @@ def create_backend(config: NodeConfig) -> Backend:
     Raises ConfigurationError when it is not installed, and when checkpoint or device cannot be used.
     """
     entry = BACKENDS[config.backend]
-    if not entry.module:  # before its package: nobody should install gigabytes in vain
-        usable = ', '.join(name for name, other in BACKENDS.items() if other.module)
-        raise ConfigurationError(f"backend '{config.backend}' is not part of this version yet. Use one of {usable}.")
-    if importlib.util.find_spec(entry.package) is None:
+    if entry.package and importlib.util.find_spec(entry.package) is None:
         raise ConfigurationError(f"backend '{config.backend}' needs the package {entry.package}, which is not "
                                  f'installed: pip install {entry.pip}')
     module = importlib.import_module(f'{__package__}.{entry.module}')

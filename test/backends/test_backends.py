@@ -173,7 +173,7 @@ def test_a_network_with_a_history_is_refused_by_other_backends(tmp_path, monkeyp
         create_backend(replace(lively_config(tmp_path, settings), backend='onnxruntime'))
 
 
-@pytest.mark.parametrize('name', [n for n, entry in BACKENDS.items() if entry.module and entry.package != 'torch'])
+@pytest.mark.parametrize('name', [n for n, entry in BACKENDS.items() if entry.package not in ('', 'torch')])
 def test_a_backend_that_is_not_installed_is_one_error_with_the_pip_line(name, monkeypatch):
     entry, real = BACKENDS[name], importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m == entry.package else real(m, *a))

@@ -53,7 +53,9 @@ def lay(road, route, has_route, centres, T, origin_column, origin_row, metres, l
     in pixels. metres: a pixel.
     """
     rows, columns = np.float32(road.shape[0]), np.float32(road.shape[1])
-    cells = layers.shape[1]
+    cells, last_row, last_column = layers.shape[1], road.shape[0] - 1, road.shape[1] - 1
+    places = np.empty((4, cells), np.float32)
+    across, down, xs, ys = places[0], places[1], places[2], places[3]
     step = float(centres[1] - centres[0]) if cells > 1 else 1.0
     for i in range(cells):
         x = centres[i]
@@ -62,17 +64,33 @@ def lay(road, route, has_route, centres, T, origin_column, origin_row, metres, l
         first_row = float(origin_row - (T[0, 0] * x + T[0, 1] * centres[0] + T[0, 2]) / metres)
         begin, end = _limits(first_column, -float(T[1, 1]) * step / float(metres), float(columns), cells)
         begin_2, end_2 = _limits(first_row, -float(T[0, 1]) * step / float(metres), float(rows), cells)
-        for j in range(max(begin, begin_2), min(end, end_2)):
+        begin, end = max(begin, begin_2), min(end, end_2)
+        for j in range(begin, end):
             y = centres[j]
-            column = origin_column - (T[1, 0] * x + T[1, 1] * y + T[1, 2]) / metres
-            row = origin_row - (T[0, 0] * x + T[0, 1] * y + T[0, 2]) / metres
+            across[j] = origin_column - (T[1, 0] * x + T[1, 1] * y + T[1, 2]) / metres
+            down[j] = origin_row - (T[0, 0] * x + T[0, 1] * y + T[0, 2]) / metres
+        for j in range(begin, end):
             # As unit coordinates and back, in the steps of `grid_sample`: rounding is then the same.
-            ix = ((TWO * column / columns - ONE) + ONE) * (columns / TWO) - HALF
-            iy = ((TWO * row / rows - ONE) + ONE) * (rows / TWO) - HALF
+            xs[j] = ((TWO * across[j] / columns - ONE) + ONE) * (columns / TWO) - HALF
+            ys[j] = ((TWO * down[j] / rows - ONE) + ONE) * (rows / TWO) - HALF
+        for j in range(begin, end):
+            ix, iy = xs[j], ys[j]
+            left, top = math.floor(ix), math.floor(iy)
+            x0, y0 = np.int32(left), np.int32(top)
+            if x0 >= 0 and y0 >= 0 and x0 < last_column and y0 < last_row:  # all four pixels are there
+                fx, fy = ix - np.float32(left), iy - np.float32(top)
+                a, b, c, d = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
+                layers[0, i, j] = (road[y0, x0] * a + road[y0, x0 + 1] * b + road[y0 + 1, x0] * c
+                                   + road[y0 + 1, x0 + 1] * d)
+                if has_route:
+                    layers[1, i, j] = (route[y0, x0] * a + route[y0, x0 + 1] * b + route[y0 + 1, x0] * c
+                                       + route[y0 + 1, x0 + 1] * d)
+                layers[2, i, j] = ONE
+                continue
             layers[0, i, j] = _at(road, ix, iy)
             if has_route:
                 layers[1, i, j] = _at(route, ix, iy)
-            u, v = column - HALF, row - HALF
+            u, v = across[j] - HALF, down[j] - HALF
             layers[2, i, j] = (min(max(min(u + ONE, columns - u), ZERO), ONE)
                                * min(max(min(v + ONE, rows - v), ZERO), ONE))
 
