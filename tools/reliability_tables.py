@@ -33,8 +33,9 @@ def soaked(path: Path) -> str:
     """The requirements on a soak, and what was found."""
     minutes = soak.read(path)
     rows = [(check.name, check.found, check.limit, check.verdict) for check in soak.checks(minutes)]
-    return f'{len(minutes)} minutes, {sum(m.results for m in minutes):,} results.\n\n' + Table(
-        '', ('requirement', 'found', 'limit', 'met'), rows).markdown_grid()
+    told = Table('', ('requirement', 'found', 'limit', 'met'), rows).markdown_grid()
+    return (f'{len(minutes)} minutes, {sum(m.results for m in minutes):,} results.\n\n{told}\n\n'
+            '![Memory, threads, handles and latencies over the minutes](images/soak.png)')
 
 
 SPECIAL: dict[str, Callable[[Path], str]] = {'faults': faults, 'soak': soaked}

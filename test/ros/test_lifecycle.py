@@ -134,3 +134,26 @@ def test_what_cannot_be_configured_is_an_error_with_its_cause(parameters, words)
         assert not change(graph, Transition.TRANSITION_CONFIGURE)  # and again, not a crash
     finally:
         graph.close()
+
+
+@pytest.mark.parametrize('error, words', [
+    (OSError(24, 'Too many open files', 'a file'), ('Too many open files', 'ulimit -n', 'configure again')),
+    (ZeroDivisionError('of no consequence'), ('ZeroDivisionError: of no consequence', 'traceback in the log'))])
+def test_why_it_could_not_be_configured_is_one_line_and_it_can_be_tried_again(error, words):
+    fails = [error]
+
+    def create(config):
+        if fails:
+            raise fails.pop()
+        return FusionPipeline(config)
+
+    graph = Graph(create_pipeline=create, active=False)
+    try:
+        assert not change(graph, Transition.TRANSITION_CONFIGURE)
+        status = graph.status('network', lambda s: s.level == s.ERROR, 'the error')
+        assert all(word in status.message for word in words) and 'Remedy' in status.message, status.message
+        assert 'Traceback' not in status.message and '\n' not in status.message
+        assert change(graph, Transition.TRANSITION_CONFIGURE) and change(graph, Transition.TRANSITION_ACTIVATE)
+        graph.sweep(0.0)
+    finally:
+        graph.close()

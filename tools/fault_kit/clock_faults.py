@@ -11,6 +11,7 @@ from fault_kit import isolation
 from fault_kit.fault import fault
 from fault_kit.isolation import COMPILER
 from fault_kit.run import Run
+from fault_kit.stage import READY_TIMEOUT_S
 
 GROUP = 'clocks'
 JUMPS = {'/clock jumps back 60 s': -60.0, '/clock jumps ahead an hour': 3600.0}
@@ -19,7 +20,7 @@ JUMPS = {'/clock jumps back 60 s': -60.0, '/clock jumps ahead an hour': 3600.0}
 def _simulated(run: Run) -> None:
     run.stage.driver.want(clock=1.0)
     run.stage.start_node(parameters={'use_sim_time': True})
-    run.stage.answer(time.monotonic(), 30.0)
+    run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
 
 
 def _register_jump(name: str, jump_s: float) -> None:
@@ -53,6 +54,7 @@ def no_clock(run: Run) -> None:
     """The node is started with use_sim_time by mistake, hears no /clock for 5 s, and is started as it should be."""
     run.inject()
     run.stage.start_node(parameters={'use_sim_time': True})
+    run.stage.wait(lambda: '/clock' in ' '.join(map(str, run.stage.diagnostics.alerts())), READY_TIMEOUT_S)
     time.sleep(5.0)
     run.expect('/clock')
     run.note_alerts()
@@ -69,7 +71,7 @@ def _register_system(name: str, seconds: int, both: bool) -> None:
         if both:
             run.stage.driver.stop()
             run.stage.start_driver(prefix=['env', *(f'{name}={value}' for name, value in shifted.items())])
-        run.stage.answer(time.monotonic(), 30.0)
+        run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
         run.inject()
         with open(wish, 'r+b') as file:  # in place: the processes have it mapped
             file.write(struct.pack('q', seconds))

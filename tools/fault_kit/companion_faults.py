@@ -69,6 +69,7 @@ def late_tf(run: Run) -> None:
     run.stage.start_driver()
     run.stage.driver.want(tf='none')
     run.stage.start_node()
+    run.stage.up()
     run.inject(6.0)
     run.lift()
     run.stage.driver.want()

@@ -11,6 +11,7 @@ from pathlib import Path
 from fault_kit.fault import fault
 from fault_kit.isolation import NAMESPACES
 from fault_kit.run import Run
+from fault_kit.stage import READY_TIMEOUT_S
 
 GROUP = 'environment'
 STARTS = 30.0  # s
@@ -51,8 +52,8 @@ def _variables(name: str, text: str, works: bool, say: tuple[str, ...] = (), **v
         if works:
             run.stage.start_node(start=start)
             return
-        run.stage.start_node(start=start, bring_up=False)
-        run.note_end(60.0)
+        run.stage.start_node(start=start)
+        run.note_end(60.0 * run.stage.patience)
         run.note_log_errors()
         if say:
             run.expect(*say)
@@ -85,7 +86,7 @@ def broken_cache(run: Run) -> None:
     folder = run.folder / 'numba'
     shutil.rmtree(folder, ignore_errors=True)
     run.stage.start_node(environment={'NUMBA_CACHE_DIR': str(folder)})
-    run.stage.answer(time.monotonic(), 30.0)
+    run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
     run.stop_node()
     files = [f for f in folder.rglob('*') if f.is_file()]
     for file in files:

@@ -15,6 +15,7 @@ from lifecycle_msgs.msg import Transition
 from fault_kit.fault import fault
 from fault_kit.isolation import NAMESPACES
 from fault_kit.run import ROOT, Run
+from fault_kit.stage import READY_TIMEOUT_S
 
 GROUP = 'disks and files'
 AGAIN = 300.0  # s, a command that is run again from start to end
@@ -79,7 +80,7 @@ def _half(name: str, text: str, size: Callable[[int], int]) -> None:
         path = run.folder / 'half.safetensors'
         content = WEIGHTS.read_bytes()
         path.write_bytes(content[:size(len(content))])
-        run.stage.start_node(parameters={'checkpoint': str(path)}, bring_up=False)
+        run.stage.start_node(parameters={'checkpoint': str(path)}, start=run.stage.entry_point(activate=False))
         run.inject()
         run.check(not run.stage.change_state(Transition.TRANSITION_CONFIGURE), 'it was configured all the same')
         run.note_log_errors()
@@ -103,7 +104,7 @@ def replaced(run: Run) -> None:
     path = run.folder / 'own.safetensors'
     shutil.copy(WEIGHTS, path)
     run.stage.start_node(parameters={'checkpoint': str(path)})
-    run.stage.answer(time.monotonic(), 30.0)
+    run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
     run.inject()
     with open(path, 'r+b') as file:
         file.truncate(100)
@@ -120,8 +121,8 @@ def broken_parameters(run: Run) -> None:
     text = (ROOT / 'config/attention_fusion.yaml').read_text()
     path.write_text(text[:text.index('ros__parameters') + 60] + ': [')
     run.inject()
-    run.stage.start_node(start=[*run.stage.entry_point(), '--ros-args', '--params-file', str(path)], bring_up=False)
-    run.note_end(60.0)
+    run.stage.start_node(start=[*run.stage.entry_point(), '--ros-args', '--params-file', str(path)])
+    run.note_end(60.0 * run.stage.patience)
     run.note_log_errors()
     run.expect(path.name)
     run.lift()

@@ -11,6 +11,7 @@ from lifecycle_msgs.msg import Transition
 
 from fault_kit.fault import fault
 from fault_kit.run import Run
+from fault_kit.stage import READY_TIMEOUT_S
 
 GROUP = 'graph and services'
 OUTPUTS = (('heatmap/image', 'sensor_msgs/msg/Image'), ('heatmap/spatial', 'nav_msgs/msg/OccupancyGrid'),
@@ -44,7 +45,7 @@ def crowded_start(run: Run) -> None:
         run.inject()
         run.lift()
         run.stage.start_node()
-        run.stage.answer(run.lifted_s, 30.0)
+        run.stage.answer(run.lifted_s, READY_TIMEOUT_S * run.stage.patience)
 
 
 @fault(GROUP, 'a publisher of another type', quick=True)
@@ -174,9 +175,11 @@ def collision(run: Run) -> None:
     """A node is started whose map image is remapped to the topic of the clouds; then one as it should be."""
     run.inject()
     run.stage.start_node(remaps={'/attention_fusion/input/map_image': '/attention_fusion/input/pointcloud'})
-    time.sleep(4.0)
-    run.stop_node()
-    run.respawn()
+    run.note_end(60.0 * run.stage.patience)
+    run.note_log_errors()
+    run.expect('Remedy')
+    run.lift()
+    run.stage.start_node()
 
 
 @fault(GROUP, 'another namespace beside it')

@@ -58,7 +58,7 @@ def run(wanted: Sequence[Fault], folder: Path, patience: float = 1.0, again: boo
     outcomes = []
     can: dict[str, bool] = {}
     with ExitStack() as stack:
-        stages = Stages(stack, folder, scene_path)
+        stages = Stages(stack, folder, scene_path, patience)
         for fault in wanted:
             if fault.name not in done:
                 missing = [n for n in fault.needs if not can.setdefault(n, isolation.CAN[n]())]
@@ -77,8 +77,8 @@ def run(wanted: Sequence[Fault], folder: Path, patience: float = 1.0, again: boo
 class Stages:
     """The stage of faults within the machine, and one across a network; both are made when they are needed."""
 
-    def __init__(self, stack: ExitStack, folder: Path, scene_path: Path):
-        self._stack, self._folder, self._scene = stack, folder, scene_path
+    def __init__(self, stack: ExitStack, folder: Path, scene_path: Path, patience: float):
+        self._stack, self._folder, self._scene, self.patience = stack, folder, scene_path, patience
         self._made: dict[bool, Stage] = {}
 
     def of(self, fault: Fault) -> Stage | None:
@@ -91,7 +91,8 @@ class Stages:
                 stage.stop()
         if wide not in self._made:
             prefix = self._stack.enter_context(isolation.OtherMachine()).prefix if wide else ()
-            self._made[wide] = self._stack.enter_context(Stage(self._folder / 'logs', self._scene, wide, prefix))
+            self._made[wide] = self._stack.enter_context(Stage(
+                self._folder / 'logs', self._scene, wide, prefix, self.patience))
         return self._made[wide]
 
 
@@ -105,7 +106,7 @@ def one(fault: Fault, stages: Stages, folder: Path) -> Outcome:
             except NodeError:  # what the last one has left behind is not held against this one
                 stage.stop()
                 stage.ready()
-        run = Run(fault, stage, folder)
+        run = Run(fault, stage, folder, stages.patience)
         outcome = run.go()
     except Exception as error:
         traceback.print_exc()

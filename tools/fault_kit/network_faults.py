@@ -59,12 +59,13 @@ def address(run: Run) -> None:
     run.lift()
 
 
-@fault(GROUP, 'node starts before the network', bound_s=40.0, needs=(NAMESPACES,))
+@fault(GROUP, 'node starts before the network', bound_s=15.0, needs=(NAMESPACES,))
 def started_without(run: Run) -> None:
     """The interface is down while the node starts and is configured, and up 3 s later."""
     run.inject()
     isolation.link(False)
     run.stage.start_node()
+    run.stage.up()
     time.sleep(3.0)
     isolation.link(True)
     run.lift()

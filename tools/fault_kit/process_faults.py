@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fault_kit.fault import fault
 from fault_kit.run import Run
+from fault_kit.stage import READY_TIMEOUT_S
 
 GROUP = 'processes'
 RESPAWN_S = 30.0  # most of it is the import of torch
@@ -43,6 +44,7 @@ def node_killed_often(run: Run) -> None:
     for _ in range(4):
         run.signal(signal.SIGKILL)
         run.stage.start_node()
+        run.stage.up()
     run.signal(signal.SIGKILL)
     run.respawn()
 
@@ -73,7 +75,7 @@ def _stopped_in_work(number: signal.Signals) -> None:
 def _stopped_while_it_configures(number: signal.Signals) -> None:
     def act(run: Run) -> None:
         run.inject()
-        run.stage.start_node(bring_up=False, start=[*run.stage.entry_point(), '--activate'])
+        run.stage.start_node(start=run.stage.entry_point())
         run.stage.wait(lambda: '/libtorch' in Path(f'/proc/{run.node.pid}/maps').read_text(), 20.0)
         time.sleep(1.0)
         run.signal(number)
@@ -124,6 +126,7 @@ def broken_pipe(run: Run) -> None:
     os.close(reading)
     run.stage.start_node(output=writing)
     os.close(writing)
+    run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
     run.inject()
     drain.kill()
     drain.wait()
@@ -138,6 +141,7 @@ def full_pipe(run: Run) -> None:
     os.close(reading)
     run.stage.start_node(output=writing)
     os.close(writing)
+    run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
     run.inject()
     with run.stopped(drain.pid):
         run.stage.driver.want(cloud='empty')
@@ -153,6 +157,7 @@ def no_directory(run: Run) -> None:
     folder = run.folder / 'gone'
     folder.mkdir(exist_ok=True)
     run.stage.start_node(start=['env', '-C', str(folder), *run.stage.entry_point()])
+    run.stage.up()
     run.inject()
     folder.rmdir()
     run.lift()

@@ -68,8 +68,8 @@ def out_of_memory(run: Run) -> None:
     limit = next(group / n for n in ('memory.limit_in_bytes', 'memory.max') if (group / n).exists())
     limit.write_text(str(150 * 2**20))
     run.stage.start_node(start=['sh', '-c', f'echo $$ > {group}/cgroup.procs && exec "$@"', 'sh',
-                                *run.stage.entry_point()], bring_up=False)
-    run.note_end(60.0)
+                                *run.stage.entry_point()])
+    run.note_end(60.0 * run.stage.patience)
     run.lift()
     run.stage.start_node()
 

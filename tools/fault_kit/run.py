@@ -28,8 +28,8 @@ LEAST_PATIENCE_S = 30.0
 class Run:
     """What a fault acts on, and what it notes. `stage` is there for faults of the graph only."""
 
-    def __init__(self, fault: Fault, stage: Stage | None, folder: Path):
-        self.fault, self.folder = fault, folder
+    def __init__(self, fault: Fault, stage: Stage | None, folder: Path, patience: float = 1.0):
+        self.fault, self.folder, self.patience = fault, folder, patience
         self._stage = stage
         self.injected_s = self.lifted_s = 0.0
         self.again_s: float | None = None  # how long it took, where it is not answers that tell
@@ -95,9 +95,9 @@ class Run:
         self.lift()
         self.stage.start_node(**options)
 
-    def note_end(self, timeout_s: float = 15.0) -> None:
-        """Say with which status the node ended."""
-        process = self.node
+    def note_end(self, timeout_s: float | None = None) -> None:
+        """Say with which status the node ended, which may take 15 s on a quiet machine."""
+        process, timeout_s = self.node, timeout_s or 15.0 * self.stage.patience
         if not self.stage.wait(lambda: process.status() is not None, timeout_s):
             self.wrong.append(f'the node has not ended within {timeout_s:g} s')
         else:
@@ -145,11 +145,12 @@ class Run:
             '-r', f'~/input/{name}:=/attention_fusion/input/{name}')] if namespace else []
         log = self.folder / 'second.log'
         with open(log, 'w') as file:
-            arguments = ['--activate', '--ros-args', *parameters, *remaps, '-r', f'__ns:={namespace or "/"}']
+            arguments = ['--ros-args', *parameters, *remaps, '-r', f'__ns:={namespace or "/"}']
             process = subprocess.Popen([*self.stage.entry_point(), *arguments], stdout=file, stderr=subprocess.STDOUT,
                                        env=self.stage.full_environment(), start_new_session=True)
         try:
-            self.check(self.stage.wait(lambda: ': active' in log.read_text(), 180.0), 'the second node did not start')
+            self.check(self.stage.wait(lambda: ': active' in log.read_text(),
+                                       60.0 * self.stage.patience), 'the second node did not start')
             yield
         finally:
             process.send_signal(signal.SIGINT)
@@ -181,7 +182,7 @@ class Run:
 
     def note_alerts(self) -> None:
         """Say which statuses of /diagnostics came, before the node is another one."""
-        alerts = [f'{alert.name.rpartition(": ")[2]}: {alert.message}'
+        alerts = [f'{alert.name.rpartition(": ")[2]}: {" ".join(alert.message.split())}'
                   for alert, _ in (self.stage.diagnostics.alerts() - self._alerts).most_common()]
         self._heard += alerts
         # Sweeps that came too fast for this machine, and are counted, say nothing about the fault.
@@ -191,7 +192,7 @@ class Run:
                 timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run a command of the package to its end."""
         return subprocess.run([*prefix, sys.executable, '-m', 'attention_fusion_ros', *arguments], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s * self.patience,
                               stdin=subprocess.DEVNULL, cwd=self.folder,
                               env={**os.environ, 'PYTHONPATH': str(ROOT), **(environment or {})})
 
@@ -211,8 +212,10 @@ class Run:
             self.fault.act(self)
             if self._stage is not None:
                 self._recover(outcome)
-        except (NodeError, subprocess.TimeoutExpired) as error:
+        except NodeError as error:
             self.wrong.append(' '.join(str(error).split())[:300])
+        except subprocess.TimeoutExpired as error:
+            self.wrong.append(f'a command took longer than {error.timeout:g} s')
         finally:
             for callback in self._after:
                 with suppress(OSError):
@@ -223,10 +226,16 @@ class Run:
         told = ' '.join([*self.said, *self._heard])
         for words in self._expected:
             self.check(any(word in told for word in words.split('|')), f'did not say {words}')
-        outcome.said = '; '.join(self.said)
+        outcome.said = self._short('; '.join(self.said))
         outcome.lost = '; '.join([*filter(None, [outcome.lost]), *self.lost])
-        outcome.ok = f"NO: {'; '.join(self.wrong)}" if self.wrong else 'yes'
+        outcome.ok = self._short(f"NO: {'; '.join(self.wrong)}") if self.wrong else 'yes'
         return outcome
+
+    def _short(self, text: str) -> str:
+        """Without the folders of this machine."""
+        for folder in (self.folder, self.folder.parent, self.folder.parent.parent, ROOT):
+            text = text.replace(f'{folder}/', '')
+        return text
 
     def _recover(self, outcome: Outcome) -> None:
         stage = self.stage

@@ -8,7 +8,7 @@ import time
 
 from fault_kit.fault import fault
 from fault_kit.run import Run
-from fault_kit.stage import ODD_NODE
+from fault_kit.stage import ODD_NODE, READY_TIMEOUT_S
 
 GROUP = 'network and device (simulated)'
 KINDS = {
@@ -27,9 +27,9 @@ def _register(name: str, kind: str, device: str, text: str) -> None:
     def act(run: Run) -> None:
         wish = run.folder / 'wish'
         wish.write_text('')
-        run.stage.start_node(start=[*ODD_NODE, str(wish), device], parameters={'device': device})
+        run.stage.start_node(start=[*ODD_NODE, str(wish), device, '--activate'], parameters={'device': device})
         run.tracebacks_expected = True
-        run.stage.answer(time.monotonic(), 30.0)
+        run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
         run.inject()
         wish.write_text(kind)
         time.sleep(4.0)
@@ -46,9 +46,9 @@ def _register_plain(name: str, kind: str, text: str) -> None:
     def act(run: Run) -> None:
         wish = run.folder / 'wish'
         wish.write_text('')
-        run.stage.start_node(start=[*ODD_NODE, str(wish), ''])
+        run.stage.start_node(start=[*ODD_NODE, str(wish), '', '--activate'])
         run.tracebacks_expected = True
-        run.stage.answer(time.monotonic(), 30.0)
+        run.stage.answer(time.monotonic(), READY_TIMEOUT_S * run.stage.patience)
         run.inject()
         wish.write_text(kind)
         time.sleep(8.0 if kind == 'hang' else 3.0)

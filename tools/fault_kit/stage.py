@@ -93,11 +93,13 @@ class Driver:
 class Stage:
     """A ROS domain with the listener; node and driver come and go. Use as a context manager.
 
-    folder: for logs. wide: across network interfaces. driver_prefix: of the driver's command line.
+    folder: for logs. wide: across network interfaces. driver_prefix: of the driver's command line. patience: multiplies
+    how long is waited for processes.
     """
 
-    def __init__(self, folder: Path, scene: Path, wide: bool = False, driver_prefix: Sequence[str] = ()):
-        self.folder, self.scene, self._driver_prefix = folder, scene, driver_prefix
+    def __init__(self, folder: Path, scene: Path, wide: bool = False, driver_prefix: Sequence[str] = (),
+                 patience: float = 1.0):
+        self.folder, self.scene, self._driver_prefix, self.patience = folder, scene, driver_prefix, patience
         self._domain = ReservedDomain()
         self.environment = {**(WIDE if wide else transport.local_only()), 'ROS_DOMAIN_ID': str(self._domain.id),
                             'OMP_NUM_THREADS': '1', 'ROS_LOG_DIR': str(folder / 'ros')}
@@ -140,17 +142,29 @@ class Stage:
         return self.driver
 
     def start_node(self, parameters: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None,
-                   bring_up: bool = True, name: str = 'attention_fusion', **options: Any) -> NodeProcess:
-        """The node under test, in the place of the one there was. options: of NodeProcess."""
+                   **options: Any) -> NodeProcess:
+        """The node under test, in the place of the one there was; it takes a while. options: of NodeProcess."""
         self._nodes += 1
         self.stop_node()
-        self._plain = not (parameters or environment or options) and name == 'attention_fusion'
+        self._plain = not (parameters or environment or options)
         self.node = NodeProcess(self.session, {**PARAMETERS, **(parameters or {})}, options.pop('remaps', {}),
                                 self.folder / f'node_{self._nodes}.log', self._domain.id,
-                                {**self.environment, **(environment or {})}, name=name, **options)
-        if bring_up:
-            self.node.bring_up()
+                                {**self.environment, **(environment or {})}, patience=self.patience,
+                                start=options.pop('start', self.entry_point()), **options)
         return self.node
+
+    def up(self) -> None:
+        """Wait until the node's log says that it is active. Raises NodeError."""
+        node = self.node
+        assert node is not None
+
+        def ready() -> bool:
+            return node.status() is not None or any(line.endswith(': active') for line in node.log_lines())
+
+        found = self.wait(ready, READY_TIMEOUT_S * self.patience)
+        node.check()
+        if not found:
+            raise NodeError(f'the node is not active. The end of its log:\n{node.log_tail()}')
 
     def stop_node(self) -> None:
         """End the node under test, if there is one."""
@@ -171,13 +185,17 @@ class Stage:
         if self.node is None or self.node.status() is not None or not self._plain:
             self.start_node()
         self.driver.want()
-        if self.answer(time.monotonic(), READY_TIMEOUT_S) is None:
+        if self.answer(time.monotonic(), READY_TIMEOUT_S * self.patience) is None:
             raise NodeError(f'no answers before the fault. The end of the log:\n{self.node and self.node.log_tail()}')
 
     @staticmethod
-    def entry_point() -> list[str]:
-        """The command that starts the node."""
-        return [sys.executable, '-m', 'attention_fusion_ros', 'fusion_node']
+    def entry_point(activate: bool = True) -> list[str]:
+        """The command that starts the node, as a supervisor does it.
+
+        The node brings itself up: for 20 s after a process was killed, its services seem to be there, and what calls
+        them gets no answer, nor does the node that was started in its place get the call.
+        """
+        return [sys.executable, '-m', 'attention_fusion_ros', 'fusion_node', *(['--activate'] if activate else [])]
 
     # -- services ------------------------------------------------------------------------------------------------------
 
@@ -185,11 +203,11 @@ class Stage:
         """The answer of a service of the node. Raises NodeError without one in time."""
         client = self.session.node.create_client(kind, f'{NAME}/{name}')
         try:
-            if not client.wait_for_service(READY_TIMEOUT_S):
+            if not client.wait_for_service(READY_TIMEOUT_S * self.patience):
                 raise NodeError(f'no service {name}')
             future = client.call_async(request)
-            if not self.wait(future.done, CALL_TIMEOUT_S):
-                raise NodeError(f'{name} did not answer within {CALL_TIMEOUT_S:g} s')
+            if not self.wait(future.done, CALL_TIMEOUT_S * self.patience):
+                raise NodeError(f'{name} did not answer within {CALL_TIMEOUT_S * self.patience:g} s')
             return future.result()
         finally:
             self.session.node.destroy_client(client)
@@ -223,7 +241,7 @@ class Stage:
     def answer(self, after_s: float, timeout_s: float) -> float | None:
         """When the first answer as before to a good sweep that was sent later came, None without one in time."""
         end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
+        while time.monotonic() < end and not (self.node is not None and self.node.status() is not None):
             for sent in reversed(self.good[-400:]):
                 if sent.at_s < after_s:
                     continue

@@ -39,12 +39,14 @@ class NodeProcess:
     domain_id: the domain of `session`, None for that of the environment. environment: variables besides those of this
     process. command: which node, as the package has it; name: its name on the graph. start: what to run in place of
     `python -m attention_fusion_ros COMMAND`, with the same arguments. output: where its output goes instead of the log.
+    patience: multiplies how long is waited for it.
     """
 
     def __init__(self, session: Session, parameters: Mapping[str, Any], remaps: Mapping[str, str], log: Path,
                  domain_id: int | None = None, environment: Mapping[str, str] | None = None,
-                 command: str = 'fusion_node', name: str = NAME, start: Sequence[str] = (), output: int | None = None):
-        self.name, self._log = name, log
+                 command: str = 'fusion_node', name: str = NAME, start: Sequence[str] = (), output: int | None = None,
+                 patience: float = 1.0):
+        self.name, self._log, self._patience = name, log, patience
         arguments = []
         for key, value in parameters.items():
             arguments += ['-p', f'{key}:={value if isinstance(value, str) and value else json.dumps(value)}']
@@ -154,6 +156,7 @@ class NodeProcess:
         return self._process.returncode
 
     def _wait(self, condition: Callable[[], Any], timeout_s: float, problem: str) -> None:
+        timeout_s *= self._patience
         end = time.monotonic() + timeout_s
         while not condition():
             self.check()

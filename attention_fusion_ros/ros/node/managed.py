@@ -106,8 +106,13 @@ class ManagedNode(LifecycleNode):
             except ConfigurationError as error:
                 self._fail(str(error))
                 return FAILURE
+            except OSError as error:
+                self._fail(f'{error}. Remedy: give the process what it lacks (open files: ulimit -n; memory; disk), '
+                           'and configure again.')
+                return FAILURE
             except Exception as error:
-                self._fail(f'{type(error).__name__}: {error}\n{traceback.format_exc()}')
+                self._fail(f'{type(error).__name__}: {error}. Remedy: report it, with the traceback in the log.',
+                           traceback.format_exc())
                 return FAILURE
         return super().on_configure(state)
 
@@ -154,11 +159,11 @@ class ManagedNode(LifecycleNode):
         self._free()
         super().destroy_node()
 
-    def _fail(self, error: str) -> None:
+    def _fail(self, error: str, trace: str = '') -> None:
         self._free()
         self._error = error
         if self.context.ok():  # else the process was told to stop meanwhile
-            self.get_logger().error(f'configuring failed: {error}')
+            self.get_logger().error('\n'.join([f'configuring failed: {error}', *filter(None, [trace])]))
 
     def _free(self) -> None:
         """Give back everything that configure and activate took. May be repeated."""
