@@ -18,6 +18,7 @@ from typing import Any
 from attention_fusion_ros.errors import ConfigurationError
 
 BACKENDS = ('torch', 'onnxruntime', 'openvino', 'tensorrt')
+MAX_NUMBER = 1e300  # whole numbers may be larger than any float
 OFF = 'off'  # a choice that YAML reads as false where it is not quoted
 IDENTITY_4X4 = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
@@ -234,6 +235,8 @@ def validate(info: ParameterInfo, value: Any) -> Any:
 def _number(where: str, info: ParameterInfo, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(f'{where} must be a number, got {value!r}')
+    if abs(value) > MAX_NUMBER:
+        raise ConfigurationError(f'{where} must be finite, got a number beyond {MAX_NUMBER:g}')
     if not math.isfinite(value):
         raise ConfigurationError(f'{where} must be finite, got {value}')
     if (info.low is not None and value < info.low) or (info.high is not None and value > info.high):

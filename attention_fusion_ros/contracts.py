@@ -324,7 +324,14 @@ class Calibration:
                                                 float(known['limit']))
         values['other_rings'] = tuple((float(radius), cls.from_dict(other))
                                       for radius, other in stored.get('other_rings', ()))
-        return cls(**values)
+        made = cls(**values)
+        for f in fields(cls):
+            numbers = getattr(made, f.name)
+            if f.name not in ('familiarity', 'other_rings') and not (
+                    len(numbers) == len(f.default)  # type: ignore[arg-type]  # every default is a tuple
+                    and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)):
+                raise TypeError(f'{f.name} must be {len(f.default)} numbers, got {numbers!r}')  # type: ignore[arg-type]
+        return made
 
     def probability(self, logit: np.ndarray | float, with_map: bool, unseen: np.ndarray | float = 0.0) -> np.ndarray:
         """Raw logits of any shape, and `unseen` 0..1 of that shape -> calibrated probabilities of that shape, 0..1."""

@@ -22,6 +22,7 @@ from attention_fusion_ros.network.checkpoint import KIND, Checkpoint
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.output import SPATIAL_NAMES, NetworkOutput
+from attention_fusion_ros.utils import outside
 
 PRIOR = 'prior'
 SPATIAL_PREFIX = 'spatial_'
@@ -137,19 +138,21 @@ def read_description(path: Path, texts: Mapping[str, str]) -> Model:
     Raises ConfigurationError when the file was made by another program or for another version of this package.
     """
     try:
-        values = {name: json.loads(text) for name, text in texts.items() if name in NEEDED}
+        values = {name: outside.parse_json(text) for name, text in texts.items() if name in NEEDED}
     except ValueError as error:
         raise ConfigurationError(f"model '{path}' has an unreadable description ({error}), as files of earlier "
                                  'versions have. Export the .safetensors checkpoint again.') from error
     if values.get('kind') != KIND:
         raise ConfigurationError(f"model '{path}' was not written by the 'export' command of this version of the "
                                  'package. Export the .safetensors checkpoint again.')
-    if values.get('version') != FORMAT_VERSION or tuple(values.get('head_channels', ())) != HEAD_CHANNELS:
+    if values.get('version') != FORMAT_VERSION or values.get('head_channels') != list(HEAD_CHANNELS):
         raise ConfigurationError(f"model '{path}' has format version {values.get('version')}, this package reads "
                                  f'version {FORMAT_VERSION}. Export the .safetensors checkpoint again.')
     try:
         calibration = Calibration.from_dict(values['calibration'])
         return Model(values['checkpoint'], bool(values['trained']), NetworkConfig.from_dict(values['network']),
                      calibration)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
         raise ConfigurationError(f"model '{path}' lacks {error} in its description.") from error

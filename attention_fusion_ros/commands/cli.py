@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tqdm import tqdm
 
 from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import ConfigurationError, InputError
+from attention_fusion_ros.utils import outside
 from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
@@ -120,8 +120,8 @@ def yaml_values(values: dict[str, str], option: str) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for name, text in values.items():
         try:
-            read[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            read[name] = outside.parse_yaml(text)
+        except ValueError as error:
             raise ConfigurationError(f"'{option} {name}': the value '{text}' is not valid YAML") from error
     return read
 
@@ -149,8 +149,8 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     Raises ConfigurationError when the file is missing, no YAML mapping, or has parameters for several nodes.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        content = outside.read_yaml(path)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f'parameter file {path} cannot be read: {error}') from error
     if not isinstance(content, dict):
         raise ConfigurationError(f'parameter file {path} must hold a mapping')

@@ -9,12 +9,12 @@ here and a replay of a converted bag see the same inputs.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from attention_fusion_ros.contracts import Motion
 from attention_fusion_ros.decode import plain_messages
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.geometry import is_rigid, rotation_2d, se3_from_quaternion, wrap, yaw_of
+from attention_fusion_ros.utils import arrays, outside
 
 IMAGE_METRES = 120.0  # edge of the map image
 PIXEL = 0.25  # m
@@ -80,8 +81,8 @@ def load_drive(folder: str | Path) -> Drive:
     """Read everything but the sweeps. Raises ConfigurationError when the folder does not hold a consistent drive."""
     folder = Path(folder)
     try:
-        meta = json.loads((folder / 'drive.json').read_text())
-        truth = json.loads((folder / 'truth.json').read_text())
+        meta = outside.read_json(folder / 'drive.json')
+        truth = _truth_rows(outside.read_json(folder / 'truth.json'))
         with open(folder / 'poses.csv', newline='') as file:
             rows = list(csv.reader(file))[1:]
         roads: dict[str, list] = {}
@@ -93,8 +94,10 @@ def load_drive(folder: str | Path) -> Drive:
         poses = np.stack([se3_from_quaternion([float(v) for v in row[1:4]], [float(v) for v in row[4:8]])
                           for row in rows])
         T_base_sensor = np.array(meta['T_base_sensor'], dtype=np.float64)
-        name, sensor = meta['name'], meta['sensor']
-    except (OSError, ValueError, KeyError, IndexError) as error:
+        name, sensor = str(meta['name']), str(meta['sensor'])
+        if not all(math.isfinite(value) for road in roads.values() for place in road for value in place):
+            raise ValueError('a road is not finite')
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise ConfigurationError(f"'{folder}' is not a drive: {error}") from error
     sweeps = tuple(sorted((folder / 'sweeps').glob('*.npz')))
     if not sweeps or len(sweeps) != len(truth):
@@ -105,13 +108,35 @@ def load_drive(folder: str | Path) -> Drive:
                  tuple(truth))
 
 
+def _truth_rows(rows: Any) -> list[dict]:
+    """The rows of truth.json. Raises ValueError, KeyError or TypeError for what is none."""
+    def pair(values: Any) -> None:
+        if len(values) != 2 or not all(math.isfinite(value) for value in values):
+            raise ValueError(f'{values} in truth.json is no bearing and heading')
+    for row in rows:
+        for ring in (*row['path_ahead'].values(), *row['path_behind'].values()):
+            if ring:
+                pair(ring)
+        for branches in row.get('branches', {}).values():
+            for branch in branches:
+                pair(branch)
+    return list(rows)
+
+
 def cloud_message(path: Path) -> SimpleNamespace:
-    """One sweep as the PointCloud2 message a driver would send: x y z intensity float32 in frame `lidar`."""
-    with np.load(path) as z:
+    """One sweep as the PointCloud2 message a driver would send: x y z intensity float32 in frame `lidar`.
+
+    Raises ConfigurationError for a file that is no sweep.
+    """
+    try:
+        z = arrays.read_arrays(path, ('xyz_mm', 'intensity', 'intensity_scale', 'stamp_ns'))
         points = np.empty(z['xyz_mm'].shape[1], POINT)
-        points['x'], points['y'], points['z'] = z['xyz_mm'] / 1000.0
-        points['intensity'] = z['intensity'] * float(z['intensity_scale'])
+        with np.errstate(over='ignore', invalid='ignore'):
+            points['x'], points['y'], points['z'] = z['xyz_mm'] / 1000.0
+            points['intensity'] = z['intensity'] * float(z['intensity_scale'])
         return plain_messages.point_cloud(points, int(z['stamp_ns']), 'lidar')
+    except (OSError, ValueError, IndexError, TypeError, OverflowError) as error:
+        raise ConfigurationError(f"'{path}' is no sweep of a drive: {error}. Remedy: get the drive again.") from error
 
 
 def image_message(stamp_ns: int, image: np.ndarray, encoding: str = 'rgb8') -> SimpleNamespace:

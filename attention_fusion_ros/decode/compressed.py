@@ -20,6 +20,7 @@ from attention_fusion_ros.decode.image_file import (
     PNG_END,
     PNG_SIGNATURE,
     jpeg_chroma_block,
+    jpeg_scans,
     jpeg_size,
     png_size,
     png_transparent_value,
@@ -32,6 +33,7 @@ from attention_fusion_ros.errors import InputError
 # More pixels than a byte of the file can hold: deflate packs at most 1032 to 1, PNG 8 pixels into a byte; a JPEG spends
 # at least one bit on each block of 8 x 8. A header that claims more is damaged or hostile.
 PNG_PIXELS_PER_BYTE, JPEG_PIXELS_PER_BYTE = 1032 * 8, 8 * 64
+MAX_SCANS = 64  # of a progressive JPEG, which has ten; each is a pass over all pixels, and takes ten bytes
 
 
 def decode_compressed_map_image(msg: Any) -> MapImage:
@@ -64,7 +66,7 @@ def decode_compressed_map_image(msg: Any) -> MapImage:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         _undecodable(str(error).strip())
-    if pixels is None:
+    if pixels is None or pixels.shape[:2] != (height, width):
         _undecodable('damaged data')
     if pixels.dtype not in (np.uint8, np.uint16):
         raise InputError('unknown_encoding', f'The compressed map image decodes to {pixels.dtype} pixels.',
@@ -107,6 +109,8 @@ def _size(file: bytes) -> tuple[int, int, int]:
         complete, size, per_byte = PNG_END in file[-64:], png_size(file), PNG_PIXELS_PER_BYTE
     elif file.startswith(JPEG_SIGNATURE):
         complete, per_byte = JPEG_END in file[-64:], JPEG_PIXELS_PER_BYTE
+        if jpeg_scans(file) > MAX_SCANS:
+            _undecodable(f'it has {jpeg_scans(file)} scans')
         try:
             size = jpeg_size(file)
         except ValueError as error:

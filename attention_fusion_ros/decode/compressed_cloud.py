@@ -112,7 +112,10 @@ def _whole(unpacked: bytes, ended: bool, limit: int) -> bytes:
 
 def _unpack_draco(data: bytes, plain: SimpleNamespace, points: int) -> None:
     """Fill `data` of a PointCloud2 with what a Draco file holds, in the layout that the message describes."""
-    count = draco.point_count(data)
+    count, point_bytes = draco.outline(data)
+    if count * point_bytes > MAX_BYTES:
+        raise InputError('cloud_too_large', f'The compressed cloud says that it holds {count} points of {point_bytes} '
+                         f'bytes; at most {MAX_BYTES} bytes are unpacked.', 'check the compressing publisher.')
     if count > points:
         raise InputError('size_mismatch', f'The compressed cloud holds {count} points, more than the {points} that '
                          'width and height say.', 'fill in width and height as the points are laid out.')

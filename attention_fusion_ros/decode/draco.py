@@ -3,21 +3,25 @@
 """Point clouds that draco_point_cloud_transport compressed -> one array a field, with DracoPy.
 
 The plugin makes every field of the PointCloud2 an attribute of its own, in the order of the fields: x, y and z are
-three attributes of one component each (ros-perception/point_cloud_transport_plugins, draco_publisher.cpp). The number
-of points is read from the file itself before anything is decoded, so that a few hostile bytes cannot claim gigabytes
-(google/draco, point_cloud_decoder.cc and metadata_decoder.cc).
+three attributes of one component each (ros-perception/point_cloud_transport_plugins, draco_publisher.cpp). How many
+points of how many bytes there are is read from the file itself before anything is decoded, so that a few hostile bytes
+cannot claim gigabytes (google/draco, point_cloud_decoder.cc, attributes_decoder.cc and metadata_decoder.cc).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attention_fusion_ros.errors import InputError
 
 SIGNATURE = b'DRACO'
-POINT_CLOUD = 0  # the kind of geometry; 1 is a mesh
+MAJOR_VERSION = 2  # of the bitstream, since 2017; earlier ones lie differently
+POINT_CLOUD, SEQUENTIAL = 0, 0  # the kind of geometry (1 is a mesh), and the method (1 is a kd-tree)
+# Bytes of a component by DataType, from DT_INT8 to DT_BOOL (draco_types.h).
+COMPONENT_BYTES = dict(zip(range(1, 12), (1, 1, 2, 2, 4, 4, 8, 8, 4, 8, 1)))
+PORTABLE_BYTES = 4  # of a component while it is decoded
 HAS_METADATA = 0x8000
 MAX_METADATA_DEPTH = 8
 
@@ -58,12 +62,22 @@ class _Reader:
             self.skip_metadata(depth + 1)
 
 
-def point_count(data: bytes) -> int:
-    """How many points a Draco file says it has. Raises InputError `undecodable`."""
+class Outline(NamedTuple):
+    """What a Draco file says it holds."""
+
+    points: int
+    point_bytes: int  # that one point takes while it is decoded
+
+
+def outline(data: bytes) -> Outline:
+    """How much a Draco file says it has. Raises InputError `undecodable`."""
     try:
-        header = _Reader(data, len(SIGNATURE) + 2)  # after the version
-        kind = header.whole(1)
-        header.skip(1)  # method
+        header = _Reader(data, len(SIGNATURE))
+        major = header.whole(1)
+        header.skip(1)
+        kind, method = header.whole(1), header.whole(1)
+        if major != MAJOR_VERSION:
+            raise _undecodable(f'version {major} of the format is not read')
         if header.whole(2) & HAS_METADATA:
             for _ in range(header.varint()):  # of attributes, after their number
                 header.varint()
@@ -71,9 +85,27 @@ def point_count(data: bytes) -> int:
             header.skip_metadata()
         if kind != POINT_CLOUD:
             raise _undecodable('it holds a mesh')
-        return header.whole(4)
+        points, decoders = header.whole(4), header.whole(1)
+        return Outline(points, sum(_attribute_bytes(header, method) for _ in range(decoders)))
     except IndexError:
         raise _undecodable('its header breaks off') from None
+
+
+def _attribute_bytes(header: _Reader, method: int) -> int:
+    """Bytes of a point in the attributes of one decoder."""
+    count = header.varint()
+    found = 0
+    for _ in range(count):
+        header.skip(1)  # what it is for
+        size = COMPONENT_BYTES.get(header.whole(1))
+        if size is None:
+            raise _undecodable('an attribute is of no known type')
+        found += (size + PORTABLE_BYTES) * header.whole(1)
+        header.skip(1)  # whether it is normalised
+        header.varint()  # its number
+    if method == SEQUENTIAL:
+        header.skip(count)  # how each is decoded
+    return found
 
 
 def attributes(data: bytes) -> list[np.ndarray]:

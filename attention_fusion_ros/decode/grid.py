@@ -58,7 +58,7 @@ def _resolution(info: Any) -> float:
     value = attribute(info, 'resolution')
     try:
         resolution = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         malformed(f'`resolution` must be a number, got {type(value).__name__}.')
     if not math.isfinite(resolution) or resolution <= 0:
         raise InputError('bad_grid', f'The resolution of the map grid is {resolution}.', REMEDY)

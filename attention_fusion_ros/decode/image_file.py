@@ -54,6 +54,11 @@ def jpeg_size(file: bytes) -> tuple[int, int] | None:
     return int.from_bytes(file[at + 7 : at + 9], 'big'), int.from_bytes(file[at + 5 : at + 7], 'big')
 
 
+def jpeg_scans(file: bytes) -> int:
+    """How often a decoder passes over the image: markers SOS. In coded data FF is never followed by DA (B.1.1.5)."""
+    return file.count(b'\xff\xda')
+
+
 def jpeg_chroma_block(file: bytes) -> tuple[int, int] | None:
     """(rows, columns) of pixels that share a colour: (2, 2) in 4:2:0, (1, 2) in 4:2:2; None for files without colour.
 

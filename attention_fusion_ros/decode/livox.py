@@ -36,7 +36,7 @@ def decode_livox(msg: Any) -> PointCloud:
     try:
         # float64 holds every uint32 exactly.
         values = np.fromiter((value for point in points for value in POINT(point)), np.float64, COLUMNS * count)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         malformed(f'`points` must be a list of CustomPoint: {error}.')
     values = values.reshape(count, COLUMNS)
     with np.errstate(over='ignore', invalid='ignore'):

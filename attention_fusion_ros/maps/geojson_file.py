@@ -12,7 +12,6 @@ the datum of that frame.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.maps.frames import LocalFrame, web_mercator_to_degrees
 from attention_fusion_ros.maps.osm_file import Ways
+from attention_fusion_ros.utils import outside
 
 SAME_PLACE_DEG = 1e-8  # a millimetre
 LOCAL_M = 100e3  # coordinates beyond are those of the projection that the file names
@@ -30,10 +30,10 @@ LOCAL_M = 100e3  # coordinates beyond are those of the projection that the file 
 def read_geojson(path: str | Path, kinds: Collection[str], datum: tuple[float, float] | None = None) -> Ways:
     """The lines as ways; see `maps.load.load_roads` for `kinds` and `datum`. Raises ConfigurationError."""
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        content = outside.read_json(path, encoding='utf-8-sig')
         features = content['features'] if content['type'] == 'FeatureCollection' else [content]
         return _ways(path, content, [f for f in features if f.get('geometry')], kinds, datum)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         if isinstance(error, (ConfigurationError, InputError)):
             raise ConfigurationError(str(error)) from error
         raise ConfigurationError(f"'{path}' is no GeoJSON file with road lines: {type(error).__name__}: {error}. "

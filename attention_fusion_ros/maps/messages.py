@@ -110,7 +110,7 @@ def _pose(msg: Any, reason: str) -> tuple[np.ndarray, np.ndarray]:
                                 _numbers(attribute(pose, 'orientation'), *'xyzw'))
     except InputError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(reason, f'a pose is unusable: {error}.', 'fix its publisher: finite numbers, a quaternion of '
                          'length 1, a covariance of 36 numbers.') from error
     if not np.isfinite(covariance).all():

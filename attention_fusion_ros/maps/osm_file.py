@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.maps.pbf_sizes import unpacked_bytes
 
 OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
 HEAD_BYTES = 4096  # of a file, in which that stands
 UNITS = 10**7  # of osmium's places, in a degree
 NO_PLACE = 2**31 - 1  # of nodes that are not there
-SMALL_BYTES = 250 * 10**6  # of files whose nodes are kept in memory while they are read
+SMALL_BYTES = 600 * 10**6  # unpacked, of files whose nodes are all kept in memory while they are read
+# What is kept of a file at most: the roads of a country. A file of a megabyte can unpack to anything.
+MAX_REFS, MAX_WAYS, MAX_TAG_LETTERS = 120 * 10**6, 6 * 10**6, 600 * 10**6
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     osmium = _osmium(path)
     tags: list[dict[str, str]] = []
     try:
-        small = Path(path).stat().st_size < SMALL_BYTES
+        small = unpacked_bytes(path) < SMALL_BYTES
         refs, first, places = _roads(osmium, path, kinds, tags, small)
         if not small or (places == NO_PLACE).any():  # ways before their nodes, or nodes that are not there
             found = _nodes(osmium, path, np.unique(refs))
@@ -55,7 +58,9 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
             found = np.unique(refs, return_index=True)
             found = found[0], places[found[1]]
         bounds = _bounds(osmium, path)
-    except (OSError, RuntimeError, ValueError) as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:  # osmium has exceptions of its own, which have no common base
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
     return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds)
 
@@ -86,17 +91,21 @@ def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, 
             osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(kinds_only)
     else:
         ways = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(kinds_only)
-    first, values = [0], array('q')
+    first, values, letters = [0], array('q'), 0
+    columns = 3 if places else 1
     for way in ways:
-        found = dict(way.tags)
-        if found['highway'] in kinds and found.get('area') != 'yes':
+        if way.tags.get('highway') in kinds and way.tags.get('area') != 'yes':
+            found = dict(way.tags)
+            letters += sum(len(key) + len(value) for key, value in found.items())
+            if len(first) > MAX_WAYS or len(values) > columns * MAX_REFS or letters > MAX_TAG_LETTERS:
+                raise ConfigurationError(f"'{path}' holds the roads of more than a country: over {len(first) - 1} of "
+                                         'them. Remedy: cut out the region where you drive (osmium extract --bbox)')
             if places:
                 values.extend([v for node in way.nodes for v in (node.ref, node.y, node.x)])
             else:
                 values.extend([node.ref for node in way.nodes])
             first.append(len(values))
             tags.append(found)
-    columns = 3 if places else 1
     table = np.array(values, np.int64).reshape(-1, columns)
     return np.ascontiguousarray(table[:, 0]), np.array(first) // columns, table[:, 1:]
 

@@ -22,6 +22,7 @@ UNITS_M = {'': 1.0, 'm': 1.0, 'ft': 0.3048, "'": 0.3048}
 WALK_KMH, NO_LIMIT_KMH = 7.0, 130.0
 MIN_WIDTH_M, MAX_WIDTH_M = 2.0, 40.0
 LANE_M = 3.25
+MAX_DIGITS = 20  # of a whole number: Python refuses those of some thousand
 
 
 class RoadTags(NamedTuple):
@@ -63,7 +64,7 @@ def _direction(tags: Mapping[str, str], kind: str, roundabout: bool) -> tuple[in
 
 def _layer(tags: Mapping[str, str]) -> int:
     try:
-        return max(-9, min(9, int(tags['layer'])))
+        return max(-9, min(9, int(tags['layer'][:MAX_DIGITS])))
     except (KeyError, ValueError):
         pass
     if tags.get('bridge', 'no') != 'no':
@@ -80,9 +81,9 @@ def _quantity(text: str, units: Mapping[str, float]) -> float | None:
 
 def _width(tags: Mapping[str, str], kind: str, direction: int) -> float:
     width = _quantity(tags.get('width', tags.get('est_width', '')), UNITS_M)
-    lanes = tags.get('lanes', '')
-    if not width and lanes.isdigit() and int(lanes):
-        width = int(lanes) * LANE_M
+    lanes = _quantity(tags.get('lanes', ''), {'': LANE_M})
+    if not width and lanes:
+        width = lanes
     if not width:
         width = KINDS[kind].width if direction == BOTH else KINDS[kind].oneway_width
     return max(MIN_WIDTH_M, min(MAX_WIDTH_M, width))

@@ -17,14 +17,17 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
-from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils import atomic, outside
 
 KIND = 'attention_fusion_ros'
+ROOM_TIMES, ROOM_BESIDE = 4, 10**6  # a parameter may be registered several times
 TRAIN_AGAIN = 'Remedy: train again with this version of the package, or use the version that made the file.'
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 
@@ -72,12 +75,14 @@ def load(path: str | Path) -> Checkpoint:
         raise ConfigurationError(f"checkpoint '{path}' has format version {meta.get('version')}, this package reads "
                                  f'version {FORMAT_VERSION}. Train it again or use the package version that made it.')
     try:
-        config = NetworkConfig.from_dict(json.loads(meta['network']))
-        calibration = Calibration.from_dict(json.loads(meta['calibration']))
-        training = json.loads(meta.get('training', '{}'))
-    except (KeyError, TypeError, ValueError) as error:
+        config = NetworkConfig.from_dict(outside.parse_json(meta['network']))
+        calibration = Calibration.from_dict(outside.parse_json(meta['calibration']))
+        training = outside.parse_json(meta.get('training', '{}'))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"checkpoint '{path}': {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(f"checkpoint '{path}' has unreadable settings: {error}") from error
-    network = build_network(config)
+    network = _build(path, config, sum(tensor.numel() for tensor in tensors.values()))
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, strict=True)
     return Checkpoint(network.eval(), calibration, path.stem, True, training)
@@ -103,6 +108,25 @@ def _another_kind(path: Path) -> str:
         return ('is a pickle, which is never loaded: it could run any code. Use a .safetensors file made by the '
                 "'train' command.")
     return ''
+
+
+def _build(path: Path, config: NetworkConfig, weights: int) -> Network:
+    """The network of the settings. weights: how many the file holds; it is no larger than they allow."""
+    room = ROOM_TIMES * weights + ROOM_BESIDE
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal room
+        room -= 0 if parameter is None else parameter.numel()
+        if room < 0:
+            raise ValueError(f'they describe a network of far more than the {weights} weights that there are')
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        return build_network(config)
+    except Exception as error:  # settings that are right each for itself lead to anything
+        raise ConfigurationError(f"checkpoint '{path}' has settings that make no network: {error}. {TRAIN_AGAIN}"
+                                 ) from error
+    finally:
+        hook.remove()
 
 
 def _check_tensors(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

@@ -14,6 +14,8 @@ from attention_fusion_ros.errors import ConfigurationError
 
 # 'stages': map and LiDAR are fused before the residual stages. 'two_readings': see network/two_readings.py.
 ARCHITECTURES = ('stages', 'two_readings')
+# Far beyond every network, so that a file cannot ask for one that fills the memory.
+MAX_SIZE, MAX_METRES, MAX_STAGES = 4096, 1e4, 16
 FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
 
 
@@ -75,6 +77,8 @@ class NetworkConfig:
 
     def check(self) -> None:
         """Raises ConfigurationError when the sizes do not fit together."""
+        for f in dataclasses.fields(self):
+            _check_setting(f.name, getattr(self, f.name), f.default)
         if self.cells % 16:
             raise ConfigurationError(f'network setting cells must be a multiple of 16, got {self.cells}')
         if len(self.widths) != len(self.blocks):
@@ -124,6 +128,26 @@ class NetworkConfig:
         if isinstance(patch, int) and patch > 0 and self.cells % patch:
             raise ConfigurationError(f"attention option 'patch' of selection is {patch}, which does not divide the "
                                      f'network setting cells, {self.cells}')
+
+
+def _check_setting(name: str, value: Any, default: Any) -> None:
+    """Raises ConfigurationError for a setting of another type than its default, or absurdly large."""
+    values = value if isinstance(default, tuple) else (value,)
+    example = default[0] if isinstance(default, tuple) and default else 0.0 if default == () else default
+    if isinstance(default, tuple) and (not isinstance(value, tuple) or len(value) > MAX_STAGES):
+        raise ConfigurationError(f'network setting {name} must be a list of at most {MAX_STAGES} numbers, got '
+                                 f'{value!r}')
+    if isinstance(example, bool):
+        good = all(isinstance(v, bool) for v in values)
+    elif isinstance(example, int):
+        good = all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= MAX_SIZE for v in values)
+    elif isinstance(example, float):
+        good = all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= MAX_METRES for v in values)
+    else:
+        return  # mechanisms and names are checked by what they mean
+    if not good:
+        raise ConfigurationError(f'network setting {name} must be like {default!r}, within the bounds of {MAX_SIZE} '
+                                 f'cells or channels and {MAX_METRES:g} m; got {value!r}')
 
 
 def fused_widths(config: NetworkConfig) -> tuple[int, int]:

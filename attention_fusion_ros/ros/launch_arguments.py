@@ -7,15 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from attention_fusion_ros.config import flatten, parameters
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros.map_source.inputs import ALIGNMENT, MAP_INPUTS
 from attention_fusion_ros.stream.inputs import launch_remappings, selectable_inputs
+from attention_fusion_ros.utils import outside
 
 TRUE_OR_FALSE = ('true', 'false')
 
@@ -99,7 +97,7 @@ def shared_parameters(files: Mapping[str, str]) -> dict[str, Any]:
         if not path:
             continue
         check_parameter_file(path, node)
-        for name, value in _values(yaml.safe_load(Path(path).read_text()) or {}, node).items():
+        for name, value in _values(outside.read_yaml(path) or {}, node).items():
             if name not in defaults or value == defaults[name]:
                 continue
             if name in found and found[name] != value:
@@ -134,11 +132,11 @@ def check_parameter_file(path: str, node: str) -> None:
     nodes only by all. A file without anything in it is right: every parameter has a default.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = outside.read_yaml(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The parameter file '{path}' cannot be read: {error}. Remedy: give the path of a "
                                  'file as params_file:=FILE.') from error
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise ConfigurationError(f"The parameter file '{path}' is no YAML: {' '.join(str(error).split())}") from error
     example = "Remedy: begin it with '/**:' and '  ros__parameters:', as config/attention_fusion.yaml does."
     if content is None or content == {}:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from attention_fusion_ros.config import flatten, from_flat
-from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.utils import outside
 
 NAME = 'replay.yaml'
 NODE, TOPICS, PARAMETERS = 'attention_fusion', 'recording', 'ros__parameters'
@@ -36,14 +36,14 @@ def read_hints(path: Path) -> Hints:
     """Those of a recording's folder, or of the folder of its file; empty without any."""
     file = (path if path.is_dir() else path.parent) / NAME
     try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8'))
+        content = outside.read_yaml(file)
         sections = {name: content[name][PARAMETERS] for name in (NODE, TOPICS) if name in content}
         topics = {str(name): str(topic) for name, topic in sections.get(TOPICS, {}).items()}
         parameters = flatten(sections.get(NODE, {}))
         from_flat(parameters)
     except FileNotFoundError:
         return Hints()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, ConfigurationError) as error:
+    except (OSError, ValueError) as error:  # of the parameters too
         return Hints(problem=' '.join(str(error).split()))
     except (TypeError, KeyError, AttributeError):
         return Hints(problem=f'it is no parameter file of the nodes {NODE} and {TOPICS}')

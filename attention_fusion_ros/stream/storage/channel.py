@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
+from attention_fusion_ros.utils import outside
 
 CDR, ROS1 = 'cdr', 'ros1'  # serialisations that are read
 MAKE_ROOM = 'make room there, or set TMPDIR to a folder with more.'  # for what is read from a copy
@@ -99,8 +99,8 @@ def is_latched(profiles: object) -> bool:
     """
     if isinstance(profiles, str):
         try:
-            profiles = yaml.safe_load(profiles)
-        except yaml.YAMLError:
+            profiles = outside.parse_yaml(profiles)
+        except ValueError:
             return False
     return isinstance(profiles, list) and any(
         isinstance(p, dict) and p.get('durability') in TRANSIENT_LOCAL for p in profiles)

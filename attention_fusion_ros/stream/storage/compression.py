@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'  # RFC 8878, section 3.1.1
 LZ4_MAGIC = b'\x04\x22\x4d\x18'  # LZ4 frame format, version 1.6
+MAX_BYTES = 2**30  # of a message, or of a chunk of messages, unpacked; recorders close a chunk at a megabyte
+MAX_WINDOW_LOG = 27  # of zstd: 128 MiB, what its own command accepts
 MAGICS = {ZSTD_MAGIC: 'zstd', LZ4_MAGIC: 'lz4'}
 
 
@@ -27,34 +29,52 @@ def _lz4() -> Any:
     return frame
 
 
+def _decompressor(name: str) -> Any:
+    """With `decompress(data, max_length)`, `eof` and `unused_data`."""
+    if name == 'lz4':
+        return _lz4().LZ4FrameDecompressor()
+    zstd = _zstd()
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
+
+
 def name_of(beginning: bytes) -> str:
     """`zstd`, `lz4` or ''."""
     return MAGICS.get(beginning[:4], '')
 
 
 def decompress(data: bytes, name: str) -> bytes:
-    """The data of a whole frame. Raises ValueError where the name is unknown or the data damaged."""
+    """The data of a whole frame, or of several one after the other.
+
+    Raises ValueError where the name is unknown, the data damaged or larger than MAX_BYTES.
+    """
     if name == '':
         return data
+    if name not in MAGICS.values():
+        raise ValueError(f"unknown compression '{name}'")
+    found = bytearray()
     try:
-        if name == 'zstd':
-            return bytes(_zstd().decompress(data))
-        if name == 'lz4':
-            return bytes(_lz4().decompress(data))
+        while data:
+            decompressor = _decompressor(name)
+            found += decompressor.decompress(data, MAX_BYTES + 1 - len(found))
+            if len(found) > MAX_BYTES:
+                raise ValueError(f'it unpacks to more than {MAX_BYTES // 2**20} MiB')
+            if not decompressor.eof:
+                raise ValueError('it breaks off')
+            data = decompressor.unused_data or b''
     except Exception as error:  # ZstdError, RuntimeError, EOFError
         raise ValueError(f'{name}: {error}') from error
-    raise ValueError(f"unknown compression '{name}'")
+    return bytes(found)
 
 
 def decompress_beginning(data: bytes, name: str) -> bytes:
     """As much as there is of a frame that breaks off."""
     if name == '':
         return data
-    decompressor = _zstd().ZstdDecompressor() if name == 'zstd' else _lz4().LZ4FrameDecompressor()
     found = bytearray()
     try:
+        decompressor = _decompressor(name)
         for start in range(0, len(data), 4096):
-            if decompressor.eof:
+            if decompressor.eof or len(found) > MAX_BYTES:
                 break
             found += decompressor.decompress(data[start:start + 4096])
     except Exception:  # what came before is good

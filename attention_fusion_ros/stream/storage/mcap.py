@@ -82,6 +82,8 @@ class _Index:
             self.channels[number] = _ChannelRecord(read.uint16(), read.text(), read.text(), read.texts())
         elif kind == MESSAGE:
             number, _, stamp_ns = read.uint16(), read.uint32(), read.uint64()
+            if len(content) < MESSAGE_HEAD:
+                raise IndexError('a message without its head')
             self.counts[number] += 1
             self.start_ns, self.end_ns = min(self.start_ns, stamp_ns), max(self.end_ns, stamp_ns)
 
@@ -151,6 +153,8 @@ class McapFile:
                 yield message
 
     def _message(self, content: memoryview, wanted: dict[int, Channel]) -> StoredMessage | None:
+        if len(content) < MESSAGE_HEAD:
+            return None  # told when the file was opened, or by the number of messages
         read = Fields(content)
         channel = wanted.get(read.uint16())
         if channel is None:
@@ -167,17 +171,17 @@ class McapFile:
     def _content(self, chunk: _Chunk) -> bytes:
         """The records of a chunk; of a damaged one those before the damage, where that can be known."""
         self._file.seek(chunk.offset)
-        head = Fields(self._file.read(min(chunk.length, 28 + 4)))
-        head.skip(16)
-        size, checksum, name_length = head.uint64(), head.uint32(), head.uint32()
-        name = self._file.read(name_length).decode(errors='replace')
-        packed_length = Fields(self._file.read(8)).uint64()
-        packed = self._file.read(min(packed_length, chunk.length - 32 - name_length - 8))
-        if not chunk.whole or len(packed) < packed_length:
-            return decompress_beginning(packed, name)
         try:
+            head = Fields(self._file.read(min(chunk.length, 28 + 4)))
+            head.skip(16)
+            size, checksum, name_length = head.uint64(), head.uint32(), head.uint32()
+            name = self._file.read(min(name_length, chunk.length)).decode(errors='replace')
+            packed_length = Fields(self._file.read(8)).uint64()
+            packed = self._file.read(max(0, min(packed_length, chunk.length - 32 - name_length - 8)))
+            if not chunk.whole or len(packed) < packed_length:
+                return decompress_beginning(packed, name)
             content = decompress(packed, name)
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             self._lost(f'{self.path.name}: the chunk at byte {chunk.offset} cannot be unpacked ({error}); its messages '
                        'are left out.')
             return b''
@@ -186,6 +190,15 @@ class McapFile:
                        'left out.')
             return b''
         return content
+
+    def _take(self, index: _Index, kind: int, content: bytes) -> bool:
+        """Take in a record; False, and a loss, for one that is too short for what it says."""
+        try:
+            index.record(kind, content)
+            return True
+        except IndexError:
+            self._lost(f'{self.path.name}: a record that contradicts itself is left out.')
+            return False
 
     def _lost(self, text: str) -> None:
         if text not in self.losses:
@@ -251,9 +264,8 @@ class McapFile:
             if kind == CHUNK and there > 40:
                 self._pass_chunk(index, _Chunk(content, there, 0, whole=whole))
             elif whole and kind in (SCHEMA, CHANNEL, MESSAGE):
-                record = self._file.read(length if kind != MESSAGE else MESSAGE_HEAD)
-                index.record(kind, record)
-                if kind == MESSAGE:
+                record = self._file.read(length if kind != MESSAGE else min(length, MESSAGE_HEAD))
+                if self._take(index, kind, record) and kind == MESSAGE:
                     index.loose.append((int.from_bytes(record[6:14], 'little'), content, length))
             if not whole:
                 break
@@ -273,9 +285,8 @@ class McapFile:
         before, own = index.counts.copy(), _Index()
         content = self._content(chunk)
         for kind, start, end in _records(content):
-            record = content[start:end if kind != MESSAGE else start + MESSAGE_HEAD]
-            index.record(kind, record)
-            if kind == MESSAGE:
+            record = content[start:end if kind != MESSAGE else min(end, start + MESSAGE_HEAD)]
+            if self._take(index, kind, record) and kind == MESSAGE:
                 own.record(kind, record)
         channels = frozenset(number for number in index.counts if index.counts[number] != before[number])
         if channels:

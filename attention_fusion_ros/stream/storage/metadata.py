@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from attention_fusion_ros.stream.storage.channel import is_latched
+from attention_fusion_ros.utils import outside
 
 NAME = 'metadata.yaml'
 
@@ -36,8 +35,8 @@ def read_metadata(folder: Path) -> Metadata | None:
     if not file.exists():
         return None
     try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8', errors='replace'))
-    except (OSError, yaml.YAMLError) as error:
+        content = outside.read_yaml(file, errors='replace')
+    except (OSError, ValueError) as error:
         return Metadata(problem=' '.join(str(error).split()))
     content = content.get('rosbag2_bagfile_information') if isinstance(content, dict) else None
     if not isinstance(content, dict):

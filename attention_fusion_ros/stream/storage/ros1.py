@@ -35,14 +35,14 @@ class Ros1File:
     """See `StorageFile`. Raises StorageError for a bag without a usable index."""
 
     def __init__(self, path: Path):
-        from rosbags.rosbag1 import Reader, ReaderError
+        from rosbags.rosbag1 import Reader
         self.path = path
         self.notes: list[str] = []
         self.losses: list[str] = []
         self._reader = Reader(path)
         try:
             self._reader.open()
-        except ReaderError as error:
+        except Exception as error:  # ReaderError, and whatever damaged numbers lead to
             raise StorageError(f'its index cannot be used ({str(error).rstrip(".")})') from error
         self._channels = {
             connection.id: Channel(connection.topic, ros2_type(connection.msgtype), connection.msgcount, ROS1,

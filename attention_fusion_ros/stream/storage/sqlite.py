@@ -60,12 +60,15 @@ class SqliteFile:
         last = -1, -1
         if self._rows is None:
             marks = ','.join('?' * len(wanted))
-            rows = self._database.execute(f'SELECT timestamp, id, topic_id, data FROM messages WHERE topic_id IN '
-                                          f'({marks}) ORDER BY timestamp, id', list(wanted))
             try:
+                rows = self._database.execute(f'SELECT timestamp, id, topic_id, data FROM messages WHERE topic_id IN '
+                                              f'({marks}) ORDER BY timestamp, id', list(wanted))
                 for stamp_ns, number, topic, data in rows:
-                    yield _message(stamp_ns, wanted[topic], data)
-                    last = stamp_ns, number
+                    if isinstance(stamp_ns, int) and isinstance(data, bytes):
+                        yield _message(stamp_ns, wanted[topic], data)
+                        last = stamp_ns, number
+                    else:  # SQLite holds anything in any column
+                        self._lost(f'{self.path.name} is damaged: it holds messages without a time, or without data.')
                 return
             except sqlite3.DatabaseError:  # the index on timestamps, or a page of the data
                 self._rows = self._salvage()
@@ -77,7 +80,7 @@ class SqliteFile:
                 row = self._database.execute('SELECT data FROM messages WHERE id = ?', (number,)).fetchone()
             except sqlite3.DatabaseError:
                 row = None
-            if row is None:
+            if row is None or not isinstance(row[0], bytes):
                 lost += 1
             else:
                 yield _message(stamp_ns, wanted[topic], row[0])
@@ -118,7 +121,9 @@ class SqliteFile:
         counts = self._counts()
         found, other = {}, []
         for number, name, kind, serialization, profiles in topics:
-            if serialization in (CDR, '', None):
+            if not isinstance(name, str) or not isinstance(kind, str):
+                self._lost(f'{self.path.name} is damaged: it holds a topic without a name, or without a type.')
+            elif serialization in (CDR, '', None):
                 text, encoding = definitions.get(kind, ('', ''))
                 found[number] = Channel(name, ros2_type(kind), counts[number], CDR, text, encoding,
                                         is_latched(profiles), profiles or '')
@@ -148,6 +153,8 @@ class SqliteFile:
             return counts
         for topic, count, first, last in rows:
             counts[topic] = count
+            if not (isinstance(first, int) and isinstance(last, int)):  # told where the messages are read
+                continue
             self.start_ns, self.end_ns = min(self.start_ns, first), max(self.end_ns, last)
         return counts
 
@@ -170,7 +177,8 @@ class SqliteFile:
                         f'SELECT id, topic_id, timestamp FROM messages NOT INDEXED ORDER BY id {direction}'):
                     if number in found:
                         break
-                    found[number] = stamp_ns, number, topic
+                    if isinstance(stamp_ns, int):
+                        found[number] = stamp_ns, number, topic
             except sqlite3.DatabaseError:
                 continue
         rows = []
@@ -188,7 +196,9 @@ class SqliteFile:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f'file:{quote(str(path.absolute()))}?{mode}', uri=True, check_same_thread=False)
+    database = sqlite3.connect(f'file:{quote(str(path.absolute()))}?{mode}', uri=True, check_same_thread=False)
+    database.text_factory = lambda text: text.decode(errors='replace')
+    return database
 
 
 def _message(stamp_ns: int, channel: Channel, data: bytes) -> StoredMessage:

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What fuzzing found in the decoders of messages, each as the smallest message that shows it.
+
+Nothing here makes other software crash or hang: where a library would, the message is refused before the library sees
+it.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from support.messages import compressed, field, header
+
+from attention_fusion_ros.decode import (
+    decode_compressed_cloud,
+    decode_compressed_map_image,
+    decode_livox,
+    decode_map_grid,
+    draco,
+)
+from attention_fusion_ros.decode.compressed import MAX_SCANS
+from attention_fusion_ros.errors import InputError
+
+DRACO = Path(__file__).parents[1] / 'data' / 'draco'
+HUGE = 10**400  # more than a float can hold
+
+
+def refused(decode, message):
+    with pytest.raises(InputError) as found:
+        decode(message)
+    return found.value.reason
+
+
+def draco_cloud(data, **changes):
+    fields = (('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('intensity', 12, 2), ('ring', 14, 4), ('t', 16, 6))
+    message = dict(header=header(), height=1, width=200, is_bigendian=False, is_dense=True, point_step=20,
+                   row_step=4000, format='draco', compressed_data=data, fields=[field(*row) for row in fields])
+    return SimpleNamespace(**{**message, **changes})
+
+
+def draco_file(points, attributes, decoders=1, count=None, version=2):
+    """The head of a Draco file. attributes: (type, components) of each."""
+    count = len(attributes) if count is None else count
+    head = b'DRACO' + bytes([version, 3, 0, 0, 0, 0]) + struct.pack('<IB', points, decoders)
+    number = b''
+    while count > 0x7F:
+        number, count = number + bytes([count & 0x7F | 0x80]), count >> 7
+    described = (bytes([4, kind, components, 0, 0]) for kind, components in attributes)
+    return head + number + bytes([count]) + b''.join(described)
+
+
+@pytest.mark.parametrize('path', sorted(DRACO.glob('*.drc')), ids=lambda path: path.stem)
+def test_what_a_draco_file_holds_is_known_before_it_is_decoded(path):
+    points, point_bytes = draco.outline(path.read_bytes())
+    assert points == 200 and point_bytes == 12 * 2 + (2 + 2 + 4) + 3 * 4
+
+
+@pytest.mark.parametrize('data, changes, reason', [
+    (draco_file(2**32 - 1, [(9, 1)] * 3 + [(9, 0)] * 3), {'point_step': 0, 'width': 2**32 - 1}, 'cloud_too_large'),
+    (draco_file(200, [(10, 255)] * 2000), {}, 'cloud_too_large'),
+    (draco_file(200, [(9, 1)], count=2**31), {}, 'undecodable'),
+    (draco_file(200, [(9, 1)], decoders=255), {}, 'undecodable'),
+    (draco_file(200, [(77, 1)]), {}, 'undecodable'), (draco_file(200, [(9, 1)], version=1), {}, 'undecodable')])
+def test_a_draco_file_that_claims_gigabytes_is_refused_before_it_is_decoded(data, changes, reason, monkeypatch):
+    def decoded(_):
+        raise AssertionError('it was decoded')
+    monkeypatch.setattr(draco, 'attributes', decoded)
+    assert refused(decode_compressed_cloud, draco_cloud(data, **changes)) == reason
+
+
+def progressive(scans):
+    """A JPEG of many scans: the last one of a progressive file, again and again."""
+    picture = cv2.line(np.zeros((32, 32), np.uint8), (0, 5), (31, 25), 255, 5)
+    file = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    last = file.rindex(b'\xff\xda')
+    return file[:-2] + file[last:-2] * (scans - file.count(b'\xff\xda')) + b'\xff\xd9'
+
+
+def test_a_jpeg_of_many_scans_is_refused_for_each_is_a_pass_over_all_pixels():
+    good = progressive(0)
+    assert 2 <= good.count(b'\xff\xda') <= 12
+    assert decode_compressed_map_image(compressed(good)).road.shape == (32, 32)
+    with pytest.raises(InputError, match='scans') as found:
+        decode_compressed_map_image(compressed(progressive(MAX_SCANS + 1)))
+    assert found.value.reason == 'undecodable'
+
+
+def test_numbers_that_no_float_holds():
+    point = SimpleNamespace(x=HUGE, y=0.0, z=0.0, reflectivity=0, offset_time=0)
+    assert refused(decode_livox, SimpleNamespace(header=header(), points=[point])) == 'malformed_message'
+    pose = SimpleNamespace(position=SimpleNamespace(x=0, y=0, z=0), orientation=SimpleNamespace(x=0, y=0, z=0, w=1))
+    info = SimpleNamespace(resolution=HUGE, width=1, height=1, origin=pose)
+    assert refused(decode_map_grid, SimpleNamespace(header=header(), info=info, data=b'\0')) == 'malformed_message'
+    pytest.importorskip('pyproj')
+    from attention_fusion_ros.maps.messages import decode_alignment
+    covariance = [0.0] * 35 + [HUGE]
+    alignment = SimpleNamespace(header=header(), pose=SimpleNamespace(pose=pose, covariance=covariance))
+    assert refused(decode_alignment, alignment) == 'alignment_unusable'

@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A short run of `tools/fuzz_decoders.py`: malformed inputs give a value or a documented reason, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('osmium', reason='writes files of OpenStreetMap')
+pytest.importorskip('pyproj', reason='reads roads')
+TOOLS = Path(__file__).parents[2] / 'tools'
+INPUTS = 40
+
+
+@pytest.fixture(scope='module')
+def tools():
+    sys.path.insert(0, str(TOOLS))
+    yield importlib.import_module
+    sys.path.remove(str(TOOLS))
+
+
+def names():
+    sys.path.insert(0, str(TOOLS))
+    try:
+        return [target.name for target in importlib.import_module('fuzz.targets').TARGETS]
+    finally:
+        sys.path.remove(str(TOOLS))
+
+
+@pytest.fixture(scope='module')
+def known(tools):
+    return frozenset(tools('reasons').reasons())
+
+
+@pytest.mark.parametrize('name', names())
+def test_whatever_comes_there_is_a_value_or_a_documented_reason(tools, known, name):
+    judge, engines = tools('fuzz.judge'), tools('fuzz.engines')
+    target = next(target for target in tools('fuzz.targets').TARGETS if target.name == name)
+    outcomes = judge.Outcomes()
+
+    def tried(number, choices):
+        judge.judged(target.run, target.make(choices), known, target.memory_mib, outcomes)
+    with judge.strict():
+        engines.hypothesis(tried, 0, name, 0, INPUTS)
+        engines.seeded(tried, 0, name, 0, INPUTS)
+    assert outcomes.total >= INPUTS
+
+
+def test_messages_are_good_before_something_is_wrong_with_them(tools, known):
+    """Else nothing behind the first check would be tried."""
+    clouds, messages = tools('fuzz.clouds'), tools('fuzz.messages')
+    targets = {target.name: target for target in tools('fuzz.targets').TARGETS}
+    makers = {'CompressedPointCloud2': clouds.compressed_cloud, 'PointCloud2': clouds.cloud, 'Image': messages.image,
+              'Livox CustomMsg': clouds.livox, 'CompressedImage': messages.compressed_image,
+              'OccupancyGrid': messages.grid, 'Odometry': messages.odometry, 'TFMessage': messages.transforms,
+              'Imu': messages.imu, 'map_alignment': messages.alignment, 'Path': messages.path}
+    for name, make in makers.items():
+        judge = tools('fuzz.judge')
+        outcomes = judge.Outcomes()
+        for number in range(40):
+            judge.judged(targets[name].run, make(random.Random(number)), known, targets[name].memory_mib, outcomes)
+        assert outcomes.count['good'] >= 20, (name, outcomes.count)
+
+
+def test_choices_of_bytes_are_those_of_the_bytes(tools):
+    choices = tools('fuzz.choices').ChoicesFromBytes
+    one, same, other = choices(b'abcdefgh'), choices(b'abcdefgh'), choices(b'zbcdefgh')
+    values = [[c.randrange(1000), c.choice('xyz'), c.random(), c.randbytes(2)] for c in (one, same, other)]
+    assert values[0] == values[1] != values[2]
+    ended = choices(b'')
+    assert [ended.randrange(7), ended.random(), ended.randbytes(3)] == [0, 0.0, b'\0\0\0']
+    assert len(Counter(choices(bytes([i] * 8)).randrange(5) for i in range(256))) == 5
+
+
+@pytest.mark.parametrize('error, words', [
+    (KeyError('x'), 'KeyError'), (RuntimeWarning('x'), 'RuntimeWarning'), (MemoryError(), 'MemoryError')])
+def test_another_error_than_a_documented_one_is_a_fault(tools, known, error, words):
+    judge = tools('fuzz.judge')
+
+    def run(_):
+        raise error
+    with pytest.raises(judge.Fault, match=words):
+        judge.judged(run, None, known, 1.0, judge.Outcomes())
+
+
+def test_an_unknown_reason_too_much_memory_and_a_warning_are_faults(tools, known):
+    import warnings
+
+    from attention_fusion_ros.errors import InputError
+    judge = tools('fuzz.judge')
+
+    def undocumented(_):
+        raise InputError('no_such_reason', 'cause', 'remedy')
+
+    def warned(_):
+        warnings.warn('odd', stacklevel=1)
+
+    def large(_):
+        bytearray(b'x' * 50 * 2**20)
+    for run, words in ((undocumented, 'undocumented'), (warned, 'UserWarning')):
+        with judge.strict(), pytest.raises(judge.Fault, match=words):
+            judge.judged(run, None, known, 1000.0, judge.Outcomes())
+    if judge.resident():  # Linux
+        with pytest.raises(judge.Fault, match='MiB'):
+            judge.judged(large, None, known, 10.0, judge.Outcomes())

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Three ways of making choices: by seed, by hypothesis, and guided by coverage (atheris, which is installed apart)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from tempfile import gettempdir
+
+from fuzz.choices import ChoicesFromBytes
+
+Try = Callable[[int, random.Random], None]  # number of the input, and its choices
+LONGEST = 4096  # bytes of choices; a cloud takes about 100
+
+
+def seeded(tried: Try, seed: int, name: str, first: int, count: int) -> None:
+    """Input i has the choices of a seed of its own, so that each can be made again alone."""
+    for number in range(first, count):
+        tried(number, choices_of(seed, name, number))
+
+
+def choices_of(seed: int, name: str, number: int) -> random.Random:
+    """The choices of one input of a target."""
+    return random.Random(f'{seed}/{name}/{number}')
+
+
+def hypothesis(tried: Try, seed: int, name: str, first: int, count: int) -> None:
+    """As many examples; those that fail are made small."""
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import seed as with_seed
+    from hypothesis import strategies as st
+    number = first
+
+    @with_seed(f'{seed}/{name}/{first}')
+    @settings(max_examples=count - first, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.randoms(use_true_random=False))
+    def run(choices: random.Random) -> None:
+        nonlocal number
+        tried(number, choices)
+        number += 1
+    if count > first:
+        run()
+
+
+def atheris(tried: Try, seed: int, name: str, first: int, count: int) -> None:
+    """Guided by the coverage of this package, which has to be imported within `instrumented`. Does not return."""
+    import atheris as engine
+    number = first
+
+    def run(data: bytes) -> None:
+        nonlocal number
+        tried(number, ChoicesFromBytes(data))
+        number += 1
+    # libFuzzer stops after so many runs, and the interpreter with it.
+    arguments = [f'-runs={count - first - 1}', f'-seed={seed + first + 1}', f'-max_len={LONGEST}', '-len_control=0',
+                 '-rss_limit_mb=0', '-timeout=600', '-verbosity=0', f'-artifact_prefix={gettempdir()}/']
+    engine.Setup(['fuzz', *arguments], run)
+    engine.Fuzz()
+
+
+ENGINES: dict[str, Callable[[Try, int, str, int, int], None]] = {
+    'seeded': seeded, 'hypothesis': hypothesis, 'atheris': atheris}
