@@ -41,6 +41,7 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', files('launch', '*.launch.py')),
         (f'share/{NAME}/config', files('config', '*.yaml', '*.rviz', '*.json')),
+        (f'share/{NAME}/config/sros2', files('config/sros2', '*.xml')),
     ],
     install_requires=requirements(),
     extras_require={

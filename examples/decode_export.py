@@ -59,7 +59,7 @@ def decode(session, lidar, map_image, nms_angle=np.pi / 9, min_probability=0.4, 
 if __name__ == '__main__':
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    model, grids = onnxruntime.InferenceSession(sys.argv[1]), np.load(sys.argv[2])
+    model, grids = onnxruntime.InferenceSession(sys.argv[1]), np.load(sys.argv[2], allow_pickle=False)
     found, direction = decode(model, grids['lidar'], grids['map'])
     for bearing, heading, p, sigma in found:
         where, spread, way = np.degrees((bearing, sigma, heading))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import sys
@@ -117,6 +118,12 @@ def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def sums(folder: Path, instead: dict[str, Path]) -> str:
+    """SHA-256 of every checkpoint in a folder, as `sha256sum` writes it; of those in `instead`, of these files."""
+    found = {file.name: file for file in folder.glob('*.safetensors')} | instead
+    return ''.join(f'{hashlib.sha256(file.read_bytes()).hexdigest()}  {name}\n' for name, file in sorted(found.items()))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write or check; returns the exit status, 2 for a run that has not ended."""
     parser = generated.parser(__doc__)
@@ -135,6 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         files[options.weights / 'default.json'] = json.dumps(run, indent=1) + '\n'
         if not options.check:
             atomic.copy(checkpoint, options.weights / 'default.safetensors')
+        files[options.weights / checkpoints.SUMS] = sums(options.weights, {'default.safetensors': checkpoint})
     return generated.write_or_check(files, options.check, f'python tools/model_card.py {options.run}')
 
 

@@ -18,6 +18,7 @@ from attention_fusion_ros.geometry import inverse, quaternion_from_yaw, se3_from
 from attention_fusion_ros.simulation.drive_options import DriveOptions
 from attention_fusion_ros.simulation.sweeps import SimulatedDrive, SimulatedSweep
 from attention_fusion_ros.simulation.truth.branches import Truth, truth
+from attention_fusion_ros.utils import outside
 
 SEED, FIRST, SWEEPS = 3, 84, 30  # town, and the sweeps of its left turn at a T junction
 LOOKAHEAD_M = 20.0
@@ -119,7 +120,7 @@ def write(drive: Drive, recipe: Recipe, folder: Path) -> None:
     bag.write(folder, sorted(events, key=lambda e: e[0]), types=types)
     if recipe.metadata is not None:
         file = folder / 'metadata.yaml'
-        content = yaml.safe_load(file.read_text())
+        content = outside.read_yaml(file)
         recipe.metadata(content['rosbag2_bagfile_information'])
         file.write_text(yaml.safe_dump(content))
 

@@ -27,6 +27,7 @@ from attention_fusion_ros.network.build import Network, lidar_layers
 from attention_fusion_ros.network.checkpoint import Checkpoint
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.sealed_file import is_sealed, seal
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def onnx_model(config: NodeConfig) -> Path:
     key = digest(code, [torch.__version__, describe(loaded), weights.hexdigest()], 16)
     cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'attention_fusion_ros' / 'onnx'
     path = cache / f'{loaded.name}-{key}.onnx'
-    if path.is_file():
+    if is_sealed(path):
         return path
     missing = [m for m in ('onnx', 'onnxscript') if importlib.util.find_spec(m) is None]
     if missing:
@@ -191,6 +192,7 @@ def onnx_model(config: NodeConfig) -> Path:
         with quiet():
             write_onnx(program, path, describe(loaded), output_names(loaded.network),
                        input_names(loaded.network.config))
+        seal(path)
     except OSError as error:
         raise ConfigurationError(
             f"checkpoint '{loaded.name}' has to be exported for backend {config.backend}, but '{cache}' cannot be "

@@ -113,10 +113,9 @@ def real_pictures(drive: Drive, size: int, count: int = 2) -> list[np.ndarray]:
 
     pictures = []
     for index in np.unique(np.linspace(0, len(drive.sweeps) - 1, count + 2).astype(int)[1:-1]):
-        with np.load(drive.sweeps[index]) as z:
-            points, stamp = z['xyz_mm'].T / 1000.0, int(z['stamp_ns'])
-        xyz = transform_points(drive.T_base_sensor, points)
-        image = drives.map_picture(drive, stamp, 0.0, drives.MapOffset())
+        sweep = drives.read_sweep(drive.sweeps[index])
+        xyz = transform_points(drive.T_base_sensor, sweep.xyz)
+        image = drives.map_picture(drive, sweep.stamp_ns, 0.0, drives.MapOffset())
         branches = drive.truth[index].get('branches', {}).get('20', ())
         truth = Truth(tuple((float(b), float(h)) for b, h in branches), None, '')
         tiles = [np.zeros((size, size, 3), np.uint8), scene_gallery.sweep_tile(xyz, size),

@@ -126,15 +126,34 @@ def _truth_rows(rows: Any) -> list[dict]:
 def cloud_message(path: Path) -> SimpleNamespace:
     """One sweep as the PointCloud2 message a driver would send: x y z intensity float32 in frame `lidar`.
 
-    Raises ConfigurationError for a file that is no sweep.
+    Raises ConfigurationError, see `read_sweep`.
     """
+    sweep = read_sweep(path)
+    points = np.empty(len(sweep.xyz), POINT)
+    with np.errstate(over='ignore', invalid='ignore'):
+        points['x'], points['y'], points['z'] = sweep.xyz.T
+        points['intensity'] = sweep.intensity
+    return plain_messages.point_cloud(points, sweep.stamp_ns, 'lidar')
+
+
+@dataclass(frozen=True)
+class StoredSweep:
+    """One sweep of a drive as it lies in its folder."""
+
+    stamp_ns: int
+    xyz: np.ndarray  # (N, 3) float64, m, in the frame of the sensor
+    intensity: np.ndarray  # (N,) float64
+
+
+def read_sweep(path: Path) -> StoredSweep:
+    """One sweep of a drive. Raises ConfigurationError for a file that is none, or damaged."""
     try:
         z = arrays.read_arrays(path, ('xyz_mm', 'intensity', 'intensity_scale', 'stamp_ns'))
-        points = np.empty(z['xyz_mm'].shape[1], POINT)
         with np.errstate(over='ignore', invalid='ignore'):
-            points['x'], points['y'], points['z'] = z['xyz_mm'] / 1000.0
-            points['intensity'] = z['intensity'] * float(z['intensity_scale'])
-        return plain_messages.point_cloud(points, int(z['stamp_ns']), 'lidar')
+            xyz, intensity = z['xyz_mm'] / 1000.0, z['intensity'] * float(z['intensity_scale'])
+        if xyz.shape != (3, len(intensity)):
+            raise ValueError(f'its points have the shape {xyz.shape}, and there are {len(intensity)} intensities')
+        return StoredSweep(int(z['stamp_ns']), xyz.T, intensity)
     except (OSError, ValueError, IndexError, TypeError, OverflowError) as error:
         raise ConfigurationError(f"'{path}' is no sweep of a drive: {error}. Remedy: get the drive again.") from error
 

@@ -13,6 +13,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,10 @@ from attention_fusion_ros.simulation.world.generate import generate_world
 from attention_fusion_ros.simulation.world.profile import profile_of
 from attention_fusion_ros.simulation.world.world import World
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.arrays import read_arrays
+from attention_fusion_ros.utils.damaged import Damaged
 from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.outside import parse_json
 
 FIRST_SEED = 20_000_000  # training uses seeds below 10,000,000, validation those below 11,000,000
 JUNCTIONS = ('t', 'x', 'y', 'skewed', 'staggered', 'roundabout', 'fork')
@@ -192,24 +196,30 @@ def save_scene(scene: HeldOutScene, path: Path) -> None:
 
 
 def load_scene(path: Path) -> HeldOutScene:
-    """Read what `save_scene` wrote."""
-    with np.load(path) as z:
-        meta = json.loads(z['meta'].tobytes())
-        seed, cells = meta['info']['seed'], Grid().cells
+    """Read what `save_scene` wrote. Raises OSError, and Damaged for a file that is not whole."""
+    z = read_arrays(path)
+    try:
+        return _scene(z, parse_json(z['meta'].tobytes()))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise Damaged(f'it is no scene ({type(error).__name__}: {error})') from error
 
-        def cloud(name: str) -> PointCloud:
-            return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT_M),
-                              z[f'{name}_intensity'].astype(np.float32))
-        maps = {(kind, size): MapPicture(z[f'map_{k}'], encoding, resolution, tuple(anchor))
-                for k, (kind, size, encoding, resolution, anchor) in enumerate(meta['maps'])}
-        found = {name: np.unpackbits(z[f'mask_{name}'], count=cells * cells).reshape(cells, cells).astype(bool)
-                 for name in MASKS}
-        info = HeldOutInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
-        return HeldOutScene(info, _true_roads(meta['truth_routed']), _true_roads(meta['truth_unrouted']),
-                            z['T_base_sensor'], cloud('full'),
-                            cloud('without_vehicles') if 'without_vehicles_xyz' in z else None,
-                            maps.pop(('given', 0.0), None), maps, found,
-                            tuple(ring_of(ring) for ring in meta['rings']), z['track'])
+
+def _scene(z: dict[str, np.ndarray], meta: Any) -> HeldOutScene:
+    seed, cells = meta['info']['seed'], Grid().cells
+
+    def cloud(name: str) -> PointCloud:
+        return PointCloud(seed, meta['frame_id'], z[f'{name}_xyz'].astype(np.float32) * np.float32(POINT_UNIT_M),
+                          z[f'{name}_intensity'].astype(np.float32))
+    maps = {(kind, size): MapPicture(z[f'map_{k}'], encoding, resolution, tuple(anchor))
+            for k, (kind, size, encoding, resolution, anchor) in enumerate(meta['maps'])}
+    found = {name: np.unpackbits(z[f'mask_{name}'], count=cells * cells).reshape(cells, cells).astype(bool)
+             for name in MASKS}
+    info = HeldOutInfo(**{**meta['info'], 'map_shift': tuple(meta['info']['map_shift'])})
+    return HeldOutScene(info, _true_roads(meta['truth_routed']), _true_roads(meta['truth_unrouted']),
+                        z['T_base_sensor'], cloud('full'),
+                        cloud('without_vehicles') if 'without_vehicles_xyz' in z else None,
+                        maps.pop(('given', 0.0), None), maps, found,
+                        tuple(ring_of(ring) for ring in meta['rings']), z['track'])
 
 
 def _true_roads(stored: dict) -> TrueRoads:
@@ -235,9 +245,13 @@ def obtain(seed: int, cache: Path, lookahead: float = 20.0, osm: Path | None = N
     """The scene of this seed from the cache, or made and kept there. None as in `make_scene`."""
     folder = cache / cache_key(lookahead, osm, profile)
     path = folder / f'{seed}.npz'
-    if not path.exists():
-        scene = make_scene(seed, lookahead, osm, profile)
-        if scene is None:
-            return None
-        save_scene(scene, path)
+    if path.exists():
+        try:
+            return load_scene(path)
+        except Damaged:
+            pass  # made again
+    scene = make_scene(seed, lookahead, osm, profile)
+    if scene is None:
+        return None
+    save_scene(scene, path)
     return load_scene(path)  # also when just made, so that a first run sees the same rounded points as the next

@@ -8,7 +8,6 @@ the node does it. What is made is kept on disk and used again, see `recorded_sha
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -38,8 +37,9 @@ from attention_fusion_ros.stream.inputs import input_named
 from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep, base_poses, synced_sweeps
 from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording, is_storage
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
-from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.damaged import Damaged
 from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.stored_json import read_checked_json, write_checked_json
 
 METADATA = 'metadata.yaml'
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
@@ -120,9 +120,11 @@ def label_recordings(recordings: Sequence[Path], cache: Path, config: NodeConfig
     summaries = []
     for bag in recordings:
         folder = cache / _cache_name(bag, config, options)
-        if not (folder / SUMMARY).exists():
+        summary = _kept(folder)
+        if summary is None:
             _label_one(bag, folder, config, options)
-        summary = RecordingSummary(**json.loads((folder / SUMMARY).read_text()))
+            summary = _kept(folder)
+        assert summary is not None
         folders += [_shard(folder, number) for number in range(summary.shards)]
         summaries.append(summary)
     if not folders:
@@ -155,6 +157,16 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f'{number:05d}'
 
 
+def _kept(folder: Path) -> RecordingSummary | None:
+    """What was made of a recording before; None where that is not whole or damaged, and is made again."""
+    try:
+        summary = RecordingSummary(**read_checked_json(folder / SUMMARY))
+        shards = [_shard(folder, number) for number in range(summary.shards)]
+    except (OSError, Damaged, TypeError):
+        return None
+    return summary if all(map(is_complete, shards)) else None
+
+
 def _label_one(bag: Path, folder: Path, config: NodeConfig, options: LabelOptions) -> None:
     """Write the shards of one recording that are missing, then its summary."""
     shape = len(CHANNELS), options.grid.cells, options.grid.cells
@@ -177,7 +189,7 @@ def _label_one(bag: Path, folder: Path, config: NodeConfig, options: LabelOption
                 break
             write_shard(shard, [scene for scene in labelled if scene is not None], shape)
         stored = len(RecordedStore([_shard(folder, n) for n in range(number)]))
-        atomic.write_json(folder / SUMMARY, asdict(labeller.summary(number, stored)))
+        write_checked_json(folder / SUMMARY, asdict(labeller.summary(number, stored)))
 
 
 class _Labeller:

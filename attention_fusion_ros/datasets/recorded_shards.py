@@ -17,12 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from attention_fusion_ros.contracts import MapImage, MapPlacement, Motion
+from attention_fusion_ros.datasets.checked_rows import CheckedRows, check_rows, open_rows, write_checksums
 from attention_fusion_ros.datasets.driven_path import DrivenTruth
 from attention_fusion_ros.datasets.shards import OPEN_SHARDS
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.arrays import read_arrays
+from attention_fusion_ros.utils.damaged import Damaged
 
-INDEX = 'sweeps.npz'
+INDEX, MAPS = 'sweeps.npz', 'maps.npz'
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 CACHED_MAPS = 16  # map images a process keeps at hand, 1 to 2 MB each
 
@@ -54,7 +57,8 @@ def write_shard(folder: Path, scenes: Sequence[RecordedScene], shape: tuple[int,
     motions, truths = [scene.motion for scene in scenes], [scene.truth for scene in scenes]
     features = np.array([scene.features for scene in scenes], np.int8).reshape(-1, *shape)
     atomic.save_array(folder / 'lidar.npy', features)
-    atomic.save_arrays(folder / 'maps.npz', stored)
+    write_checksums(folder, {'lidar': features})
+    atomic.save_arrays(folder / MAPS, stored)
     atomic.save_arrays(folder / INDEX, {
         'version': np.array(VERSION), 'map': np.array(numbers, np.int64),
         'T_base_sensor': _table([motion.T_base_sensor for motion in motions], (4, 4)),
@@ -66,8 +70,16 @@ def write_shard(folder: Path, scenes: Sequence[RecordedScene], shape: tuple[int,
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a shard was written to its end."""
-    return (folder / INDEX).exists()
+    """Whether a shard was written to its end, and nothing in it has changed since."""
+    if not (folder / INDEX).exists():
+        return False
+    try:
+        _read_index(folder)
+        read_arrays(folder / MAPS)
+        check_rows(folder)
+    except (OSError, Damaged, ConfigurationError):
+        return False
+    return True
 
 
 class RecordedStore(Sequence[RecordedScene]):
@@ -96,23 +108,30 @@ class RecordedStore(Sequence[RecordedScene]):
         shard, row = self._rows[i]
         index = self._indices[shard]
         number = int(index['map'][row])
+        try:
+            features = self._features(self.folders[shard])[row]
+        except (OSError, Damaged) as error:
+            raise _unreadable(self.folders[shard], error) from error
         return RecordedScene(
-            features=np.array(self._features(self.folders[shard])[row]),
+            features=features,
             map_image=None if number < 0 else _read_map(self.folders[shard], number),
             motion=Motion(index['T_base_sensor'][row], _or_none(index['T_odom_base'][row]),
                           _or_none(index['T_odom_base_map'][row]), _or_none(index['T_map_base'][row])),
             truth=DrivenTruth(_pair(index['ahead'][row]), _pair(index['behind'][row])))
 
 
-def _open_features(folder: Path) -> np.ndarray:
-    features: np.ndarray = np.load(folder / 'lidar.npy', mmap_mode='r')
-    return features
+def _open_features(folder: Path) -> CheckedRows:
+    return open_rows(folder, ['lidar'])['lidar']
+
+
+def _unreadable(folder: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"shard '{folder}' cannot be read: {error!r}. Remedy: remove it; it is made again from "
+                              'its recording.')
 
 
 def _read_index(folder: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(folder / INDEX) as stored:
-            index = dict(stored)
+        index = read_arrays(folder / INDEX)
         count = len(_open_features(folder))
         if int(index['version']) > VERSION:
             raise ConfigurationError(f"shard '{folder}' has format {index['version']}, this version reads {VERSION}. "
@@ -121,9 +140,8 @@ def _read_index(folder: Path) -> dict[str, np.ndarray]:
             raise ValueError('its arrays differ in length')
     except ConfigurationError:
         raise
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ConfigurationError(f"shard '{folder}' cannot be read: {error!r}. Remedy: remove it; it is made again "
-                                 'from its recording.') from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from error
     return index
 
 
@@ -152,13 +170,16 @@ def _unpacked(maps: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
 
 @lru_cache(maxsize=CACHED_MAPS)
 def _read_map(folder: Path, number: int) -> MapImage:
-    with np.load(folder / 'maps.npz') as maps:
+    try:
+        maps = read_arrays(folder / MAPS, prefix=f'{number}.')
         road, route = (_unpacked(maps, f'{number}.{layer}') for layer in ('road', 'route'))
         if road is None:
-            raise ConfigurationError(f"shard '{folder}' lacks map image {number}. Remedy: remove it; it is made again.")
+            raise Damaged(f'it lacks map image {number}')
         placed = maps[f'{number}.placement'] if f'{number}.placement' in maps else None
         placement = None if placed is None else MapPlacement(float(placed[16]), placed[:16].reshape(4, 4))
         return MapImage(int(maps[f'{number}.stamp_ns']), str(maps[f'{number}.frame_id']), road, route, placement)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise _unreadable(folder, error) from error
 
 
 def _table(rows: Sequence[np.ndarray | tuple[float, float] | None], shape: tuple[int, ...]) -> np.ndarray:

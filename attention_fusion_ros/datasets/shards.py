@@ -5,7 +5,8 @@
 A shard is a folder with `lidar.npy` (S, C, H, W) int8 features, `masks.npy` (S, 3, H/4, W/4) uint8 and `scenes.npz`
 (what each scene is); where earlier sweeps are wanted, `past.npy` (S, P, C, H, W) int8 and `moves.npy` (S, P, 3) float32
 as well. Profiles other than v1 also have `road.npy` (S, H/2, W/2) uint8, and of a share of the scenes the features
-without vehicles: `bare.npy` (K, C, H, W) int8, `bare_of.npy` (K,) int32 the scenes they belong to.
+without vehicles: `bare.npy` (K, C, H, W) int8, `bare_of.npy` (K,) int32 the scenes they belong to. `checksums.npz`
+holds those of every row.
 
 All of it is plain arrays and JSON: a shard from somebody else can be wrong, but it cannot run code.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from functools import lru_cache
@@ -25,6 +27,7 @@ from tqdm import tqdm
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS
+from attention_fusion_ros.datasets.checked_rows import CheckedRows, check_rows, open_rows, write_checksums
 from attention_fusion_ros.datasets.scenes import (
     MASK_STRIDE,
     ROAD_STRIDE,
@@ -39,8 +42,13 @@ from attention_fusion_ros.simulation.truth.branches import Truth
 from attention_fusion_ros.simulation.truth.rings import ring_of
 from attention_fusion_ros.simulation.world.world import Road
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.arrays import map_array, read_arrays
+from attention_fusion_ros.utils.damaged import Damaged
 from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.outside import parse_json
 from attention_fusion_ros.utils.processes import process_pool
+
+logger = logging.getLogger(__name__)
 
 SHARD = 256  # scenes a shard
 PART = 16  # seeds whose scenes are kept at a time while a shard is made: what an interruption costs
@@ -88,7 +96,7 @@ def write_shards(first_seed: int, count: int, folder: Path, options: SceneOption
     """
     jobs = {folder / f'{start:09d}': range(start, min(start + shard_size, first_seed + count))
             for start in range(first_seed, first_seed + count, shard_size)}
-    missing = {path: seeds for path, seeds in jobs.items() if not (path / INDEX).exists()}
+    missing = {path: seeds for path, seeds in jobs.items() if not is_whole(path)}
     for path in jobs.keys() - missing.keys():
         _remove_parts(path)
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc='scenes', unit='shard',
@@ -107,28 +115,34 @@ def write_shards(first_seed: int, count: int, folder: Path, options: SceneOption
 
 
 def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:
-    """Make the scenes of `seeds` and write them into `folder`; an existing shard is left alone.
+    """Make the scenes of `seeds` and write them into `folder`; an existing shard is left alone if it is whole.
 
     Every PART seeds are written as they are done; an interrupted shard goes on after the last of these parts.
     """
-    if (folder / INDEX).exists():
+    if is_whole(folder):
         _remove_parts(folder)
         return
-    files = []
+    (folder / INDEX).unlink(missing_ok=True)
+    files, parts = [], []
     for start in range(seeds.start, seeds.stop, PART):
         files.append(folder / f'part-{start:09d}.npz')
-        if not files[-1].exists():
+        part = _part(files[-1])
+        if part is None:
             some = range(start, min(start + PART, seeds.stop))
             scenes = [scene for seed in some for scene in make_scene(seed, options)]
             infos = [scene.info for scene in scenes]
-            atomic.save_arrays(files[-1], {**_packed(scenes, options), 'points': _points(infos),
-                                           'index': _bytes([_plain(info) for info in infos])})
-    parts = [dict(np.load(file)) for file in files]
+            part = {**_packed(scenes, options), 'points': _points(infos),
+                    'index': _bytes([_plain(info) for info in infos])}
+            atomic.save_arrays(files[-1], part)
+        parts.append(part)
     starts = np.cumsum([0] + [len(part['lidar']) for part in parts])
+    whole = {}
     for name in _packed([], options):
         pieces = [part[name] + start if name == 'bare_of' else part[name] for part, start in zip(parts, starts)]
-        atomic.save_array(folder / f'{name}.npy', np.concatenate(pieces))
-    index = [scene for part in parts for scene in json.loads(part['index'].tobytes())]
+        whole[name] = np.concatenate(pieces)
+        atomic.save_array(folder / f'{name}.npy', whole[name])
+    write_checksums(folder, whole)
+    index = [scene for part in parts for scene in parse_json(part['index'].tobytes())]
     atomic.save_arrays(folder / INDEX, {'meta': _bytes({'version': VERSION, 'scenes': index}),
                                         'points': np.concatenate([part['points'] for part in parts])})
     _remove_parts(folder)
@@ -138,6 +152,27 @@ def _remove_parts(folder: Path) -> None:
     """Remove what a shard was put together from; who was killed at its end has left some."""
     for file in folder.glob('part-*.npz'):
         file.unlink(missing_ok=True)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a shard was written to its end, and nothing in it has changed since."""
+    if not (folder / INDEX).exists():
+        return False
+    try:
+        _check_arrays(folder, len(read_infos(folder)))
+        check_rows(folder)
+    except (ConfigurationError, OSError, Damaged) as error:
+        logger.warning("the scenes in '%s' are made again: %s", folder, error)
+        return False
+    return True
+
+
+def _part(file: Path) -> dict[str, np.ndarray] | None:
+    """What was made of a shard before it was interrupted; None where it is missing or damaged."""
+    try:
+        return read_arrays(file)
+    except (OSError, Damaged):
+        return None
 
 
 def _packed(scenes: Sequence[MadeScene], options: SceneOptions) -> dict[str, np.ndarray]:
@@ -196,8 +231,8 @@ def read_infos(folder: Path) -> list[SceneInfo]:
                                  'because reading it could run code. Remedy: make its scenes again (`train '
                                  '--scenes-only`, the same seeds) and remove the folder.')
     try:
-        with np.load(folder / INDEX) as stored:
-            meta, points = json.loads(stored['meta'].tobytes()), stored['points']
+        stored = read_arrays(folder / INDEX)
+        meta, points = parse_json(stored['meta'].tobytes()), stored['points']
         if meta['version'] > VERSION:
             raise ConfigurationError(f"shard '{folder}' has format {meta['version']}, this version reads {VERSION}. "
                                      'Remedy: update attention_fusion_ros, or make the scenes again.')
@@ -256,7 +291,7 @@ def find_shards(folders: Sequence[Path], grid: Grid) -> list[Path]:
         for shard in shards:
             if not (shard / INDEX).exists():
                 read_infos(shard)  # of the old format: says so
-            channels, *cells = np.load(shard / 'lidar.npy', mmap_mode='r').shape[1:]
+            channels, *cells = _shape(shard)
             if tuple(cells) != (grid.cells, grid.cells):
                 raise ConfigurationError(f"shard '{shard}' has {cells[0]} x {cells[1]} cells, the network "
                                          f'{grid.cells} x {grid.cells}')
@@ -265,6 +300,17 @@ def find_shards(folders: Sequence[Path], grid: Grid) -> list[Path]:
                                          'Remedy: make its scenes again.')
         found += shards
     return list(dict.fromkeys(found))
+
+
+def _shape(shard: Path) -> tuple[int, ...]:
+    """Of the features of one scene."""
+    try:
+        shape: tuple[int, ...] = map_array(shard / 'lidar.npy').shape[1:]
+        if len(shape) != 3:
+            raise Damaged(f'its features have the shape {shape}')
+    except (OSError, Damaged) as error:
+        raise _unreadable(shard, error) from error
+    return shape
 
 
 class SceneStore:
@@ -293,8 +339,17 @@ class SceneStore:
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, SceneInfo]:
         """-> features (C, H, W) int8, masks (3, H/4, W/4) uint8, info."""
         shard, row = self.index[i]
-        arrays = self._open(self._folders[shard])
-        return np.array(arrays['lidar'][row]), np.array(arrays['masks'][row]), self._infos[shard][row]
+        return self._row(i, 'lidar'), self._row(i, 'masks'), self._infos[shard][row]
+
+    def _row(self, i: int, name: str, row: int | None = None) -> np.ndarray:
+        shard, own = self.index[i]
+        try:
+            return self._open(self._folders[shard])[name][own if row is None else row]
+        except (OSError, Damaged) as error:
+            raise _unreadable(self._folders[shard], error) from error
+
+    def _has(self, i: int, name: str) -> bool:
+        return name in self._open(self._folders[self.index[i][0]])
 
     def infos(self) -> list[SceneInfo]:
         """What every scene is, in order."""
@@ -304,38 +359,34 @@ class SceneStore:
         """-> features (P, C, H, W) int8 of earlier sweeps, the last one first, and their moves (P, 3): x, y [m],
         yaw [rad] of base_link then in base_link now. None where the shard has none.
         """
-        shard, row = self.index[i]
-        arrays = self._open(self._folders[shard])
-        if 'past' not in arrays:
+        if not self._has(i, 'past'):
             return None
-        return np.array(arrays['past'][row]), np.array(arrays['moves'][row])
-
+        return self._row(i, 'past'), self._row(i, 'moves')
 
     def road(self, i: int) -> np.ndarray | None:
         """(H/2, W/2) uint8 share of each cell covered by road; None where the shard has none."""
-        shard, row = self.index[i]
-        arrays = self._open(self._folders[shard])
-        return np.array(arrays['road'][row]) if 'road' in arrays else None
+        return self._row(i, 'road') if self._has(i, 'road') else None
 
     def bare(self, i: int) -> np.ndarray | None:
         """(C, H, W) int8 features of the scene without vehicles; None where they were not stored with it."""
-        shard, row = self.index[i]
-        arrays = self._open(self._folders[shard])
-        if 'bare_of' not in arrays:
+        if not self._has(i, 'bare_of'):
             return None
-        found = np.flatnonzero(arrays['bare_of'] == row)
-        return np.array(arrays['bare'][found[0]]) if len(found) else None
+        shard, row = self.index[i]
+        found = np.flatnonzero(self._open(self._folders[shard])['bare_of'].array == row)
+        return self._row(i, 'bare', int(found[0])) if len(found) else None
 
 
 def _check_arrays(folder: Path, scenes: int) -> None:
     try:
-        lengths = {name: len(array) for name, array in _open_arrays(folder).items() if name not in PAIRED}
+        arrays = _open_arrays(folder)
+        lengths = {name: len(array) for name, array in arrays.items() if name not in PAIRED}
         if set(lengths.values()) != {scenes}:
             raise ValueError(f'{scenes} scenes, but {lengths}')
-    except (OSError, ValueError, EOFError) as error:
+        if 'bare_of' in arrays and not set(arrays['bare_of'].whole()) <= set(range(scenes)):
+            raise ValueError('it holds scenes without vehicles of others than its own')
+    except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from error
 
 
-def _open_arrays(folder: Path) -> dict[str, np.ndarray]:
-    names = ['lidar', 'masks', *(name for name in OPTIONAL if (folder / f'{name}.npy').exists())]
-    return {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in names}
+def _open_arrays(folder: Path) -> dict[str, CheckedRows]:
+    return open_rows(folder, ['lidar', 'masks', *(name for name in OPTIONAL if (folder / f'{name}.npy').exists())])

@@ -8,13 +8,12 @@ scenes. When any of it changes, no older result is found.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest, source_files
+from attention_fusion_ros.utils.stored_json import read_checked_json, write_checked_json
 from attention_fusion_ros.utils.typed_json import from_plain, to_plain
 
 FORMAT_VERSION = 1
@@ -57,7 +56,7 @@ class ResultCache(Generic[Result]):
     def read(self, seeds: Sequence[int]) -> list[Result] | None:
         """The results of these seeds; None where there is no file, or one that is damaged or of another format."""
         try:
-            content = json.loads(self.path(seeds).read_text())
+            content = read_checked_json(self.path(seeds))
             if content['format'] != FORMAT_VERSION:
                 return None
             return [from_plain(self._kind, result) for result in content['results']]
@@ -67,4 +66,4 @@ class ResultCache(Generic[Result]):
     def write(self, seeds: Sequence[int], results: Sequence[Result]) -> None:
         """Keep them; whole or not at all. Raises OSError."""
         content = {'format': FORMAT_VERSION, 'results': [to_plain(result) for result in results]}
-        atomic.write_json(self.path(seeds), content, indent=None)
+        write_checked_json(self.path(seeds), content, indent=None)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from attention_fusion_ros.maps.kinds import DEFAULT_KINDS, checked_kinds
 from attention_fusion_ros.maps.osm_file import read_ways
 from attention_fusion_ros.maps.roads import RoadGraph
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.arrays import read_arrays
 
 VERSION = 1  # of the cache: change it with what is read, or how it is kept
 OSM_ENDINGS = ('.osm', '.osm.gz', '.osm.bz2', '.osm.pbf', '.pbf')
@@ -82,9 +82,9 @@ def _key(path: Path, settings: tuple) -> str:
 def _kept(place: Path, key: str) -> RoadGraph | None:
     """What is in the cache, None when it is not there or damaged (members of the archive carry checksums)."""
     try:
-        with np.load(place, allow_pickle=False) as z:
-            if str(z['key']) != key:
-                return None
-            return RoadGraph.from_arrays({name: z[name] for name in z.files})
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+        arrays = read_arrays(place)
+        if str(arrays['key']) != key:
+            return None
+        return RoadGraph.from_arrays(arrays)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None

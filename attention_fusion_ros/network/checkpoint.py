@@ -8,6 +8,7 @@ Loaded strictly. Whatever is wrong is one ConfigurationError that says so; nothi
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -15,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -24,12 +23,15 @@ from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
-from attention_fusion_ros.utils import atomic, outside
+from attention_fusion_ros.utils import outside
+from attention_fusion_ros.utils.damaged import Damaged
+from attention_fusion_ros.utils.sealed_tensors import CHECKSUM, read_sealed, write_sealed
 
 KIND = 'attention_fusion_ros'
 ROOM_TIMES, ROOM_BESIDE = 4, 10**6  # a parameter may be registered several times
 TRAIN_AGAIN = 'Remedy: train again with this version of the package, or use the version that made the file.'
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
+SUMS = 'SHA256SUMS'
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,9 @@ class Checkpoint:
 
 def save(path: str | Path, network: Network, calibration: Calibration, training: dict[str, Any]) -> None:
     """Write the checkpoint; an existing file is replaced only once the new one is whole."""
-    meta = {'kind': KIND, 'version': str(FORMAT_VERSION), 'network': json.dumps(network.config.to_dict()),
-            'calibration': json.dumps(dataclasses.asdict(calibration)), 'training': json.dumps(training)}
-    tensors = {k: v.detach().contiguous().cpu() for k, v in network.state_dict().items()}
-    atomic.write_bytes(Path(path), to_bytes(tensors, metadata=meta))  # save_file makes files that only the owner reads
+    texts = {'kind': KIND, 'version': str(FORMAT_VERSION), 'network': json.dumps(network.config.to_dict()),
+             'calibration': json.dumps(dataclasses.asdict(calibration)), 'training': json.dumps(training)}
+    write_sealed(Path(path), network.state_dict(), texts)
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -62,12 +63,12 @@ def load(path: str | Path) -> Checkpoint:
     if another:
         raise ConfigurationError(f"checkpoint '{path}' {another}")
     try:
-        with safe_open(str(path), framework='pt') as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ConfigurationError(f"checkpoint '{path}' is truncated or no safetensors file ({error}). Copy or train it "
-                                 'again.') from error
+        tensors, meta = read_sealed(path, required=False)  # earlier versions wrote no checksum
+        if CHECKSUM not in meta:
+            _check_sums(path)
+    except (OSError, Damaged) as error:
+        raise ConfigurationError(f"checkpoint '{path}' is damaged, truncated or no safetensors file ({error}). Remedy: "
+                                 'copy or train it again.') from error
     if meta.get('kind') != KIND:
         raise ConfigurationError(f"checkpoint '{path}' is a safetensors file of another program. Use one made by the "
                                  "'train' command.")
@@ -97,13 +98,12 @@ def _another_kind(path: Path) -> str:
     if path.suffix == '.onnx' or b'pytorch' in start[:32]:
         return 'is an exported ONNX model: set the parameter backend to onnxruntime or openvino.'
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        names = _names_in(path)
         if path.suffix == '.pt2' or not any(name.endswith('data.pkl') for name in names):
             return ('is a program of torch.export (.pt2), for other programs to run. Use the .safetensors file it was '
                     'made from, or its .onnx twin with backend onnxruntime.')
-        return ('is a file of torch.save, as the state of a training (last.pt) is. Use the checkpoint.safetensors '
-                "beside it, which the 'train' command writes.")
+        return ('is a file of torch.save, as the state of a training was in earlier versions (last.pt). Use the '
+                "checkpoint.safetensors beside it, which the 'train' command writes.")
     if start[:1] == b'\x80' or path.suffix in ('.pkl', '.pickle'):
         return ('is a pickle, which is never loaded: it could run any code. Use a .safetensors file made by the '
                 "'train' command.")
@@ -127,6 +127,27 @@ def _build(path: Path, config: NetworkConfig, weights: int) -> Network:
                                  ) from error
     finally:
         hook.remove()
+
+
+def _names_in(archive: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.namelist()
+    except Exception:  # it only begins as one: zipfile raises half a dozen kinds
+        return []
+
+
+def _check_sums(path: Path) -> None:
+    """Compare a checkpoint that carries no checksum with the list beside it, if there is one, as `sha256sum` writes it.
+
+    Raises Damaged.
+    """
+    sums = path.with_name(SUMS)
+    lines = sums.read_text(errors='replace').splitlines() if sums.is_file() else []
+    wanted = {name.lstrip('*'): digest for digest, _, name in (line.partition(' ') for line in lines)}
+    wanted = {name.strip(): digest for name, digest in wanted.items()}
+    if path.name in wanted and wanted[path.name] != hashlib.sha256(path.read_bytes()).hexdigest():
+        raise Damaged(f'its SHA-256 is not the one in {SUMS} beside it')
 
 
 def _check_tensors(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

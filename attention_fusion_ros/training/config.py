@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from attention_fusion_ros.attention import MECHANISMS
 from attention_fusion_ros.config import unknown_name
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import NetworkConfig
+from attention_fusion_ros.utils import outside
 
 SECTIONS = ('network', 'loss')  # settings that are mappings
 TASK_LOSSES = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1,
@@ -90,8 +89,8 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
+            values = outside.read_yaml(path) or {}
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"training settings '{path}' cannot be read: {error}") from error
         if not isinstance(values, dict):
             raise ConfigurationError(f"training settings '{path}' must be a mapping of names to values")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -12,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from attention_fusion_ros.datasets.shards import SceneStore
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.training.config import TrainingConfig
-from attention_fusion_ros.utils import atomic, provenance
+from attention_fusion_ros.utils import provenance
+from attention_fusion_ros.utils.damaged import Damaged
+from attention_fusion_ros.utils.stored_json import read_checked_json, write_checked_json
 
 NAME = 'run.json'
 
@@ -44,20 +46,29 @@ def begin(folder: Path, arguments: Sequence[str], config: TrainingConfig, data: 
     record['commands'] = [*record['commands'], origin.command]
     record |= {'commit': origin.commit, 'machine': origin.machine, 'settings': config.to_dict(), 'data': data,
                'started from': origin.checkpoints[0].removeprefix('start: ') if files else 'random weights'}
-    atomic.write_json(folder / NAME, record)
+    write_checked_json(folder / NAME, record)
 
 
 def end(folder: Path, step: int, minutes: float, validation: dict[str, float], history: list[dict[str, float]]) -> None:
     """Note how it ended: steps and minutes trained, figures on the held-back scenes, and those on the way there."""
     record = read(folder) or {}
     ended = {'finished': _now(), 'steps': step, 'minutes': minutes, 'validation': validation, 'history': history}
-    atomic.write_json(folder / NAME, record | ended)
+    write_checked_json(folder / NAME, record | ended)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What is noted of the run in `folder`; None when nothing is."""
+    """What is noted of the run in `folder`; None when nothing is.
+
+    Raises ConfigurationError where the file is damaged.
+    """
     path = folder / NAME
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return read_checked_json(path)
+    except (OSError, Damaged) as error:
+        raise ConfigurationError(f"the record of the run, '{path}', cannot be read: {error}. Remedy: remove it; a new "
+                                 'one is begun, and the training goes on.') from error
 
 
 def _now() -> str:

@@ -8,7 +8,6 @@ import copy
 import logging
 import math
 import os
-import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -37,13 +36,12 @@ from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.loss import losses, vehicle_loss
 from attention_fusion_ros.training.optimiser import SkippingAdamW
 from attention_fusion_ros.training.precision import keep_dilated_in_float32
-from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.training.state import REMEDY, find_state, read_state, write_state
 from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 from attention_fusion_ros.utils.processes import START_METHOD
 
 logger = logging.getLogger(__name__)
 
-STATE = 'last.pt'
 MAX_NONFINITE_STEPS = 20  # in a row, then training has diverged
 SAVE_EVERY_S = 120.0  # at most this much work is lost when the process is killed
 PAIRED = 4  # one of so many samples, at most, is also looked at without its vehicles
@@ -139,7 +137,8 @@ def _begin_loader(_: int) -> None:
 
 
 class Trainer:
-    """Owns network, optimiser and averaged weights; everything needed to continue is in `folder/last.pt`.
+    """Owns network, optimiser and averaged weights; everything needed to continue is in a file in `folder`,
+    see `training.state`.
 
     Raises ConfigurationError when that file cannot be read or belongs to another network.
     """
@@ -166,28 +165,28 @@ class Trainer:
         self._nonfinite_steps = torch.zeros((), dtype=torch.long, device=process.device)  # in a row
         self._pending_s = 0.0  # not yet agreed upon with the other processes
         self._saved_at = time.monotonic()
-        if (folder / STATE).exists():
-            self._resume()
+        file = find_state(folder)
+        if file is not None:
+            self._resume(file)
 
-    def _resume(self) -> None:
-        file = self.folder / STATE
-        remedy = 'Remedy: choose another folder with --out, or remove the file to start anew.'
-        try:
-            state = torch.load(file, map_location=self.process.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ConfigurationError(f"the state of the run, '{file}', cannot be read: {error}. {remedy}") from error
+    def _resume(self, file: Path) -> None:
+        state = read_state(file, self.process.device)
         try:
             self.network.load_state_dict(state['network'])
-        except RuntimeError as error:
-            raise ConfigurationError(f"'{file}' is the state of another network: {str(error).splitlines()[-1].strip()} "
-                                     f'{remedy}') from error
-        self.average.load_state_dict(state['average'])
-        self.optimiser.load_state_dict(state['optimiser'])
-        self.step, self.elapsed_s, self.history = state['step'], state['spent'], state['history']
-        self._nonfinite_steps.fill_(state.get('nonfinite_steps', 0))
-        torch.set_rng_state(state['rng'].cpu())
-        if self.process.device.type == 'cuda' and 'cuda_rng' in state:
-            torch.cuda.set_rng_state(state['cuda_rng'].cpu(), self.process.device)
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigurationError(f"'{file}' is the state of another network: "
+                                     f'{str(error).splitlines()[-1].strip()} {REMEDY}') from error
+        try:
+            self.average.load_state_dict(state['average'])
+            self.optimiser.load_state_dict(state['optimiser'])
+            self.step, self.elapsed_s, self.history = state['step'], state['spent'], state['history']
+            self._nonfinite_steps.fill_(state.get('nonfinite_steps', 0))
+            torch.set_rng_state(state['rng'].cpu())
+            if self.process.device.type == 'cuda' and 'cuda_rng' in state:
+                torch.cuda.set_rng_state(state['cuda_rng'].cpu(), self.process.device)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigurationError(f"'{file}' is no whole state of a run ({type(error).__name__}: {error}). "
+                                     f'{REMEDY}') from error
         logger.info('resumed at step %d', self.step)
 
     def save(self) -> None:
@@ -201,8 +200,7 @@ class Trainer:
                                      rng=torch.get_rng_state())
         if self.process.device.type == 'cuda':
             state['cuda_rng'] = torch.cuda.get_rng_state(self.process.device)
-        with atomic.replacing(self.folder / STATE) as file:
-            torch.save(state, file)
+        write_state(self.folder, state)
 
     def progress(self) -> float:
         """Share of the schedule that is done: by time when `minutes` is set, else by steps."""

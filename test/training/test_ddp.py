@@ -14,6 +14,7 @@ import torch
 from support.training_kit import make_scenes, settings_file
 
 from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.training.state import find_state, read_state
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +79,7 @@ def test_both_processes_end_with_equal_weights(processes):
         assert all(torch.equal(first[kind][name], second[kind][name]) for name in first[kind])
     exported = checkpoints.load(out / 'checkpoint.safetensors')
     assert all(torch.equal(t, first['average'][name]) for name, t in exported.network.state_dict().items())
-    start = torch.load(out / 'last.pt', weights_only=True)
+    start = read_state(find_state(out), torch.device('cpu'))
     assert start['step'] == 3
 
 
@@ -91,5 +92,6 @@ def test_each_process_is_fed_its_own_half(processes):
 
 def test_only_the_first_process_writes(processes):
     _, out = processes
-    assert sorted(p.name for p in out.iterdir()) == ['checkpoint.safetensors', 'last.pt', 'run.json', 'tensorboard']
+    written = ['checkpoint.safetensors', 'last.safetensors', 'run.json', 'tensorboard']
+    assert sorted(p.name for p in out.iterdir()) == written
     assert len(list((out / 'tensorboard').iterdir())) == 1

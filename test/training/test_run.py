@@ -29,6 +29,7 @@ from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training import record
 from attention_fusion_ros.training.optimiser import SkippingAdamW
+from attention_fusion_ros.training.state import find_state, read_state
 from attention_fusion_ros.training.trainer import MAX_NONFINITE_STEPS, Process, Trainer
 from attention_fusion_ros.training.transfer import load_matching_weights
 
@@ -71,7 +72,7 @@ def same(a: dict, b: dict) -> bool:
 def test_the_exported_weights_answer_in_the_pipeline(finished):
     loaded = checkpoints.load(finished / 'checkpoint.safetensors')
     assert loaded.training['step'] == 6 and loaded.network.config == network_config()
-    assert same(loaded.network.state_dict(), torch.load(finished / 'last.pt', weights_only=True)['average'])
+    assert same(loaded.network.state_dict(), read_state(find_state(finished), CPU.device)['average'])
     pipeline = FusionPipeline(from_flat({'checkpoint': str(finished / 'checkpoint.safetensors'), 'device': 'cpu'}))
     xyz = np.random.default_rng(0).uniform(-20, 20, (2000, 3)).astype(np.float32) * (1, 1, 0.01)
     cloud = PointCloud(1, 'base_link', xyz.astype(np.float32), None)
@@ -278,10 +279,10 @@ def test_the_device_that_was_asked_for_is_the_one_that_trains(world, asked, loca
 
 def test_a_state_of_another_network_or_a_damaged_one_is_refused(finished, scenes, tmp_path, capsys):
     command = ['--scenes', str(scenes / 'town'), '--device', 'cpu', '--out', str(tmp_path)]
-    shutil.copy(finished / 'last.pt', tmp_path)
+    shutil.copy(finished / 'last.safetensors', tmp_path)
     other = settings_file(tmp_path / 'settings.yaml', network={'cells': CELLS, 'bins': 24})
     assert train.main(['--config', str(other), *command]) == 2
     assert 'is the state of another network' in capsys.readouterr().err
-    (tmp_path / 'last.pt').write_bytes(b'cut off')
+    (tmp_path / 'last.safetensors').write_bytes(b'cut off')
     assert train.main(['--config', str(other), *command]) == 2
     assert 'cannot be read' in capsys.readouterr().err

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import math
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from attention_fusion_ros.maps.osm_file import read_ways
 from attention_fusion_ros.simulation.world.polyline import arc_length, clip_to_disc, distances, project, smoothed
 from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, simplify
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.arrays import read_arrays
 
 EARTH_RADIUS_M = 6378137.0  # WGS84 semi-major axis
 # Kinds of `highway` that cars use as roads, with lanes (both directions together) where no tag tells.
@@ -83,9 +83,8 @@ def _load(path: str, size: int, mtime_ns: int) -> Extract:
     cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'attention_fusion_ros' / f'osm-{key}.npz'
     if cache.exists():
         try:
-            with np.load(cache) as z:
-                return _unpack({name: z[name] for name in z.files})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return _unpack(read_arrays(cache))
+        except (OSError, ValueError, KeyError, IndexError):
             pass  # damaged: made again
     packed = parse(path)
     try:

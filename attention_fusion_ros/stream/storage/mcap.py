@@ -25,7 +25,12 @@ from attention_fusion_ros.stream.storage.channel import (
     merged,
     ros2_type,
 )
-from attention_fusion_ros.stream.storage.compression import decompress, decompress_beginning, decompress_message
+from attention_fusion_ros.stream.storage.compression import (
+    MAX_BYTES,
+    decompress,
+    decompress_beginning,
+    decompress_message,
+)
 from attention_fusion_ros.stream.storage.fields import Fields
 
 MAGIC = b'\x89MCAP0\r\n'
@@ -179,8 +184,8 @@ class McapFile:
             packed_length = Fields(self._file.read(8)).uint64()
             packed = self._file.read(max(0, min(packed_length, chunk.length - 32 - name_length - 8)))
             if not chunk.whole or len(packed) < packed_length:
-                return decompress_beginning(packed, name)
-            content = decompress(packed, name)
+                return decompress_beginning(packed, name, min(size, MAX_BYTES))
+            content = decompress(packed, name, min(size, MAX_BYTES))
         except (ValueError, IndexError) as error:
             self._lost(f'{self.path.name}: the chunk at byte {chunk.offset} cannot be unpacked ({error}); its messages '
                        'are left out.')

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import bz2
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attention_fusion_ros.stream.storage.channel import (
     ROS1,
@@ -15,6 +18,7 @@ from attention_fusion_ros.stream.storage.channel import (
     StoredMessage,
     ros2_type,
 )
+from attention_fusion_ros.stream.storage.compression import decompress
 from attention_fusion_ros.stream.storage.ros1_scan import ScannedRos1File
 
 MAGIC = b'#ROSBAG V2.0\n'
@@ -31,6 +35,16 @@ def open_bag(path: Path) -> StorageFile:
         return scanned
 
 
+def _bound_chunks(reader: Any) -> None:
+    """Let rosbags unpack no chunk beyond what `compression.decompress` allows; its own functions know no limit."""
+    import lz4.frame  # comes with rosbags
+    names = {bz2.decompress: 'bz2', lz4.frame.decompress: 'lz4'}
+    for position, chunk in reader.chunks.items():
+        if chunk.decompressor in names:
+            bounded = partial(decompress, name=names[chunk.decompressor])
+            reader.chunks[position] = chunk._replace(decompressor=bounded)
+
+
 class Ros1File:
     """See `StorageFile`. Raises StorageError for a bag without a usable index."""
 
@@ -44,6 +58,7 @@ class Ros1File:
             self._reader.open()
         except Exception as error:  # ReaderError, and whatever damaged numbers lead to
             raise StorageError(f'its index cannot be used ({str(error).rstrip(".")})') from error
+        _bound_chunks(self._reader)
         self._channels = {
             connection.id: Channel(connection.topic, ros2_type(connection.msgtype), connection.msgcount, ROS1,
                                    connection.msgdef.data, 'ros1msg', bool(getattr(connection.ext, 'latching', 0)))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import bz2
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from attention_fusion_ros.stream.storage.channel import ROS1, Channel, StoredMessage, merged, ros2_type
-from attention_fusion_ros.stream.storage.compression import MAX_BYTES, decompress
+from attention_fusion_ros.stream.storage.compression import decompress
 from attention_fusion_ros.stream.storage.fields import Fields
 
 MESSAGE, CHUNK, CONNECTION = 2, 5, 7  # values of `op`
@@ -109,16 +108,9 @@ def _content(chunk: _Record, data: bytes) -> bytes:
     """The records of a chunk, none where it is damaged."""
     name = chunk.fields.get('compression', b'none').decode(errors='replace')
     try:
-        return _unbz2(data) if name == 'bz2' else decompress(data, '' if name == 'none' else name)
+        return decompress(data, '' if name == 'none' else name)
     except (ValueError, OSError, EOFError):
         return b''
-
-
-def _unbz2(data: bytes) -> bytes:
-    found = bz2.BZ2Decompressor().decompress(data, MAX_BYTES + 1)
-    if len(found) > MAX_BYTES:
-        raise ValueError('it unpacks to more than a chunk may hold')
-    return found
 
 
 def _records(content: bytes) -> Iterator[_Record]:

@@ -35,9 +35,10 @@ from attention_fusion_ros.studies.ablation.table import Compared
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.trainer import Process, Trainer
 from attention_fusion_ros.training.validate import calibrate, predict
-from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.utils.damaged import Damaged
 from attention_fusion_ros.utils.digest import digest, source_files
 from attention_fusion_ros.utils.processes import process_pool
+from attention_fusion_ros.utils.stored_json import read_checked_json, write_checked_json
 
 SHARD = 64  # scenes a shard
 CALIBRATED_ON = 256  # samples
@@ -144,8 +145,12 @@ def _stored(out: Path, row: Row, seed: int, schedule: AblationConfig) -> dict[st
     file = _file(out, row, seed)
     if not file.exists():
         return None
-    result: dict[str, Any] = json.loads(file.read_text())
-    if result['schedule'] != json.loads(json.dumps(asdict(schedule))):
+    try:
+        result: dict[str, Any] = read_checked_json(file)
+        schedule_then = result['schedule']
+    except (Damaged, KeyError):
+        return None  # damaged: made again
+    if schedule_then != json.loads(json.dumps(asdict(schedule))):
         raise ConfigurationError(f"'{file}' was made with another schedule: choose another folder with --out, or "
                                  'remove it')
     return result
@@ -166,7 +171,7 @@ def train_one(row: Row, seed: int, schedule: AblationConfig, pools: tuple[Path, 
     result = {'row': row.key, 'seed': seed, 'schedule': asdict(schedule),
               'figures': {name: value if value == value else None for name, value in figures.items()},
               'seconds': {'training': trained - start, 'figures': time.perf_counter() - trained}}
-    atomic.write_json(_file(out, row, seed), result)
+    write_checked_json(_file(out, row, seed), result)
     return result
 
 
