@@ -41,7 +41,7 @@ def read_json(path: str | Path, limit: int = MAX_JSON_BYTES, encoding: str = 'ut
     return parse_json(read_text(path, limit, encoding))
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Plain values without aliases."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -62,7 +62,7 @@ class Driver:
     """Publishers of everything, and when each is due."""
 
     def __init__(self, scene: Path, best_effort: bool):
-        stored = np.load(scene)
+        stored = np.load(scene, allow_pickle=False)
         self.points, self.picture, self.T = stored['points'], stored['picture'], stored['T_base_sensor']
         self.session = Session('driver', spin=False)
         node = self.session.node
