@@ -5,6 +5,8 @@
 # make quick   the same without the slow tests: about three minutes on two cores
 # make lint    style, import rules and types alone
 # make docs    the documentation site, in out/site
+# make audit   known vulnerabilities of what is installed (pip-audit); needs pypi.org
+# make sbom    the bill of materials, CycloneDX, in out/sbom.cdx.json
 # make clean   remove what was built and written, but not the virtual environment
 # All but the last set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
 
@@ -22,7 +24,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 # Tests run several processes at a time; a torch thread a core in each of them would only get in the way.
 test: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test quick lint docs clean
+.PHONY: help setup demo test quick lint docs audit sbom clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +52,9 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
 	PYTHONPATH=$(CURDIR) $(VENV_PYTHON) -m mkdocs build
 	@echo 'the site is in out/site/index.html'
+
+audit sbom: setup
+	$(VENV_PYTHON) tools/supply_chain.py $@
 
 clean:
 	rm -rf build install log out .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -111,6 +113,52 @@ def test_the_policy_of_a_replay_is_what_node_and_player_use(tmp_path, ros_domain
         BagPlayer(player.node, recording, topics, clock_hz=10.0)
         compare(probe.node, access.PLAYER, rights[access.PLAYER], access.player_access().publish - {
             *topics, *access.NODE_TOPICS, '/clock'})
+
+
+# A node is made, configured and activated, and says so.
+ENFORCED = """
+import sys
+import rclpy
+from rclpy.parameter import Parameter
+from attention_fusion_ros.ros.node.node import AttentionFusionNode
+rclpy.init(args=['--ros-args', '--enclave', '/attention_fusion', *sys.argv[1:]])
+node = AttentionFusionNode(parameter_overrides=[Parameter('checkpoint', value='untrained'),
+                                                Parameter('allow_untrained', value=True)])
+print(str(node.trigger_configure()), str(node.trigger_activate()))
+"""
+
+
+def enforced(keystore: Path, domain: int) -> subprocess.CompletedProcess:
+    variables = {'ROS_SECURITY_KEYSTORE': str(keystore), 'ROS_SECURITY_ENABLE': 'true',
+                 'ROS_SECURITY_STRATEGY': 'Enforce', 'ROS_DOMAIN_ID': str(domain), 'PYTHONPATH': os.pathsep.join(
+                     [str(ROOT), os.environ.get('PYTHONPATH', '')])}
+    topics = {**default_topics(), MAP_IMAGE: f'/{MAP_IMAGE_TOPIC}'}
+    return subprocess.run([sys.executable, '-c', ENFORCED, *remap(topics, INPUTS)], env={**os.environ, **variables},
+                          capture_output=True, text=True, timeout=280)
+
+
+@pytest.mark.slow
+def test_without_its_keys_no_node_starts(tmp_path, ros_domain):
+    done = enforced(tmp_path, ros_domain)
+    assert done.returncode and 'SECURITY ERROR' in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which('ros2') is None, reason="needs 'ros2 security' and a middleware with DDS security")
+def test_with_the_policy_enforced_the_node_comes_up_and_without_a_right_it_does_not(tmp_path, ros_domain):
+    def keystore(name: str, policy: str) -> Path:
+        (tmp_path / f'{name}.xml').write_text(policy)
+        for words in (['create_keystore'], ['generate_artifacts', '-p', str(tmp_path / f'{name}.xml'), '-k']):
+            subprocess.run(['ros2', 'security', *words, str(tmp_path / name)], check=True, capture_output=True,
+                           env={**os.environ, 'ROS_DOMAIN_ID': str(ros_domain)})  # permissions are for that domain
+        return tmp_path / name
+    policy = (ROOT / 'config/sros2/vehicle.policy.xml').read_text()
+    good = enforced(keystore('good', policy), ros_domain)
+    if 'security libraries' in good.stderr:
+        pytest.skip(good.stderr.strip().splitlines()[-1])
+    assert good.stdout.count('SUCCESS') == 2, good.stderr
+    less = policy.replace('            <topic>/attention_fusion/direction</topic>\n', '')
+    assert less != policy and enforced(keystore('less', less), ros_domain).stdout.count('SUCCESS') < 2
 
 
 def test_the_files_are_those_of_the_tables():
