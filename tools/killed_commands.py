@@ -55,10 +55,10 @@ _TRAIN = ('train', '--config', '{inputs}/train.yaml', '--out', 'out', '--device'
 COMMANDS = {command.name: command for command in (
     Command('train', (*_TRAIN, '--scenes', f'{{inputs}}/{SIMULATED}', '--validation', f'{{inputs}}/{HELD_BACK}'),
             (SIMULATED, HELD_BACK, 'train.yaml'), 'bytes of weights and calibration; times of day and minutes left out',
-            ('out/tensorboard/*', 'out/last.pt', 'out/run.json')),
+            ('out/tensorboard/*', 'out/last.safetensors', 'out/run.json')),
     Command('train --bags', (*_TRAIN, '--bags', f'{{inputs}}/{TOWN}', '--cache', 'cache', '-s', 'steps=4'),
             (TOWN, 'train.yaml'), 'bytes of weights and labelled sweeps; times of day and minutes left out',
-            ('out/tensorboard/*', 'out/last.pt', 'out/run.json')),
+            ('out/tensorboard/*', 'out/last.safetensors', 'out/run.json')),
     Command('train --scenes-only', (*_TRAIN, '--scenes-only', '--cache', 'cache', '-s', 'scenes=20', '-s',
                                     'validation_scenes=6', '--workers', '1'), ('train.yaml',)),
     Command('replay --bag', ('replay', f'{{inputs}}/{TOWN}', '--out', 'out', '--bag', 'results', '--with-inputs',

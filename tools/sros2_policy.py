@@ -27,12 +27,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = generated.parser(__doc__)
     parser.add_argument('--topic', action='append', default=[], metavar='INPUT=TOPIC',
                         help='of an input of the launch file; may be repeated')
-    parser.add_argument('--publish-tf', action='store_true', help='map_source publishes map -> odom')
+    parser.add_argument('--publish-tf', action='store_true', help='the parameters frames.map_image and publish_tf are set')
     parser.add_argument('--sim-time', action='store_true', help='the nodes listen to /clock')
     options = parser.parse_args(argv)
     if options.topic or options.publish_tf or options.sim_time:
         topics = cli.assignments(options.topic, '--topic')
-        nodes = (access.fusion_access({MAP_IMAGE: f'/{MAP_IMAGE_TOPIC}', **topics}, options.sim_time),
+        nodes = (access.fusion_access({MAP_IMAGE: f'/{MAP_IMAGE_TOPIC}', **topics}, options.sim_time,
+                                      options.publish_tf),
                  access.map_access({name: topic for name, topic in topics.items() if name != MAP_IMAGE},
                                    options.sim_time, options.publish_tf))
         print(access.policy((*nodes, access.launch_access(nodes))), end='')

@@ -42,9 +42,12 @@ class Access:
     request: frozenset[str] = frozenset()
 
 
-def fusion_access(topics: Mapping[str, str] | None = None, sim_time: bool = False) -> Access:
-    """Of the fusion node. topics: input -> topic, where it is not that of the launch file."""
-    return _lifecycle_node(FUSION, OUTPUTS, INPUTS, {**default_topics(), **(topics or {})}, sim_time)
+def fusion_access(topics: Mapping[str, str] | None = None, sim_time: bool = False, publish_tf: bool = False) -> Access:
+    """Of the fusion node. topics: input -> topic, where it is not that of the launch file. publish_tf: whether the
+    parameter `frames.map_image` is set.
+    """
+    return _lifecycle_node(FUSION, OUTPUTS, INPUTS, {**default_topics(), **(topics or {})}, sim_time,
+                           TRANSFORMS[:1] if publish_tf else ())
 
 
 def map_access(topics: Mapping[str, str] | None = None, sim_time: bool = False, publish_tf: bool = False) -> Access:
