@@ -16,14 +16,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from safetensors import safe_open
 
 from attention_fusion_ros.stream.recording import Recording
 from attention_fusion_ros.stream.storage import metadata
 
 DURATIONS = ('debug/processing_time/', '/data_age')  # topics of `replay --bag`
-BY_NATURE = {'started', 'finished', 'commands', 'minutes', 'latency_ms'}  # keys and columns
+# Keys and columns; a checksum is one over them as well.
+BY_NATURE = {'started', 'finished', 'commands', 'minutes', 'latency_ms', 'sha256'}
 SHOWS_DURATIONS = ('report.html', 'report.png')
 
 
@@ -143,15 +143,10 @@ def _npy(path: Path) -> object:
     return array.shape, str(array.dtype), _sha(array.tobytes())
 
 
-def _state(path: Path) -> object:
-    state = torch.load(path, map_location='cpu', weights_only=True)
-    return {'step': state['step'], 'network': {k: _sha(v.numpy().tobytes()) for k, v in state['network'].items()}}
-
-
 def _safetensors(path: Path) -> object:
     with safe_open(path, 'pt') as file:
         about = {key: _without(json.loads(text)) if text[:1] in '[{' else text
-                 for key, text in (file.metadata() or {}).items()}
+                 for key, text in (file.metadata() or {}).items() if key not in BY_NATURE}
         return about, {name: _sha(file.get_tensor(name).numpy().tobytes()) for name in file.keys()}
 
 
@@ -170,5 +165,5 @@ def _page(path: Path) -> object:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    '.json': _json, '.csv': _csv, '.npz': _zip, '.npy': _npy, '.pt': _state, '.pt2': _zip,
+    '.json': _json, '.csv': _csv, '.npz': _zip, '.npy': _npy, '.pt2': _zip,
     '.safetensors': _safetensors, '.png': _picture, '.html': _page}

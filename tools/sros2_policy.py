@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = generated.parser(__doc__)
     parser.add_argument('--topic', action='append', default=[], metavar='INPUT=TOPIC',
                         help='of an input of the launch file; may be repeated')
-    parser.add_argument('--publish-tf', action='store_true', help='the parameters frames.map_image and publish_tf are set')
+    parser.add_argument('--publish-tf', action='store_true', help='parameters frames.map_image and publish_tf are set')
     parser.add_argument('--sim-time', action='store_true', help='the nodes listen to /clock')
     options = parser.parse_args(argv)
     if options.topic or options.publish_tf or options.sim_time:
