@@ -28,7 +28,7 @@ def _sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tupl
                    grid: Grid) -> Tensor:
     if any(plane.dtype != torch.float32 for plane in planes):
         return sample_planes.plain(planes, T_up_left, origin, metres, grid)
-    road, route = planes[0].numpy(), planes[-1].numpy()
+    road, route = (plane.contiguous().numpy() for plane in (planes[0], planes[-1]))
     layers = torch.zeros(len(map_image.CHANNELS), grid.cells, grid.cells)
     _loops().lay(road, route, len(planes) > 1, _centres(grid), np.ascontiguousarray(T_up_left, dtype=f4),
                  f4(origin[0]), f4(origin[1]), f4(metres), layers.numpy())

@@ -45,7 +45,7 @@ def _at(plane, ix, iy):
     return total
 
 
-@jit('f4[any2]', 'f4[any2]', 'b1', 'f4[:]', 'f4[:,:]', 'f4', 'f4', 'f4', 'f4[:,:,:]')
+@jit('f4[:,:]', 'f4[:,:]', 'b1', 'f4[:]', 'f4[:,:]', 'f4', 'f4', 'f4', 'f4[:,:,:]')
 def lay(road, route, has_route, centres, T, origin_column, origin_row, metres, layers):
     """Road, route and how much of a cell the image covers, to layers (3, H, W), which are 0: `MapSource.sample`.
 
@@ -80,11 +80,14 @@ def lay(road, route, has_route, centres, T, origin_column, origin_row, metres, l
             if x0 >= 0 and y0 >= 0 and x0 < last_column and y0 < last_row:  # all four pixels are there
                 fx, fy = ix - np.float32(left), iy - np.float32(top)
                 a, b, c, d = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
-                layers[0, i, j] = (road[y0, x0] * a + road[y0, x0 + 1] * b + road[y0 + 1, x0] * c
-                                   + road[y0 + 1, x0 + 1] * d)
+                # Without a sign: with one, each index would be asked whether it counts from the end.
+                here, below = np.uint64(y0), np.uint64(y0 + 1)
+                first, second = np.uint64(x0), np.uint64(x0 + 1)
+                layers[0, i, j] = (road[here, first] * a + road[here, second] * b + road[below, first] * c
+                                   + road[below, second] * d)
                 if has_route:
-                    layers[1, i, j] = (route[y0, x0] * a + route[y0, x0 + 1] * b + route[y0 + 1, x0] * c
-                                       + route[y0 + 1, x0 + 1] * d)
+                    layers[1, i, j] = (route[here, first] * a + route[here, second] * b + route[below, first] * c
+                                       + route[below, second] * d)
                 layers[2, i, j] = ONE
                 continue
             layers[0, i, j] = _at(road, ix, iy)
