@@ -3,6 +3,7 @@
 #              (LIVE=1: also in a viewer, Foxglove or Lichtblick, on ws://127.0.0.1:8765; TOWN=1: a made-up town)
 # make test    style, import rules, types and every test
 # make quick   the same without the slow tests: about three minutes on two cores
+# make fleet-test  install Ray (80 MB) and run the tests on a two-node cluster on this machine
 # make lint    style, import rules and types alone
 # make docs    the documentation site, in out/site
 # make audit   known vulnerabilities of what is installed (pip-audit); needs pypi.org
@@ -24,7 +25,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 # Tests run several processes at a time; a torch thread a core in each of them would only get in the way.
 test: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test quick lint docs audit sbom clean
+.PHONY: help setup demo test quick fleet-test lint docs audit sbom clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -47,6 +48,12 @@ test: lint
 quick: export OMP_NUM_THREADS ?= 1
 quick: lint
 	$(VENV_PYTHON) -m pytest -n $(PROCESSES) --dist loadfile -m 'not slow' $(TESTS)
+
+# Ray is no requirement of development: without it these tests are skipped.
+fleet-test: export OMP_NUM_THREADS ?= 1
+fleet-test: setup
+	$(VENV_PYTHON) -c 'import ray' 2>/dev/null || $(VENV_PYTHON) -m pip --quiet install 'ray>=2.9' fsspec
+	$(VENV_PYTHON) -m pytest -m fleet test/fleet
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup

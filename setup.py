@@ -52,6 +52,7 @@ setup(
         'live': ['foxglove-sdk>=0.20'],
         'maps': ['osmium>=4', 'pyproj>=3.4'],
         'draco': ['DracoPy>=2'],
+        'fleet': ['ray>=2.9', 'fsspec'],
         'export': ['onnx', 'onnxscript', 'onnxruntime'],
         'openvino': ['onnx', 'onnxscript', 'openvino'],
     },

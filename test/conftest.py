@@ -6,6 +6,7 @@ Markers (`pytest -m "not slow"`, `-m "not ros"`, ...):
     ros   needs ROS 2: everything in test/ros, fixtures `ros`, `ros_domain` and `listener`, and explicit marks; with
           pytest-rerunfailures it has a second try, for DDS loses messages where all cores are busy
     data  needs the recorded drives in ../shared: whatever uses `shared_folder`; skipped where that folder is missing
+    fleet needs Ray: test/fleet/test_ray.py; skipped where it is not installed (make fleet-test)
     gpu   needs a CUDA device; skipped where there is none
     slow  takes more than a few seconds: builds, trainings, commands from start to end
 """

@@ -213,9 +213,25 @@ def importing_ros(what: str) -> Iterator[None]:
                                  'source /opt/ros/<distribution>/setup.bash') from error
 
 
+_without_progress = False
+
+
 def progress(*iterable: Any, **settings: Any) -> tqdm:
     """A progress bar that does not flood logs. The arguments are those of tqdm."""
+    if _without_progress:
+        settings['disable'] = True
     return tqdm(*iterable, **{'mininterval': 0.5, 'dynamic_ncols': True, **settings})
+
+
+@contextmanager
+def without_progress() -> Iterator[None]:
+    """Show no progress within this block: it is part of something that shows its own."""
+    global _without_progress
+    before, _without_progress = _without_progress, True
+    try:
+        yield
+    finally:
+        _without_progress = before
 
 
 def run(body: Callable[[], int], stopped: int | None = None) -> int:

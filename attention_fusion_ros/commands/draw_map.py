@@ -7,10 +7,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attention_fusion_ros.commands import cli
+from attention_fusion_ros.commands import cli, many
 from attention_fusion_ros.commands.city_arguments import with_negative_degrees
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils.interrupt import SignalGuard
@@ -27,6 +28,7 @@ draw_map out/drive --osm city.osm.pbf --out out/with_map
 draw_map out/drive --osm city.osm.pbf --out out/with_map --goal "49.4431, 7.7689" --resolution 0.5
 draw_map drive.bag --osm city.osm.pbf --out out/with_map --fix /gps/fix --imu /gps/imu --every 0.5
 draw_map out/drive --osm city.osm.pbf --out out/with_map --fix none --datum "49.4431, 7.7689" --utm-zone 32N
+draw_map 'drives/*' --osm city.osm.pbf --out out/with_maps --ray local
 """
 IMAGE_TOPICS = ('/map_image', '/drawn_map_image')  # the first that the recording does not have
 TOPIC_OPTIONS = {'fix': ('sensor_msgs/NavSatFix', 'the only one; none: odometry or tf is fixed to the earth'),
@@ -40,9 +42,10 @@ def options_parser() -> argparse.ArgumentParser:
     parser = cli.parser('draw_map', 'Write map images from a file of roads into a copy of a recording with a fix '
                         '(NavSatFix) or with odometry in UTM or ENU, for replay, play and training. All topics are '
                         'copied as they are; ROS 1 bags become recordings of ROS 2.', EXAMPLES)
-    parser.add_argument('bag', help=cli.RECORDING_HELP)
+    parser.add_argument('bag', nargs='+', help=many.RECORDINGS_HELP)
     parser.add_argument('--osm', type=Path, metavar='FILE', help='roads: .osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson')
-    parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='the new recording')
+    parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='the new recording; of '
+                        'many, a folder for all of them and their table')
     for name, (kind, default) in TOPIC_OPTIONS.items():
         parser.add_argument(f'--{name}', default='', metavar='TOPIC', help=f'{kind} (default: {default})')
     parser.add_argument('--map-image', default='', metavar='TOPIC', help='topic of the images (default '
@@ -69,17 +72,23 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--params', type=Path, metavar='FILE', help='parameter file of map_source (YAML)')
     parser.add_argument('-p', dest='overrides', action='append', default=[], metavar='NAME:=VALUE',
                         help='set one parameter of map_source, for example map.layers:=all; may be repeated')
+    many.add_many_options(parser)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = options_parser()
-    options = parser.parse_args(with_negative_degrees(sys.argv[1:] if arguments is None else arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(with_negative_degrees(words))
     if options.route == 'goal' and not options.goal:
         parser.error('--route goal needs --goal')
     if options.every is not None and not 0.02 <= options.every <= 3600:
         parser.error('--every must be 0.02 to 3600 s')
+    if many.is_many(options, options.bag):
+        from attention_fusion_ros.commands.draw_map_many import draw_many
+        return cli.run(lambda: draw_many(options, ['draw_map', *words]))
+    options.bag, = options.bag
     guard = SignalGuard()
     with guard:
         return cli.run(lambda: draw_map(options))
@@ -87,17 +96,36 @@ def main(arguments: list[str] | None = None) -> int:
 
 def draw_map(options: argparse.Namespace) -> int:
     """Draw as the options say; returns the exit status. Raises ConfigurationError when no image can be drawn."""
+    from attention_fusion_ros.stream.new_recording import status_of
+    made_by = cli.made_by('draw_map', options, (options.bag, options.osm, options.params))
+    if cli.is_done(options.out, status := status_of(options.out, made_by)):
+        return status or 0
+    return 1 if draw_recording_map(options, made_by).losses else 0
+
+
+@dataclass(frozen=True)
+class DrawnMap:
+    """What came of a recording."""
+
+    duration_s: float
+    plan: ImagePlan
+    drawn: Drawn
+    losses: list[str]  # what could not be read
+
+
+def draw_recording_map(options: argparse.Namespace, made_by: str = '') -> DrawnMap:
+    """Draw into a copy of one recording and tell about it. Raises ConfigurationError when no image can be drawn.
+
+    made_by: see `NewRecording`.
+    """
     from attention_fusion_ros.maps.smoothed import LoggedSource
     from attention_fusion_ros.maps.source import MapSource
     from attention_fusion_ros.ros.map_source.draw_recording import draw_recording
     from attention_fusion_ros.ros.map_source.recorded import plan_images, position_topics
     from attention_fusion_ros.stream.copy_recording import copy_beside
-    from attention_fusion_ros.stream.new_recording import NewRecording, status_of
+    from attention_fusion_ros.stream.new_recording import NewRecording
     from attention_fusion_ros.stream.recording import Recording
 
-    made_by = cli.made_by('draw_map', options, (options.bag, options.osm, options.params))
-    if cli.is_done(options.out, status := status_of(options.out, made_by)):
-        return status or 0
     new = NewRecording(options.out, 'mcap')  # refuses a folder that exists before the work
     with Recording(options.bag) as recording:
         config = _config(options, recording)
@@ -117,14 +145,14 @@ def draw_map(options: argparse.Namespace) -> int:
             drawn = draw_recording(recording, plan, source, route, new, images, bar.update)
             copy_beside(recording, new.work)
             _write_hints(new, config, images, topics)
-            losses = recording.losses
+            losses, duration_s = recording.losses, recording.duration
             new.finish(1 if losses else 0)
         if recording.is_ros1:
             print(f'ROS 1       messages are written as ROS 2 sends them ({new.storage})')
     _tell(options, config, images, plan, drawn, route, source)
     for text in losses:
         print(f'WARNING: {text}', file=sys.stderr)
-    return 1 if losses else 0
+    return DrawnMap(duration_s, plan, drawn, losses)
 
 
 def _config(options: argparse.Namespace, recording: Recording) -> MapSourceConfig:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from attention_fusion_ros.commands import cli
+from attention_fusion_ros.commands import cli, many
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.world.profile import PROFILES
 
@@ -26,6 +26,7 @@ EXAMPLES = """\
 evaluate --sim 200 --out out/evaluation
 evaluate --sim 2000 --checkpoint runs/new/checkpoint.safetensors --compare concatenation=runs/cat.safetensors
 evaluate --drives drives --baselines-only --every 5 --out out/drives
+evaluate --bags 'drives/*' --out out/recordings --ray local
 evaluate --interventions --scenes 240 --out out/interventions
 evaluate --ablation --ablation-seeds 3 --out out/ablation
 """
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status, 2 for mistakes. argv: None takes the process's own arguments."""
     arguments = sys.argv[1:] if argv is None else argv
     options = options_parser().parse_args(arguments)
+    if options.bags:
+        return cli.run(lambda: _recordings(options, ['evaluate', *arguments]))
     return cli.run(lambda: evaluate(options, ['evaluate', *arguments]))
 
 
@@ -43,6 +46,10 @@ def options_parser() -> argparse.ArgumentParser:
     parser = cli.parser('evaluate', __doc__, EXAMPLES)
     parser.add_argument('--sim', type=int, default=0, metavar='N', help='evaluate on N held-out simulated scenes')
     parser.add_argument('--drives', type=Path, metavar='DIR', help='evaluate on the real drives in this folder')
+    parser.add_argument('--bags', nargs='+', metavar='BAG', help='score recordings, each by itself: against truth.json '
+                        'beside it (simulate --bag writes it), else against the way that was driven (needs odometry); '
+                        + many.RECORDINGS_HELP)
+    cli.add_topic_options(parser)
     parser.add_argument('--map-share', type=int, default=0, metavar='N', help="on N held-out simulated scenes with a "
                         "map: the map's channel share when the map image is removed, rotated or replaced by noise")
     parser.add_argument('--gradcam', type=int, default=0, metavar='N', help='on N such scenes: how well spatial '
@@ -69,7 +76,8 @@ def options_parser() -> argparse.ArgumentParser:
                         help='kinds of places and sensors of the simulated scenes: v2 has medians, rows of parked '
                         'cars, driveways and faulty sensors; with -city all roads come from --osm '
                         '(default: %(default)s)')
-    parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives')
+    parser.add_argument('--every', type=int, default=1, metavar='K', help='only each k-th sweep of the drives '
+                        'and recordings')
     parser.add_argument('--route', action='store_true', help='draw the driven route into the maps of the drives')
     parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='where the networks run: auto, cpu or cuda (default: '
@@ -84,6 +92,7 @@ def options_parser() -> argparse.ArgumentParser:
     ablation.add_argument('--ablation-steps', type=int, metavar='N', help='length of a training')
     ablation.add_argument('--ablation-set', nargs='+', default=[], metavar='NAME=VALUE', help='anything else of the '
                           'schedule, for example scenes=500 cells=128 widths=24,40,64')
+    many.add_many_options(parser)
     return parser
 
 
@@ -91,20 +100,39 @@ def evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run what was asked for and print it; returns the exit status. Raises ConfigurationError."""
     simulated = max(options.sim, options.map_share, options.gradcam) > 0 or options.interventions
     if not simulated and options.drives is None and not options.ablation:
-        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --map-share N, --gradcam N, '
-                                 '--interventions, or --ablation')
+        raise ConfigurationError('nothing to evaluate: give --sim N, --drives DIR, --bags BAG, --map-share N, '
+                                 '--gradcam N, --interventions, or --ablation')
     if options.every < 1 or options.workers < 1 or options.scenes < 1:
         raise ConfigurationError('--every, --workers and --scenes must be at least 1')
+    others = {'--map-share': options.map_share, '--gradcam': options.gradcam, '--interventions': options.interventions,
+              '--ablation': options.ablation}
+    if options.ray is not None and (given := [name for name, value in others.items() if value]):
+        raise ConfigurationError(f'--ray works for --sim, --drives and --bags: leave {", ".join(given)} out')
     from attention_fusion_ros.evaluation.run_settings import RunSettings
-    settings = RunSettings(options.out, options.cache.expanduser(), options.first_seed, options.workers, arguments,
-                           _new_bar)
     written = []
-    for run in list(_chosen(options)):  # all options are checked before the first of them runs
-        output = run(settings)
-        print(output.text)
-        written += output.written
+    with many.ray_of(options) as engine:
+        settings = RunSettings(options.out, options.cache.expanduser(), options.first_seed, options.workers, arguments,
+                               _new_bar, engine)
+        for run in list(_chosen(options)):  # all options are checked before the first of them runs
+            output = run(settings)
+            print(output.text)
+            written += output.written
     print('\n'.join(f'wrote {path}' for path in written))
     return 0
+
+
+def _recordings(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Score recordings. Raises ConfigurationError for what else cannot be asked for with them."""
+    others = {'--sim': options.sim, '--drives': options.drives, '--map-share': options.map_share, '--gradcam':
+              options.gradcam, '--interventions': options.interventions, '--ablation': options.ablation,
+              '--compare': options.compare, '--baselines-only': options.baselines_only}
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigurationError(f'--bags is an evaluation of its own: leave {", ".join(given)} out')
+    if options.every < 1:
+        raise ConfigurationError('--every must be at least 1')
+    from attention_fusion_ros.commands.evaluate_many import evaluate_many
+    return evaluate_many(options, arguments)
 
 
 def _new_bar(title: str, total: int, unit: str) -> tqdm:

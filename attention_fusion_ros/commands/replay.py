@@ -8,11 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attention_fusion_ros.commands import cli
+from attention_fusion_ros.commands import cli, many
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.stream.inputs import SWEEPS, input_named
 
@@ -33,6 +33,7 @@ replay out/drive --out out/replay --pointcloud /lidar/points --map-image /map_im
 replay out/drive --out out/no_map --map-image none --limit 10 --device cpu
 replay out/drive --out out/replay --bag out/results --with-inputs
 replay out/drive --out out/replay --live --wait 60
+replay 'drives/*/lidar' @more.txt s3://bucket/day/* --out out/fleet --ray local
 """
 
 
@@ -41,16 +42,19 @@ def options_parser() -> argparse.ArgumentParser:
     parser = cli.parser('replay', 'Run the pipeline over a recording (mcap, sqlite3 or ROS 1 bag) without a ROS graph. '
                         'Writes directions.csv, branches.csv, reasons.csv, report.html and report.png, and for the '
                         'sweeps pictured attention.png and attention.json: attention beside Grad-CAM.', EXAMPLES)
-    parser.add_argument('bag', help=cli.RECORDING_HELP)
-    parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go')
+    parser.add_argument('bag', nargs='+', help=many.RECORDINGS_HELP)
+    parser.add_argument('--out', type=cli.output_folder, required=True, metavar='DIR', help='where the files go; of '
+                        'many recordings, those of each in a folder of its own, and the tables of all')
     cli.add_topic_options(parser)
     parser.add_argument('--bag', dest='results', type=Path, metavar='DIR', help='also write every output topic of the '
-                        'node as a recording (mcap), for ros2 bag play, rviz, Foxglove and Lichtblick')
+                        'node as a recording (mcap), for ros2 bag play, rviz, Foxglove and Lichtblick; of many '
+                        'recordings, its name in the folder of each')
     parser.add_argument('--with-inputs', action='store_true', help='with --bag: the messages of the recording as well')
     cli.add_live_options(parser, 'inputs and outputs, while they are computed,')
     parser.add_argument('--limit', type=int, default=0, metavar='N', help='only the first N sweeps')
     parser.add_argument('--pictures', type=int, default=12, metavar='N', help='pictures in the report (default 12)')
     cli.add_parameter_options(parser)
+    many.add_many_options(parser)
     return parser
 
 
@@ -64,21 +68,47 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error('--with-inputs needs --bag')
     if options.rate < 0 or options.wait < 0 or not 0 <= options.port <= 65535:
         parser.error('--rate and --wait must not be negative, and --port is at most 65535')
+    if many.is_many(options, options.bag):
+        if options.live:
+            parser.error('--live shows one recording, not many')
+        if options.results is not None and len(options.results.parts) != 1:
+            parser.error('--bag is a name without folders where there are many recordings')
+        from attention_fusion_ros.commands.replay_many import replay_many
+        words = ['replay', *(sys.argv[1:] if arguments is None else arguments)]
+        return cli.run(lambda: replay_many(options, words))
+    options.bag, = options.bag
     return cli.run(lambda: replay(options))
 
 
 def replay(options: argparse.Namespace) -> int:
-    """Replay as the options say. Returns 1 when no sweep gave a result."""
+    """Replay one recording as the options say. Returns 1 when no sweep gave a result, or something was not read."""
+    from attention_fusion_ros.stream.new_recording import status_of
+    made_by = _made_by(options, cli.node_config(options))  # before anything is read: a wrong option is said at once
+    if _is_done(options, made_by):
+        return status_of(options.results, made_by) or 0
+    return 0 if replay_recording(options, made_by).complete else 1
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a recording."""
+
+    duration_s: float
+    records: list[SweepRecord]
+    complete: bool  # there is a result, and everything could be read
+
+
+def replay_recording(options: argparse.Namespace, made_by: str = '') -> Replayed:
+    """Replay one recording, write what the options ask for and tell about it. Raises InputError, ConfigurationError.
+
+    made_by: see `NewRecording`.
+    """
     from attention_fusion_ros.evaluation.replay import Replay
     from attention_fusion_ros.pipeline.fusion import FusionPipeline
     from attention_fusion_ros.report.records import summarise
     from attention_fusion_ros.report.replay_report import write_replay
-    from attention_fusion_ros.stream.new_recording import status_of
     from attention_fusion_ros.stream.recording import NONE, Recording
 
-    made_by = _made_by(options, cli.node_config(options))  # before anything is read: a wrong option is said at once
-    if _is_done(options, made_by):
-        return status_of(options.results, made_by) or 0
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(options.bag))
         topics = recording.input_topics(**cli.topic_options(options))
@@ -147,7 +177,7 @@ def replay(options: argparse.Namespace) -> int:
           + (', attention.png, attention.json' if shown else ''))
     if results is not None:
         print(f'written to {options.results}: {results.count} messages on {len(results.counts)} topics')
-    return status
+    return Replayed(recording.duration, records, status == 0)
 
 
 def _made_by(options: argparse.Namespace, config: NodeConfig) -> str:

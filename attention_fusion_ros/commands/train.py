@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attention_fusion_ros.commands import cli
+from attention_fusion_ros.commands import cli, many
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.world.profile import PROFILES
@@ -29,6 +29,8 @@ EXAMPLES = """  train --config config/train.yaml --out runs/first
   train --bags recordings --start-from shipped -s scenes=2000 -s minutes=20 -s learning_rate=3e-4 --out runs/mine
   train --bags recordings --odometry /odometry/filtered --map-image none --start-from shipped --out runs/mine
   train --scenes scenes/city scenes/country --validation scenes/held_back --start-from shipped --out runs/more
+  train --bags 'drives/*' @more.txt --ray local --start-from shipped --out runs/fleet
+  train --scenes-only -s scenes=20000 --cache /shared/scenes --ray auto --out runs/scenes
   train --out runs/quick -s scenes=500 -s steps=300 -s batch=16
   torchrun --nproc-per-node 2 -m attention_fusion_ros train --out runs/two -s scenes=500 -s steps=300"""
 
@@ -62,8 +64,9 @@ def options_parser() -> argparse.ArgumentParser:
                         'cars, driveways and faulty sensors; with -city all roads come from --osm '
                         '(default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that make scenes (default: %(default)s)')
-    parser.add_argument('--bags', type=Path, help='folder of recordings to train on as well, labelled by the '
-                        'driven path (needs odometry); -s scenes=0 -s validation_scenes=0 for recordings alone')
+    parser.add_argument('--bags', nargs='+', metavar='BAG', help='recordings to train on as well, labelled by the '
+                        'driven path (needs odometry); -s scenes=0 -s validation_scenes=0 for recordings alone; '
+                        + many.RECORDINGS_HELP)
     cli.add_topic_options(parser)
     parser.add_argument('--every', type=int, default=1, help='use only each n-th recorded sweep')
     parser.add_argument('--start-from', default='', metavar='CHECKPOINT',
@@ -71,6 +74,7 @@ def options_parser() -> argparse.ArgumentParser:
                              'the checkpoint where the settings say nothing else, the schedule starts anew')
     cli.add_parameter_options(parser)
     parser.add_argument('--scenes-only', action='store_true', help='make the scenes and stop')
+    many.add_ray_options(parser, 'recordings and scenes: who labels and makes them')
     return parser
 
 
@@ -208,7 +212,8 @@ def _simulated(config: TrainingConfig, options: argparse.Namespace,
         scene_options = SceneOptions(grid, config.network.lookahead, extracts, past, options.profile)
         arguments = first, count, options.cache.expanduser() / name, scene_options
         if process.rank == 0:
-            make_shards(*arguments, options.workers)
+            with many.ray_of(options) as engine:
+                make_shards(*arguments, options.workers, engine=engine)
         if process.world > 1:
             dist.barrier()
         stores.append(SceneStore(make_shards(*arguments, 1)))
@@ -223,21 +228,26 @@ def _recorded(config: TrainingConfig, options: argparse.Namespace) -> RecordedDa
     import torch.distributed as dist
 
     from attention_fusion_ros.bev.grid import Grid
-    from attention_fusion_ros.datasets.recorded import (
-        LabelOptions,
-        RecordedDataset,
-        find_recordings,
-        label_recordings,
-    )
+    from attention_fusion_ros.datasets.recorded import LabelOptions, RecordedDataset, find_recordings
+    from attention_fusion_ros.engines.engine import engine_at
+    from attention_fusion_ros.fleet.labels import check_sources, label_sources
+    from attention_fusion_ros.fleet.sources import Source, find_sources, is_many
 
     grid = Grid(config.network.extent, config.network.cells)
     node = cli.node_config(options)
     topics = tuple((name, topic) for name, topic in cli.topic_options(options).items() if topic)
-    recordings, cache = find_recordings(options.bags, topics), options.cache.expanduser() / 'recorded'
+    cache = options.cache.expanduser() / 'recorded'
+    if is_many(options.bags):
+        sources = find_sources(options.bags)
+        check_sources(sources, topics)
+    else:
+        sources = [Source(str(path)) for path in find_recordings(Path(options.bags[0]).expanduser(), topics)]
     how = LabelOptions(grid, config.network.lookahead, options.every, topics=topics)
     if dist.is_initialized() and dist.get_rank() > 0:
         dist.barrier()  # the first process makes what is missing
-    scenes, summaries = label_recordings(recordings, cache, node, how)
+    first = not dist.is_initialized() or dist.get_rank() == 0  # the others find all of it made
+    with many.engine_of(options) if first else engine_at(None) as engine:
+        scenes, summaries = label_sources(sources, cache, node, how, engine, many.new_bar)
     if dist.is_initialized() and dist.get_rank() == 0:
         dist.barrier()
     print(f'recorded sweeps: {len(scenes)}, labelled by the driven path')

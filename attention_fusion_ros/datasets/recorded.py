@@ -33,15 +33,17 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import bin_bearings, rotation_2d
 from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.pipeline.preprocess import Preprocessor
+from attention_fusion_ros.stream.content import ContentIndex, content_digest, local_state
+from attention_fusion_ros.stream.find import recordings_below
 from attention_fusion_ros.stream.inputs import input_named
 from attention_fusion_ros.stream.recorded_sweeps import DroppedSweep, base_poses, synced_sweeps
-from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording, is_storage
+from attention_fusion_ros.stream.recording import STORAGE_SUFFIXES, InputTopics, Recording
 from attention_fusion_ros.sync.synchronizer import ODOMETRY
 from attention_fusion_ros.utils.damaged import Damaged
 from attention_fusion_ros.utils.digest import digest, source_files
 from attention_fusion_ros.utils.stored_json import read_checked_json, write_checked_json
 
-METADATA = 'metadata.yaml'
+CONTENTS = 'contents'  # in the cache: what recordings hold that have been read
 SHARD = 64  # sweeps a shard: what is in memory at a time, and what an interruption costs
 # Reasons for which map images are left out: they would teach nothing, or something wrong.
 NO_MAPS = ('camera_image', 'map_all_road', 'map_inverted', 'map_dim')
@@ -86,27 +88,19 @@ def find_recordings(folder: Path, topics: Sequence[tuple[str, str]] = ()) -> lis
     Raises ConfigurationError when there is none, or one that has no odometry: the driven path is the label. Raises
     InputError when a recording cannot be opened or its topics leave a choice.
     """
-    folder = folder.parent if folder.name == METADATA else folder
-    files = [folder] if folder.is_file() else [f for f in folder.rglob('*') if f.is_file() and is_storage(f)]
-    bags = {path.parent for path in folder.rglob(METADATA)} | _split(files)
-    found = sorted(bags | {file for file in files if file.parent not in bags})
+    found = recordings_below(folder)
     if not found:
         raise ConfigurationError(f"no recording below '{folder}': give a folder that holds recordings (each a "
                                  f'folder with metadata.yaml, or {" or ".join(STORAGE_SUFFIXES)} files)')
     for bag in found:
-        with Recording(bag) as recording:
-            _topics(recording, topics)
+        check_recording(bag, topics)
     return found
 
 
-def _split(files: Sequence[Path]) -> set[Path]:
-    """Folders whose files are the parts of one recording: the same name with the numbers from 0 on behind it."""
-    names: dict[Path, list[tuple[str, str]]] = {}
-    for file in files:
-        prefix, _, number = file.name.partition('.')[0].rpartition('_')
-        names.setdefault(file.parent, []).append((prefix, number))
-    return {folder for folder, found in names.items() if len(found) > 1 and len({prefix for prefix, _ in found}) == 1
-            and {number for _, number in found} == {str(i) for i in range(len(found))}}
+def check_recording(bag: Path, topics: Sequence[tuple[str, str]] = ()) -> None:
+    """Raise as `find_recordings` does for one recording."""
+    with Recording(bag) as recording:
+        _topics(recording, topics)
 
 
 def label_recordings(recordings: Sequence[Path], cache: Path, config: NodeConfig,
@@ -116,17 +110,41 @@ def label_recordings(recordings: Sequence[Path], cache: Path, config: NodeConfig
     An interrupted run goes on after its last complete shard.
     Raises ConfigurationError when no sweep could be labelled, and InputError when a recording cannot be used.
     """
-    folders: list[Path] = []
-    summaries = []
-    for bag in recordings:
-        folder = cache / _cache_name(bag, config, options)
-        summary = _kept(folder)
-        if summary is None:
-            _label_one(bag, folder, config, options)
-            summary = _kept(folder)
-        assert summary is not None
-        folders += [_shard(folder, number) for number in range(summary.shards)]
-        summaries.append(summary)
+    return store_of([label_recording(bag, cache, config, options) for bag in recordings], options)
+
+
+def label_recording(bag: Path, cache: Path, config: NodeConfig, options: LabelOptions, state: str | None = None,
+                    ) -> Path:
+    """The folder with the labelled sweeps of one recording, made in `cache` where they are missing.
+
+    state: as `stream.content.local_state` tells it (the default), or whatever else changes when the recording does.
+    Raises InputError when it cannot be used, ConfigurationError when it has no odometry.
+    """
+    index, state = ContentIndex(cache / CONTENTS), state or local_state(bag)
+    content = index.known(state)
+    if content is None:
+        content = content_digest(bag)
+        index.remember(state, content)
+    folder = cache / _cache_name(bag.stem, content, config, options)
+    if _kept(folder) is None:
+        _label_one(bag, folder, config, options)
+    return folder
+
+
+def labelled_before(stem: str, state: str | None, cache: Path, config: NodeConfig,
+                    options: LabelOptions) -> Path | None:
+    """What `label_recording` has made of a recording in this state, which need not be at hand; None: nothing whole."""
+    content = ContentIndex(cache / CONTENTS).known(state)
+    folder = None if content is None else cache / _cache_name(stem, content, config, options)
+    return folder if folder is not None and _kept(folder) is not None else None
+
+
+def store_of(labelled: Sequence[Path], options: LabelOptions) -> tuple[RecordedStore, list[RecordingSummary]]:
+    """What `label_recording` has made, opened for reading. Raises ConfigurationError when no sweep is labelled."""
+    summaries = [summary for folder in labelled if (summary := _kept(folder)) is not None]
+    assert len(summaries) == len(labelled)  # they have just been made
+    folders = [_shard(folder, number) for folder, summary in zip(labelled, summaries)
+               for number in range(summary.shards)]
     if not folders:
         raise ConfigurationError('no sweep of the recordings could be labelled: the vehicle must move more than '
                                  f'{options.lookahead:g} m. ' + '; '.join(map(str, summaries)))
@@ -145,12 +163,10 @@ def _topics(recording: Recording, chosen: Sequence[tuple[str, str]]) -> InputTop
     return topics
 
 
-def _cache_name(bag: Path, config: NodeConfig, options: LabelOptions) -> str:
-    """Other recordings, other code and other parameters that matter make another folder."""
-    files = [bag] if bag.is_file() else sorted(f for f in bag.iterdir() if f.is_file())
-    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+def _cache_name(stem: str, content: str, config: NodeConfig, options: LabelOptions) -> str:
+    """Other contents, other code and other parameters that matter make another folder."""
     parameters = [getattr(config, name) for name in ('use_tf', 'T_base_sensor', 'frames', 'cloud', 'map', 'odometry')]
-    return f'{bag.stem}-{digest(source_files(SOURCES), [stats, parameters, options])}'
+    return f'{stem}-{digest(source_files(SOURCES), [content, parameters, options])}'
 
 
 def _shard(folder: Path, number: int) -> Path:

@@ -37,6 +37,7 @@ from attention_fusion_ros.datasets.scenes import (
     make_scene,
 )
 from attention_fusion_ros.datasets.target import MASKS
+from attention_fusion_ros.engines.engine import Engine, Lost
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.simulation.truth.branches import Truth
 from attention_fusion_ros.simulation.truth.rings import ring_of
@@ -74,21 +75,23 @@ def cache_name(grid: Grid, lookahead: float, osm: Path | Sequence[Path] | None, 
 
 
 def make_shards(first_seed: int, count: int, folder: Path, options: SceneOptions, workers: int,
-                shard_size: int = SHARD) -> list[Path]:
+                shard_size: int = SHARD, engine: Engine | None = None) -> list[Path]:
     """Shards of the seeds first_seed .. first_seed + count, made where they are missing.
 
     Full ones are in `folder`, the rest beside it in a folder named by how many they are: a run that asks for more
     scenes must not be given a shard that was made for fewer.
+
+    engine: makes them, in the place of `workers` processes here; the folder must be one that all its workers see.
     """
     rest = count % shard_size
     beside = folder.with_name(f'{folder.name}-{rest}')
     parts = (first_seed, count - rest, folder), (first_seed + count - rest, rest, beside)
     return [shard for first, number, where in parts if number
-            for shard in write_shards(first, number, where, options, workers, shard_size)]
+            for shard in write_shards(first, number, where, options, workers, shard_size, engine)]
 
 
 def write_shards(first_seed: int, count: int, folder: Path, options: SceneOptions, workers: int,
-                 shard_size: int = SHARD) -> list[Path]:
+                 shard_size: int = SHARD, engine: Engine | None = None) -> list[Path]:
     """Make all shards for seeds first_seed .. first_seed + count in `folder`, several at a time.
 
     Shards that are there are left alone, and what was made of an unfinished one is used. Scenes made with other options
@@ -101,7 +104,14 @@ def write_shards(first_seed: int, count: int, folder: Path, options: SceneOption
         _remove_parts(path)
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc='scenes', unit='shard',
               disable=not missing) as bar:
-        if workers <= 1 or len(missing) <= 1:
+        if engine is not None:
+            jobs_left = [(seeds, path.absolute(), options) for path, seeds in missing.items()]
+            for number, lost in engine.run(_write_job, jobs_left):
+                if isinstance(lost, Lost):
+                    raise ConfigurationError(f"shard '{jobs_left[number][1]}' cannot be made: {lost.message}. Remedy: "
+                                             'give the same command again; what was made is kept')
+                bar.update()
+        elif workers <= 1 or len(missing) <= 1:
             for path, seeds in missing.items():
                 write_shard(seeds, path, options)
                 bar.update()
@@ -112,6 +122,11 @@ def write_shards(first_seed: int, count: int, folder: Path, options: SceneOption
                     done.result()
                     bar.update()
     return list(jobs)
+
+
+def _write_job(job: tuple[range, Path, SceneOptions]) -> None:
+    seeds, folder, options = job
+    write_shard(seeds, folder, options)
 
 
 def write_shard(seeds: range, folder: Path, options: SceneOptions) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from attention_fusion_ros.datasets.held_out import FIRST_SEED
+from attention_fusion_ros.engines.engine import Engine
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.utils import provenance
 from attention_fusion_ros.utils.provenance import Provenance
@@ -36,6 +37,7 @@ class RunSettings:
     workers: int
     arguments: Sequence[str]  # of the command, for the provenance
     new_bar: NewBar
+    engine: Engine | None = None  # works in the place of the processes
 
     def provenance(self, checkpoints: dict[str, Path] | None = None) -> Provenance:
         """Command, commit, machine, and the checkpoints by name."""

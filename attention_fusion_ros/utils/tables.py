@@ -13,6 +13,17 @@ CLASS_NUMBER = ' class="number"'
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell that is a link where there are links, and its text elsewhere."""
+
+    text: str
+    address: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Table:
     """A header and rows of cells; a cell is anything that `str` can print.
 
@@ -67,14 +78,14 @@ class Table:
         The first cell of a row is its header. Without an alignment, cells that look like numbers are set to the right.
         """
         head = ''.join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header)
-        body = ''.join(f'<tr>{self._html_row(row)}</tr>' for row in self.cells())
+        body = ''.join(f'<tr>{self._html_row(row)}</tr>' for row in self.rows)
         return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
-    def _html_row(self, row: Sequence[str]) -> str:
-        right = [a == RIGHT for a in self.alignment] or [_is_number(text) for text in row]
+    def _html_row(self, row: Sequence[object]) -> str:
+        right = [a == RIGHT for a in self.alignment] or [_is_number(str(value)) for value in row]
         tags = [('th', ' scope="row"'), *[('td', '')] * (len(row) - 1)]
-        return ''.join(f'<{tag}{scope}{CLASS_NUMBER if to_the_right else ""}>{html.escape(text)}</{tag}>'
-                       for text, to_the_right, (tag, scope) in zip(row, right, tags, strict=True))
+        return ''.join(f'<{tag}{scope}{CLASS_NUMBER if to_the_right else ""}>{_html_cell(value)}</{tag}>'
+                       for value, to_the_right, (tag, scope) in zip(row, right, tags, strict=True))
 
 
 def _padded(line: Sequence[str], widths: Sequence[int], alignment: str) -> str:
@@ -85,6 +96,11 @@ def _padded(line: Sequence[str], widths: Sequence[int], alignment: str) -> str:
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return '| ' + ' | '.join(text.replace('|', '\\|') for text in cells) + ' |'
+
+
+def _html_cell(value: object) -> str:
+    text = html.escape(str(value))
+    return f'<a href="{html.escape(value.address)}">{text}</a>' if isinstance(value, Link) else text
 
 
 def _is_number(text: str) -> bool:

@@ -30,7 +30,7 @@ def write_drives(networks: Networks, folder: Path, settings: RunSettings, every:
     setup = DriveSetup(tuple((checkpoint.name, config) for checkpoint, config in networks.configs), networks.lookahead,
                        every, route)
     with settings.new_bar('drives', total_steps(folder, setup), 'run') as bar:
-        scores = evaluate_drives(folder, setup, settings.workers, progress=bar.update)
+        scores = evaluate_drives(folder, setup, settings.workers, progress=bar.update, engine=settings.engine)
     report = drive_report(scores, networks.main, settings.provenance(networks.files), notes)
     written = report.write(settings.out, 'drives')
     plot = plots.error_distribution(_heading_errors(scores), settings.out / 'drives_heading_error.png', networks.main,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.datasets.drives import find_drives, load_drive
+from attention_fusion_ros.engines.engine import Engine, Lost, own
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.evaluation.drives import benchmark
 from attention_fusion_ros.evaluation.drives.benchmark import CONDITIONS, TURNS_RAD, Condition, DriveScores
 from attention_fusion_ros.evaluation.methods.baselines import baselines
@@ -63,11 +65,12 @@ class DriveWorker:
 
 
 def evaluate_drives(folder: str | Path, setup: DriveSetup, workers: int = 1, turns: Sequence[float] = TURNS_RAD,
-                    progress: Callable[[int], object] = lambda sweeps: None,
+                    progress: Callable[[int], object] = lambda sweeps: None, engine: Engine | None = None,
                     ) -> dict[str, dict[tuple[str, str], DriveScores]]:
     """All drives in `folder` -> drive name -> (condition, method) -> scores.
 
     progress: called with the number of runs (sweep x condition x seed) that have been finished since the last call.
+    engine: works in the place of `workers` processes.
     Raises ConfigurationError when a drive or a checkpoint cannot be used.
     """
     drives = {found: load_drive(found) for found in find_drives(folder)}
@@ -80,21 +83,33 @@ def evaluate_drives(folder: str | Path, setup: DriveSetup, workers: int = 1, tur
 
     # Also with several processes: a bad checkpoint is reported here, not as a broken pool.
     with closing(DriveWorker(setup)) as worker:
-        if workers <= 1:
+        if workers <= 1 and engine is None:
             for job in jobs:
                 done(job, worker.run(job))
-    if workers > 1:
-        networks = tuple((name, replace(config, threads=1)) for name, config in setup.networks)  # a process each core
-        with process_pool(workers, DriveWorker, (replace(setup, networks=networks),)) as pool:
+    networks = tuple((name, replace(config, threads=1)) for name, config in setup.networks)  # a process each core
+    of_one = replace(setup, networks=networks)
+    if engine is not None:
+        for number, found in engine.run(_run_own, [(of_one, replace(j, folder=j.folder.absolute())) for j in jobs]):
+            if isinstance(found, Lost):
+                raise ConfigurationError(f'{jobs[number].folder.name}: {found.message}')
+            done(jobs[number], found)
+    elif workers > 1:
+        with process_pool(workers, DriveWorker, (of_one,)) as pool:
             waiting = {pool.submit(with_own, DriveWorker.run, job): job for job in jobs}
             for future in as_completed(waiting):
                 done(waiting[future], future.result())
     scores: dict[str, dict[tuple[str, str], DriveScores]] = {}
-    for found, drive in drives.items():
+    for folder_of, drive in drives.items():
         scores[drive.name] = {}
         for condition in setup.conditions:
-            scores[drive.name] |= benchmark.join([parts[Job(found, condition, turn)] for turn in turns])
+            scores[drive.name] |= benchmark.join([parts[Job(folder_of, condition, turn)] for turn in turns])
     return scores
+
+
+def _run_own(work: tuple[DriveSetup, Job]) -> dict[tuple[str, str], DriveScores]:
+    """A job, by the worker of this process."""
+    setup, job = work
+    return own(DriveWorker, setup).run(job)
 
 
 def total_steps(folder: str | Path, setup: DriveSetup, turns: Sequence[float] = TURNS_RAD) -> int:

@@ -36,7 +36,8 @@ def write_simulation(networks: Networks, scenes: int, settings: RunSettings, osm
     named = tuple(Network(checkpoint.name, config, checkpoint.sees) for checkpoint, config in networks.configs)
     setup = SimSetup(named, settings.cache, networks.lookahead, osm=osm, profile=profile)
     with settings.new_bar('scenes', scenes, 'scene') as bar:
-        found = evaluate_scenes(settings.first_seed, scenes, setup, settings.workers, bar.update)
+        found = evaluate_scenes(settings.first_seed, scenes, setup, settings.workers, bar.update,
+                                settings.engine)
     built = SimulationReport(found, networks.main, settings.provenance(networks.files), networks.notes)
     report = built.build()
     written = report.write(settings.out, 'simulation')

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,8 @@ from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.datasets.blind import PLACES, WIDTHS_DEG, blinded, middle
 from attention_fusion_ros.datasets.held_out import HeldOutInfo, HeldOutScene, cache_key, obtain
 from attention_fusion_ros.datasets.placed_sweep import PlacedSweep
-from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.engines.engine import Engine, Lost, own
+from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.evaluation import result_cache
 from attention_fusion_ros.evaluation.checkpoints import BOTH, LIDAR_ONLY, MAP_ONLY
 from attention_fusion_ros.evaluation.methods.baselines import (
@@ -276,16 +277,21 @@ def cache_of(setup: SimSetup) -> ResultCache[ScenePredictions]:
 
 
 def evaluate_scenes(first_seed: int, count: int, setup: SimSetup, workers: int = 1,
-                    progress: Callable[[int], object] = lambda scenes: None) -> list[ScenePredictions]:
+                    progress: Callable[[int], object] = lambda scenes: None, engine: Engine | None = None,
+                    ) -> list[ScenePredictions]:
     """`count` scenes of the seeds from `first_seed` on, made first where they are not in the cache, in order.
 
     Seeds whose world gives the vehicle no branch at all are passed over. progress: called with the number of scenes
-    done. Predictions are kept below the cache, job by job, and not made again. Raises ConfigurationError when a
+    done. Predictions are kept below the cache, job by job, and not made again. engine: works in the place of
+    `workers` processes; its workers must see the cache. Raises ConfigurationError when a
     checkpoint cannot be used, RuntimeError when too few seeds make a scene.
     """
     cache = cache_of(setup)  # here, so that workers started later cannot see other code
     # Also with several processes: a bad checkpoint is reported here, not as a broken pool.
     with closing(SceneWorker(setup, cache)) as worker:
+        if engine is not None:
+            here = replace(setup, cache=setup.cache.absolute())
+            return _collect(first_seed, count, lambda jobs: _on_engine(engine, here, cache, jobs), progress)
         if workers <= 1:
             return _collect(first_seed, count, lambda jobs: map(worker.run, jobs), progress)
     with process_pool(workers, SceneWorker, (setup, cache)) as pool:
@@ -293,6 +299,32 @@ def evaluate_scenes(first_seed: int, count: int, setup: SimSetup, workers: int =
 
 
 Jobs = list[tuple[int, ...]]
+
+
+def _on_engine(engine: Engine, setup: SimSetup, cache: ResultCache[ScenePredictions],
+               jobs: Jobs) -> Iterator[list[ScenePredictions]]:
+    """The results of jobs in their order. Raises ConfigurationError where a worker dies time and again."""
+    there = ResultCache(cache.folder.absolute(), ScenePredictions)
+    early: dict[int, list[ScenePredictions]] = {}
+    following = 0
+    for number, found in engine.run(_run_own, [(setup, there.folder, job) for job in jobs]):
+        if isinstance(found, Lost):
+            raise ConfigurationError(f'scenes {jobs[number][0]} to {jobs[number][-1]}: {found.message}. Remedy: give '
+                                     'the same command again; what was made is kept')
+        early[number] = found
+        while following in early:
+            yield early.pop(following)
+            following += 1
+
+
+def _own_worker(setup: tuple[SimSetup, Path]) -> SceneWorker:
+    return SceneWorker(setup[0], ResultCache(setup[1], ScenePredictions))
+
+
+def _run_own(work: tuple[SimSetup, Path, tuple[int, ...]]) -> list[ScenePredictions]:
+    """A job, by the worker of this process."""
+    setup, folder, seeds = work
+    return own(_own_worker, (setup, folder)).run(seeds)
 
 
 def _collect(seed: int, count: int, work: Callable[[Jobs], Iterable[list[ScenePredictions]]],
