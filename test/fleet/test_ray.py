@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support import fleet_kit
@@ -24,6 +25,7 @@ from attention_fusion_ros.fleet.work import Task
 ray = pytest.importorskip('ray', reason='Ray is not installed: make fleet-test')
 pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(900)]
 STORE_BYTES = 100 * 2**20
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope='module')
@@ -33,6 +35,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
         patch.setenv('OMP_NUM_THREADS', '1')
+        patch.setenv('PYTHONPATH', os.pathsep.join([str(TESTS.parent), str(TESTS)]))  # workers import `support`
         for name, value in PATIENCE.items():
             patch.setenv(name, value)
         found = Cluster()
