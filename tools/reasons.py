@@ -19,7 +19,7 @@ from attention_fusion_ros.stream.inputs import Reason
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'attention_fusion_ros'
 # Where a reason is met, by the room that raises it; in the order of the page.
-PARTS = {'decode': 'Messages', 'sync': 'Sweeps and what belongs to them', 'stream': 'Recordings',
+PARTS = {'decode': 'Messages', 'sync': 'Sweeps and what belongs to them', 'stream': 'Recordings', 'fleet': 'Recordings',
          'bev': 'Points and maps', 'pipeline': 'Points and maps', 'network': 'Points and maps',
          'ros': 'The running node'}
 WITHOUT = 'Optional inputs that a result does without'
