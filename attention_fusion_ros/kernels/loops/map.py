@@ -75,10 +75,9 @@ def lay(road, route, has_route, centres, T, origin_column, origin_row, metres, l
             ys[j] = ((TWO * down[j] / rows - ONE) + ONE) * (rows / TWO) - HALF
         for j in range(begin, end):
             ix, iy = xs[j], ys[j]
-            left, top = math.floor(ix), math.floor(iy)
-            x0, y0 = np.int32(left), np.int32(top)
-            if x0 >= 0 and y0 >= 0 and x0 < last_column and y0 < last_row:  # all four pixels are there
-                fx, fy = ix - np.float32(left), iy - np.float32(top)
+            x0, y0 = np.int32(ix), np.int32(iy)
+            if ix >= ZERO and iy >= ZERO and x0 < last_column and y0 < last_row:  # all four pixels are there
+                fx, fy = ix - np.float32(x0), iy - np.float32(y0)
                 a, b, c, d = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
                 # Without a sign: with one, each index would be asked whether it counts from the end.
                 here, below = np.uint64(y0), np.uint64(y0 + 1)
