@@ -63,11 +63,13 @@ def _train(run: Run, out: Path) -> list[str]:
     return ['train', '--out', str(out), '--cache', str(run.folder / 'cache'), *TRAINING]
 
 
+FEW = ('--limit', '3', '--pictures', '2')
 TRAINING = ('-s', 'scenes=8', '-s', 'validation_scenes=4', '-s', 'epochs=1', '-s', 'batch=4', '--device', 'cpu')
-_full('disk full while replay writes', 60, lambda run, out: ['replay', str(recording(run)), '--out', str(out)],
+_full('disk full while replay writes', 60, lambda run, out: ['replay', str(recording(run)), '--out', str(out), *FEW],
       ('directions.csv', 'report.html'))
 _full('disk full while replay --bag writes', 400, lambda run, out: [
-    'replay', str(recording(run)), '--out', str(run.folder / 'csv'), '--bag', str(out)], ('*.mcap', 'metadata.yaml'))
+    'replay', str(recording(run)), '--out', str(run.folder / 'csv'), '--bag', str(out), *FEW],
+    ('*.mcap', 'metadata.yaml'))
 _full('disk full while export writes', 300, lambda run, out: [
     'export', '--out', str(out), '--format', 'onnx'], ('*.onnx',))
 _full('disk full while train writes', 200, _train, ('*.safetensors',))
