@@ -25,6 +25,11 @@ from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
 RECORDING_HELP = 'folder of the recording, or its .mcap, .db3 or .bag file'
+# What to do about errors of the system that have nothing to do with the file they happen to.
+REMEDIES = {number: 'make room, or write to another disk, and run the same command again.'
+            for number in (errno.ENOSPC, errno.EDQUOT)}
+REMEDIES[errno.EROFS] = 'write to a folder that is not read-only.'
+REMEDIES[errno.EMFILE] = 'let the process open more files (ulimit -n).'
 ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
 
 
@@ -250,7 +255,8 @@ def run(body: Callable[[], int], stopped: int | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno not in (None, errno.ENOSPC):
             raise
-        print(f'error: {error}', file=sys.stderr)
+        remedy = REMEDIES.get(error.errno or 0)
+        print(f'error: {error}' + (f'. Remedy: {remedy}' if remedy else ''), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         if stopped is not None:

@@ -133,3 +133,13 @@ def test_a_file_in_the_place_of_the_output_folder_is_refused_before_the_work(tmp
 def test_ros_arguments_are_told_from_those_of_the_command():
     assert cli.without_ros_arguments(['a', '--ros-args', '-r', 'x:=y']) == ['a']
     assert cli.without_ros_arguments(['--ros-args', '-p', 'x:=1', '--', 'a', '--b']) == ['a', '--b']
+
+
+@pytest.mark.parametrize('number, words', [(errno.ENOSPC, 'make room'), (errno.EROFS, 'not read-only'),
+                                           (errno.EMFILE, 'ulimit -n')])
+def test_what_the_system_lacks_is_one_line_with_a_remedy(number, words, capsys):
+    def body():
+        raise OSError(number, os.strerror(number), *([] if number == errno.ENOSPC else ['out/file']))
+    assert cli.run(body) == 2
+    error = capsys.readouterr().err
+    assert os.strerror(number) in error and words in error and 'Remedy' in error and error.count('\n') == 1
