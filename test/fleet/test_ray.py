@@ -34,6 +34,7 @@ def cluster():
     from ray.cluster_utils import Cluster
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
+        patch.setenv('RAY_AUTH_MODE', 'disabled')  # whatever token a cluster on this machine has left at home
         patch.setenv('OMP_NUM_THREADS', '1')
         patch.setenv('PYTHONPATH', os.pathsep.join([str(TESTS.parent), str(TESTS)]))  # workers import `support`
         for name, value in PATIENCE.items():
