@@ -17,7 +17,7 @@ from typing import Any
 
 from attention_fusion_ros.errors import ConfigurationError
 
-BACKENDS = ('torch', 'onnxruntime', 'openvino', 'tensorrt')
+BACKENDS = ('auto', 'torch', 'onnxruntime', 'openvino', 'tensorrt')
 MAX_NUMBER = 1e300  # whole numbers may be larger than any float
 OFF = 'off'  # a choice that YAML reads as false where it is not quoted
 IDENTITY_4X4 = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
@@ -130,9 +130,10 @@ class NodeConfig:
     device: str = parameter(
         'auto', 'Device of the network: auto (CUDA if it works, else the CPU), cpu, cuda or cuda:N.', read_only=True)
     backend: str = parameter(
-        'torch',
-        'Library that runs the network. onnxruntime and openvino run exported .onnx files, and export a .safetensors '
-        'checkpoint themselves (docs/export.md).',
+        'auto',
+        'Library that runs the network. auto: torch where it is installed, otherwise onnxruntime or openvino. Those '
+        'two run exported .onnx files: the one that ships, or they export a .safetensors checkpoint themselves '
+        '(docs/export.md).',
         choices=BACKENDS, read_only=True)
     threads: int = parameter(
         0, 'Number of CPU threads for the network. 0: OMP_NUM_THREADS if set, otherwise one less than there are '

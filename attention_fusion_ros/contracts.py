@@ -19,6 +19,7 @@ import numpy as np
 
 Record = TypeVar('Record')
 SELECTION = 'selection'  # in `Attention.spatial`: the cells that hard attention let pass, by what they contribute
+PRIOR_SIZE = 13  # of what is known of the map's place: mean (3), covariance (9), weight; see `attention.pose_volume`
 NOT_SEEN = 'not_seen'  # why there is no direction: it may lie where nobody looked
 
 

@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
-import torch
-from torch import Tensor
-
-from attention_fusion_ros.attention import MECHANISMS
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import NetworkOutput
+
+if TYPE_CHECKING:
+    from attention_fusion_ros.backends.torch_backend import TorchBackend
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,23 @@ class Model:
     trained: bool  # False: random weights
     network: NetworkConfig
     calibration: Calibration
+    carries_map: bool = False  # whether the network can be told where earlier sweeps put the map
 
     @property
     def registers_map(self) -> bool:
         """Whether the network corrects where the map image lies."""
         return bool(self.network.map_registration['name'] != 'none')
 
-    @property
-    def carries_map(self) -> bool:
-        """Whether the network can be told where earlier sweeps put the map."""
-        return 'prior' in MECHANISMS[self.network.map_registration['name']].extra_inputs
+
+@dataclass(frozen=True)
+class Device:
+    """A device by name, where torch is not needed to use it; `type` and `index` as those of torch.device."""
+
+    type: str = 'cpu'
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f'{self.type}:{self.index}'
 
 
 class Backend(Protocol):
@@ -42,14 +49,15 @@ class Backend(Protocol):
 
     name: str  # value of the parameter `backend`
     model: Model
-    device: torch.device  # where inputs should be and outputs are
+    device: Any  # where inputs should be and outputs are: torch.device, or a `Device` that takes arrays
     device_note: str  # why `device: auto` does not mean a CUDA device, '' where it does
     device_fell_back: bool  # there is a CUDA device, but it cannot be used
     threads: int  # CPU threads that `infer` takes
 
-    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
-              prior: Tensor | None = None) -> NetworkOutput:
+    def infer(self, lidar: Any, map_image: Any, history: History | None = None, prior: Any = None) -> NetworkOutput:
         """lidar (B, C, H, W), map_image (B, 3, H, W), float32 on `device`, history of B sweeps -> their outputs.
+
+        Tensors; arrays are for backends that `take_arrays`, whose outputs then are arrays as well.
 
         C channels, see `bev.lidar.CHANNELS`, and the way driven (`bev.track`) where the network asks for it. prior
         (B, 13): where earlier sweeps put the map, see `attention.pose_volume.log_prior`.
@@ -60,3 +68,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give memory and device back; `infer` must not be called any more."""
+
+
+def takes_arrays(backend: Backend) -> bool:
+    """Whether `infer` takes arrays, and gives arrays for them: that of a runtime other than torch, on the CPU."""
+    return isinstance(backend.device, Device)
+
+
+def has_gradients(backend: Backend) -> TypeGuard[TorchBackend]:
+    """Whether the backend has the network itself, in torch."""
+    module = sys.modules.get('attention_fusion_ros.backends.torch_backend')
+    return module is not None and isinstance(backend, module.TorchBackend)

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attention_fusion_ros.backends.base import Backend
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.utils.packages import is_installed
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,13 @@ BACKENDS = {
     'openvino': BackendEntry('openvino_backend', 'OpenVinoBackend', 'openvino', 'openvino'),
     'tensorrt': BackendEntry('tensorrt_backend', 'TensorRtBackend', '', 'tensorrt'),  # falls back by itself
 }
+AUTO = 'auto'
+AUTOMATIC = ('torch', 'onnxruntime', 'openvino')
+
+
+def _automatic() -> str:
+    """What the name `auto` means here: torch, which explains its results, or else what is installed."""
+    return next((name for name in AUTOMATIC if is_installed(BACKENDS[name].package)), AUTOMATIC[0])
 
 
 def create_backend(config: NodeConfig) -> Backend:
@@ -36,8 +43,10 @@ def create_backend(config: NodeConfig) -> Backend:
 
     Raises ConfigurationError when it is not installed, and when checkpoint or device cannot be used.
     """
+    if config.backend == AUTO:
+        config = replace(config, backend=_automatic())
     entry = BACKENDS[config.backend]
-    if entry.package and importlib.util.find_spec(entry.package) is None:
+    if entry.package and not is_installed(entry.package):
         raise ConfigurationError(f"backend '{config.backend}' needs the package {entry.package}, which is not "
                                  f'installed: pip install {entry.pip}')
     module = importlib.import_module(f'{__package__}.{entry.module}')

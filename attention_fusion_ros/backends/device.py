@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import glob
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
-import torch
-
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.utils.torch_later import is_loaded, torch
 
 CUDA_DEVICE_FILES = ('/dev/nvidia[0-9]*', '/dev/nvhost-gpu')  # PCI cards and Jetsons
 MAX_THREADS = 4  # the network is small: more wait for each other longer than they work
@@ -21,8 +21,11 @@ def default_threads() -> int:
 
     The environment variable OMP_NUM_THREADS wins, where it is set.
     """
-    if os.environ.get('OMP_NUM_THREADS'):
-        return torch.get_num_threads()
+    if text := os.environ.get('OMP_NUM_THREADS'):
+        if is_loaded():
+            return torch.get_num_threads()
+        with suppress(ValueError):  # a list is one number for each level of nested loops
+            return max(1, int(text.split(',')[0]))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return max(1, min(MAX_THREADS, cores - 1))
 

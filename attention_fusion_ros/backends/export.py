@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from attention_fusion_ros.backends.exported import PRIOR, describe, exportable, input_names, named_outputs
+from attention_fusion_ros.backends.exportable import exportable
+from attention_fusion_ros.backends.exported import PRIOR, describe, input_names, named_outputs
+from attention_fusion_ros.backends.onnx_file import onnx_model as onnx_model
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
@@ -90,9 +93,22 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[st
                                  '--format pt2')
     onnx_program = torch.onnx.export(program, input_names=list(inputs), output_names=names, dynamo=True, verbose=False)
     assert onnx_program is not None
+    _without_traces(onnx_program.model)
     onnx_program.model.metadata_props.update(about)
     with atomic.replacing(path) as file:
         onnx_program.save(file.name, external_data=False)
+
+
+def _without_traces(model: Any) -> None:
+    """Take out what the exporter noted about where each node was made: source lines, and paths of this machine."""
+    model.metadata_props.clear()
+    for graph in (model.graph, *model.functions.values()):
+        graph.metadata_props.clear()
+        for node in graph:
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
 
 
 def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -156,18 +172,8 @@ def _traced(checkpoint: Checkpoint) -> torch.export.ExportedProgram:
         return torch.export.export(exportable(network), inputs, dynamic_shapes=(batch,) * len(inputs), strict=False)
 
 
-def onnx_model(config: NodeConfig) -> Path:
-    """The .onnx file for the parameter `checkpoint`: that file itself, or one made of a .safetensors checkpoint.
-
-    What is made is kept in the user's cache (XDG_CACHE_HOME, default ~/.cache), under a name that changes with the
-    weights, the network's code and the version of torch. Raises ConfigurationError when the checkpoint cannot be used,
-    or has to be exported first and the packages for it are missing or the cache cannot be written.
-    """
-    if config.checkpoint.endswith('.onnx'):
-        path = Path(config.checkpoint)
-        if not path.is_file():
-            raise ConfigurationError(f"checkpoint '{path}' does not exist.")
-        return path
+def exported_once(config: NodeConfig) -> Path:
+    """An .onnx file made of the .safetensors checkpoint that the parameter `checkpoint` names, see `onnx_model`."""
     loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
     weights = hashlib.sha256()
     for tensor in loaded.network.state_dict().values():

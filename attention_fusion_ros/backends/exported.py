@@ -6,25 +6,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+import numpy as np
 
-from attention_fusion_ros.attention import MECHANISMS
-from attention_fusion_ros.attention.pose_volume import PRIOR_SIZE
 from attention_fusion_ros.backends.base import Model
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
-from attention_fusion_ros.contracts import SELECTION, Calibration
+from attention_fusion_ros.contracts import PRIOR_SIZE, SELECTION, Calibration
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.network.build import Network, lidar_layers
-from attention_fusion_ros.network.checkpoint import KIND, Checkpoint
-from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig, channel_labels
+from attention_fusion_ros.network.config import FORMAT_VERSION, KIND, NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import HEAD_CHANNELS
 from attention_fusion_ros.network.output import SPATIAL_NAMES, NetworkOutput
 from attention_fusion_ros.utils import outside
+from attention_fusion_ros.utils.tensors import as_array
+from attention_fusion_ros.utils.torch_later import Tensor, torch
+
+if TYPE_CHECKING:
+    from attention_fusion_ros.network.checkpoint import Checkpoint
 
 PRIOR = 'prior'
+INPUTS = ('lidar', 'map', PRIOR)
 SPATIAL_PREFIX = 'spatial_'
 OUTPUTS = ('head', 'no_direction', 'road', 'channel', 'contribution', 'alignment', 'alignment_std',
            'alignment_covariance', 'alignment_log_absent', 'rings', 'rings_no_direction')  # beside the spatial ones
@@ -52,8 +55,8 @@ def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
     return named
 
 
-def network_output(named: Mapping[str, Tensor], config: NetworkConfig) -> NetworkOutput:
-    """The inverse of `named_outputs`. Raises ConfigurationError when an output is missing."""
+def network_output(named: Mapping[str, Any], config: NetworkConfig) -> NetworkOutput:
+    """The inverse of `named_outputs`, of tensors or of arrays. Raises ConfigurationError when an output is missing."""
     stages = (SELECTION, *SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
     try:
         return NetworkOutput(
@@ -87,8 +90,9 @@ def input_names(config: NetworkConfig) -> tuple[str, ...]:
     """The inputs of an exported file: `lidar`, `map`, and `prior` (B, PRIOR_SIZE) of a network that can be told where
     earlier sweeps put the map.
     """
+    from attention_fusion_ros.attention import MECHANISMS  # not at the top: they need torch
     carries = 'prior' in MECHANISMS[config.map_registration['name']].extra_inputs
-    return ('lidar', 'map', PRIOR) if carries else ('lidar', 'map')
+    return INPUTS if carries else INPUTS[:2]
 
 
 def nothing_known(like: Tensor) -> Tensor:
@@ -96,44 +100,37 @@ def nothing_known(like: Tensor) -> Tensor:
     return like.new_zeros(like.shape[0], PRIOR_SIZE)
 
 
-class Exportable(nn.Module):
-    """The network with a plain tuple of tensors as its output, in the order of `named_outputs`."""
+def run_arrays(run: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]], inputs: Sequence[str],
+               config: NetworkConfig, lidar: Any, map_image: Any, prior: Any) -> NetworkOutput:
+    """`Backend.infer` of a runtime that takes arrays by the name of the input and gives them by that of the output.
 
-    def __init__(self, network: Network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, lidar: Tensor, map: Tensor) -> tuple[Tensor, ...]:  # noqa: A002 - the name seen in the file
-        """lidar (B, C, H, W), map (B, 3, H, W) -> the outputs."""
-        return tuple(named_outputs(self.network(lidar, map)).values())
-
-
-class ExportableWithPrior(Exportable):
-    """The same of a network with the input `prior`."""
-
-    def forward(self, lidar: Tensor, map: Tensor, prior: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # noqa: A002
-        """lidar (B, C, H, W), map (B, 3, H, W), prior (B, PRIOR_SIZE) -> the outputs."""
-        return tuple(named_outputs(self.network(lidar, map, None, prior)).values())
-
-
-def exportable(network: Network) -> Exportable:
-    """The network as it is exported."""
-    return ExportableWithPrior(network) if PRIOR in input_names(network.config) else Exportable(network)
+    inputs: names of the inputs of the file. Arrays are given for arrays, and tensors on the same device for tensors.
+    """
+    given = dict(zip(INPUTS, (lidar, map_image, prior)))
+    feed = {name: np.zeros((len(lidar), PRIOR_SIZE), np.float32) if given[name] is None
+            else np.ascontiguousarray(as_array(given[name])) for name in inputs}
+    named: Mapping[str, Any] = run(feed)
+    if isinstance(lidar, Tensor):
+        named = {name: torch.from_numpy(array).to(lidar.device) for name, array in named.items()}
+    return network_output(named, config)
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, str]:
     """What a program needs to read the outputs; travels inside the files as JSON texts. See docs/export.md."""
+    from attention_fusion_ros.network.build import lidar_layers
     config = checkpoint.network.config
     return {'kind': json.dumps(KIND), 'version': json.dumps(FORMAT_VERSION),
-            'checkpoint': json.dumps(checkpoint.name), 'trained': json.dumps(checkpoint.trained),
+            'checkpoint': json.dumps(checkpoint.name), 'digest': json.dumps(checkpoint.digest),
+            'trained': json.dumps(checkpoint.trained),
             'network': json.dumps(config.to_dict()),
             'calibration': json.dumps(dataclasses.asdict(checkpoint.calibration)),
             'lidar_channels': json.dumps(lidar_layers(config)), 'map_channels': json.dumps(MAP_CHANNELS),
             'head_channels': json.dumps(HEAD_CHANNELS), 'fused_channels': json.dumps(channel_labels(config))}
 
 
-def read_description(path: Path, texts: Mapping[str, str]) -> Model:
-    """The description inside the exported file `path` -> Model.
+def read_description(path: Path, texts: Mapping[str, str], inputs: Iterable[str] | None = None) -> Model:
+    """The description inside the exported file `path` -> Model. inputs: names of the inputs of the file; None: those
+    that its network has, for which torch is imported.
 
     Raises ConfigurationError when the file was made by another program or for another version of this package.
     """
@@ -150,8 +147,9 @@ def read_description(path: Path, texts: Mapping[str, str]) -> Model:
                                  f'version {FORMAT_VERSION}. Export the .safetensors checkpoint again.')
     try:
         calibration = Calibration.from_dict(values['calibration'])
-        return Model(values['checkpoint'], bool(values['trained']), NetworkConfig.from_dict(values['network']),
-                     calibration)
+        network = NetworkConfig.from_dict(values['network'], mechanisms=False)  # they fitted when it was exported
+        return Model(values['checkpoint'], bool(values['trained']), network, calibration,
+                     PRIOR in (input_names(network) if inputs is None else inputs))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, ConfigurationError):
             raise

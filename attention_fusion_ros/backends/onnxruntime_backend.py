@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
-import torch
-from torch import Tensor
 
+from attention_fusion_ros.backends.base import Device
 from attention_fusion_ros.backends.device import choose_device, default_threads
-from attention_fusion_ros.backends.export import onnx_model
-from attention_fusion_ros.backends.exported import input_names, network_output, nothing_known, read_description
+from attention_fusion_ros.backends.exported import read_description, run_arrays
+from attention_fusion_ros.backends.onnx_file import onnx_model
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import NetworkOutput
+from attention_fusion_ros.utils.torch_later import torch
 
 CUDA_PROVIDER, CPU_PROVIDER = 'CUDAExecutionProvider', 'CPUExecutionProvider'
 
@@ -33,7 +35,7 @@ class OnnxRuntimeBackend:
         if on_cuda and CUDA_PROVIDER not in onnxruntime.get_available_providers():
             raise ConfigurationError(f"device '{config.device}' with backend onnxruntime needs its CUDA build: pip "
                                      'install onnxruntime-gpu in the place of onnxruntime, or use device cpu.')
-        self.device = choose_device(config.device).device if on_cuda else torch.device('cpu')
+        self.device: torch.device | Device = choose_device(config.device).device if on_cuda else Device()
         self.device_note = 'backend onnxruntime uses a CUDA device only when it is named' if not on_cuda else ''
         self.device_fell_back = False
         self.threads = config.threads or default_threads()
@@ -47,20 +49,19 @@ class OnnxRuntimeBackend:
                 str(path), options, providers=[*providers, CPU_PROVIDER])
         except Exception as error:  # its exceptions have no common base of their own
             raise ConfigurationError(f"checkpoint '{path}' cannot be read by onnxruntime: {error}") from error
-        self.model = read_description(path, self._session.get_modelmeta().custom_metadata_map)
+        self._inputs = [given.name for given in self._session.get_inputs()]
+        self.model = read_description(path, self._session.get_modelmeta().custom_metadata_map, self._inputs)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
-              prior: Tensor | None = None) -> NetworkOutput:
+    def infer(self, lidar: Any, map_image: Any, history: History | None = None, prior: Any = None) -> NetworkOutput:
         """See `Backend.infer`; of earlier sweeps only the prior is looked at."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise RuntimeError('this backend has been closed')
-        given = (lidar, map_image, nothing_known(lidar) if prior is None else prior)
-        names = input_names(self.model.network)
-        feed = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in zip(names, given)}
-        arrays = self._session.run(self._outputs, feed)
-        named = {name: torch.from_numpy(array).to(self.device) for name, array in zip(self._outputs, arrays)}
-        return network_output(named, self.model.network)
+
+        def run(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return dict(zip(self._outputs, session.run(self._outputs, feed)))
+        return run_arrays(run, self._inputs, self.model.network, lidar, map_image, prior)
 
     def close(self) -> None:
         """Give memory and device back."""

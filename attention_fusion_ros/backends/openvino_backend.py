@@ -4,23 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import openvino
-import torch
-from torch import Tensor
 
+from attention_fusion_ros.backends.base import Device
 from attention_fusion_ros.backends.device import default_threads
-from attention_fusion_ros.backends.export import onnx_model
-from attention_fusion_ros.backends.exported import (
-    NEEDED,
-    input_names,
-    network_output,
-    nothing_known,
-    output_name,
-    read_description,
-)
+from attention_fusion_ros.backends.exported import INPUTS, NEEDED, output_name, read_description, run_arrays
+from attention_fusion_ros.backends.onnx_file import onnx_model
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
@@ -39,7 +33,7 @@ class OpenVinoBackend:
         if config.device not in ('auto', 'cpu'):
             raise ConfigurationError(f"backend openvino runs on the CPU, not on device '{config.device}': set device "
                                      'to cpu, or use another backend.')
-        self.device = torch.device('cpu')
+        self.device = Device()
         self.device_note, self.device_fell_back = 'backend openvino runs on the CPU', False
         self.threads = config.threads or default_threads()
         path = onnx_model(config)
@@ -50,7 +44,8 @@ class OpenVinoBackend:
             raise ConfigurationError(f"checkpoint '{path}' cannot be read by openvino: {error}") from error
         described = {name: read.get_rt_info([DESCRIPTION, name]).value for name in NEEDED
                      if read.has_rt_info([DESCRIPTION, name])}
-        self.model = read_description(path, described)
+        self._inputs = [_input_name(given.names) for given in read.inputs]
+        self.model = read_description(path, described, self._inputs)
         # Full precision, so that results do not depend on what the processor can do faster.
         self._compiled: openvino.CompiledModel | None = core.compile_model(
             read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': self.threads,
@@ -58,21 +53,25 @@ class OpenVinoBackend:
         # What an output is made by, and the output itself, may be one tensor with two names.
         self._outputs = [output_name(output.names) for output in self._compiled.outputs]
 
-    def infer(self, lidar: Tensor, map_image: Tensor, history: History | None = None,
-              prior: Tensor | None = None) -> NetworkOutput:
+    def infer(self, lidar: Any, map_image: Any, history: History | None = None, prior: Any = None) -> NetworkOutput:
         """See `Backend.infer`; of earlier sweeps only the prior is looked at."""
-        if self._compiled is None:
+        compiled = self._compiled
+        if compiled is None:
             raise RuntimeError('this backend has been closed')
-        given = (lidar, map_image, nothing_known(lidar) if prior is None else prior)
-        names = input_names(self.model.network)
-        feed = {name: np.ascontiguousarray(value.numpy()) for name, value in zip(names, given)}
-        arrays = self._compiled(feed)
-        named = {name: torch.from_numpy(arrays[k].copy()) for k, name in enumerate(self._outputs)}
-        return network_output(named, self.model.network)
+
+        def run(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            arrays = compiled(feed)
+            return {name: arrays[k].copy() for k, name in enumerate(self._outputs)}
+        return run_arrays(run, self._inputs, self.model.network, lidar, map_image, prior)
 
     def close(self) -> None:
         """Give the memory back."""
         self._compiled = None
+
+
+def _input_name(names: Iterable[str]) -> str:
+    """Of the names that the runtime has for one input, that of the file."""
+    return next(name for name in names if name in INPUTS)
 
 
 @cache

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from attention_fusion_ros.backends.device import choose_device
-from attention_fusion_ros.backends.export import onnx_model
 from attention_fusion_ros.backends.exported import input_names, network_output, nothing_known, read_description
+from attention_fusion_ros.backends.onnx_file import onnx_model
 from attention_fusion_ros.backends.torch_backend import TorchBackend
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError

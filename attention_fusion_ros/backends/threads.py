@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from attention_fusion_ros.utils.torch_later import is_loaded, torch
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Within this block torch takes `count` CPU threads; afterwards as many as before."""
+    """Within this block torch, where it has been imported, takes `count` CPU threads; afterwards as many as before."""
+    if not is_loaded():
+        yield
+        return
     before = torch.get_num_threads()
     if before != count:
         torch.set_num_threads(count)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attention_fusion_ros.backends.base import Model
 from attention_fusion_ros.backends.device import choose_device, default_threads
+from attention_fusion_ros.backends.exported import PRIOR, input_names
 from attention_fusion_ros.backends.graphed import Graphed
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.network import checkpoint as checkpoints
@@ -26,7 +27,8 @@ class TorchBackend:
         self.device, self.device_note, self.device_fell_back = choose_device(config.device)
         self.threads = config.threads or default_threads()
         loaded = checkpoints.resolve(config.checkpoint, config.allow_untrained)
-        self.model = Model(loaded.name, loaded.trained, loaded.network.config, loaded.calibration)
+        self.model = Model(loaded.name, loaded.trained, loaded.network.config, loaded.calibration,
+                           PRIOR in input_names(loaded.network.config))
         network = loaded.network.to(self.device)
         self._network: Network | None = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._graphed = Graphed(self._network) if self.device.type == 'cuda' else None

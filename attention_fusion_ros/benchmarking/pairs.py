@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from attention_fusion_ros.benchmarking import floor, sweeps
 from attention_fusion_ros.benchmarking.core import Times
@@ -75,7 +76,7 @@ def compare(config: NodeConfig, runs: int, names: Sequence[str], points: Sequenc
             else:
                 made.append(provider)
         backend, info = made[0].pipeline.backend, made[0].pipeline.info
-        found = Comparison(floor.measure_machine(backend.device, backend.threads), backend.threads, info.device,
+        found = Comparison(floor.measure_machine(torch.device(info.device), backend.threads), backend.threads, info.device,
                            info.checkpoint_name, backend.model.network, runs,
                            {p.name: p.note for p in made}, left_out)
         for count in points:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from attention_fusion_ros.bev.coverage import View
 from attention_fusion_ros.bev.grid import Grid
@@ -20,13 +19,15 @@ from attention_fusion_ros.bev.place import Placed, outside_own_body
 from attention_fusion_ros.bev.sweep import joined, sweep_grids
 from attention_fusion_ros.config import CloudConfig
 from attention_fusion_ros.geometry import inverse, planar, yaw_of
+from attention_fusion_ros.utils.tensors import as_tensor
+from attention_fusion_ros.utils.torch_later import Tensor
 
 
 class Points(NamedTuple):
-    """The points of one sweep, or of several together."""
+    """The points of one sweep, or of several together: tensors, or arrays."""
 
-    xyz: Tensor  # (N, 3) float32, m, in base_link
-    intensity: Tensor | None  # (N,) float32 in the sensor's own unit; None when the sensor sends none
+    xyz: Any  # (N, 3) float32, m, in base_link
+    intensity: Any  # (N,) float32 in the sensor's own unit; None when the sensor sends none
 
 
 class EarlierSweep(NamedTuple):
@@ -80,7 +81,7 @@ def accumulate(now: Points, earlier: Iterable[EarlierSweep], max_points: int | N
     `max_points` (None: no limit). Intensities are given up when a sweep among them has none.
     """
     taken = within_limit(now, earlier, max_points)
-    return Points(*joined([now, *(sweep.placed().points() for sweep in taken)]))
+    return Points(*joined([Placed(*now).points(), *(sweep.placed().points() for sweep in taken)]))
 
 
 def accumulated_bev(now: Points, earlier: Iterable[EarlierSweep], grid: Grid, config: CloudConfig,
@@ -90,8 +91,8 @@ def accumulated_bev(now: Points, earlier: Iterable[EarlierSweep], grid: Grid, co
     See `accumulate`. Raises InputError `no_points_in_range` when no point is left inside the grid.
     """
     taken = within_limit(now, earlier, max_points)
-    return sweep_grids(Placed(*now), [sweep.placed() for sweep in taken], (), grid, config.min_range,
-                       config.max_height).bev
+    return as_tensor(sweep_grids(Placed(*now), [sweep.placed() for sweep in taken], (), grid, config.min_range,
+                                 config.max_height).bev)
 
 
 class SweepAccumulator:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from attention_fusion_ros.bev.grid import Grid
+from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 AZIMUTHS = 360  # sectors about the sensor whose farthest return is kept
 MAX_GAP = 3  # sectors without a return that still lie between two rays: sensors with few azimuth steps, mirrors, glass
@@ -31,11 +31,11 @@ DRAWN = 0.3  # value of the map's road layer from which on a road is drawn
 LOW_M = -1.0  # returns from farther below the ground are multipath
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """What one sensor saw in one sweep: how far, in every direction about itself, in the plane of base_link."""
 
-    reach: Tensor  # (AZIMUTHS,) float32 m, horizontal distance of the farthest return; 0 where there is none
+    # (AZIMUTHS,) float32 m, horizontal distance of the farthest return; 0 where there is none. A tensor or an array.
+    reach: Any
     x: float = 0.0  # of the sensor in base_link, m
     y: float = 0.0
     yaw: float = 0.0  # of the frame in which azimuths are measured, rad; not 0 for sweeps taken before a turn
@@ -48,7 +48,7 @@ class View:
     def sees(self, x: Tensor, y: Tensor) -> Tensor:
         """Positions in metres in base_link, any shape -> bool: at or before the farthest return of their azimuth."""
         dx, dy = x - self.x, y - self.y
-        reach = self.reach[_sector(dx, dy, self.yaw)]
+        reach: Tensor = self.reach[_sector(dx, dy, self.yaw)]
         return (reach > 0) & (torch.hypot(dx, dy) <= reach + TOLERANCE_M)
 
 
@@ -92,7 +92,17 @@ def close_gaps(reach: Tensor) -> Tensor:
     return closed
 
 
-def coverage(views: Sequence[View], bins: int, ring: float, extent: float = 40.0) -> Tensor:
+def close_array_gaps(reach: np.ndarray) -> np.ndarray:
+    """`close_gaps` of an array."""
+    closed = reach
+    for width in range(2, MAX_GAP + 2):
+        for left in range(1, width):
+            closed = np.maximum(closed, np.minimum(np.roll(reach, left), np.roll(reach, left - width)))
+    return closed
+
+
+@operation('coverage')
+def coverage(views: Sequence[View], bins: int, ring: float, extent: float = 40.0) -> Any:
     """How much of the way to the ring was looked at, for every bearing of the circular distribution.
 
     Returns (2, K) float32 on the device of the views, the fields of `contracts.Coverage`: the share of the way from the
@@ -124,7 +134,8 @@ def visible_cells(views: Sequence[View], grid: Grid) -> Tensor:
     return seen
 
 
-def drawn_bearings(map_grid: Tensor, grid: Grid, bins: int, ring: float) -> Tensor:
+@operation('drawn_bearings')
+def drawn_bearings(map_grid: Tensor, grid: Grid, bins: int, ring: float) -> Any:
     """(K,) float32, 1 where the map (3, H, W), channels as in bev.map_image.CHANNELS, draws a road across the ring."""
     device = map_grid.device
     lines = bins * SUB_BEARINGS

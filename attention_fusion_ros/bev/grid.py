@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 Number: TypeAlias = Any  # float, array or tensor; results are of the same kind
 

@@ -11,13 +11,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.kernels import operation
 from attention_fusion_ros.utils.tensors import constant
+from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 COARSE_CELLS = 32  # coarse cells along an edge
 LOW_SHARE = 0.2  # the ground of a coarse cell: this quantile of the minima of its sub-cells, so that a stray low

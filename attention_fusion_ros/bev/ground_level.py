@@ -9,8 +9,8 @@ by that height. A wall covers little area, and a sensor that is upside down find
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 NEAR_M = 15.0  # of the vehicle: what counts
 CELL_M = 0.5

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import estimate_ground
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.kernels import operation
 from attention_fusion_ros.utils.tensors import constant
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 CHANNELS = ('top', 'low', 'span', 'density', 'intensity')
 HEIGHT_UNIT_M = 0.1  # heights well below this are in the linear part of the compression
@@ -34,6 +32,11 @@ def no_points_in_range(extent: float, min_range: float) -> InputError:
     return InputError('no_points_in_range', f'no point lies within {extent:g} m of the vehicle and farther than '
                       f'{min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
                       'cloud.min_range.')
+
+
+def compressed_height(metres: float) -> float:
+    """`compress_height` of one number."""
+    return math.copysign(math.log1p(abs(metres) / HEIGHT_UNIT_M) / math.log1p(HEIGHT_FULL_M / HEIGHT_UNIT_M), metres)
 
 
 def compress_height(h: Tensor) -> Tensor:

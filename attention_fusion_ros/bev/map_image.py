@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.map_source import MapSource
@@ -18,6 +16,8 @@ from attention_fusion_ros.contracts import MapImage, MapPlacement, Motion
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import inverse, planar, planar_motion, rotation_2d, se2, tilt_of
 from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.utils.tensors import zeros
+from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 CHANNELS = ('road', 'route', 'valid')
 ROAD, ROUTE, VALID = range(3)
@@ -81,10 +81,11 @@ def vehicle_to_placed_image(placed: MapPlacement, motion: Motion) -> np.ndarray:
     return turned
 
 
-def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, device: torch.device | str = 'cpu',
-            source: MapSource | None = None) -> Tensor:
+def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, device: torch.device | str | None = 'cpu',
+            source: MapSource | None = None) -> Any:
     """-> (3, H, W) float32: road 0..1, route 0..1, valid (1 where the image covers the cell).
 
+    device: where the tensor is to be; None for an array.
     source: of this image, for several sweeps with it; see `map_source`. While the vehicle stands still relative to it,
     or nothing tells how it moves, they are given copies of what was made for the first.
     Raises InputError, see `vehicle_to_map_frame`.
@@ -101,7 +102,7 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
     return source.keep(T, anchor, grids if image.route is None else with_wide_route(grids, grid))
 
 
-def map_source(image: MapImage, layout: MapConfig, grid: Grid, device: torch.device | str = 'cpu',
+def map_source(image: MapImage, layout: MapConfig, grid: Grid, device: torch.device | str | None = 'cpu',
                last: MapSource | None = None) -> MapSource:
     """What sweeps with this image sample. last: the one before, which is given again where it is of this image."""
     resolution = layout.resolution if image.placement is None else image.placement.resolution
@@ -116,7 +117,7 @@ def route_reach(grid: Grid) -> int:
 
 
 @operation('with_wide_route')
-def with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
+def with_wide_route(grids: Tensor, grid: Grid) -> Any:
     """Draw a route of thin strokes as wide as the network knows it; others stay as they are. (3, H, W) -> (3, H, W).
 
     A stroke of a pixel is 5 cm wide in a map of that resolution: a sixth of a cell, as faint as no route at all.
@@ -131,6 +132,6 @@ def with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
     return torch.stack([torch.maximum(grids[ROAD], route), route, grids[VALID]])
 
 
-def empty_map_bev(grid: Grid, device: torch.device | str = 'cpu') -> Tensor:
-    """(3, H, W) zeros: there is no map, and nothing of it is valid."""
-    return torch.zeros(len(CHANNELS), grid.cells, grid.cells, device=device)
+def empty_map_bev(grid: Grid, device: torch.device | str | None = 'cpu') -> Any:
+    """(3, H, W) zeros: there is no map, and nothing of it is valid. device: None for an array."""
+    return zeros((len(CHANNELS), grid.cells, grid.cells), device)

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
 from attention_fusion_ros.contracts import MapImage
 from attention_fusion_ros.kernels import operation
-from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.utils.tensors import copied, upload, zeros
+from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 TILE = 128  # averaged pixels along an edge of a tile
 MARGIN = 2.0  # averaged pixels around what a grid covers: bilinear sampling reads one further
@@ -28,38 +27,41 @@ MARGIN = 2.0  # averaged pixels around what a grid covers: bilinear sampling rea
 class MapSource:
     """Road and route of one map image, as the sweeps with this image sample them. Not thread-safe."""
 
-    def __init__(self, image: MapImage, resolution: float, grid: Grid, device: torch.device | str = 'cpu'):
-        """resolution: m/pixel of the image."""
+    def __init__(self, image: MapImage, resolution: float, grid: Grid, device: torch.device | str | None = 'cpu'):
+        """resolution: m/pixel of the image. device: None for arrays."""
         height, width = image.road.shape
         shrink = int(grid.resolution // resolution)
-        self.image, self.resolution, self.grid, self.device = image, resolution, grid, torch.device(device)
+        self.image, self.resolution, self.grid = image, resolution, grid
+        self.device = None if device is None else torch.device(device)
         self._shrink = shrink if shrink >= 2 and min(height, width) >= shrink else 1
         self._shape = math.ceil(height / self._shrink), math.ceil(width / self._shrink)
         self._images = [image.road] if image.route is None else [image.road, image.route]
-        self._aliased = self._shrink == 1 and self.device.type == 'cpu'
-        if self._aliased:  # no copy at all
-            self._planes = [upload(layer, device) for layer in self._images]
-        else:
-            self._planes = [torch.zeros(self._shape, device=device) for _ in self._images]
-        self._kept: tuple[np.ndarray, tuple[float, float], Tensor] | None = None
+        self._aliased = self._shrink == 1 and (self.device is None or self.device.type == 'cpu')
+        self._planes: list[Any] = [self._own(layer) if self._aliased else zeros(self._shape, self.device)
+                                   for layer in self._images]
+        self._kept: tuple[np.ndarray, tuple[float, float], Any] | None = None
         self._ready = np.zeros([math.ceil(n / TILE) for n in self._shape], bool)
 
     def fits(self, image: MapImage, resolution: float) -> bool:
         """Whether this is the source of that image at that resolution."""
         return self.image is image and self.resolution == resolution
 
-    def known(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Tensor | None:
+    def _own(self, layer: np.ndarray) -> Any:
+        """A layer of the image as the planes are; no copy where dtype and layout allow it."""
+        return np.ascontiguousarray(layer, np.float32) if self.device is None else upload(layer, self.device)
+
+    def known(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Any:
         """What was made for a sweep at this very place, see `keep`; None where the last one was elsewhere."""
         if self._kept is None or self._kept[1] != anchor or not np.array_equal(self._kept[0], T_up_left):
             return None
-        return self._kept[2].clone()
+        return copied(self._kept[2])
 
-    def keep(self, T_up_left: np.ndarray, anchor: tuple[float, float], grids: Tensor) -> Tensor:
+    def keep(self, T_up_left: np.ndarray, anchor: tuple[float, float], grids: Any) -> Any:
         """Remember what was made of a `sample`, for the next sweep at the same place; returns it."""
-        self._kept = T_up_left, anchor, grids.clone()  # whoever is given it may write to it
+        self._kept = T_up_left, anchor, copied(grids)  # whoever is given it may write to it
         return grids
 
-    def sample(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Tensor:
+    def sample(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Any:
         """-> (3, H, W) float32 on the grid: road, route, and 1 where the image covers the cell.
 
         T_up_left: (3, 3) planar transform from base_link to metres up and left of the anchor in the image.
@@ -93,6 +95,9 @@ class MapSource:
         tile = slice(i * TILE, (i + 1) * TILE), slice(j * TILE, (j + 1) * TILE)
         pixels = tuple(slice(t.start * s, t.stop * s) for t in tile)
         for plane, layer in zip(self._planes, self._images, strict=True):
+            if self.device is None:
+                plane[tile] = block_means(np.ascontiguousarray(layer[pixels], np.float32), s)
+                continue
             part = upload(layer[pixels], 'cpu')
             if s > 1:
                 part = F.avg_pool2d(part[None, None], s, ceil_mode=True, count_include_pad=False)[0, 0]
@@ -102,7 +107,7 @@ class MapSource:
 
 @operation('sample_planes')
 def sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tuple[float, float], metres: float,
-                  grid: Grid) -> Tensor:
+                  grid: Grid) -> Any:
     """Road and, where there is one, route, (h, w) each -> (3, H, W): road, route, and 1 where the image covers a cell.
 
     T_up_left: (3, 3) base_link -> metres up and left of the origin, (column, row) in pixels. metres: a pixel.
@@ -119,6 +124,17 @@ def sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tuple
     if len(layers) == 1:
         layers.append(torch.zeros_like(layers[0]))
     return torch.stack([*layers, _covered(column, columns) * _covered(row, rows)])
+
+
+def block_means(pixels: np.ndarray, edge: int) -> np.ndarray:
+    """(rows, columns) float32 -> the mean of every block of `edge` x `edge` pixels; those at the rim may be smaller."""
+    if edge == 1:
+        return pixels
+    starts = [np.arange(0, size, edge) for size in pixels.shape]
+    sums = np.add.reduceat(np.add.reduceat(pixels, starts[1], axis=1), starts[0], axis=0)
+    counts = [np.minimum(edge, size - start) for start, size in zip(starts, pixels.shape)]
+    means: np.ndarray = sums / (counts[0][:, None] * counts[1]).astype(np.float32)
+    return means
 
 
 def _covered(position: Tensor, size: int) -> Tensor:

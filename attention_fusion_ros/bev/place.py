@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.kernels import operation
-from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.utils.tensors import as_tensor
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 
 class Placed(NamedTuple):
@@ -32,7 +31,7 @@ class Placed(NamedTuple):
 
     def points(self) -> tuple[Tensor, Tensor | None]:
         """xyz (N, 3) in base_link and intensities, as tensors on the device of the points, the CPU for arrays."""
-        xyz, intensity = _tensor(self.xyz), None if self.intensity is None else _tensor(self.intensity)
+        xyz, intensity = as_tensor(self.xyz), None if self.intensity is None else as_tensor(self.intensity)
         return xyz if self.T is None else place(self.T, xyz), intensity
 
 
@@ -45,13 +44,12 @@ def place(T: np.ndarray, xyz: Tensor) -> Tensor:
 
 
 @operation('outside_own_body')
-def outside_own_body(placed: Placed, min_range: float) -> tuple[Tensor, Tensor | None]:
-    """xyz (M, 3) in base_link and intensities of the points at least `min_range` m (horizontally) from its origin."""
+def outside_own_body(placed: Placed, min_range: float) -> tuple[Tensor | np.ndarray, Tensor | np.ndarray | None]:
+    """xyz (M, 3) in base_link and intensities of the points at least `min_range` m (horizontally) from its origin.
+
+    Tensors; of arrays a compiled version makes arrays.
+    """
     xyz, intensity = placed.points()
     outside = xyz[:, 0] ** 2 + xyz[:, 1] ** 2 >= min_range ** 2
     index = outside.nonzero()[:, 0]
     return xyz.index_select(0, index), None if intensity is None else intensity.index_select(0, index)
-
-
-def _tensor(values: Tensor | np.ndarray) -> Tensor:
-    return values if isinstance(values, Tensor) else upload(values, 'cpu')

@@ -8,10 +8,7 @@ One operation, because a fast version makes it in two passes over the points as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any, NamedTuple
 
 from attention_fusion_ros.bev.coverage import AZIMUTHS, view
 from attention_fusion_ros.bev.grid import Grid
@@ -19,6 +16,7 @@ from attention_fusion_ros.bev.ground_level import ground_levels
 from attention_fusion_ros.bev.lidar import lidar_bev
 from attention_fusion_ros.bev.place import Placed
 from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 
 class Look(NamedTuple):
@@ -30,11 +28,11 @@ class Look(NamedTuple):
 
 
 class SweepGrids(NamedTuple):
-    """What the points of a sweep put on the ground."""
+    """What the points of a sweep put on the ground: tensors, or arrays as a compiled version makes of arrays."""
 
-    bev: Tensor  # (C, H, W) float32, with earlier sweeps; channels as in bev.lidar.CHANNELS
-    reach: Tensor  # (S, AZIMUTHS) float32 m, `coverage.View.reach` of each sensor of the sweep
-    levels: Tensor  # see `ground_level.ground_levels`, of the sweep alone; (0,) where no sensor was named
+    bev: Any  # (C, H, W) float32, with earlier sweeps; channels as in bev.lidar.CHANNELS
+    reach: Any  # (S, AZIMUTHS) float32 m, `coverage.View.reach` of each sensor of the sweep
+    levels: Any  # see `ground_level.ground_levels`, of the sweep alone; (0,) where no sensor was named
 
 
 @operation('sweep_grids')
@@ -48,11 +46,20 @@ def sweep_grids(sweep: Placed, earlier: Sequence[Placed], sensors: Sequence[Look
     """
     xyz, intensity = sweep.points()
     bev = lidar_bev(*joined([(xyz, intensity), *(one.points() for one in earlier)]), grid, min_range, max_height)
+    reach = _reach(xyz, sensors, min_range, max_height)
+    return SweepGrids(bev, reach, ground_levels(xyz, min_range) if sensors else xyz.new_zeros(0))
+
+
+@operation('sensor_reach')
+def sensor_reach(sweep: Placed, sensors: Sequence[Look], min_range: float, max_height: float) -> Any:
+    """`SweepGrids.reach` by itself, where nothing else is asked of the points."""
+    return _reach(sweep.points()[0], sensors, min_range, max_height)
+
+
+def _reach(xyz: Tensor, sensors: Sequence[Look], min_range: float, max_height: float) -> Tensor:
     reach = [view(torch.cat([xyz[first:last] for first, last in sensor.ranges]), (sensor.x, sensor.y), max_height,
                   min_range).reach for sensor in sensors]
-    if not reach:
-        return SweepGrids(bev, xyz.new_zeros((0, AZIMUTHS)), xyz.new_zeros(0))
-    return SweepGrids(bev, torch.stack(reach), ground_levels(xyz, min_range))
+    return torch.stack(reach) if reach else xyz.new_zeros((0, AZIMUTHS))
 
 
 def joined(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

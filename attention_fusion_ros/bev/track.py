@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.geometry import inverse, planar, yaw_of
+from attention_fusion_ros.utils.tensors import zeros
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 CHANNEL = 'track'
 LENGTH_M = 60.0  # of the way behind that is remembered
@@ -69,22 +70,23 @@ class TrackBuffer:
         return np.array([(T[0, 2], T[1, 2], yaw_of(T)) for T in moved]).reshape(-1, 3)
 
 
-def track_bev(poses: np.ndarray, grid: Grid, device: torch.device | str = 'cpu') -> Tensor:
+def track_bev(poses: np.ndarray, grid: Grid, device: torch.device | str | None = 'cpu') -> Any:
     """Poses (N, 2 or more), x and y in base_link now in m, newest first -> (1, H, W) float32 in 0..1.
 
     1 on the way, falling off to its sides; the way begins under the vehicle itself. 0 everywhere for N = 0, and for a
-    way shorter than a cell: a vehicle that stands has driven nowhere.
+    way shorter than a cell: a vehicle that stands has driven nowhere. device: None for an array.
     """
     if len(poses) == 0:
-        return torch.zeros(1, grid.cells, grid.cells, device=device)
+        return zeros((1, grid.cells, grid.cells), device)
     line = np.concatenate([np.zeros((1, 2)), np.asarray(poses, np.float64)[:, :2]])
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     if along[-1] < grid.resolution:
-        return torch.zeros(1, grid.cells, grid.cells, device=device)
+        return zeros((1, grid.cells, grid.cells), device)
     step = grid.resolution / STEPS_A_CELL
     at = np.arange(0.0, along[-1] + 1e-9, step)
     samples = np.stack([np.interp(at, along, line[:, k]) for k in (0, 1)], axis=1)
-    return _blurred(torch.as_tensor(_splat(samples, grid), device=device), grid, step)
+    density = _splat(samples, grid)
+    return _blurred(density if device is None else torch.as_tensor(density, device=device), grid, step)
 
 
 def _splat(xy: np.ndarray, grid: Grid) -> np.ndarray:
@@ -99,12 +101,24 @@ def _splat(xy: np.ndarray, grid: Grid) -> np.ndarray:
     return cells[1:-1, 1:-1].copy()
 
 
-def _blurred(density: Tensor, grid: Grid, step: float) -> Tensor:
+def _blurred(density: Any, grid: Grid, step: float) -> Any:
     """Points (H, W) every `step` metres of a line -> its profile (1, H, W): the sum of Gaussians along a straight line
     is a Gaussian across it.
     """
+    scale = step / (SIGMA_M * math.sqrt(2 * math.pi))
+    if isinstance(density, np.ndarray):
+        across = _gauss_array(grid)
+        return np.minimum((across @ density @ across)[None] * np.float32(scale), np.float32(1.0))
     gauss = _gauss(grid, str(density.device))
-    return (gauss @ density @ gauss)[None].mul(step / (SIGMA_M * math.sqrt(2 * math.pi))).clamp(max=1.0)
+    return (gauss @ density @ gauss)[None].mul(scale).clamp(max=1.0)
+
+
+@lru_cache(maxsize=16)
+def _gauss_array(grid: Grid) -> np.ndarray:
+    """As `_gauss`."""
+    at = np.arange(grid.cells, dtype=np.float32) * np.float32(grid.resolution / SIGMA_M)
+    gauss: np.ndarray = np.exp(np.float32(-0.5) * (at[:, None] - at[None]) ** 2)
+    return gauss
 
 
 @lru_cache(maxsize=16)

@@ -39,6 +39,7 @@ benchmark --soak 120 --bag out/drive --rate 20 --out out/soak
 benchmark --soak-report out/soak/soak.csv --out out/soak
 benchmark --untrained -p threads:=1
 benchmark --kernels --runs 200
+benchmark --start --device cpu
 """
 
 
@@ -51,6 +52,8 @@ def options_parser() -> argparse.ArgumentParser:
                       help='feed the node over DDS: drops, rate, latency from publishing to the direction (default 60)')
     what.add_argument('--kernels', action='store_true', help='from the bytes of a sweep to its grid: plain torch '
                       'against compiled loops, in pairs, at 30,000, 120,000 and 300,000 points (or --points)')
+    what.add_argument('--start', type=int, nargs='?', const=5, metavar='TIMES', help='start the node so many times '
+                      'with each backend (default 5): time until active, memory, load while idle, size on disk')
     what.add_argument('--soak', type=float, metavar='MINUTES', help='feed the node for long, change its parameters and '
                       'configure it anew every minute, and watch memory, threads, handles and latencies')
     what.add_argument('--soak-report', type=Path, metavar='CSV', help='verdict and plot of the soak.csv of a run that '
@@ -84,8 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = None if options.points is None else (options.points,)
     options.points = sweeps.POINTS if options.points is None else options.points
     given = (options.runs, options.points, options.rate, options.sample)
-    if min(given) <= 0 or min(options.node or 1, options.soak or 1) <= 0 or options.node == 0 or options.soak == 0:
-        parser.error('--runs, --points, --rate, --sample, --node and --soak must be greater than 0')
+    wanted = [value for value in (options.node, options.soak, options.start) if value is not None]
+    if min(*given, *wanted) <= 0:
+        parser.error('--runs, --points, --rate, --sample, --node, --soak and --start must be greater than 0')
     if options.bag and not (options.node or options.soak):
         parser.error('--bag goes with --node or --soak')
     return cli.run(lambda: benchmark(options, arguments, sizes))
@@ -110,6 +114,8 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str], sizes: tupl
         return _live(options, made, load, feet)
     if options.soak_report:
         return _soak_report(options.soak_report, options.out)
+    if options.start:
+        return _start(options, made, load, feet)
     if options.kernels:
         return _kernels(options, made, load, feet, sizes)
     return _pipeline(options, made, load, feet, sizes)
@@ -177,6 +183,33 @@ def _ms(times: Times | None) -> tuple[str, ...]:
 
 
 # -- the node ----------------------------------------------------------------------------------------------------------
+
+def _start(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
+    with cli.importing_ros('benchmark --start'):
+        from attention_fusion_ros.benchmarking import start
+        from attention_fusion_ros.ros.clients.node_process import NodeError
+    parameters = cli.flat_parameters(options, _defaults(options))
+    asked = from_flat(parameters).backend
+    backends = start.installed() if asked == 'auto' else [asked]
+    with tempfile.TemporaryDirectory() as scratch:
+        log = (options.out or Path(scratch)) / 'node.log'
+        try:
+            found = list(cli.progress(start.measure(backends, parameters, options.start, log), total=len(backends),
+                                      unit=' backends', desc='start'))
+        except NodeError as error:
+            print(f'error: {error}', file=sys.stderr)
+            return 1
+    rows = [(s.backend, f'{s.to_active_s:.2f}', f'{s.from_process_s:.2f}', f'{s.resident_mb:.0f}',
+             f'{100 * s.idle_share:.1f}') for s in found]
+    print(Table('', ('backend', 'configure -> active s', 'process -> active s', 'resident MB', 'idle % of a core'),
+                rows).text())
+    on_disk = start.environment_mb()
+    print(f'\ninstalled packages: {on_disk:.0f} MB on disk')
+    print('\n'.join(['', *feet]))
+    _write_json(options.out, 'benchmark_start.json', made, load,
+                {'starts': [dataclasses.asdict(s) for s in found], 'environment_mb': on_disk})
+    return 0
+
 
 def _live(options: argparse.Namespace, made: Provenance, load: float, feet: list[str]) -> int:
     from attention_fusion_ros.benchmarking import memory

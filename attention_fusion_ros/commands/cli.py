@@ -30,6 +30,7 @@ REMEDIES = {number: 'make room, or write to another disk, and run the same comma
             for number in (errno.ENOSPC, errno.EDQUOT)}
 REMEDIES[errno.EROFS] = 'write to a folder that is not read-only.'
 REMEDIES[errno.EMFILE] = 'let the process open more files (ulimit -n).'
+OF_TORCH = ('torch', 'safetensors')  # what the light install is without
 ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
 
 
@@ -251,6 +252,13 @@ def run(body: Callable[[], int], stopped: int | None = None) -> int:
         return body()
     except (InputError, ConfigurationError) as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in OF_TORCH:
+            raise
+        print(f'error: this needs {error.name}, which is not installed: pip install {" ".join(OF_TORCH)}. Without it '
+              'there are fusion_node and replay with backend onnxruntime, map_source, draw_map and play '
+              '(docs/light_install.md).', file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None and error.errno not in (None, errno.ENOSPC):

@@ -135,7 +135,7 @@ def replay_recording(options: argparse.Namespace, made_by: str = '') -> Replayed
               + (f' ({info.device_note})' if info.device_note else ''))
         warnings = [] if info.trained else ['Untrained weights: the numbers mean nothing.']
         if options.pictures and not pipeline.explains:
-            warnings.append(f'Grad-CAM is left out: it needs gradients, which backend {config.backend} does not have '
+            warnings.append(f'Grad-CAM is left out: it needs gradients, which backend {info.backend} does not have '
                             '(use backend torch).')
         pipeline.warm_up()
         run = Replay(recording, topics, config, pipeline)

@@ -330,4 +330,5 @@ class RecordedDataset(Dataset):
             now = then = np.eye(4)
         T_map_base = None if motion.T_map_base is None else motion.T_map_base @ error
         moved = Motion(motion.T_base_sensor, now @ error, then, T_map_base)
-        return map_bev(scene.map_image, moved, self.config.map, self.grid).numpy()
+        layers: np.ndarray = map_bev(scene.map_image, moved, self.config.map, self.grid).numpy()
+        return layers

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import logging
 import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar, cast
+
+from attention_fusion_ros.utils.packages import is_installed as package_is_installed
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ Function = TypeVar('Function', bound=Callable[..., Any])
 
 def is_installed() -> bool:
     """Whether numba is installed; it is not imported for that."""
-    return importlib.util.find_spec('numba') is not None
+    return package_is_installed('numba')
 
 
 def jit(*signature: str) -> Callable[[Function], Function]:
@@ -67,9 +68,11 @@ def _numba_type(text: str) -> Any:
 def loops() -> dict[str, ModuleType] | None:
     """The modules of `kernels.loops` by name, compiled; None, with one warning, where they cannot be.
 
-    Nothing is said where numba is not installed.
+    Where numba is not installed that is one line of the log, at level INFO.
     """
     if not is_installed():
+        logger.info('numba is not installed: points are worked on by plain torch, which is slower. Remedy: pip install '
+                    'numba')
         return None
     start = time.perf_counter()
     try:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 AUTO, PLAIN = 'auto', 'plain'
 EVERY_OPERATION = '*'
+FOR_ARRAYS = ('numba_', 'numpy_')  # how the names of modules in `kernels.fast` begin that need no torch
 ENVIRONMENT_VARIABLE = 'ATTENTION_FUSION_KERNELS'
 
 P = ParamSpec('P')
@@ -42,6 +43,7 @@ class Version:
     devices: tuple[str, ...]  # torch device types
     differentiable: bool  # whether gradients flow through it
     available: Callable[[], bool]
+    arrays_only: bool = False
 
 
 _operations: dict[str, Operation[..., Any]] = {}
@@ -65,7 +67,7 @@ class Operation(Generic[P, R]):
     @property
     def versions(self) -> tuple[Version, ...]:
         """The fast versions, in order of registration."""
-        _fast_modules_imported()
+        _import_fast_modules(_is_loaded('torch'))
         return tuple(_versions.get(self.name, {}).values())
 
     def choose(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -73,8 +75,8 @@ class Operation(Generic[P, R]):
 
         While torch.compile or torch.export trace it, the plain version: a graph is made of torch's own operations.
         """
-        torch = sys.modules.get('torch')  # not imported for what needs arrays only
-        if torch is not None and torch.compiler.is_compiling():
+        # torch is not imported for what needs arrays only.
+        if _is_loaded('torch') and sys.modules['torch'].compiler.is_compiling():
             return self.plain
         tensors = _tensors((*args, *kwargs.values()))
         wanted = _wanted(self.name)
@@ -107,16 +109,18 @@ def operation(name: str) -> Callable[[Callable[P, R]], Operation[P, R]]:
 
 
 def fast_version(of: str, name: str, *, devices: tuple[str, ...] = ('cuda',), differentiable: bool = True,
-                 available: Callable[[], bool] = lambda: True) -> Callable[[Function], Function]:
+                 available: Callable[[], bool] = lambda: True, arrays_only: bool = False
+                 ) -> Callable[[Function], Function]:
     """Decorator: register a fast version called `name` of the operation `of`.
 
     devices: the torch device types it is made for. differentiable: whether gradients flow through it. available:
-    whether it can run here, asked once. Raises ValueError when the operation has a version of that name.
+    whether it can run here, asked once. arrays_only: it is for arrays, of which the plain version makes nothing.
+    Raises ValueError when the operation has a version of that name.
     """
     def register(function: Function) -> Function:
         if name in (AUTO, PLAIN) or name in _versions.setdefault(of, {}):
             raise ValueError(f"operation '{of}' has a version '{name}' already")
-        _versions[of][name] = Version(name, function, devices, differentiable, functools.cache(available))
+        _versions[of][name] = Version(name, function, devices, differentiable, functools.cache(available), arrays_only)
         return function
     return register
 
@@ -174,8 +178,7 @@ def _tensors(arguments: Iterable[Any]) -> list[Values]:
 
 
 def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get('torch')
-    return torch is not None and isinstance(value, torch.Tensor)
+    return _is_loaded('torch') and isinstance(value, sys.modules['torch'].Tensor)
 
 
 def _device(values: Values) -> str:
@@ -187,6 +190,8 @@ def _obstacle(version: Version, tensors: list[Values]) -> str:
     other = next((_device(t) for t in tensors if _device(t) not in version.devices), None)
     if other is not None:
         return f'it is made for {", ".join(version.devices)}, not for {other}'
+    if version.arrays_only and any(map(_is_tensor, tensors)):
+        return 'it is made for arrays'
     if not version.differentiable and any(map(_wants_gradient, tensors)):
         return 'it has no gradient'
     return '' if version.available() else 'it is not available here'
@@ -197,12 +202,20 @@ def _wants_gradient(values: Values) -> bool:
 
 
 @functools.cache
-def _fast_modules_imported() -> bool:
-    """Import every module of `kernels.fast`, once. One that cannot be imported costs its versions, and a warning."""
+def _import_fast_modules(with_torch: bool) -> None:
+    """Import every module of `kernels.fast`, once. One that cannot be imported costs its versions, and a warning.
+
+    with_torch: or only those that need no torch, whose names begin with one of FOR_ARRAYS.
+    """
     from attention_fusion_ros.kernels import fast
     for module in pkgutil.iter_modules(fast.__path__):
+        if not with_torch and not module.name.startswith(FOR_ARRAYS):
+            continue
         try:
             importlib.import_module(f'{fast.__name__}.{module.name}')
         except ImportError as error:
             logger.warning('fast kernels in %s cannot be used: %s', module.name, error)
-    return True
+
+
+def _is_loaded(package: str) -> bool:
+    return sys.modules.get(package) is not None

@@ -22,15 +22,16 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.build import Network, build_network
-from attention_fusion_ros.network.config import FORMAT_VERSION, NetworkConfig
+from attention_fusion_ros.network.config import FORMAT_VERSION, KIND, NetworkConfig
+from attention_fusion_ros.network.shipped import SHIPPED as SHIPPED
+from attention_fusion_ros.network.shipped import path_of as path_of
 from attention_fusion_ros.utils import outside
 from attention_fusion_ros.utils.damaged import Damaged
+from attention_fusion_ros.utils.digest import file_digest
 from attention_fusion_ros.utils.sealed_tensors import CHECKSUM, read_sealed, write_sealed
 
-KIND = 'attention_fusion_ros'
 ROOM_TIMES, ROOM_BESIDE = 4, 10**6  # a parameter may be registered several times
 TRAIN_AGAIN = 'Remedy: train again with this version of the package, or use the version that made the file.'
-SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 SUMS = 'SHA256SUMS'
 
 
@@ -43,6 +44,7 @@ class Checkpoint:
     name: str
     trained: bool
     training: dict[str, Any] = field(default_factory=dict)  # step, data, commit: whatever the training noted
+    digest: str = ''  # SHA-256 of the file, '' without one
 
 
 def save(path: str | Path, network: Network, calibration: Calibration, training: dict[str, Any]) -> None:
@@ -86,7 +88,7 @@ def load(path: str | Path) -> Checkpoint:
     network = _build(path, config, sum(tensor.numel() for tensor in tensors.values()))
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, strict=True)
-    return Checkpoint(network.eval(), calibration, path.stem, True, training)
+    return Checkpoint(network.eval(), calibration, path.stem, True, training, file_digest(path))
 
 
 def _another_kind(path: Path) -> str:
@@ -170,14 +172,6 @@ def untrained(config: NetworkConfig | None = None, seed: int = 0) -> Checkpoint:
         torch.manual_seed(seed)
         network = build_network(config or NetworkConfig())
     return Checkpoint(network.eval(), Calibration(), 'untrained', False)
-
-
-def path_of(name: str) -> Path:
-    """The file that a name stands for: '' is the default one, a bare name one that ships beside it, else a path."""
-    if not name:
-        return SHIPPED
-    beside = SHIPPED.with_name(name + SHIPPED.suffix) if Path(name).name == name else None
-    return beside if beside is not None and beside.is_file() else Path(name)
 
 
 def resolve(name: str, allow_untrained: bool) -> Checkpoint:

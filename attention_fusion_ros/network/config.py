@@ -8,14 +8,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from attention_fusion_ros.attention import MECHANISMS, check_slot
-from attention_fusion_ros.attention.mechanism import SLOTS
 from attention_fusion_ros.errors import ConfigurationError
 
 # 'stages': map and LiDAR are fused before the residual stages. 'two_readings': see network/two_readings.py.
 ARCHITECTURES = ('stages', 'two_readings')
 # Far beyond every network, so that a file cannot ask for one that fills the memory.
 MAX_SIZE, MAX_METRES, MAX_STAGES = 4096, 1e4, 16
+KIND = 'attention_fusion_ros'  # of the files of this package
 FORMAT_VERSION = 1  # of the checkpoint; raised when old weights would be read wrongly
 
 
@@ -61,8 +60,11 @@ class NetworkConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Raises ConfigurationError for unknown or missing-typed entries."""
+    def from_dict(cls, values: dict[str, Any], mechanisms: bool = True) -> NetworkConfig:
+        """Raises ConfigurationError for unknown or missing-typed entries.
+
+        mechanisms: look whether they fit as well, for which torch is imported; False for a network that was built.
+        """
         known = {f.name: f for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -70,15 +72,20 @@ class NetworkConfig:
         clean: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
             config = cls(**clean)
-            config.check()
+            config.check(mechanisms)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f'network settings cannot be used: {error}') from error
         return config
 
-    def check(self) -> None:
-        """Raises ConfigurationError when the sizes do not fit together."""
+    def check(self, mechanisms: bool = True) -> None:
+        """Raises ConfigurationError when the sizes, or (mechanisms) the mechanisms do not fit together."""
         for f in dataclasses.fields(self):
-            _check_setting(f.name, getattr(self, f.name), f.default)
+            value = getattr(self, f.name)
+            _check_setting(f.name, value, f.default)
+            named = isinstance(value, dict) and isinstance(value.get('name'), str)
+            if f.default_factory is not dataclasses.MISSING and not named:
+                raise ConfigurationError(f'network setting {f.name} must be a mapping with a name, for example '
+                                         f'{{name: none}}, got {value!r}')
         if self.cells % 16:
             raise ConfigurationError(f'network setting cells must be a multiple of 16, got {self.cells}')
         if len(self.widths) != len(self.blocks):
@@ -90,8 +97,8 @@ class NetworkConfig:
         if self.polar_ranges % 2 ** len(self.polar_widths):
             raise ConfigurationError(f'network setting polar_ranges must be a multiple of '
                                      f'{2 ** len(self.polar_widths)}, got {self.polar_ranges}')
-        for slot in SLOTS:
-            check_slot(slot, getattr(self, slot))
+        if mechanisms:
+            self._check_mechanisms()
         if self.architecture not in ARCHITECTURES:
             raise ConfigurationError(f'network setting architecture must be one of {", ".join(ARCHITECTURES)}, got '
                                      f'{self.architecture!r}')
@@ -106,13 +113,24 @@ class NetworkConfig:
             raise ConfigurationError(f'network setting time_steps is {self.time_steps}, but nothing looks at earlier '
                                      'sweeps: set temporal to {name: temporal}, or time_steps to 1')
 
+    def _check_mechanisms(self) -> None:
+        """Whether every mechanism is known and fits its slot and the architecture."""
+        from attention_fusion_ros.attention import MECHANISMS, check_slot  # not at the top: they need torch
+        from attention_fusion_ros.attention.mechanism import SLOTS
+        for slot in SLOTS:
+            check_slot(slot, getattr(self, slot))
+        two_readings = self.architecture == 'two_readings'
+        if not two_readings and 'coarse' in MECHANISMS[self.map_registration['name']].extra_inputs:
+            raise ConfigurationError(f"attention mechanism '{self.map_registration['name']}' needs the network setting "
+                                     'architecture: two_readings')
+        if two_readings and 'query' in MECHANISMS[self.fusion['name']].extra_inputs:
+            raise ConfigurationError(f"attention mechanism '{self.fusion['name']}' asks for the map's features; as "
+                                     'fusion it needs architecture: stages')
+
     def _check_stages(self) -> None:
         """What only the second network has."""
         if self.rings != (self.lookahead,) or self.track or self.selection['name'] != 'none':
             raise ConfigurationError('network settings rings, track and selection need architecture: two_readings')
-        if 'coarse' in MECHANISMS[self.map_registration['name']].extra_inputs:
-            raise ConfigurationError(f"attention mechanism '{self.map_registration['name']}' needs the network setting "
-                                     'architecture: two_readings')
 
     def _check_two_readings(self) -> None:
         """What only the first network has, and what rings and cells must be."""
@@ -121,9 +139,6 @@ class NetworkConfig:
                                      f'within 0 .. {self.extent} m (the extent), got {self.rings}')
         if self.temporal['name'] != 'none':
             raise ConfigurationError('network setting temporal needs architecture: stages')
-        if 'query' in MECHANISMS[self.fusion['name']].extra_inputs:
-            raise ConfigurationError(f"attention mechanism '{self.fusion['name']}' asks for the map's features; as "
-                                     'fusion it needs architecture: stages')
         patch = self.selection.get('patch', 1)
         if isinstance(patch, int) and patch > 0 and self.cells % patch:
             raise ConfigurationError(f"attention option 'patch' of selection is {patch}, which does not divide the "

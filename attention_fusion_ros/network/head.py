@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from attention_fusion_ros.geometry import bin_bearings
+from attention_fusion_ros.utils.torch_later import Tensor, torch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HEAD_CHANNELS = (
     'presence',  # logit that a branch lies in the bin
@@ -30,7 +33,7 @@ MAX_OFFSET_BINS = 1.5  # a bin answers for branches this far from its centre at 
 
 def head_layer(inputs: int) -> nn.Conv1d:
     """The last layer: (B, inputs, K) features -> (B, len(HEAD_CHANNELS), K)."""
-    layer = nn.Conv1d(inputs, len(HEAD_CHANNELS), 1)
+    layer = torch.nn.Conv1d(inputs, len(HEAD_CHANNELS), 1)
     assert layer.bias is not None
     with torch.no_grad():
         layer.bias.zero_()

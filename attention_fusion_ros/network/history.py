@@ -8,11 +8,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.geometry import planar_motion
 from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 
 @dataclass(frozen=True)

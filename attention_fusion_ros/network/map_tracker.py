@@ -12,8 +12,7 @@ from enum import Enum
 
 import numpy as np
 
-from attention_fusion_ros.attention.pose_volume import PRIOR_SIZE
-from attention_fusion_ros.contracts import MapAlignment
+from attention_fusion_ros.contracts import PRIOR_SIZE, MapAlignment
 from attention_fusion_ros.geometry import planar_motion, rotation_2d, wrap
 
 FORGOTTEN = 0.3  # share of the knowledge that a sweep costs: errors of consecutive sweeps are alike

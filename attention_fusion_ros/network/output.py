@@ -7,9 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from torch import Tensor
-
 from attention_fusion_ros.bev import map_image as map_layers
+from attention_fusion_ros.utils.torch_later import Tensor
 
 SPATIAL_NAMES = {'encoder': 'encoder/spatial'}
 ROAD_LAYER = map_layers.CHANNELS.index('road')

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.kernels import chosen
@@ -16,6 +14,8 @@ from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext
 from attention_fusion_ros.pipeline.postprocess import fusion_result
 from attention_fusion_ros.pipeline.preprocess import Features
+from attention_fusion_ros.utils.tensors import stacked
+from attention_fusion_ros.utils.torch_later import without_gradients
 
 
 class BatchedPipeline(FusionPipeline):
@@ -24,15 +24,15 @@ class BatchedPipeline(FusionPipeline):
     Equal to `run` on every single sweep without odometry (nothing is accumulated).
     """
 
-    @torch.inference_mode()
+    @without_gradients
     def results(self, features: Sequence[Features], batch: int = 16) -> list[FusionResult]:
         """The result of every sweep, in order. batch: sweeps that the network is given at once."""
         found = []
         with chosen(self.config.kernels), torch_threads(self.backend.threads):
             for start in range(0, len(features), batch):
                 part = features[start:start + batch]
-                output = self.backend.infer(torch.stack([f.lidar for f in part]),
-                                            torch.stack([f.map.grid for f in part]))
+                output = self.backend.infer(stacked([f.lidar for f in part]),
+                                            stacked([f.map.grid for f in part]))
                 for k, f in enumerate(part):
                     context = ExplanationContext(f.lidar, f.map.grid)
                     found.append(fusion_result(f, output.only(k), self.backend.model, self.config, context=context,

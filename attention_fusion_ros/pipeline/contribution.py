@@ -12,17 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.backends.base import Backend, has_gradients
 from attention_fusion_ros.backends.threads import torch_threads
-from attention_fusion_ros.backends.torch_backend import TorchBackend
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import SELECTION, Branch
 from attention_fusion_ros.network.head import head_channel
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext, branch_bin
+from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 Heat = Callable[[Sequence[Branch], int], np.ndarray]
 
@@ -33,7 +30,7 @@ def contribution_heat(backend: Backend, given: ExplanationContext) -> Heat | Non
     ring: index of the ring that the branches are on. Costs a run of the network with gradients. None for a backend
     without gradients, and a network that does not choose cells.
     """
-    if not isinstance(backend, TorchBackend) or backend.model.network.selection['name'] == 'none':
+    if not has_gradients(backend) or backend.model.network.selection['name'] == 'none':
         return None
     network = backend.network  # reports read the heat when the backend has been closed
 

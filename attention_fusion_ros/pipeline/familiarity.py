@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS, compress_height
 from attention_fusion_ros.contracts import Familiarity, Finding
+from attention_fusion_ros.kernels import operation
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 STATISTICS = ('distance of the nearest quarter of the cells', 'median distance', 'distance of the nearest nine tenths',
               'share of level cells')
@@ -30,7 +31,8 @@ MIN_CELLS = 30  # fewer say nothing about what the place is like
 UNFAMILIAR = 'unfamiliar_sweep'
 
 
-def summary(lidar: Tensor, extent: float = 40.0) -> Tensor:
+@operation('familiarity_summary')
+def summary(lidar: Tensor, extent: float = 40.0) -> Any:
     """(C, H, W) features, channels as in bev.lidar.CHANNELS -> (D,) counts on the same device, for `statistics`.
 
     extent: m, the grid reaches from -extent to +extent. Plain sums: the host need not wait for a CUDA device.

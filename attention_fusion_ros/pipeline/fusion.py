@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 
-from attention_fusion_ros.backends.base import Backend
+from attention_fusion_ros.backends.base import Backend, takes_arrays
 from attention_fusion_ros.backends.create import create_backend
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.bev.grid import Grid
@@ -31,8 +31,10 @@ from attention_fusion_ros.network.map_tracker import MapTracker
 from attention_fusion_ros.pipeline.contribution import contribution_heat
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext, explain, explains
 from attention_fusion_ros.pipeline.postprocess import fusion_result
-from attention_fusion_ros.pipeline.preprocess import MapFeatures, Preprocessor
+from attention_fusion_ros.pipeline.preprocess import MapFeatures, Preprocessor, works_on_arrays
+from attention_fusion_ros.utils.packages import is_installed
 from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.utils.torch_later import inference_mode, torch
 
 WARM_UPS, WARM_UP_POINTS = 3, 120_000  # runs, points of a sweep
 
@@ -63,7 +65,11 @@ class FusionPipeline:
         _check_lookahead(config, self.backend)
         network = self.backend.model.network
         self.grid = Grid(network.extent, network.cells)
-        self.preprocess = Preprocessor(self.grid, self.backend.device, config, network.bins, network.track)
+        arrays = takes_arrays(self.backend) and works_on_arrays(config.kernels)
+        if not arrays and not is_installed('torch'):
+            raise ConfigurationError("without torch, the loops over points that numba compiles are needed: pip install "
+                                     "numba and set the parameter 'kernels' to auto, or install torch.")
+        self.preprocess = Preprocessor(self.grid, self.backend.device, config, network.bins, network.track, arrays)
         self._history = FeatureHistory(network.time_steps - 1)
         self._map_tracker = MapTracker()
         self._epoch = 0  # of the latest sweep
@@ -82,7 +88,7 @@ class FusionPipeline:
     def _run(self, sweep: SyncedSweep, remember: bool) -> FusionResult:
         stage_ms: dict[str, float] = {}
         T_odom_base = sweep.motion.T_odom_base
-        with chosen(self.config.kernels), torch_threads(self.backend.threads), torch.inference_mode():
+        with chosen(self.config.kernels), torch_threads(self.backend.threads), inference_mode():
             with self._timed(stage_ms, 'bev'):
                 features = self.preprocess(sweep, remember)
             with self._timed(stage_ms, 'network'):
@@ -96,12 +102,14 @@ class FusionPipeline:
                     self._history.add(T_odom_base, output.encoded)
                 return self._carried(result, sweep) if remember and self.backend.model.carries_map else result
 
-    def _prior(self, sweep: SyncedSweep, map_features: MapFeatures) -> torch.Tensor | None:
+    def _prior(self, sweep: SyncedSweep, map_features: MapFeatures) -> Any:
         """(1, 13) where earlier sweeps put the map; None where nothing is known, or nobody asks."""
         if not self.backend.model.carries_map or map_features.mode is not Mode.FUSED:
             return None
         known = self._map_tracker.prior(sweep.cloud.stamp_ns, sweep.motion.T_odom_base)
-        return None if known is None else upload(known, self.backend.device)[None]
+        if known is None:
+            return None
+        return known[None] if takes_arrays(self.backend) else upload(known, str(self.backend.device))[None]
 
     def _carried(self, result: FusionResult, sweep: SyncedSweep) -> FusionResult:
         """The result with the state of what is known about the map's place; that is remembered."""

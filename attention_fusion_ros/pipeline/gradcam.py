@@ -5,30 +5,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from attention_fusion_ros.attention.gradcam import grad_cams
-from attention_fusion_ros.backends.base import Backend
-from attention_fusion_ros.backends.torch_backend import TorchBackend
+from attention_fusion_ros.backends.base import Backend, has_gradients
 from attention_fusion_ros.contracts import Branch, FusionResult
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.network.head import decode_bearings, head_arrays, head_channel
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.utils.torch_later import torch
 
 
 @dataclass(frozen=True)
 class ExplanationContext:
-    """What the network was given for a result: `FusionResult.context`."""
+    """What the network was given for a result, tensors or arrays: `FusionResult.context`."""
 
-    lidar: Tensor  # (C, H, W), C channels, see bev.lidar.CHANNELS
-    map_image: Tensor  # (3, H, W)
+    lidar: Any  # (C, H, W), C channels, see bev.lidar.CHANNELS
+    map_image: Any  # (3, H, W)
     history: History | None = None  # of a batch of one
-    prior: Tensor | None = None  # (1, 13), see `Backend.infer`
+    prior: Any = None  # (1, 13), see `Backend.infer`
 
     def cloned(self) -> ExplanationContext:
         """Copies that may be part of a graph: a tensor made in inference mode has no place in one."""
@@ -39,7 +37,7 @@ class ExplanationContext:
 
 def explains(backend: Backend) -> bool:
     """Whether the backend has the gradients that Grad-CAM needs."""
-    return isinstance(backend, TorchBackend)
+    return has_gradients(backend)
 
 
 def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
@@ -52,11 +50,12 @@ def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
     Returns stage name -> (h, w) float32, not negative, not normalised, on the BEV grid; empty when there is no branch.
     Raises InputError `no_gradients` for a backend that has none.
     """
-    if not isinstance(backend, TorchBackend):
+    if not has_gradients(backend):
         raise InputError('no_gradients', f'Grad-CAM needs gradients, which backend {backend.name} does not have.',
                          'use backend torch for Grad-CAM.')
     if not result.branches:
         return {}
+    from attention_fusion_ros.attention.gradcam import grad_cams  # not at the top: it needs torch
     given = result.context
     if not isinstance(given, ExplanationContext):
         given = ExplanationContext(upload(result.lidar_bev, backend.device), upload(result.map_bev, backend.device))

@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.backends.base import Model
 from attention_fusion_ros.bev.coverage import drawn_bearings
@@ -40,6 +38,8 @@ from attention_fusion_ros.pipeline.familiarity import summary, unfamiliar
 from attention_fusion_ros.pipeline.not_seen import Sight, not_seen
 from attention_fusion_ros.pipeline.plausibility import GROUND_ABOVE, blind, mounting
 from attention_fusion_ros.pipeline.preprocess import Features
+from attention_fusion_ros.utils.tensors import as_array
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
 AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
@@ -67,8 +67,8 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     absent = registration.get('log_absent')
     wanted = {'heads': heads, 'nones': nones, 'contribution': output.contribution,
               'alignment': output.alignment, 'alignment_std': output.alignment_std,
-              'covariance': registration.get('covariance'), 'absent': None if absent is None else absent.exp()}
-    tensors = {name: values[0] for name, values in wanted.items() if values is not None}
+              'covariance': registration.get('covariance'), 'absent': absent}
+    tensors: dict[str, Any] = {name: values[0] for name, values in wanted.items() if values is not None}
     with_map, network = features.map.mode is Mode.FUSED, model.network
     tensors['familiarity'] = summary(features.lidar, network.extent)
     if features.levels is not None:
@@ -144,16 +144,21 @@ def _path(decoded: DecodedHead, ring: int, heads: np.ndarray, nones: np.ndarray,
     return tuple(found)
 
 
-def _fetch(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Small tensors of any shape -> float32 arrays, with a single transfer from the device."""
+def _fetch(values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Small tensors and arrays of any shape -> float32 arrays, with a single transfer from the device."""
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    arrays = {name: np.asarray(value, np.float32) for name, value in values.items() if name not in tensors}
+    if not tensors:
+        return arrays
     packed = torch.cat([t.reshape(-1).float() for t in tensors.values()]).cpu().numpy()
     ends = np.cumsum([t.numel() for t in tensors.values()])[:-1]
-    return {name: part.reshape(tuple(t.shape)) for (name, t), part in zip(tensors.items(), np.split(packed, ends))}
+    return arrays | {name: part.reshape(tuple(t.shape))
+                     for (name, t), part in zip(tensors.items(), np.split(packed, ends))}
 
 
-def _array(tensor: Tensor) -> Any:
+def _array(values: Any) -> Any:
     """The tensor as an array, once somebody asks for it."""
-    return Deferred(lambda: tensor.float().cpu().numpy())
+    return Deferred(lambda: as_array(values))
 
 
 def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model,
@@ -166,7 +171,7 @@ def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model,
     time = None if output.temporal_weights is None else _array(output.temporal_weights[0].float().mean(dim=(1, 2)))
 
     def maps() -> dict[str, np.ndarray]:
-        found = {stage: weights.float().cpu().numpy() for stage, weights in spatial.items()}
+        found = {stage: as_array(weights) for stage, weights in spatial.items()}
         return found if heat is None else found | {SELECTION: heat()}
     fetched: Any = Deferred(maps)
     return Attention(
@@ -180,7 +185,7 @@ def _alignment(numbers: dict[str, np.ndarray]) -> MapAlignment | None:
         return None
     (dx, dy, dyaw), (std_x, std_y, std_yaw) = numbers['alignment'].tolist(), numbers['alignment_std'].tolist()
     covariance = tuple(map(tuple, numbers['covariance'].tolist())) if 'covariance' in numbers else None
-    fits = 1.0 - float(numbers['absent']) if 'absent' in numbers else 1.0
+    fits = 1.0 - math.exp(float(numbers['absent'])) if 'absent' in numbers else 1.0
     return MapAlignment(dx, dy, dyaw, (std_x, std_y, std_yaw), covariance, fits)
 
 

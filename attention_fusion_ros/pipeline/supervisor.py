@@ -11,19 +11,17 @@ from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult, SyncedSweep
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline, PipelineInfo
+from attention_fusion_ros.utils.torch_later import is_loaded, torch
 
 Value = TypeVar('Value')
 RETRY_PERIOD_S = 1.0  # between two attempts to build the pipeline anew
 DEVICE_REMEDY = 'free its memory or check its driver; device cpu works without it.'
-# Exceptions and words by which a CUDA device fails. Everything else is a mistake in the program, on any device.
-DEVICE_EXCEPTIONS: tuple[type[BaseException], ...] = (
-    torch.cuda.OutOfMemoryError, *((torch.AcceleratorError,) if hasattr(torch, 'AcceleratorError') else ()))
+# Words by which a CUDA device fails, beside exceptions. Everything else is a mistake in the program, on any device.
 DEVICE_WORDS = ('CUDA', 'cuDNN', 'CUBLAS')
 
 
@@ -31,7 +29,15 @@ def is_device_failure(error: BaseException, device: str) -> bool:
     """Whether an error means that the device failed: only a CUDA device can, and torch raises RuntimeError for all."""
     if not device.startswith('cuda'):
         return False
-    return isinstance(error, DEVICE_EXCEPTIONS) or any(word in str(error) for word in DEVICE_WORDS)
+    return _is_of_device(error) or any(word in str(error) for word in DEVICE_WORDS)
+
+
+def _is_of_device(error: BaseException) -> bool:
+    """Whether the exception is one that torch has for a device that fails."""
+    if not is_loaded():
+        return False
+    out_of_memory = torch.cuda.OutOfMemoryError
+    return isinstance(error, (out_of_memory, getattr(torch, 'AcceleratorError', out_of_memory)))
 
 
 class PipelineSupervisor:

@@ -51,3 +51,8 @@ def digest(files: Iterable[Path] = (), settings: Iterable[object] = (), length: 
     for value in settings:
         found.update(repr(value).encode())
     return found.hexdigest()[:length]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

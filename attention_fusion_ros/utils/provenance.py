@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from attention_fusion_ros.utils.packages import is_installed
+from attention_fusion_ros.utils.torch_later import torch
 
 # On which speed depends.
 PACKAGES = ('numpy', 'torch', 'numba', 'triton', 'onnxruntime', 'onnxruntime-gpu', 'openvino', 'tensorrt', 'timm',
@@ -69,6 +70,8 @@ def machine() -> str:
     except OSError:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if not is_installed('torch'):
+        return f'{name}, {cores} cores'
     gpu = f', {torch.cuda.get_device_name(0)}' if torch.cuda.is_available() else ''
     return f'{name}, {cores} cores{gpu}, torch {torch.__version__}'
 

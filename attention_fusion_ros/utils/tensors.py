@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays on their way to a device and back."""
+"""Arrays on their way to a device and back, and what tensors and arrays have in common."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 
 @lru_cache(maxsize=64)
@@ -34,3 +35,39 @@ def upload(array: np.ndarray, device: torch.device | str) -> Tensor:
     if device.type == 'cuda':
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def as_array(values: Tensor | np.ndarray) -> np.ndarray:
+    """A tensor on any device, or an array -> the same as a float32 array; shares its memory where that is possible."""
+    array: np.ndarray = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else values
+    return array.astype(np.float32, copy=False)
+
+
+def as_tensor(values: Tensor | np.ndarray) -> Tensor:
+    """An array -> float32 tensor on the CPU, see `upload`; a tensor -> itself."""
+    return values if isinstance(values, Tensor) else upload(values, 'cpu')
+
+
+def copied(values: Any) -> Any:
+    """A copy of a tensor or an array."""
+    return values.clone() if isinstance(values, Tensor) else values.copy()
+
+
+def joined(parts: list[Any]) -> Any:
+    """Tensors, or arrays, one after the other along the first axis."""
+    return torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)
+
+
+def zeros(shape: tuple[int, ...], device: torch.device | str | None) -> Any:
+    """float32 zeros on the device; an array for None."""
+    return np.zeros(shape, np.float32) if device is None else torch.zeros(shape, device=device)
+
+
+def stacked(parts: list[Any]) -> Any:
+    """Tensors, or arrays, of one shape along a new first axis."""
+    return torch.stack(parts) if isinstance(parts[0], Tensor) else np.stack(parts)
+
+
+def of_kind(like: Tensor | np.ndarray, array: np.ndarray) -> Any:
+    """The array itself where `like` is one, else a tensor that shares its memory."""
+    return torch.from_numpy(array) if isinstance(like, Tensor) else array

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import torch
 
 from attention_fusion_ros.bev import lidar, map_image
 from attention_fusion_ros.bev.grid import Grid
@@ -197,7 +196,7 @@ def _bar(share: float, size: int) -> np.ndarray:
 def height_legend(size: int) -> np.ndarray:
     """(LEGEND_SHARE size, size, 3) uint8: the greys of `lidar_panel` in metres above the ground; black is no return."""
     ramp = FAINTEST + (1 - FAINTEST) * np.linspace(0.0, 1.0, size)
-    ticks = {f'{h:g}': float(lidar.compress_height(torch.tensor(h))) for h in HEIGHT_TICKS_M}
+    ticks = {f'{h:g}': lidar.compressed_height(h) for h in HEIGHT_TICKS_M}
     return _scale_legend(np.rint(255 * ramp)[:, None].repeat(3, axis=1).astype(np.uint8), ticks, 'm', size)
 
 

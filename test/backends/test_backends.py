@@ -78,7 +78,7 @@ def test_descriptions_that_do_not_fit_are_named(small, changes, words):
 
 
 def test_the_parameter_names_every_backend():
-    assert tuple(BACKENDS) == NAMES
+    assert ('auto', *BACKENDS) == NAMES
     page = (Path(__file__).parents[2] / 'docs' / 'export.md').read_text().split('## Backends')[1].split('\n## ')[0]
     assert tuple(re.findall(r'^\| `(\w+)`.*\|$', page, re.MULTILINE)[1:]) == NAMES  # the first row is the heading
 
@@ -179,6 +179,21 @@ def test_a_backend_that_is_not_installed_is_one_error_with_the_pip_line(name, mo
     monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m == entry.package else real(m, *a))
     with pytest.raises(ConfigurationError, match=f'not installed: pip install {re.escape(entry.pip)}'):
         create_backend(from_flat({'backend': name}))
+
+
+@pytest.mark.parametrize('missing, found', [((), 'torch'), (('torch',), 'onnxruntime'),
+                                            (('torch', 'onnxruntime'), 'openvino'),
+                                            (('torch', 'onnxruntime', 'openvino'), '')])
+def test_auto_is_torch_or_else_what_is_installed(missing, found, monkeypatch):
+    for name in {'onnxruntime', 'openvino'} - set(missing):
+        pytest.importorskip(name)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda m, *a: None if m in missing else real(m, *a))
+    if found:
+        assert create_backend(from_flat({'device': 'cpu'})).name == found
+    else:
+        with pytest.raises(ConfigurationError, match='pip install torch'):
+            create_backend(from_flat({'device': 'cpu'}))
 
 
 def test_backends_that_run_on_the_cpu_only_refuse_another_device():

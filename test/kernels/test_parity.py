@@ -56,6 +56,8 @@ def compare(name: str, version: str, dtype: torch.dtype) -> int:
             results = []
             for function in (op.plain, chosen.function):
                 given = tree_map_only(torch.Tensor, partial(placed, device, chosen.differentiable), arguments)
+                if chosen.arrays_only and function is chosen.function:
+                    given = tree_map_only(torch.Tensor, torch.Tensor.numpy, given)
                 with use('plain'):  # what either of them calls in turn
                     outputs = tensors_in(function(*given))
                 wanting = [a for a in tensors_in(given) if a.requires_grad]

@@ -13,15 +13,17 @@ import torch
 from attention_fusion_ros.attention.cbam import mean_and_max  # noqa: F401 - operations register when imported
 from attention_fusion_ros.attention.pose_volume import pose_scores  # noqa: F401
 from attention_fusion_ros.attention.warp import move, se2_matrix  # noqa: F401
+from attention_fusion_ros.bev.coverage import AZIMUTHS, View, coverage, drawn_bearings  # noqa: F401
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.ground import lowest_in_cells  # noqa: F401
 from attention_fusion_ros.bev.lidar import lidar_bev, scatter_cells  # noqa: F401
 from attention_fusion_ros.bev.map_image import with_wide_route  # noqa: F401
 from attention_fusion_ros.bev.map_source import sample_planes  # noqa: F401
 from attention_fusion_ros.bev.place import Placed, outside_own_body  # noqa: F401
-from attention_fusion_ros.bev.sweep import Look, sweep_grids  # noqa: F401
+from attention_fusion_ros.bev.sweep import Look, sensor_reach, sweep_grids  # noqa: F401
 from attention_fusion_ros.decode.cloud import unpack_points, without_no_returns  # noqa: F401
 from attention_fusion_ros.network.blocks import circular_pad  # noqa: F401
+from attention_fusion_ros.pipeline.familiarity import summary  # noqa: F401
 from attention_fusion_ros.stream.deskew import by_polynomial  # noqa: F401
 
 Arguments = tuple
@@ -123,6 +125,42 @@ def _sweep(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
     yield Placed(xyz, intensity, mounted), [], [Look(((0, len(xyz)),), 0.0, 0.0)], Grid(25.0, 120), 0.0, 3.0
     as_tensors = torch.from_numpy(xyz), torch.from_numpy(intensity)
     yield Placed(*as_tensors, mounted), [], [Look(((0, len(xyz)),), 0.0, 0.0)], Grid(), 1.8, 6.0
+
+
+def _reach(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    for sweep, _, looks, _, min_range, max_height in _sweep(random, dtype):
+        if looks:
+            yield sweep, looks, min_range, max_height
+
+
+def _views(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    for count, bins, extent in ((1, 24, 40.0), (3, 120, 40.0), (2, 120, 25.0)):
+        views = [View(torch.rand(AZIMUTHS, generator=random) * 45.0 * (torch.rand(AZIMUTHS, generator=random) > 0.2),
+                      0.7 * k, -0.3 * k, 0.2 * k) for k in range(count)]
+        yield views, bins, 20.0, extent
+
+
+def _drawn(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    for layers in _layers(random):
+        for grid, ring in ((Grid(40.0, layers.shape[-1]), 20.0), (Grid(25.0, layers.shape[-1]), 25.5)):
+            yield layers, grid, 120, ring
+
+
+def _layers(random: torch.Generator) -> Iterator[torch.Tensor]:
+    """Maps (3, H, W) on the grid: strokes thin and wide, at the rim, faint, and none."""
+    for cells in (64, 256):
+        for width, brightness in ((1, 1.0), (1, 0.1), (9, 1.0), (0, 1.0)):
+            layers = torch.zeros(3, cells, cells)
+            layers[0] = 0.6 * (torch.rand(cells, cells, generator=random) > 0.97)
+            layers[1, :, cells // 2:cells // 2 + width] = brightness
+            layers[1, :width] = brightness
+            layers[2] = 1.0
+            yield layers
+
+
+def _features(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
+    for cells, share in ((64, 0.5), (256, 0.05), (256, 0.0)):
+        yield torch.rand(5, cells, cells, generator=random) * (torch.rand(cells, cells, generator=random) < share), 40.0
 
 
 def _lidar(random: torch.Generator, dtype: torch.dtype) -> Iterator[Arguments]:
@@ -242,6 +280,10 @@ CASES: dict[str, Callable[[torch.Generator, torch.dtype], Iterator[Arguments]]] 
     'lidar_bev': _lidar,
     'sweep_grids': _sweep,
     'outside_own_body': _outside,
+    'sensor_reach': _reach,
+    'coverage': _views,
+    'drawn_bearings': _drawn,
+    'familiarity_summary': _features,
     'unpack_points': _fields,
     'without_no_returns': _returns,
     'by_polynomial': _polynomial,

@@ -66,9 +66,10 @@ class Subject:
         if inputs is None:
             return None
         try:
-            return self.pipeline.preprocess.lidar(inputs)
+            grids: Tensor = self.pipeline.preprocess.lidar(inputs)
         except InputError:
             return None
+        return grids
 
     def ask(self, lidar: Sequence[Tensor], maps: Sequence[MapFeatures]) -> list[Answer]:
         """The answers to n sweeps at once."""

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The BEV grid of a sweep in two compiled passes over its points, on one core of the CPU.
 
-Nothing is allocated that grows with the number of points, but for room that is kept for the next sweep.
+Nothing is allocated that grows with the number of points, but for room that is kept for the next sweep. Arrays are
+given for arrays, and tensors for tensors.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.bev import coverage, ground, ground_level, lidar
 from attention_fusion_ros.bev.grid import Grid
@@ -24,6 +23,8 @@ from attention_fusion_ros.bev.sweep import Look, SweepGrids, sweep_grids
 from attention_fusion_ros.kernels import fast_version
 from attention_fusion_ros.kernels.compiled import available, loops
 from attention_fusion_ros.kernels.room import room
+from attention_fusion_ros.utils.tensors import of_kind
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 VERSION = 'numba'
 STATISTICS = 4  # number, highest, lowest, sum of intensities
@@ -41,37 +42,38 @@ f4 = np.float32
 def _sweep_grids(sweep: Placed, earlier: Sequence[Placed], sensors: Sequence[Look], grid: Grid, min_range: float,
                  max_height: float) -> SweepGrids:
     parts = [sweep, *earlier]
-    if not all(_is_float32(part.xyz) and (part.intensity is None or _is_float32(part.intensity)) for part in parts):
+    if not all(map(_suits, parts)):
         return sweep_grids.plain(sweep, earlier, sensors, grid, min_range, max_height)
     own, *others = [_Part(part) for part in parts]
     marks, reach = _Marks(min_range) if sensors else None, np.zeros((len(sensors), coverage.AZIMUTHS), f4)
     work = [_Work(own.of(first, last), looks, True) for first, last, looks in _shares(len(own.xyz), sensors)]
     bev = _bev([*work, *map(_Work, others)], grid, min_range, max_height, marks, reach, sensors)
     for row in reach:
-        row[:] = coverage.close_gaps(torch.from_numpy(row)).numpy()
-    return SweepGrids(bev, torch.from_numpy(reach), torch.zeros(0) if marks is None else marks.levels())
+        row[:] = coverage.close_array_gaps(row)
+    found = bev, reach, np.zeros(0, f4) if marks is None else marks.levels()
+    return SweepGrids(*(of_kind(sweep.xyz, values) for values in found))
 
 
 @fast_version('lidar_bev', VERSION, devices=('cpu',), differentiable=False, available=available)
 def _lidar_bev(xyz: Tensor, intensity: Tensor | None, grid: Grid, min_range: float = 1.8,
                max_height: float = 6.0) -> Tensor:
-    if not _is_float32(xyz):
+    if xyz.dtype != torch.float32:
         return lidar.lidar_bev.plain(xyz, intensity, grid, min_range, max_height)
     part = _Part(Placed(xyz, None if intensity is None else intensity.float()))
-    return _bev([_Work(part)], grid, min_range, max_height)
+    return torch.from_numpy(_bev([_Work(part)], grid, min_range, max_height))
 
 
 @fast_version('outside_own_body', VERSION, devices=('cpu',), differentiable=False, available=available)
-def _outside_own_body(placed: Placed, min_range: float) -> tuple[Tensor, Tensor | None]:
-    part = _Part(placed)
-    if not _is_float32(placed.xyz) or not (part.intensity is None or _is_float32(part.intensity)):
+def _outside_own_body(placed: Placed, min_range: float) -> tuple[Tensor | np.ndarray, Tensor | np.ndarray | None]:
+    if not _suits(placed):
         return outside_own_body.plain(placed, min_range)
+    part = _Part(placed)
     xyz = np.empty((len(part.xyz), 3), f4)
     intensity = None if part.intensity is None else np.empty(len(xyz), f4)
     kept = _loops().place_outside(part.xyz, NO_INTENSITY if part.intensity is None else part.intensity,
                                   intensity is not None, part.T, f4(min_range ** 2), xyz,
                                   NO_INTENSITY if intensity is None else intensity)
-    return torch.from_numpy(xyz[:kept]), None if intensity is None else torch.from_numpy(intensity[:kept])
+    return of_kind(placed.xyz, xyz[:kept]), None if intensity is None else of_kind(placed.xyz, intensity[:kept])
 
 
 class _Part:
@@ -100,11 +102,11 @@ class _Marks:
         sizes = _numbers((of.NEAR_M, min_range, of.CELL_M, of.HIGHEST_M, of.SLAB_M), np.float32)
         self.arguments = True, sizes, columns, self.slabs, self.voxels  # of `loops.points.fill_cells`
 
-    def levels(self) -> Tensor:
+    def levels(self) -> np.ndarray:
         """See `SweepGrids.levels`."""
         found = np.empty(self.slabs + 1, f4)
         _loops().count_thin(self.voxels, ground_level.THIN_SLABS, found)
-        return torch.from_numpy(found)
+        return found
 
 
 def _shares(count: int, sensors: Sequence[Look]) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -127,7 +129,7 @@ class _Work(NamedTuple):
 
 
 def _bev(work: Sequence[_Work], grid: Grid, min_range: float, max_height: float, marks: _Marks | None = None,
-         reach: np.ndarray = NO_REACH, sensors: Sequence[Look] = ()) -> Tensor:
+         reach: np.ndarray = NO_REACH, sensors: Sequence[Look] = ()) -> np.ndarray:
     """(C, H, W) float32, channels as in bev.lidar.CHANNELS; what sensors saw goes to marks and reach (S, AZIMUTHS).
 
     Raises InputError `no_points_in_range`.
@@ -145,7 +147,7 @@ def _bev(work: Sequence[_Work], grid: Grid, min_range: float, max_height: float,
     used_cell, used_value = room('used_cell', (most,), np.int32), room('used_value', (most,))
     touched, counts = room('touched', (cells,), np.int32), np.zeros(2, np.int64)
     limits = grid.extent, grid.resolution, min_range ** 2, lidar.BELOW_GROUND_M, max_height
-    channels = torch.zeros(len(lidar.CHANNELS), grid.cells, grid.cells)
+    channels = np.zeros((len(lidar.CHANNELS), grid.cells, grid.cells), f4)
     with room.zeros('statistics', (cells, STATISTICS)) as statistics:
         for one in work:
             intensity = NO_INTENSITY if one.part.intensity is None or not with_intensity else one.part.intensity
@@ -166,7 +168,7 @@ def _bev(work: Sequence[_Work], grid: Grid, min_range: float, max_height: float,
         points.write_channels(statistics, touched, found, f4(lidar.HEIGHT_UNIT_M),
                               f4(math.log1p(lidar.HEIGHT_FULL_M / lidar.HEIGHT_UNIT_M)),
                               f4(math.log1p(lidar.DENSITY_FULL)), _densities(),
-                              channels.view(len(channels), -1).numpy(), *scratch)
+                              channels.reshape(len(channels), -1), *scratch)
     return channels
 
 
@@ -207,14 +209,16 @@ def _loops() -> Any:
     return found['points']
 
 
-def _is_float32(values: Tensor | np.ndarray) -> bool:
-    return values.dtype in (torch.float32, f4)
+def _suits(part: Placed) -> bool:
+    """Whether the loops take these points as they are; arrays of other types are cast, as plain torch does."""
+    return all(isinstance(values, np.ndarray) or values.dtype == torch.float32
+               for values in (part.xyz, part.intensity) if values is not None)
 
 
 def _array(values: Tensor | np.ndarray) -> np.ndarray:
     """As the loops take it: in the byte order of this machine."""
     array: np.ndarray = values.detach().numpy() if isinstance(values, Tensor) else values
-    return array if array.dtype.isnative else np.ascontiguousarray(array, f4)
+    return array if array.dtype == f4 else np.ascontiguousarray(array, f4)
 
 
 @lru_cache(maxsize=32)

@@ -9,8 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attention_fusion_ros.bev import map_image
 from attention_fusion_ros.bev.grid import Grid
@@ -18,31 +16,34 @@ from attention_fusion_ros.bev.map_source import sample_planes
 from attention_fusion_ros.kernels import fast_version
 from attention_fusion_ros.kernels.compiled import available, loops
 from attention_fusion_ros.kernels.room import room
+from attention_fusion_ros.utils.tensors import as_array, of_kind
+from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 VERSION = 'numba'
 f4 = np.float32
 
 
 @fast_version('sample_planes', VERSION, devices=('cpu',), differentiable=False, available=available)
-def _sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tuple[float, float], metres: float,
-                   grid: Grid) -> Tensor:
-    if any(plane.dtype != torch.float32 for plane in planes):
+def _sample_planes(planes: Sequence[Tensor | np.ndarray], T_up_left: np.ndarray, origin: tuple[float, float],
+                   metres: float, grid: Grid) -> Any:
+    if any(isinstance(plane, Tensor) and plane.dtype != torch.float32 for plane in planes):
         return sample_planes.plain(planes, T_up_left, origin, metres, grid)
-    road, route = (plane.contiguous().numpy() for plane in (planes[0], planes[-1]))
-    layers = torch.zeros(len(map_image.CHANNELS), grid.cells, grid.cells)
+    # Written to by nobody, but the loops ask for what could be.
+    road, route = (np.require(as_array(plane), f4, ('C', 'W')) for plane in (planes[0], planes[-1]))
+    layers = np.zeros((len(map_image.CHANNELS), grid.cells, grid.cells), f4)
     _loops().lay(road, route, len(planes) > 1, _centres(grid), np.ascontiguousarray(T_up_left, dtype=f4),
-                 f4(origin[0]), f4(origin[1]), f4(metres), layers.numpy())
-    return layers
+                 f4(origin[0]), f4(origin[1]), f4(metres), layers)
+    return of_kind(planes[0], layers)
 
 
 @fast_version('with_wide_route', VERSION, devices=('cpu',), differentiable=False, available=available)
-def _with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
-    if grids.dtype != torch.float32:
+def _with_wide_route(grids: Tensor | np.ndarray, grid: Grid) -> Any:
+    if isinstance(grids, Tensor) and grids.dtype != torch.float32:
         return map_image.with_wide_route.plain(grids, grid)
-    layers, shape = grids.clone(memory_format=torch.contiguous_format), tuple(grids.shape[1:])
-    _loops().widen(layers.numpy(), map_image.route_reach(grid), f4(map_image.THIN_CORE), f4(map_image.FAINTEST_ROUTE),
+    layers, shape = as_array(grids).copy(order='C'), tuple(grids.shape[1:])
+    _loops().widen(layers, map_image.route_reach(grid), f4(map_image.THIN_CORE), f4(map_image.FAINTEST_ROUTE),
                    room('route_rows', shape), room('route_wide', shape))
-    return layers
+    return of_kind(grids, layers)
 
 
 def _loops() -> Any:
