@@ -76,8 +76,8 @@ def compare(config: NodeConfig, runs: int, names: Sequence[str], points: Sequenc
             else:
                 made.append(provider)
         backend, info = made[0].pipeline.backend, made[0].pipeline.info
-        found = Comparison(floor.measure_machine(torch.device(info.device), backend.threads), backend.threads, info.device,
-                           info.checkpoint_name, backend.model.network, runs,
+        machine = floor.measure_machine(torch.device(info.device), backend.threads)
+        found = Comparison(machine, backend.threads, info.device, info.checkpoint_name, backend.model.network, runs,
                            {p.name: p.note for p in made}, left_out)
         for count in points:
             messages = [sweeps.message(seed, count) for seed in range(VARIETY)]

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifecycle_msgs.msg import Transition
-
 from attention_fusion_ros.backends.create import AUTOMATIC, BACKENDS
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.clients.domains import ReservedDomain
@@ -64,8 +62,7 @@ def _one(parameters: Mapping[str, Any], log: Path, idle_s: float) -> tuple[float
         with NodeProcess(session, parameters, {}, log, domain, local) as node:
             node.wait_until_started()
             configured = time.perf_counter()
-            node.change_state(Transition.TRANSITION_CONFIGURE, 'configure')
-            node.change_state(Transition.TRANSITION_ACTIVATE, 'activate')
+            node.activate()
             active = time.perf_counter()
             resident = node.rss_bytes() / MEBIBYTE
             time.sleep(1.0)

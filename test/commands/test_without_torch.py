@@ -92,7 +92,7 @@ def test_the_exported_file_gives_what_the_network_gives():
     (('replay', '{drive}', '--out', '{out}', *LIGHT, '-p', 'kernels:=plain'), "parameter 'kernels' to auto"),
     (('replay', '{drive}', '--out', '{out}', *LIGHT, '-p', 'checkpoint:=two_readings'), 'needs torch, onnx'),
     (('export', '--out', '{out}'), 'torch, which is not installed'),
-    (('simulate', '--out', '{out}'), 'torch, which is not installed')])
+    (('simulate', '--bag', '{out}'), 'torch, which is not installed')])
 def test_what_needs_torch_says_so(drive, tmp_path, arguments, words):
     done = without_torch.run(*(text.format(drive=drive, out=tmp_path / 'out') for text in arguments))
     assert done.returncode == 2 and words in done.stderr, done.stderr

@@ -78,12 +78,16 @@ class NodeProcess:
     def bring_up(self) -> None:
         """Wait for the node, configure and activate it. Raises NodeError."""
         self.wait_until_started()
-        self.change_state(Transition.TRANSITION_CONFIGURE, 'configure')
-        self.change_state(Transition.TRANSITION_ACTIVATE, 'activate')
+        self.activate()
 
     def wait_until_started(self) -> None:
         """Wait until the node is there, not yet configured. Raises NodeError."""
         self._wait(self._client.service_is_ready, START_TIMEOUT_S, 'did not start')
+
+    def activate(self) -> None:
+        """Configure and activate the node, which must be there. Raises NodeError."""
+        self.change_state(Transition.TRANSITION_CONFIGURE, 'configure')
+        self.change_state(Transition.TRANSITION_ACTIVATE, 'activate')
 
     def change_state(self, transition: int, name: str) -> None:
         """Call the lifecycle service. Raises NodeError when the transition fails."""
