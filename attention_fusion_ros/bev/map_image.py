@@ -117,7 +117,7 @@ def route_reach(grid: Grid) -> int:
 
 
 @operation('with_wide_route')
-def with_wide_route(grids: Tensor, grid: Grid) -> Any:
+def with_wide_route(grids: Tensor, grid: Grid) -> Tensor:
     """Draw a route of thin strokes as wide as the network knows it; others stay as they are. (3, H, W) -> (3, H, W).
 
     A stroke of a pixel is 5 cm wide in a map of that resolution: a sixth of a cell, as faint as no route at all.

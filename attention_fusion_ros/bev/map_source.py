@@ -107,7 +107,7 @@ class MapSource:
 
 @operation('sample_planes')
 def sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tuple[float, float], metres: float,
-                  grid: Grid) -> Any:
+                  grid: Grid) -> Tensor:
     """Road and, where there is one, route, (h, w) each -> (3, H, W): road, route, and 1 where the image covers a cell.
 
     T_up_left: (3, 3) base_link -> metres up and left of the origin, (column, row) in pixels. metres: a pixel.

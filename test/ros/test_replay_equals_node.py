@@ -7,13 +7,14 @@ from __future__ import annotations
 import csv
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from support import mini_drive
+from support import mini_drive, without_torch
 from support import synthetic_bag as bag
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
@@ -81,6 +82,28 @@ def test_same_sweeps_same_numbers(recording, tmp_path, monkeypatch):
     assert not found, '\n'.join(found)
     assert sum(a.direction is not None for a in answers) >= SWEEPS // 2
     assert np.ptp([a.direction[0] for a in answers if a.direction]) > 0.1  # they change, so equal means something
+
+
+def test_a_node_without_torch_gives_what_replay_gives_with_it(tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('numba')
+    path = simulated(tmp_path)
+    parameters = {'device': 'cpu', 'threads': 1}
+    options = ['--device', 'cpu', '-p', 'threads:=1', '-p', 'backend:=torch']
+    assert replay.main([str(path), '--out', str(tmp_path / 'out'), '--pictures', '0', *options]) == 0
+    directions, branches = (rows(tmp_path / 'out' / f'{name}.csv') for name in ('directions', 'branches'))
+    assert len(directions) == SWEEPS and branches
+
+    (tmp_path / 'hidden').mkdir()
+    (tmp_path / 'hidden' / 'sitecustomize.py').write_text(
+        f'import sys\nsys.path.append({str(Path(without_torch.__file__).parent)!r})\n'
+        'import without_torch\nsys.meta_path.insert(0, without_torch.Hide())\n')
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path / 'hidden'), *sys.path]))
+    for slow in SLOW:
+        found = differences(through_the_node(path, parameters, slow, tmp_path, monkeypatch), directions, branches)
+        if not found:
+            break
+    assert not found, '\n'.join(found)
 
 
 def through_the_node(path, parameters, slow, tmp_path, monkeypatch) -> list[ReceivedResult]:

@@ -24,7 +24,7 @@ f4 = np.float32
 
 
 @fast_version('sample_planes', VERSION, devices=('cpu',), differentiable=False, available=available)
-def _sample_planes(planes: Sequence[Tensor | np.ndarray], T_up_left: np.ndarray, origin: tuple[float, float],
+def _sample_planes(planes: Sequence[Any], T_up_left: np.ndarray, origin: tuple[float, float],
                    metres: float, grid: Grid) -> Any:
     if any(isinstance(plane, Tensor) and plane.dtype != torch.float32 for plane in planes):
         return sample_planes.plain(planes, T_up_left, origin, metres, grid)
