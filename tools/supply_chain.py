@@ -54,8 +54,9 @@ def audited(command: list[str], report: Path) -> tuple[str, int]:
                      'where pypi.org can be reached') from error
     checked = [package for package in packages if 'skip_reason' not in package]
     skipped = [package['name'] for package in packages if 'skip_reason' in package]
-    if not checked:
-        raise NotRun(f'none of {len(packages)} packages is known to the database')
+    if not checked:  # pip-audit itself says that nothing is known against them
+        raise NotRun(f'none of {len(packages)} packages is known to the database. Remedy: ask pypi.org itself, not a '
+                     'mirror of its files')
     lines = [f"{package['name']} {package['version']}: {found['id']}, mended in "
              f"{', '.join(found['fix_versions']) or '-'}"
              for package in checked for found in package['vulns']]
