@@ -8,7 +8,6 @@ files that they name (checkpoint, roads) and the code. Results that are there un
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -26,8 +25,8 @@ from attention_fusion_ros.engines.ray_engine import code_digest
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.fleet.sources import Source
 from attention_fusion_ros.stream.content import NOT_CONTENT, ContentIndex, content_digest
-from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.digest import digest
+from attention_fusion_ros.utils.stored_json import read_checked_json, write_checked_json
 from attention_fusion_ros.utils.typed_json import from_plain, to_plain
 
 RECORD, LOG = NOT_CONTENT  # in the folder of a recording's results
@@ -115,7 +114,7 @@ def folder_name(source: Source, base: str, content: str) -> str:
 def read_record(folder: Path, source: Source) -> Outcome | None:
     """What is known of complete results; None where there are none that can be read."""
     try:
-        content = json.loads((folder / RECORD).read_text(encoding='utf-8'))
+        content = read_checked_json(folder / RECORD)
         if content['format'] != FORMAT:
             return None
         outcome: Outcome = from_plain(Outcome, content['outcome'])
@@ -175,7 +174,7 @@ def _done(job: Job, path: Path, work: Path, log: Path, begun: float) -> Outcome:
                       badness=findings.badness, row=findings.row, sweeps=tuple(findings.sweeps[:job.worst]),
                       seconds=time.monotonic() - begun, host=socket.gethostname())
     _write_log(work / LOG, log, {str(work): str(job.out / name), str(path): job.source.location})
-    atomic.write_json(work / RECORD, {'format': FORMAT, 'outcome': to_plain(outcome)})
+    write_checked_json(work / RECORD, {'format': FORMAT, 'outcome': to_plain(outcome)})
     _publish(work, job.out / name, job.source)
     return outcome
 
