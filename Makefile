@@ -9,6 +9,7 @@
 # make audit   known vulnerabilities of what is installed (pip-audit); needs pypi.org
 # make sbom    the bill of materials, CycloneDX, in out/sbom.cdx.json
 # make clean   remove what was built and written, but not the virtual environment
+# ROS_WHEELS=kilted before any of them: on ROS 2 Kilted from wheels instead of Jazzy, in an environment of its own.
 # All but the last set up a virtual environment first (tools/setup.sh says which); with a ROS 2 environment sourced they use that.
 
 SHELL := /bin/bash

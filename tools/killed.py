@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -190,8 +190,11 @@ def end_group(pid: int) -> None:
 
 
 def examine(command: Command, inputs: Path, work: Path, kills: int, at_names: int,
-            rng: random.Random, preloaded: bool = False) -> Outcome:
-    """Kill a command `kills` times at random moments and before `at_names` changes of names."""
+            rng: random.Random, preloaded: bool, on_end: Callable[[Outcome], object]) -> Outcome:
+    """Kill a command `kills` times at random moments and before `at_names` changes of names.
+
+    on_end: called whenever it has come to its end, with what is known until then.
+    """
     outcome = Outcome(command.name, compared=command.compared)
     if preloaded:
         first = Trial(command, inputs, work / 'first', preloaded)
@@ -219,10 +222,12 @@ def examine(command: Command, inputs: Path, work: Path, kills: int, at_names: in
             if status is not None:
                 break  # it was faster
         _end(outcome, trial, expected)
+        on_end(outcome)
     for event in chosen:
         trial = Trial(command, inputs, work / f'names-{event}', preloaded)
         _look(outcome, trial, trial.run(event=event), expected, f'before event {event}')
         _end(outcome, trial, expected)
+        on_end(outcome)
     return outcome
 
 
@@ -292,12 +297,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = COMMANDS[name]
             inputs = prepare(command, folder / 'inputs')
             outcome = examine(command, inputs, folder / name.replace(' ', '_'), options.kills, options.at_names,
-                              random.Random(f'{options.seed} {name}'), options.preloaded)
+                              random.Random(f'{options.seed} {name}'), options.preloaded,
+                              lambda known: write_csv(options.csv, [known]) if options.csv else None)
             outcomes.append(outcome)
             print('\n'.join([f'{name}: {"good" if outcome.good else "NOT GOOD"}', *outcome.notes[:20]]),
                   file=sys.stderr, flush=True)
-            if options.csv:
-                write_csv(options.csv, outcomes)
     print(table(outcomes).markdown())
     return 0 if all(outcome.good for outcome in outcomes) else 1
 

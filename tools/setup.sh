@@ -4,10 +4,12 @@
 #   tools/setup.sh           set up, then print what was found
 #   tools/setup.sh --where   print the folder of the environment and do nothing
 #
+#   ROS_WHEELS=kilted        ROS 2 Kilted instead of Jazzy, in .venv-wheels-kilted (ROS_WHEELS=kilted make test)
 #   TORCH=cpu                the CPU build of torch: much less to download, no GPU (make setup TORCH=cpu)
 #   PYTHON=/path/to/python3  use this interpreter (3.10 or later) instead of looking for one
 #
-# Without ROS: .venv, with ROS 2 Jazzy from wheels where they exist (Linux x86_64, Python 3.10 to 3.13).
+# Without ROS: .venv, with ROS 2 Jazzy (or what ROS_WHEELS says) from wheels where they exist (Linux x86_64, Python 3.10
+# to 3.13).
 # With a ROS 2 environment sourced: .venv-$ROS_DISTRO, which sees the packages of ROS and of the system and only adds
 # what they lack (torch, safetensors, ...). pip never touches the system itself, nor the numpy and OpenCV that the
 # distribution's cv_bridge was compiled against.
@@ -20,10 +22,13 @@ TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 
 ros_sourced() { [[ -n ${ROS_DISTRO:-} && -n ${AMENT_PREFIX_PATH:-} ]] && python3 -c 'import rclpy' 2>/dev/null; }
 
+wheels=${ROS_WHEELS:-jazzy}
 if ros_sourced; then
-    where=.venv-$ROS_DISTRO
-else
+    where=.venv-$ROS_DISTRO wheels=
+elif [[ $wheels == jazzy ]]; then
     where=.venv
+else
+    where=.venv-wheels-$wheels
 fi
 if [[ ${1:-} == --where ]]; then
     echo "$where"
@@ -36,6 +41,10 @@ fail() {
 }
 say() { printf '== %3d s  %s\n' "$SECONDS" "$*"; }
 
+case $wheels in
+'' | jazzy | kilted) ;;
+*) fail "ROS_WHEELS=$wheels is unknown: there are wheels of jazzy and kilted" ;;
+esac
 case ${TORCH:-} in
 '' | cpu | default) ;;
 *) fail "TORCH=$TORCH is unknown: TORCH=cpu is the small build without GPU support, leave it out for the default build" ;;
@@ -69,7 +78,7 @@ inputs=(requirements*.txt setup.py setup.cfg tools/setup.sh tools/ros_wheels/bui
     tools/ros_wheels/sensor_msgs_py/pyproject.toml tools/ros_wheels/sensor_msgs_py/sensor_msgs_py/*.py)
 # Of an environment that exists the kind of torch stays when TORCH is not given.
 kind=${TORCH:-$(cat "$where/torch.kind" 2>/dev/null || echo default)}
-stamp=$({ echo "$PWD $("$python" -VV) $kind"; sha256sum "${inputs[@]}"; } | sha256sum)
+stamp=$({ echo "$PWD $("$python" -VV) $kind $wheels"; sha256sum "${inputs[@]}"; } | sha256sum)
 if [[ -f $where/setup.stamp && $(<"$where/setup.stamp") == "$stamp" ]]; then
     exit
 fi
@@ -81,7 +90,7 @@ else
 fi
 say "setting up $where with $("$python" -V) (once: $cost)"
 options=()
-[[ $where == .venv ]] || options+=(--system-site-packages)
+[[ -n $wheels ]] || options+=(--system-site-packages)
 [[ -x $where/bin/python ]] || "$python" -m venv "${options[@]}" "$where"
 touch "$where/COLCON_IGNORE"
 run() { "$where/bin/python" "$@"; }
@@ -114,15 +123,16 @@ torch_cpu() {
         fail "the CPU build of torch cannot be downloaded from $TORCH_CPU_INDEX; set up without TORCH=cpu"
 }
 
-if [[ $where == .venv ]]; then
+if [[ -n $wheels ]]; then
     if [[ $kind == cpu ]]; then
         say 'torch, CPU build'
         torch_cpu
     fi
     say 'torch, numpy, OpenCV and the tools of development'
     pip -r requirements.txt -r requirements-dev.txt -r requirements-docs.txt
-    say 'ROS 2 from wheels'
-    pip -r requirements-ros.txt ||
+    say "ROS 2 ${wheels^} from wheels"
+    sed "s/^ros-jazzy-/ros-$wheels-/" requirements-ros.txt >"$where/requirements-ros.txt"
+    pip -r "$where/requirements-ros.txt" ||
         say 'no ROS 2 wheels for this machine: the core works, the node and the demo need a ROS 2 environment'
 else
     # Of a requirement that the distribution brings, its version stays: cv_bridge is compiled against it.
@@ -141,7 +151,7 @@ else
 fi
 if has rclpy; then
     has sensor_msgs_py || pip --no-deps --no-build-isolation ./tools/ros_wheels/sensor_msgs_py
-    if [[ $where == .venv ]]; then
+    if [[ -n $wheels ]]; then
         has tf2_msgs || run tools/ros_wheels/build_tf2_msgs.py ||
             say 'tf2_msgs cannot be built (apt install g++): the node does not listen to /tf, set use_tf to false'
     else

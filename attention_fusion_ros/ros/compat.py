@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Everything of rclpy that is private or differs between distributions, in one place.
+"""Everything of rclpy that is private or differs between distributions, in one place (docs/distributions.md).
 
 | here | Humble (3.3) | Iron (4.1) | Jazzy (7.1), Kilted (9), Lyrical, Rolling | why |
 |---|---|---|---|---|
@@ -10,20 +10,29 @@
 | `lifecycle_state` | `_state_machine` | same | same | no public access to a node's own state |
 | `with_message_info` | nothing | public | public | added in Iron |
 | `refuse_impossible_transitions` | `_service_change_state` | same | same | an impossible request ends the node |
+| `make_executor` | single-threaded | same | Jazzy: same; later: events too | Jazzy's does not go on after an error |
 
 A private name that a later distribution lacks ends in an AttributeError at start, not in silence.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.context import Context
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
+
+from attention_fusion_ros.errors import ConfigurationError
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -31,8 +40,63 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 __all__ = ['SubscriptionEventCallbacks', 'UnsupportedEventTypeError', 'add_post_set_parameters_callback',
-           'call_after_others', 'lifecycle_state', 'parameter_overrides', 'refuse_impossible_transitions',
+           'call_after_others', 'lifecycle_state', 'make_executor', 'parameter_overrides',
+           'refuse_impossible_transitions',
            'with_message_info']
+
+
+EVENTS, SINGLE_THREADED = 'events', 'single_threaded'
+EXECUTOR = 'ATTENTION_FUSION_EXECUTOR'  # environment variable: one of these; '' is SINGLE_THREADED
+
+
+def make_executor(context: Context, kind: str | None = None) -> Executor:
+    """The executor that serves a node's callbacks in one thread.
+
+    kind: SINGLE_THREADED, or EVENTS, which waits for events instead of building a wait set for every callback; None:
+    what the environment variable EXECUTOR says. Where rclpy has no executor of events that a node can rely on, the
+    single-threaded one takes its place.
+
+    Raises ConfigurationError for another kind.
+    """
+    kind = os.environ.get(EXECUTOR, '') if kind is None else kind
+    if kind not in ('', SINGLE_THREADED, EVENTS):
+        raise ConfigurationError(f"{EXECUTOR} is '{kind}'. Remedy: set it to {SINGLE_THREADED} or {EVENTS}, or leave "
+                                 'it out.')
+    if kind == EVENTS:
+        events = events_executor()
+        if events is not None:
+            made: Executor = events(context=context)
+            return made
+        get_logger('attention_fusion').warning(f'{EXECUTOR}={EVENTS}: this version of rclpy has none that goes on '
+                                               'after an error in a callback; the single-threaded executor is used.')
+    return SingleThreadedExecutor(context=context)
+
+
+def events_executor() -> Callable[..., Any] | None:
+    """The executor of events, None where rclpy has none, or one that a node cannot rely on.
+
+    That of Jazzy (rclpy 7.1.6) hangs when it is spun again after a callback has raised; that of Kilted (9.1.2) does
+    not.
+    """
+    for name in ('rclpy.executors', 'rclpy.experimental'):  # where it may move once it is no experiment any more
+        try:
+            found = getattr(importlib.import_module(name), 'EventsExecutor', None)
+        except ImportError:
+            continue
+        if found is not None and rclpy_version() >= FIRST_RELIABLE_EVENTS:
+            return cast('Callable[..., Any]', found)
+    return None
+
+
+FIRST_RELIABLE_EVENTS = (9,)  # rclpy of Kilted
+
+
+def rclpy_version() -> tuple[int, ...]:
+    """The version of rclpy, () where nothing tells it."""
+    try:
+        return tuple(int(part) for part in importlib.metadata.version('rclpy').split('.') if part.isdecimal())
+    except importlib.metadata.PackageNotFoundError:
+        return ()
 
 
 def with_message_info(callback: Callable[[Any, Mapping[str, Any]], None]) -> Callable[..., None]:

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +26,8 @@ def checkout(tmp_path):
 
 
 def setup(checkout, *arguments, **environment):
-    values = {name: value for name, value in os.environ.items() if name not in ('ROS_DISTRO', 'PYTHON', 'TORCH')}
+    chosen = 'ROS_DISTRO', 'PYTHON', 'TORCH', 'ROS_WHEELS'
+    values = {name: value for name, value in os.environ.items() if name not in chosen}
     return subprocess.run([checkout / 'tools/setup.sh', *arguments], env={**values, **environment}, text=True,
                           capture_output=True, timeout=60)
 
@@ -44,7 +47,8 @@ def test_an_old_python_that_was_asked_for_is_refused_not_replaced(checkout, tmp_
 
 
 @pytest.mark.parametrize('environment, words', [({'PYTHON': '/nowhere/python3'}, 'cannot be run'),
-                                                ({'TORCH': 'gpu'}, 'TORCH=gpu is unknown')])
+                                                ({'TORCH': 'gpu'}, 'TORCH=gpu is unknown'),
+                                                ({'ROS_WHEELS': 'foxy'}, 'ROS_WHEELS=foxy is unknown')])
 def test_other_mistakes_are_one_line(checkout, environment, words):
     done = setup(checkout, **environment)
     assert done.returncode == 1 and not (checkout / '.venv').exists()
@@ -54,3 +58,17 @@ def test_other_mistakes_are_one_line(checkout, environment, words):
 def test_where_does_nothing(checkout):
     done = setup(checkout, '--where')
     assert done.stdout == '.venv\n' and done.returncode == 0 and not (checkout / '.venv').exists()
+
+
+@pytest.mark.parametrize('wheels, folder', [('jazzy', '.venv'), ('kilted', '.venv-wheels-kilted')])
+def test_every_distribution_of_wheels_has_an_environment_of_its_own(checkout, wheels, folder):
+    assert setup(checkout, '--where', ROS_WHEELS=wheels).stdout == f'{folder}\n'
+
+
+def test_ci_runs_on_every_distribution_of_wheels():
+    script = (ROOT / 'tools' / 'setup.sh').read_text()
+    known = re.search(r"^'' \| ([a-z| ]+)\) ;;$", script, re.MULTILINE)
+    jobs = yaml.safe_load((ROOT / '.github/workflows/ci.yml').read_text())['jobs']
+    assert jobs['wheels']['strategy']['matrix']['distribution'] == known[1].split(' | ')
+    lines = [line for line in (ROOT / 'requirements-ros.txt').read_text().splitlines() if line.startswith('ros-')]
+    assert lines and all(line.startswith('ros-jazzy-') for line in lines), 'tools/setup.sh replaces the name'

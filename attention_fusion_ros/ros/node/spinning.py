@@ -9,8 +9,10 @@ import traceback
 from collections.abc import Callable
 
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
+
+from attention_fusion_ros.ros.compat import make_executor
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 1.0
 CALM_S = 10.0  # without an error until the pauses start over
@@ -47,7 +49,7 @@ class Backoff:
 
 
 def spin(node: Node, on_error: Callable[[Exception], None] | None = None,
-         executor: SingleThreadedExecutor | None = None) -> None:
+         executor: Executor | None = None) -> None:
     """Serve callbacks until the node's context is shut down; an error in one of them is logged and ends nothing.
 
     Errors that keep coming slow the node down to one attempt a second instead of flooding log and processor.
@@ -55,7 +57,7 @@ def spin(node: Node, on_error: Callable[[Exception], None] | None = None,
     Raises KeyboardInterrupt and ExternalShutdownException.
     """
     # One thread: callbacks are short and sweeps have a worker of their own. More threads cost a core in wait sets.
-    executor = executor or SingleThreadedExecutor(context=node.context)
+    executor = executor or make_executor(node.context)
     executor.add_node(node)
     backoff = Backoff()
     try:
