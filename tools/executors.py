@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,11 +42,12 @@ def send(seconds: float, rate: float, size: int) -> None:
     while not publisher.get_subscription_count() and time.monotonic() < deadline:
         time.sleep(0.05)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and rclpy.ok():
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(time.monotonic_ns(), 10**9)
-        publisher.publish(message)
+        with suppress(Exception):  # of a context that goes while it is used
+            publisher.publish(message)
         time.sleep(1.0 / rate)
-    rclpy.shutdown()
+    rclpy.try_shutdown()
 
 
 def receive(kind: str, seconds: float, subscriptions: int, timers: int) -> None:

@@ -10,7 +10,8 @@
 | `lifecycle_state` | `_state_machine` | same | same | no public access to a node's own state |
 | `with_message_info` | nothing | public | public | added in Iron |
 | `refuse_impossible_transitions` | `_service_change_state` | same | same | an impossible request ends the node |
-| `make_executor` | single-threaded | same | Jazzy: same; later: events too | Jazzy's does not go on after an error |
+| `make_executor` | single-threaded | same | events by choice | `EventsExecutor` came with Kilted and Jazzy 7.1 |
+| `serve` | `spin` | same | with events `spin_once` | its `spin` stops serving timers |
 
 A private name that a later distribution lacks ends in an AttributeError at start, not in silence.
 """
@@ -18,7 +19,6 @@ A private name that a later distribution lacks ends in an AttributeError at star
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -41,20 +41,19 @@ except ImportError:  # Humble
 
 __all__ = ['SubscriptionEventCallbacks', 'UnsupportedEventTypeError', 'add_post_set_parameters_callback',
            'call_after_others', 'lifecycle_state', 'make_executor', 'parameter_overrides',
-           'refuse_impossible_transitions',
-           'with_message_info']
-
+           'refuse_impossible_transitions', 'serve', 'with_message_info']
 
 EVENTS, SINGLE_THREADED = 'events', 'single_threaded'
 EXECUTOR = 'ATTENTION_FUSION_EXECUTOR'  # environment variable: one of these; '' is SINGLE_THREADED
+WAIT_S = 0.5  # between looks at whether the context is still there; the executor is woken when it goes
 
 
 def make_executor(context: Context, kind: str | None = None) -> Executor:
     """The executor that serves a node's callbacks in one thread.
 
     kind: SINGLE_THREADED, or EVENTS, which waits for events instead of building a wait set for every callback; None:
-    what the environment variable EXECUTOR says. Where rclpy has no executor of events that a node can rely on, the
-    single-threaded one takes its place.
+    what the environment variable EXECUTOR says. Where rclpy has no executor of events, the single-threaded one takes
+    its place.
 
     Raises ConfigurationError for another kind.
     """
@@ -67,36 +66,34 @@ def make_executor(context: Context, kind: str | None = None) -> Executor:
         if events is not None:
             made: Executor = events(context=context)
             return made
-        get_logger('attention_fusion').warning(f'{EXECUTOR}={EVENTS}: this version of rclpy has none that goes on '
-                                               'after an error in a callback; the single-threaded executor is used.')
+        get_logger('attention_fusion').warning(f'{EXECUTOR}={EVENTS}: this version of rclpy has none; the '
+                                               'single-threaded executor is used.')
     return SingleThreadedExecutor(context=context)
 
 
 def events_executor() -> Callable[..., Any] | None:
-    """The executor of events, None where rclpy has none, or one that a node cannot rely on.
-
-    That of Jazzy (rclpy 7.1.6) hangs when it is spun again after a callback has raised; that of Kilted (9.1.2) does
-    not.
-    """
+    """The executor of events, None where rclpy has none."""
     for name in ('rclpy.executors', 'rclpy.experimental'):  # where it may move once it is no experiment any more
         try:
             found = getattr(importlib.import_module(name), 'EventsExecutor', None)
         except ImportError:
             continue
-        if found is not None and rclpy_version() >= FIRST_RELIABLE_EVENTS:
+        if found is not None:
             return cast('Callable[..., Any]', found)
     return None
 
 
-FIRST_RELIABLE_EVENTS = (9,)  # rclpy of Kilted
+def serve(executor: Executor, context: Context) -> None:
+    """Serve callbacks until the context is shut down, or one of them raises.
 
-
-def rclpy_version() -> tuple[int, ...]:
-    """The version of rclpy, () where nothing tells it."""
-    try:
-        return tuple(int(part) for part in importlib.metadata.version('rclpy').split('.') if part.isdecimal())
-    except importlib.metadata.PackageNotFoundError:
-        return ()
+    The executor of events is asked again and again: left to itself (`spin`), it stops after the first call of a timer
+    (rclpy 7.1.6 and 9.1.2). Raises what `Executor.spin` does.
+    """
+    if isinstance(executor, SingleThreadedExecutor):
+        executor.spin()
+        return
+    while context.ok():
+        executor.spin_once(timeout_sec=WAIT_S)
 
 
 def with_message_info(callback: Callable[[Any, Mapping[str, Any]], None]) -> Callable[..., None]:

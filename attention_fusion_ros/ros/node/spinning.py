@@ -12,7 +12,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 
-from attention_fusion_ros.ros.compat import make_executor
+from attention_fusion_ros.ros.compat import make_executor, serve
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 1.0
 CALM_S = 10.0  # without an error until the pauses start over
@@ -63,7 +63,7 @@ def spin(node: Node, on_error: Callable[[Exception], None] | None = None,
     try:
         while node.context.ok():
             try:
-                executor.spin()
+                serve(executor, node.context)
             except (KeyboardInterrupt, ExternalShutdownException):
                 raise
             except InvalidHandle:
