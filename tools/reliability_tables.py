@@ -38,7 +38,16 @@ def soaked(path: Path) -> str:
             '![Memory, threads, handles and latencies over the minutes](images/soak.png)')
 
 
-SPECIAL: dict[str, Callable[[Path], str]] = {'faults': faults, 'soak': soaked}
+def killed(path: Path) -> str:
+    """What tools/killed.py found."""
+    with open(path, newline='', encoding='utf-8') as file:
+        rows = [(f"`{row['command']}`", row['kills'], row['files'], row['half_written'],
+                 f"{row['equal']} of {row['ends']}", row['compared']) for row in csv.DictReader(file)]
+    return Table('', ('command', 'kills', 'files opened after them', 'half written', 'ended with the same result',
+                      'compared'), rows, alignment='lrrrrl').markdown_grid()
+
+
+SPECIAL: dict[str, Callable[[Path], str]] = {'faults': faults, 'killed': killed, 'soak': soaked}
 
 
 def sections(folder: Path) -> dict[str, Callable[[], str]]:
