@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 from safetensors import safe_open
 
-from attention_fusion_ros.stream.recording import Recording
+from attention_fusion_ros.ros.messages.standins import STORE
+from attention_fusion_ros.ros.result_sink import NODE
+from attention_fusion_ros.stream.recording import RawMessage, Recording
 from attention_fusion_ros.stream.storage import metadata
 
 DURATIONS = ('debug/processing_time/', '/data_age')  # topics of `replay --bag`
@@ -99,13 +101,20 @@ def _recording(folder: Path) -> object:
     if known is None or known.problem:
         raise ValueError('it has no metadata.yaml that can be read')
     with Recording(folder) as recording:
-        messages = list(recording.raw_messages(list(recording.topics)))
+        messages = [(m, _data(recording, m)) for m in recording.raw_messages(list(recording.topics))]
         if recording.losses:
             raise ValueError(' '.join(recording.losses))
     if len(messages) != sum(known.counts.values()):
         raise ValueError(f'{len(messages)} messages of {sum(known.counts.values())}')
-    return [(m.stamp_ns, m.topic, m.type, len(m.data) if any(d in m.topic for d in DURATIONS) else _sha(m.data))
-            for m in messages]
+    return [(m.stamp_ns, m.topic, m.type, len(data) if any(d in m.topic for d in DURATIONS) else _sha(data))
+            for m, data in messages]
+
+
+def _data(recording: Recording, message: RawMessage) -> bytes:
+    """A message; of one that ROS has serialised, with zeros between the fields, where it leaves what was in memory."""
+    if not message.topic.startswith(NODE):
+        return message.data
+    return bytes(STORE.serialize_cdr(recording.decode(message), message.type))
 
 
 def _json(path: Path) -> object:
