@@ -121,6 +121,7 @@ ALLOWED = {
     'commands/draw_map.py': 'in the folder of a recording before it gets its name',
     'datasets/pool.py': 'in a folder before it gets its name',
     'stream/storage/compression.py': 'in a temporary folder',
+    'fleet/work.py': 'the log of a piece of work, in a folder before it gets its name',
     'ros/clients/node_process.py': 'the log of a process',
 }
 WRITERS = {'write_text', 'write_bytes', 'imwrite', 'savefig', 'save', 'savez', 'savez_compressed', 'dump',
