@@ -10,6 +10,8 @@ from typing import Any, overload
 
 import numpy as np
 
+MAX_DISTANCE_M = 1e9  # no place on the earth is that far from another one; sums and products stay finite
+
 
 @overload
 def wrap(angle: float) -> float: ...
@@ -47,13 +49,16 @@ def se2(x: float, y: float, yaw: float) -> np.ndarray:
 def se3_from_quaternion(translation: Iterable[float], quaternion: Iterable[float]) -> np.ndarray:
     """(x, y, z) in metres and (qx, qy, qz, qw) -> (4, 4) transform.
 
-    Raises ValueError when a value is not finite or the quaternion is far from unit length.
+    Raises ValueError when a value is not finite, the translation longer than MAX_DISTANCE_M along an axis, or the
+    quaternion far from unit length.
     """
     # Plain floats: a busy /tf brings thousands of these a second, and arrays of four numbers cost more than they save.
     tx, ty, tz = map(float, translation)
     x, y, z, w = map(float, quaternion)
     if not all(map(math.isfinite, (tx, ty, tz, x, y, z, w))):
         raise ValueError('translation or quaternion is not finite')
+    if max(abs(tx), abs(ty), abs(tz)) > MAX_DISTANCE_M:
+        raise ValueError(f'translation is beyond {MAX_DISTANCE_M:g} m')
     norm = math.sqrt(x * x + y * y + z * z + w * w)
     if abs(norm - 1.0) > 0.1:
         raise ValueError(f'quaternion has length {norm:.3f}, expected 1')

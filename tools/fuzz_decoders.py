@@ -31,7 +31,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 COLUMNS = ('reader', 'engine', 'inputs', 'read', 'refused', 'reasons', 'peak [MiB]', 'slowest [ms]',
            'memory after / before [MiB]', 'faults')
-SILENT_S = 180.0  # a process that long at one input hangs
+SILENT_S = 900.0  # a process that long at one input hangs
 EVERY = 200  # inputs between two reports of a process
 MAX_FAULTS = 20  # kinds that are told of one reader
 

@@ -90,16 +90,16 @@ class Fuzz:
 
     def good(self, feed: Any, first_ns: int, sweeps: int) -> list[bytes]:
         """The answers to good messages; each sweep is sent once the answer to the one before is there, or lost."""
-        from fuzz import node_feed
+        from fuzz import good
         found = []
-        feed.publish('/tf_static', node_feed.mounting(first_ns))
+        feed.publish('/tf_static', good.mounting(first_ns))
         for i in range(sweeps):
             stamp = first_ns + i * PERIOD_NS
-            feed.publish('input/odometry', node_feed.pose_message(stamp - PERIOD_NS // 2, 0.8 * i))
-            feed.publish('input/odometry', node_feed.pose_message(stamp, 0.8 * i + 0.4))
-            feed.publish('input/map_image', node_feed.good_map(stamp))
+            feed.publish('input/odometry', good.pose_message(stamp - PERIOD_NS // 2, 0.8 * i))
+            feed.publish('input/odometry', good.pose_message(stamp, 0.8 * i + 0.4))
+            feed.publish('input/map_image', good.good_map(stamp))
             self.wait(lambda: False, SETTLE_S)
-            feed.publish('input/pointcloud', node_feed.good_cloud(stamp, i))
+            feed.publish('input/pointcloud', good.good_cloud(stamp, i))
             if self.wait(lambda at=stamp: at in self.answers, ANSWER_S):
                 found.append(self.answers.pop(stamp))
         return found
@@ -217,6 +217,7 @@ def run(fuzz: Fuzz) -> list[tuple[str, str]]:
     with Session('odd', domain_id=fuzz.domain) as session:
         odd = Feed(session.node, random.Random(fuzz.options.seed))
         usage = fuzz.odd(odd)
+        odd.close()  # else what it has latched on /tf_static would be heard again
     results = int(fuzz.diagnostics.number('pipeline', 'results'))
     drops = {name: int(value) for name, value in fuzz.diagnostics.values().items() if '.dropped.' in name}
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):

@@ -48,8 +48,9 @@ REASONS = {
     'bad_grid': 'the resolution or the origin of a map grid is not finite, or no size or pose',
     'undecodable': 'a compressed cloud or map image is damaged',
     'image_too_large': 'a map image or grid has, or a compressed one claims, more than 36 million pixels',
-    'bad_odometry': 'the pose of odometry is not finite, or its quaternion is not of length 1',
-    'bad_transform': 'a transform is not finite, its quaternion is not of length 1, or its frames have no names',
+    'bad_odometry': 'the pose of odometry is not finite or absurdly far away, or its quaternion is not of length 1',
+    'bad_transform': 'a transform is not finite or absurdly long, its quaternion is not of length 1, or its frames '
+                     'have no names',
 }
 
 __all__ = ['REASONS', 'Odometry', 'StampedTransform', 'Transforms', 'decode_cloud', 'decode_compressed_cloud',

@@ -72,19 +72,21 @@ def merge(sweep: DecodedSweep, T_base_sensor: np.ndarray, poses: Poses, deskew: 
         key = message.input_name, message.cloud.frame_id
         latest_ns[key] = max(latest_ns.get(key, 0), message.cloud.stamp_ns)
     left_out: dict[str, dict[str, None]] = {PART_WITHOUT_TRANSFORM: {}, PART_WITHOUT_MOTION: {}}
+    placed: list[tuple[DecodedSweep, np.ndarray]] = []
     for message in sweep.messages():
-        part = message.cloud
-        named = f"'{part.frame_id}' of {message.input_name}"
         try:
-            pose = poses.sensor_pose(part.frame_id, part.stamp_ns)
+            placed.append((message, poses.sensor_pose(message.cloud.frame_id, message.cloud.stamp_ns)))
         except InputError:
             if message is sweep:
                 raise
-            left_out[PART_WITHOUT_TRANSFORM][named] = None
-            continue
+            left_out[PART_WITHOUT_TRANSFORM][f"'{message.cloud.frame_id}' of {message.input_name}"] = None
+    # The latest of those that are used is always close enough; the sweep may be stamped with one that is not.
+    newest_ns = max(message.cloud.stamp_ns for message, _ in placed)
+    for message, pose in placed:
+        part = message.cloud
+        named = f"'{part.frame_id}' of {message.input_name}"
         motion = mover.motion_from(part.stamp_ns)
-        # The latest message, which the sweep is stamped with, is always among those that are close enough.
-        if motion is None and stamp_ns - latest_ns[message.input_name, part.frame_id] > MAX_UNMOVED_NS:
+        if motion is None and newest_ns - latest_ns[message.input_name, part.frame_id] > MAX_UNMOVED_NS:
             left_out[PART_WITHOUT_MOTION][named] = None
             continue
         xyz, words = mover.moved(part, pose, np.eye(4) if motion is None else motion)

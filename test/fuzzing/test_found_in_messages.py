@@ -52,13 +52,13 @@ def draco_file(points, attributes, decoders=1, count=None, version=2):
     while count > 0x7F:
         number, count = number + bytes([count & 0x7F | 0x80]), count >> 7
     described = (bytes([4, kind, components, 0, 0]) for kind, components in attributes)
-    return head + number + bytes([count]) + b''.join(described)
+    return head + number + bytes([count]) + b''.join(described) + bytes(len(attributes))
 
 
 @pytest.mark.parametrize('path', sorted(DRACO.glob('*.drc')), ids=lambda path: path.stem)
 def test_what_a_draco_file_holds_is_known_before_it_is_decoded(path):
     points, point_bytes = draco.outline(path.read_bytes())
-    assert points == 200 and point_bytes == 12 * 2 + (2 + 2 + 4) + 3 * 4
+    assert points == 200 and point_bytes == (3 * 4 + 1 + 2 + 4) + 6 * 4  # what it holds, and while it is decoded
 
 
 @pytest.mark.parametrize('data, changes, reason', [

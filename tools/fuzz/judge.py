@@ -18,7 +18,7 @@ from typing import Any
 from attention_fusion_ros.errors import ConfigurationError, InputError
 
 MIB = 2**20
-HANG_S = 60.0  # only a detector: nothing that is read may take anywhere near so long
+HANG_S = 60.0  # of processor time; only a detector: nothing that is read may take anywhere near so long
 STATUS = Path('/proc/self/status')
 
 
@@ -55,7 +55,7 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
 
     Raises Fault for another error than a documented one, for more memory than `memory_mib`, and for a hang.
     """
-    before, start = _peak(), time.perf_counter()
+    before, start = _peak(), time.process_time()
     try:
         run(case)
         name = 'good'
@@ -74,7 +74,7 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
             raise
         last = ''.join(traceback.format_exception(error)[-3:]).strip()
         raise Fault(f'{type(error).__name__}: {error}\n{last}') from error
-    seconds, peak = time.perf_counter() - start, _peak()
+    seconds, peak = time.process_time() - start, _peak()
     outcomes.count[name] += 1
     outcomes.slowest_s = max(outcomes.slowest_s, seconds)
     if peak > before:

@@ -6,11 +6,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
@@ -19,67 +16,22 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from attention_fusion_ros.config import parameters
-from attention_fusion_ros.decode import plain_messages
 from attention_fusion_ros.ros.messages.types import is_installed, message_class
 from attention_fusion_ros.stream.inputs import INPUTS
-from fuzz import clouds, messages, wire
+from fuzz import wire
 from fuzz.clouds import STAMP
+from fuzz.good import message_of
 from fuzz.mutate import NONSENSE, REAL, TEXTS, WHOLE, other_value, spoiled
 
 NODE = '/attention_fusion'
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-MAKERS: dict[str, Callable[[random.Random], Any]] = {
-    'sensor_msgs/msg/Image': messages.image, 'sensor_msgs/msg/CompressedImage': messages.compressed_image,
-    'nav_msgs/msg/OccupancyGrid': messages.grid, 'nav_msgs/msg/Odometry': messages.odometry,
-    'tf2_msgs/msg/TFMessage': messages.transforms}
 # Of a hundred: the rest is messages.
 PARAMETERS, TRANSITIONS, GOOD = 4, 1, 10
 # Those that end the node for good are left out: that it ends is what they ask for.
 CALLS = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE,
          Transition.TRANSITION_CLEANUP, 0, 99, 255)
 MENDED = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
-
-
-def street(choices: random.Random, points: int = 1500) -> np.ndarray:
-    """(N,) points of flat ground and two facades, in the frame of a sensor on the ground."""
-    rng = np.random.default_rng(choices.randrange(2**16))
-    cloud = np.zeros(points, plain_messages.VELODYNE_POINT)
-    cloud['x'], cloud['y'] = rng.uniform(-35, 35, points), rng.uniform(-10, 10, points)
-    cloud['z'] = rng.normal(0, 0.02, points)
-    wall = rng.random(points) < 0.4
-    cloud['y'][wall] = np.sign(cloud['y'][wall]) * 10.0
-    cloud['z'][wall] = rng.uniform(0, 5, wall.sum())
-    cloud['time'] = np.linspace(-0.1, 0.0, points)
-    return cloud
-
-
-def good_cloud(stamp_ns: int, seed: int) -> SimpleNamespace:
-    """A sweep that is used."""
-    return plain_messages.point_cloud(street(random.Random(seed)), stamp_ns, 'lidar')
-
-
-def good_map(stamp_ns: int) -> SimpleNamespace:
-    """A map image that is used."""
-    pixels = np.zeros((240, 240), np.uint8)
-    pixels[:, 110:130] = 255
-    return plain_messages.image(pixels, stamp_ns, encoding='mono8')
-
-
-def pose_message(stamp_ns: int, x: float) -> SimpleNamespace:
-    """Odometry that is used."""
-    pose = SimpleNamespace(position=SimpleNamespace(x=x, y=0.0, z=0.0),
-                           orientation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0))
-    return SimpleNamespace(header=plain_messages.header(stamp_ns, 'odom'), child_frame_id='base_link',
-                           pose=SimpleNamespace(pose=pose, covariance=[0.0] * 36))
-
-
-def mounting(stamp_ns: int) -> SimpleNamespace:
-    """How the LiDAR is mounted, for /tf_static."""
-    transform = SimpleNamespace(translation=SimpleNamespace(x=0.5, y=0.0, z=0.0),
-                                rotation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0))
-    return SimpleNamespace(transforms=[SimpleNamespace(header=plain_messages.header(stamp_ns, 'base_link'),
-                                                       child_frame_id='lidar', transform=transform)])
 
 
 class Feed:
@@ -137,17 +89,8 @@ class Feed:
             self.publish(topic, self._message(topic, good=kind >= 100 - GOOD))
 
     def _message(self, topic: str, good: bool) -> Any:
-        kind = self._topics[topic][0]
         stamp_ns = STAMP * 10**9 + self._number * 10**7  # time goes on
-        if kind == 'sensor_msgs/msg/PointCloud2' and (good or self._choices.randrange(2)):
-            message: Any = good_cloud(stamp_ns, self._choices.randrange(50))
-        elif kind == 'sensor_msgs/msg/PointCloud2':
-            message = clouds.cloud(self._choices)
-        else:
-            message = MAKERS.get(kind, clouds.livox)(self._choices)
-        for item in getattr(message, 'transforms', [message]):
-            if hasattr(item, 'header'):
-                item.header.stamp = plain_messages.header(stamp_ns, '').stamp
+        message = message_of(self._topics[topic][0], stamp_ns, self._choices)
         return message if good else spoiled(message, self._choices, odd_types=False)
 
     def _parameter(self) -> Parameter:
@@ -203,6 +146,11 @@ class Feed:
                         words = ''.join(c for c in result.reason if not c.isdigit()) or 'NO WORDS'
                         self.refusals[words[:60]] += 1
         self._futures = waiting
+
+    def close(self) -> None:
+        """Take the publishers from the graph, with what they have latched."""
+        for _, publisher in self._topics.values():
+            self._node.destroy_publisher(publisher)
 
     def unanswered(self) -> int:
         """Calls without an answer so far."""

@@ -21,6 +21,7 @@ from fuzz import clouds, messages
 from fuzz.file_targets import FILE_TARGETS
 from fuzz.judge import Fault
 from fuzz.mutate import other_value, put, spoiled
+from fuzz.stream_target import STREAM_TARGETS
 from fuzz.target import Target
 from fuzz.value_targets import VALUE_TARGETS
 
@@ -165,6 +166,7 @@ TARGETS: tuple[Target, ...] = (
     _message('goal_pose', decode_goal_pose, _check_goal, messages.goal_pose),
     _message('goal_fix', decode_goal_fix, lambda g: must(np.isfinite(g[:2]).all(), 'a goal'), messages.fix),
     _message('Path', decode_path, _check_path, messages.path),
+    *STREAM_TARGETS,
     *FILE_TARGETS,
     *VALUE_TARGETS,
 )
