@@ -56,7 +56,8 @@ def readers(engine: str) -> dict[str, Any]:
         import atheris
         instrumented = atheris.instrument_imports(include=['attention_fusion_ros'], enable_loader_override=False)
     with instrumented:
-        from fuzz.targets import TARGETS
+        from fuzz.targets import TARGETS, warm_up
+        warm_up()
     return {target.name: target for target in TARGETS}
 
 

@@ -35,6 +35,7 @@ def names():
 
 @pytest.fixture(scope='module')
 def known(tools):
+    tools('fuzz.targets').warm_up()
     return frozenset(tools('reasons').reasons())
 
 

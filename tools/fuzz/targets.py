@@ -14,6 +14,7 @@ import numpy as np
 
 from attention_fusion_ros import decode
 from attention_fusion_ros.decode.map_scale import float_scale, integer_scale
+from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.maps.fix import fix_from_message
 from attention_fusion_ros.maps.heading import heading_from_message
 from attention_fusion_ros.maps.messages import decode_alignment, decode_goal_fix, decode_goal_pose, decode_path
@@ -145,6 +146,17 @@ def _message(name: str, function: Callable[[Any], Any], check: Callable[[Any], N
     def make(choices: random.Random) -> Any:
         return mutated(choices) if choices.randrange(64) else _garbage(choices)
     return Target(name, make, _reads(function, check), memory_mib=memory_mib, share=share)
+
+
+def warm_up() -> None:
+    """Let everything be imported and compiled that is only when the first message comes: it is not the message's."""
+    for number in range(20):
+        choices = random.Random(number)
+        for read, make in ((decode.decode_cloud, clouds.cloud), (decode.decode_map_image, messages.image)):
+            try:
+                read(make(choices))
+            except InputError:
+                continue
 
 
 TARGETS: tuple[Target, ...] = (
