@@ -19,8 +19,7 @@ def plain(path: Path) -> str:
     """The file as it is."""
     with open(path, newline='', encoding='utf-8') as file:
         head, *rows = csv.reader(file)
-    cleaned = [tuple(cell.replace('|', '/').replace('<', '&lt;').replace('\n', ' ') for cell in row) for row in rows]
-    return Table('', tuple(head), cleaned).markdown_grid()
+    return Table('', tuple(head), [tuple(map(table.cell, row)) for row in rows]).markdown_grid()
 
 
 def faults(path: Path) -> str:

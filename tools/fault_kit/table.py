@@ -19,11 +19,18 @@ def counted(outcomes: Sequence[Outcome]) -> str:
     return f"{len(outcomes)} faults: {found['yes']} as they should be, {found['no']} not, {found['not run']} not run."
 
 
+def cell(text: str) -> str:
+    """A text within a table: brackets would make links of it, bars cells."""
+    for character, instead in (('|', '/'), ('<', '&lt;'), ('[', '&#91;'), ('\n', ' ')):
+        text = text.replace(character, instead)
+    return text
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
     """Markdown, one table a group."""
     parts = []
     for group in dict.fromkeys(o.group for o in outcomes):
-        rows = [tuple(cell.replace('|', '/').replace('<', '&lt;').replace('\n', ' ') for cell in
+        rows = [tuple(cell(text) for text in
                       (o.fault, o.done, o.answered, o.again_s, o.bound_s, o.lost, o.said, o.ok))
                 for o in outcomes if o.group == group]
         parts.append(f'### {group[0].upper()}{group[1:]}\n\n{Table("", HEAD, rows).markdown_grid()}')
