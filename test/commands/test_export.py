@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from attention_fusion_ros.backends import export as exporting
-from attention_fusion_ros.backends.exported import Exportable
+from attention_fusion_ros.backends.exportable import Exportable
 from attention_fusion_ros.commands import export
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
