@@ -123,7 +123,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str], sizes: tupl
 
 def _defaults(options: argparse.Namespace) -> dict[str, Any]:
     values: dict[str, Any] = {'checkpoint': 'untrained', 'allow_untrained': True} if options.untrained else {}
-    if (options.node or options.soak) and not options.bag:
+    if (options.node or options.soak or options.start) and not options.bag:
         values.update({'use_tf': False, 'T_base_sensor': sweeps.T_BASE_SENSOR.ravel().tolist()})
     return values
 
