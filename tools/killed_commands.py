@@ -73,7 +73,8 @@ COMMANDS = {command.name: command for command in (
     Command('simulate --bag', ('simulate', '--bag', 'drive', '--lidar', 'vlp_16', '--duration', '2', '--quiet')),
     Command('gallery', ('gallery', '--classes', 't', 'x', '--per-class', '1', '--out', 'sheet.png')),
     Command('tools/calibrate.py', ('--validation', f'{{inputs}}/{HELD_BACK}', '--checkpoint', CHECKPOINT),
-            (HELD_BACK, CHECKPOINT), program=(str(ROOT / 'tools' / 'calibrate.py'),), copied=(CHECKPOINT,)),
+            (HELD_BACK, CHECKPOINT), grows=(CHECKPOINT,), program=(str(ROOT / 'tools' / 'calibrate.py'),),
+            copied=(CHECKPOINT,)),
 )}
 
 
