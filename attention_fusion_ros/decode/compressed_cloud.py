@@ -141,7 +141,7 @@ def _unpack_draco(data: bytes, plain: SimpleNamespace, points: int) -> None:
     with np.errstate(over='ignore', invalid='ignore'):
         for (name, (_, offset, *_)), (field, values) in zip(packed.dtype.fields.items(), columns):
             packed[name] = values
-            fields.append(SimpleNamespace(name=field.name, offset=offset, datatype=field.datatype,
+            fields.append(SimpleNamespace(name=text(field, 'name'), offset=offset, datatype=field.datatype,
                                           count=values.shape[1]))
     plain.fields, plain.is_bigendian, plain.data = fields, False, packed.view(np.uint8)
     plain.point_step, plain.width, plain.height = packed.itemsize, count, 1

@@ -82,7 +82,8 @@ def road_and_route(channels: dict[str, np.ndarray], unused_alpha: bool = True,
 def _scaled(plane: np.ndarray, scale: Scale) -> np.ndarray:
     """(H, W) of any kind -> float32 in 0..1; 'no data' is 0."""
     road: np.ndarray = plane.astype(np.float32)
-    road *= np.float32(1.0 / scale.full)
+    with np.errstate(over='ignore'):  # of 'no data', which may be any number
+        road *= np.float32(1.0 / scale.full)
     cut = np.float32(scale.cut / scale.full)
     if road.max() > cut * 1.0001:
         road[road > cut * 1.0001] = 0.0

@@ -9,6 +9,7 @@ it.
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from attention_fusion_ros.decode import (
     decode_compressed_map_image,
     decode_livox,
     decode_map_grid,
+    decode_map_image,
     draco,
 )
 from attention_fusion_ros.decode.compressed import MAX_SCANS
@@ -89,6 +91,25 @@ def test_a_jpeg_of_many_scans_is_refused_for_each_is_a_pass_over_all_pixels():
     with pytest.raises(InputError, match='scans') as found:
         decode_compressed_map_image(compressed(progressive(MAX_SCANS + 1)))
     assert found.value.reason == 'undecodable'
+
+
+def test_a_field_of_a_draco_cloud_without_a_name():
+    pytest.importorskip('DracoPy')
+    message = draco_cloud((DRACO / 'sequential.drc').read_bytes())
+    assert len(decode_compressed_cloud(message).xyz)
+    del message.fields[3].name
+    assert refused(decode_compressed_cloud, message) == 'malformed_message'
+
+
+def test_a_value_of_no_data_that_is_larger_than_any_brightness():
+    pixels = np.full((4, 4), 0.1, np.float32)
+    pixels[1], pixels[0, 0] = 0.15, 3.4e38
+    message = SimpleNamespace(header=header(), width=4, height=4, step=16, encoding='32FC1', is_bigendian=0,
+                              data=pixels.tobytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        road = decode_map_image(message).road
+    assert road[0, 0] == 0.0 and np.isfinite(road).all()
 
 
 def test_numbers_that_no_float_holds():
