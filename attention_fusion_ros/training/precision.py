@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""bfloat16 on the CPU, but for the convolutions whose gradients go wrong there."""
+"""bfloat16 on the CPU, but for convolutions whose gradients went wrong on some processor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 def keep_dilated_in_float32(network: nn.Module) -> None:
     """Make autocast leave dilated convolutions alone; changed in place.
 
-    Observed with torch 2.13.0+cpu on an AMD EPYC: the bfloat16 weight gradients of some of them (3x3, dilation 2, 24
-    channels, channels last, for example) hold values of uninitialised memory. Other processors take other code paths
-    and were not tried; float32 there costs little, as only the dilated convolutions (of BAM and SK) are concerned.
+    Observed with torch 2.13.0+cpu on an AMD EPYC whose family and instructions were not noted: the bfloat16 weight
+    gradients of some of them (3x3, dilation 2, 24 channels, channels last, for example) hold values of uninitialised
+    memory. On an AMD EPYC of family 25, model 1 (AVX2, no AVX-512), they are right with the same torch, within 0.6 %;
+    there torch does not hand bfloat16 to oneDNN. Processors with AVX-512 or AMX were not tried since. `python -m
+    attention_fusion_ros.studies.bfloat16_gradients` says how it is on the one at hand. float32 costs little, as only
+    the dilated convolutions (of BAM and SK) are concerned.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d)) and max(module.dilation) > 1:

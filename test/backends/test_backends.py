@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.messages import cloud, image
 from support.network_kit import lively_config
 from support.signal_stack import signal_stack_exists
 
@@ -28,6 +29,7 @@ from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.config import BACKENDS as NAMES
 from attention_fusion_ros.config import NodeConfig, from_flat
 from attention_fusion_ros.contracts import MapImage, Motion, PointCloud, SyncedSweep
+from attention_fusion_ros.decode import decode_cloud, decode_map_image
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
@@ -100,6 +102,33 @@ def test_exported_files_give_the_same_outputs(name, small, onnx_file):
         backend.close()
         with pytest.raises(RuntimeError, match='closed'):
             backend.infer(lidar, image)
+
+
+def test_exported_files_hold_no_padding_that_openvino_does_not_read(onnx_file):
+    """Pad with mode wrap: bearings are circular, and padded by slices instead."""
+    onnx = pytest.importorskip('onnx')
+    nodes = onnx.load(onnx_file).graph.node
+    modes = {attribute.s for node in nodes if node.op_type == 'Pad' for attribute in node.attribute
+             if attribute.name == 'mode'}
+    assert len(nodes) > 50 and b'wrap' not in modes
+
+
+def test_nothing_that_is_not_finite_reaches_a_backend(small):
+    """Behind a maximum or a ReLU, onnxruntime and OpenVINO do not show it in their answer."""
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(-30, 30, (3000, 3)) * [1, 1, 0.03]
+    xyz[::7, 0], xyz[1::7, 1], xyz[2::7, 2] = np.nan, np.inf, -np.inf
+    intensity = np.where(np.arange(3000) % 5 == 0, np.nan, rng.random(3000))
+    road = np.full((320, 320), np.nan, np.float32)
+    road[:, 150:170] = 1.0
+    sweep = SyncedSweep(decode_cloud(cloud({**dict(zip('xyz', xyz.T)), 'intensity': intensity})), Motion(np.eye(4)),
+                        decode_map_image(image(road, '32FC1')))
+    pipeline = FusionPipeline(small)
+    seen = []
+    pipeline.backend.network.register_forward_pre_hook(lambda module, given: seen.extend(given))
+    pipeline.run(sweep)
+    grids = [value for value in seen if isinstance(value, torch.Tensor)]
+    assert len(grids) >= 2 and all(grid.isfinite().all() for grid in grids) and grids[1].any()
 
 
 @pytest.mark.parametrize('name', EXPORTED)

@@ -326,6 +326,15 @@ def test_points_that_stand_for_no_return_are_dropped(what, order):
     np.testing.assert_array_equal(got.intensity, np.float32(values['intensity'][~wrong]))
 
 
+@pytest.mark.parametrize('dense', [False, True])
+def test_no_returns_are_found_though_the_cloud_says_it_is_dense(dense):
+    """livox_ros_driver2 writes them as (0, 0, 0), and is_dense true."""
+    values, missing = points(1000), np.arange(1000) % 3 == 0
+    message = cloud(values | {axis: np.where(missing, 0.0, values[axis]) for axis in 'xyz'})
+    message.is_dense = dense
+    np.testing.assert_array_equal(decode_cloud(message).xyz, np.stack([values[axis][~missing] for axis in 'xyz'], 1))
+
+
 def test_what_measurements_have_in_common_is_kept():
     """A wall at exactly 10 m, two returns of one beam, returns on the vehicle itself, and few points in all."""
     values = points(6_000)

@@ -95,6 +95,21 @@ def test_agrees_with_cv_bridge(encoding):
     np.testing.assert_allclose(got.road, brightness / 255.0, atol=1e-6)
 
 
+def test_padded_rows_are_read_which_the_wheel_of_cv_bridge_reads_askew():
+    """cv_bridge from PyPI ignores `step`; that of ROS distributions was not run."""
+    pixels = map_picture()[..., 0]
+    msg = image(pixels, 'mono8', padding=6)
+    np.testing.assert_allclose(decode_map_image(msg).road, pixels / 255.0, atol=1e-6)
+    cv_bridge = pytest.importorskip('cv_bridge')
+    if not hasattr(cv_bridge, '__file__') or 'site-packages' not in str(cv_bridge.__file__):
+        pytest.skip('another cv_bridge')
+    messages = pytest.importorskip('sensor_msgs.msg')
+    ros = messages.Image(height=60, width=80, encoding='mono8', step=msg.step, data=array.array('B', msg.data))
+    seen = cv_bridge.CvBridge().imgmsg_to_cv2(ros, 'passthrough')
+    np.testing.assert_array_equal(seen[0], pixels[0])
+    assert (seen[1, :6] == 0xCD).all() and not np.array_equal(seen, pixels)  # the padding of the first row
+
+
 @pytest.mark.parametrize('ground', [BLACK, WHITE, (90, 90, 90)], ids=['black', 'white', 'grey'])
 def test_a_red_stroke_is_the_route_whatever_it_lies_on(ground):
     covered = coverage(((40, 59), (45, 0)), 6)

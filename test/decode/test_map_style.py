@@ -164,6 +164,18 @@ def jpeg(colour, width, slope, ground=0, road=None, sampling='4:2:0', quality=80
     return cv2.imencode('.jpg', picture, options)[1].tobytes(), np.linspace(ends[0], ends[1], 30).round().astype(int)
 
 
+@pytest.mark.parametrize('quality', [60, 80, 90, 100])
+def test_a_red_stroke_of_one_pixel_is_dull_red_in_a_jpeg_file_of_any_quality(quality):
+    """Half of the colour of 2 x 2 pixels; only without subsampling it stays red."""
+    for sampling, colour in (('4:2:0', (142, 48, 48)), ('4:4:4', (254, 0, 0))):
+        file, along = jpeg((255, 0, 0), 1, 0, sampling=sampling, quality=quality)
+        picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+        off = np.abs(picture[along[5:-5, 1], along[5:-5, 0]] - colour).max()
+        assert off <= (2 if quality == 100 else 14), (sampling, off)
+    assert quality < 80 or decode_compressed_map_image(compressed(jpeg((255, 0, 0), 1, 0, quality=quality)[0],
+                                                                  'jpeg')).route is not None
+
+
 @pytest.mark.parametrize('quality', [80, 95])
 @pytest.mark.parametrize('sampling', SAMPLING)
 @pytest.mark.parametrize('slope', [0, 0.3, 1.0])
