@@ -37,7 +37,7 @@ class Convolution:
         torch.manual_seed(self.channels + self.dilation)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         layer = nn.Conv2d(self.channels, self.channels, 3, padding=self.dilation, dilation=self.dilation, bias=False)
-        layer = layer.to(memory_format=layout)
+        layer.to(memory_format=layout)  # type: ignore[call-overload]
         x, upstream = (torch.randn(batch, self.channels, cells, cells).to(memory_format=layout) for _ in range(2))
         wanted = _gradients(layer, x, upstream, False)
         errors = [float((found - exact).norm() / exact.norm()) for _ in range(REPEATS)
