@@ -22,6 +22,7 @@ from attention_fusion_ros.decode.image_file import (
     jpeg_chroma_block,
     jpeg_scans,
     jpeg_size,
+    png_complete,
     png_size,
     png_transparent_value,
 )
@@ -107,6 +108,8 @@ def _size(file: bytes) -> tuple[int, int, int]:
     """
     if file.startswith(PNG_SIGNATURE):
         complete, size, per_byte = PNG_END in file[-64:], png_size(file), PNG_PIXELS_PER_BYTE
+        if complete and not png_complete(file):
+            _undecodable('a chunk claims more bytes than there are')
     elif file.startswith(JPEG_SIGNATURE):
         complete, per_byte = JPEG_END in file[-64:], JPEG_PIXELS_PER_BYTE
         if jpeg_scans(file) > MAX_SCANS:

@@ -112,6 +112,18 @@ def test_a_value_of_no_data_that_is_larger_than_any_brightness():
     assert road[0, 0] == 0.0 and np.isfinite(road).all()
 
 
+def test_a_chunk_of_a_png_that_claims_gigabytes_is_refused_before_it_is_decoded(monkeypatch):
+    file = cv2.imencode('.png', np.zeros((1, 200, 4), np.uint8))[1].tobytes()
+    at = file.index(b'IDAT') - 4
+    assert decode_compressed_map_image(compressed(file)).road.shape == (1, 200)
+
+    def decoded(*_):
+        raise AssertionError('it was decoded')
+    monkeypatch.setattr(cv2, 'imdecode', decoded)
+    damaged = file[:at] + b'\xff\xff\xff' + file[at + 3:]
+    assert refused(decode_compressed_map_image, compressed(damaged)) == 'undecodable'
+
+
 def test_numbers_that_no_float_holds():
     point = SimpleNamespace(x=HUGE, y=0.0, z=0.0, reflectivity=0, offset_time=0)
     assert refused(decode_livox, SimpleNamespace(header=header(), points=[point])) == 'malformed_message'
