@@ -149,8 +149,9 @@ class Utm:
 def web_mercator_to_degrees(xy: np.ndarray) -> np.ndarray:
     """(N, 2) m in EPSG:3857 -> longitudes and latitudes in degrees."""
     radius = 6378137.0  # of the sphere that EPSG:3857 is defined on
-    return np.stack([np.degrees(xy[:, 0] / radius),
-                     np.degrees(2 * np.arctan(np.exp(xy[:, 1] / radius)) - math.pi / 2)], axis=1)
+    with np.errstate(over='ignore'):  # infinitely far north is the pole
+        return np.stack([np.degrees(xy[:, 0] / radius),
+                         np.degrees(2 * np.arctan(np.exp(xy[:, 1] / radius)) - math.pi / 2)], axis=1)
 
 
 def in_bounds(bounds: Sequence[float], latitude: float, longitude: float, margin: float = 0.05) -> bool:
