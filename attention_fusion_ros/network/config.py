@@ -98,7 +98,7 @@ class NetworkConfig:
             raise ConfigurationError(f'network setting polar_ranges must be a multiple of '
                                      f'{2 ** len(self.polar_widths)}, got {self.polar_ranges}')
         if mechanisms:
-            self._check_mechanisms()
+            self._check_slots()
         if self.architecture not in ARCHITECTURES:
             raise ConfigurationError(f'network setting architecture must be one of {", ".join(ARCHITECTURES)}, got '
                                      f'{self.architecture!r}')
@@ -106,6 +106,8 @@ class NetworkConfig:
             self._check_two_readings()
         else:
             self._check_stages()
+        if mechanisms:
+            self._check_architecture_of_mechanisms()
         if isinstance(self.time_steps, bool) or not isinstance(self.time_steps, int) or self.time_steps < 1:
             raise ConfigurationError('network setting time_steps must be a whole number of at least 1, got '
                                      f'{self.time_steps!r}')
@@ -113,12 +115,16 @@ class NetworkConfig:
             raise ConfigurationError(f'network setting time_steps is {self.time_steps}, but nothing looks at earlier '
                                      'sweeps: set temporal to {name: temporal}, or time_steps to 1')
 
-    def _check_mechanisms(self) -> None:
-        """Whether every mechanism is known and fits its slot and the architecture."""
-        from attention_fusion_ros.attention import MECHANISMS, check_slot  # not at the top: they need torch
+    def _check_slots(self) -> None:
+        """Whether every mechanism is known and fits its slot."""
+        from attention_fusion_ros.attention import check_slot  # not at the top: they need torch
         from attention_fusion_ros.attention.mechanism import SLOTS
         for slot in SLOTS:
             check_slot(slot, getattr(self, slot))
+
+    def _check_architecture_of_mechanisms(self) -> None:
+        """Whether the mechanisms fit the architecture."""
+        from attention_fusion_ros.attention import MECHANISMS  # as above
         two_readings = self.architecture == 'two_readings'
         if not two_readings and 'coarse' in MECHANISMS[self.map_registration['name']].extra_inputs:
             raise ConfigurationError(f"attention mechanism '{self.map_registration['name']}' needs the network setting "

@@ -18,16 +18,22 @@ EITHER = {
     'contracts.py': 'names and types of what is handed on',
     'errors.py': 'what is said of failures',
     'utils': 'how files are written, processes started and arrays copied',
+    'datasets/checked_rows.py': 'whether stored rows are damaged, not what they hold',
+    'engines': 'where the work is done',
+    'pipeline/familiarity.py': 'what is measured of features that are made',
 }
 SCENES = {
     **EITHER,
     'decode': 'reached from the fast kernels: scenes are made of points, never of messages',
     'stream/deskew.py': 'likewise: the points of a scene are of one moment',
+    'maps/pbf_sizes.py': 'refuses extracts that are too large',
 }
 RECORDED = {
     **{name: reason for name, reason in EITHER.items() if name != 'contracts.py'},
     'config.py': 'the parameters that count are in the name',
     'network': 'features are made without a network',
+    'attention': 'likewise',
+    'backends': 'likewise; their base names the devices',
     'maps': 'imported along with the simulation',
     'simulation': 'imported along with what quantises features, which is the same for simulated scenes',
     'datasets/target.py': 'recordings have no masks; all else is about batches',

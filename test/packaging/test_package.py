@@ -142,11 +142,12 @@ def test_import_rules_are_able_to_fail(copy, tmp_path):
 def test_the_core_imports_without_ros(tmp_path):
     """With rclpy and every message package out of reach, each module outside of ros/ still imports.
 
-    All but benchmarking.live: it measures the node on the graph, and `benchmark` imports it for that only.
+    All but benchmarking.live and .start: they measure the node on the graph, `benchmark` imports them for that.
     """
     modules = sorted('.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
                      for path in PACKAGE.rglob('*.py') if 'ros' not in path.relative_to(PACKAGE).parts)
-    modules.remove('attention_fusion_ros.benchmarking.live')
+    for name in ('live', 'start'):
+        modules.remove(f'attention_fusion_ros.benchmarking.{name}')
     code = ('import importlib, sys\n'
             'class Wall:\n'
             '    def find_spec(self, name, *_):\n'
@@ -230,7 +231,9 @@ def test_colcon_puts_executables_where_ros2_run_looks(workspace):
     assert (prefix / 'share/ament_index/resource_index/packages/attention_fusion_ros').exists()
     share = prefix / 'share/attention_fusion_ros'
     assert {path.name for path in (share / 'launch').iterdir()} == data_files('launch', '.launch.py')
-    assert {path.name for path in (share / 'config').iterdir()} == data_files('config', '.yaml', '.rviz', '.json')
+    config = share / 'config'
+    assert {path.name for path in config.iterdir() if path.is_file()} == data_files('config', '.yaml', '.rviz', '.json')
+    assert {path.name for path in (config / 'sros2').iterdir()} == data_files('config/sros2', '.xml')
     shell = f'source {top}/install/local_setup.bash && {lib}/replay --help'
     assert 'example' in run('bash', '-c', shell, cwd=top).lower()
 

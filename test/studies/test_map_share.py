@@ -79,7 +79,7 @@ def test_the_tables_get_into_the_docs(tmp_path, monkeypatch, capsys):
               for name in ('gradcam', 'map share')]
     layout = 'before\n' + '\nbetween\n'.join(f'{begin}\n| %s |\n{end}' for begin, end in places) + '\nafter\n'
     page.write_text(layout % ('old', 'old'))
-    for name in ('README.md', 'docs/inputs.md', 'docs/maps.md'):
+    for name in ('README.md', 'docs/inputs.md', 'docs/maps.md', 'docs/reliability.md', 'docs/performance.md'):
         shutil.copyfile(ROOT / name, tmp_path / name)
     (tmp_path / 'gradcam.png').write_bytes(b'picture')
     for name in ('gradcam', 'map_share'):
