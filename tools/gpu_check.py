@@ -112,7 +112,9 @@ def parity(check: Check) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for name, operation in operations().items():
         for version in () if name in ON_THE_GRID else operation.versions:
-            if version.name in FOR_CPUS or check.device.type not in version.devices or not version.available():
+            if version.name in FOR_CPUS or version.arrays_only or check.device.type not in version.devices:
+                continue
+            if not version.available():
                 continue
             for dtype in (torch.float32, torch.float16, torch.bfloat16):
                 worst = {'plain': 0.0, version.name: 0.0}
