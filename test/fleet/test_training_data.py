@@ -45,7 +45,7 @@ class NoEngine:
 def bags(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('bags')
     for number, name in enumerate(('a', 'b')):
-        bag.write(folder / name, bag.drive(8 + number))
+        bag.write(folder / name, bag.drive(14 + number))
     return folder
 
 
