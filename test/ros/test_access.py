@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 from rclpy.parameter import Parameter
+from support import discovered
 from support.map_kit import FRAME
 from support.map_node_kit import MapGraph
 from support.node_kit import UNTRAINED, wait_until
@@ -55,7 +56,7 @@ def used(probe, node: str) -> dict[str, set[str]]:
     ask = {'publish': probe.get_publisher_names_and_types_by_node,
            'subscribe': probe.get_subscriber_names_and_types_by_node,
            'reply': probe.get_service_names_and_types_by_node, 'request': probe.get_client_names_and_types_by_node}
-    return {right: {name for name, _ in question(node, '/')} for right, question in ask.items()}
+    return {right: discovered.names(question, node) for right, question in ask.items()}
 
 
 def not_installed(inputs, topics) -> set[str]:

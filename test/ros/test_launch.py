@@ -22,6 +22,7 @@ from nav_msgs.msg import Odometry  # noqa: E402
 from rcl_interfaces.srv import GetParameters  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image, NavSatFix  # noqa: E402
+from support import discovered  # noqa: E402
 from support import synthetic_bag as bag  # noqa: E402
 from support.launch_kit import Launched, ament_prefix  # noqa: E402
 from support.map_kit import drive_through  # noqa: E402
@@ -83,13 +84,8 @@ def test_it_brings_the_node_up_to_active_and_no_further_than_that(launch):
         node, name = launched.session.node, '/car/attention_fusion'
         launched.wait(lambda: launched.state(name) == 'active', 'the node is active')
         wanted = {'/top/points', '/car/map_image', '/car/map_image/compressed', '/car/odom'}
-
-        def heard():
-            try:
-                return {topic for topic, _ in node.get_subscriber_names_and_types_by_node('attention_fusion', '/car')}
-            except Exception:  # the graph is discovered apart from services
-                return set()
-        launched.wait(lambda: wanted <= heard(), 'the topics are subscribed to')
+        launched.wait(lambda: wanted <= discovered.names(node.get_subscriber_names_and_types_by_node,
+                                                         'attention_fusion', '/car'), 'the topics are subscribed to')
         shown = launched.wait(lambda: [line for line in launched.output.splitlines() if '] rviz2 -d' in line], 'rviz')
         assert '__ns:=/car' in shown[0]
 
@@ -225,8 +221,8 @@ def test_a_file_of_roads_and_fixes_become_the_map_image_of_the_fusion_node(launc
             launched.wait(lambda name=name: launched.state(f'/car/{name}') == 'active', f'{name} is active')
         for name, wanted in (('attention_fusion', {'/car/lidar/points', '/car/map_source/map_image', '/wheels'}),
                              ('map_source', {'/gps/fix', '/wheels', '/car/attention_fusion/map_alignment'})):
-            assert wanted <= {topic for topic, _ in launched.wait(
-                lambda name=name: node.get_subscriber_names_and_types_by_node(name, '/car'), 'subscriptions')}
+            launched.wait(lambda name=name, wanted=wanted: wanted <= discovered.names(
+                node.get_subscriber_names_and_types_by_node, name, '/car'), f'the subscriptions of {name}')
 
         def route_is_drawn():
             vehicle.drive()

@@ -15,6 +15,7 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from support import discovered  # noqa: E402
 from support.node_kit import Graph, map_image, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
@@ -37,13 +38,13 @@ def state(graph: Graph) -> str:
 
 
 def inputs_of(graph: Graph) -> set[str]:
-    found = graph.probe.get_subscriber_names_and_types_by_node('attention_fusion', '/')
-    return {name for name, _ in found if '/input/' in name}
+    found = discovered.names(graph.probe.get_subscriber_names_and_types_by_node, 'attention_fusion')
+    return {name for name in found if '/input/' in name}
 
 
 def outputs_of(graph: Graph) -> set[str]:
-    found = graph.probe.get_publisher_names_and_types_by_node('attention_fusion', '/')
-    return {name.removeprefix('/attention_fusion/') for name, _ in found if name.startswith('/attention_fusion/')} \
+    found = discovered.names(graph.probe.get_publisher_names_and_types_by_node, 'attention_fusion')
+    return {name.removeprefix('/attention_fusion/') for name in found if name.startswith('/attention_fusion/')} \
         - {'transition_event'}
 
 
@@ -57,6 +58,7 @@ def test_every_transition_can_be_repeated():
 
     graph = Graph(create_pipeline=create, active=False)
     try:
+        wait_until(lambda: 'attention_fusion' in graph.probe.get_node_names(), 'the node is discovered')
         threads = threading.active_count()
         for round_number in range(3):
             assert state(graph) == 'unconfigured'
