@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Markers and fixtures of all tests, and what must be set before a message package is imported.
+"""Markers and fixtures of all tests, and what must be set before ROS is imported.
 
 Markers (`pytest -m "not slow"`, `-m "not ros"`, ...):
     ros   needs ROS 2: everything in test/ros, fixtures `ros`, `ros_domain` and `listener`, and explicit marks; with
@@ -21,6 +21,12 @@ import pytest
 
 # Messages check the types of what is assigned to them, as they always do up to Humble; later only when asked to.
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
+# Nothing of the tests concerns other machines. ROS_LOCALHOST_ONLY is Humble's word for it; where both are known it
+# overrules the range and static peers, also in the processes that tests start.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ.pop('ROS_LOCALHOST_ONLY', None)
+if os.environ.get('ROS_DISTRO') == 'humble':
+    os.environ['ROS_LOCALHOST_ONLY'] = '1'
 
 TESTS = Path(__file__).parent
 SHARED = TESTS.parent.parent / 'shared'  # beside the repository: recorded drives, too large for it

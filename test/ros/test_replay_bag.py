@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -15,8 +14,6 @@ import pytest
 from support import synthetic_bag as bag
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 

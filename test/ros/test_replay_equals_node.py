@@ -18,8 +18,6 @@ from support import mini_drive, without_torch
 from support import synthetic_bag as bag
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same for Humble
 
 from attention_fusion_ros.commands import play, replay
 from attention_fusion_ros.ros.clients.domains import ReservedDomain

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import array
-import os
 import re
 import sys
 import threading
@@ -13,11 +12,6 @@ import time
 from collections import defaultdict
 
 import numpy as np
-
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-if os.environ.get('ROS_DISTRO') == 'humble':
-    os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the same, as it was called then
-
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
