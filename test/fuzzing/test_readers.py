@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip('osmium', reason='writes files of OpenStreetMap')
@@ -53,6 +54,16 @@ def test_whatever_comes_there_is_a_value_or_a_documented_reason(tools, known, na
     assert outcomes.total >= INPUTS
 
 
+def test_a_checkpoint_without_its_checksum_is_good_before_something_is_wrong_with_it(tools, tmp_path):
+    """With it, whatever was changed would be refused for that alone."""
+    from attention_fusion_ros.network import checkpoint as checkpoints
+    files = tools('fuzz.files')
+    meta, tensors = files.checkpoint()
+    path = tmp_path / 'a.safetensors'
+    path.write_bytes(files.safetensors_file(meta, {n: np.asarray(2 * t) for n, t in tensors.items()}))
+    assert checkpoints.load(path).trained
+
+
 def test_messages_are_good_before_something_is_wrong_with_them(tools, known):
     """Else nothing behind the first check would be tried."""
     clouds, messages = tools('fuzz.clouds'), tools('fuzz.messages')
@@ -74,6 +85,9 @@ def test_choices_of_bytes_are_those_of_the_bytes(tools):
     one, same, other = choices(b'abcdefgh'), choices(b'abcdefgh'), choices(b'zbcdefgh')
     values = [[c.randrange(1000), c.choice('xyz'), c.random(), c.randbytes(2)] for c in (one, same, other)]
     assert values[0] == values[1] != values[2]
+    for at in range(8):
+        changed = choices(bytes(b + (i == at) for i, b in enumerate(b'abcdefgh')))
+        assert [changed.randrange(1000), changed.choice('xyz'), changed.random(), changed.randbytes(2)] != values[0], at
     ended = choices(b'')
     assert [ended.randrange(7), ended.random(), ended.randbytes(3)] == [0, 0.0, b'\0\0\0']
     assert len(Counter(choices(bytes([i] * 8)).randrange(5) for i in range(256))) == 5
@@ -108,5 +122,6 @@ def test_an_unknown_reason_too_much_memory_and_a_warning_are_faults(tools, known
         with judge.strict(), pytest.raises(judge.Fault, match=words):
             judge.judged(run, None, known, 1000.0, judge.Outcomes())
     if judge.resident():  # Linux
+        bytearray(b'x' * 200 * 2**20)  # that it was larger before hides nothing
         with pytest.raises(judge.Fault, match='MiB'):
             judge.judged(large, None, known, 10.0, judge.Outcomes())

@@ -23,11 +23,11 @@ class ChoicesFromBytes(random.Random):
         count = (k + 7) // 8
         taken = self._data[self._at : self._at + count]
         self._at += count
-        return int.from_bytes(taken.ljust(count, b'\0'), 'little') >> (8 * count - k)
+        return int.from_bytes(taken.ljust(count, b'\0'), 'little') & ((1 << k) - 1)
 
     def random(self) -> float:
         """A number in 0..1, 1 excluded."""
         return self.getrandbits(16) / 2**16
 
     def _randbelow(self, n: int) -> int:  # the one of `random` draws again and again: zeros at the end would do, but
-        return self.getrandbits(max(n.bit_length(), 8) + 8) % n  # bytes of ones never would
+        return self.getrandbits(8 * ((n.bit_length() + 15) // 8)) % n  # bytes of ones never would

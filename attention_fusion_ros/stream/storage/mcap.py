@@ -36,6 +36,7 @@ from attention_fusion_ros.stream.storage.fields import Fields
 MAGIC = b'\x89MCAP0\r\n'
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, STATISTICS, DATA_END = 1, 2, 3, 4, 5, 6, 8, 11, 15
 RECORD_HEAD = 9  # bytes: kind and length
+CHUNK_HEAD = 40  # of a chunk record without the name of its compression and its records
 MESSAGE_HEAD = 22  # bytes of a message record before the message itself
 FOOTER_BYTES = RECORD_HEAD + 20 + len(MAGIC)
 
@@ -180,9 +181,14 @@ class McapFile:
             head = Fields(self._file.read(min(chunk.length, 28 + 4)))
             head.skip(16)
             size, checksum, name_length = head.uint64(), head.uint32(), head.uint32()
-            name = self._file.read(min(name_length, chunk.length)).decode(errors='replace')
+            name = bytes(self._file.read(min(name_length, max(0, chunk.length - CHUNK_HEAD)))).decode(errors='replace')
+            if chunk.whole and name_length > chunk.length - CHUNK_HEAD:
+                raise ValueError('it contradicts itself')
             packed_length = Fields(self._file.read(8)).uint64()
-            packed = self._file.read(max(0, min(packed_length, chunk.length - 32 - name_length - 8)))
+            packed = self._file.read(max(0, min(packed_length, chunk.length - CHUNK_HEAD - name_length)))
+            if chunk.whole and len(packed) < packed_length:
+                self._lost(f'{self.path.name}: the chunk at byte {chunk.offset} is shorter than it says; the messages '
+                           'that it holds are used.')
             if not chunk.whole or len(packed) < packed_length:
                 return decompress_beginning(packed, name, min(size, MAX_BYTES))
             content = decompress(packed, name, min(size, MAX_BYTES))
@@ -266,8 +272,10 @@ class McapFile:
                 break
             whole = content + length <= self._size
             there = min(length, self._size - content)
-            if kind == CHUNK and there > 40:
+            if kind == CHUNK and there > CHUNK_HEAD:
                 self._pass_chunk(index, _Chunk(content, there, 0, whole=whole))
+            elif kind == CHUNK and whole and there < CHUNK_HEAD:
+                self._lost(f'{self.path.name}: a record that contradicts itself is left out.')
             elif whole and kind in (SCHEMA, CHANNEL, MESSAGE):
                 record = self._file.read(length if kind != MESSAGE else min(length, MESSAGE_HEAD))
                 if self._take(index, kind, record) and kind == MESSAGE:
