@@ -16,16 +16,18 @@ from typing import Any
 
 import cv2
 import numpy as np
-from safetensors import safe_open
+import torch
 
 from attention_fusion_ros.ros.messages.standins import STORE
 from attention_fusion_ros.ros.result_sink import NODE
 from attention_fusion_ros.stream.recording import RawMessage, Recording
 from attention_fusion_ros.stream.storage import metadata
+from attention_fusion_ros.training.state import PAIRS
+from attention_fusion_ros.utils.sealed_tensors import read_sealed
 
 DURATIONS = ('debug/processing_time/', '/data_age')  # topics of `replay --bag`
 # Keys and columns; a checksum is one over them as well.
-BY_NATURE = {'started', 'finished', 'commands', 'minutes', 'latency_ms', 'sha256'}
+BY_NATURE = {'started', 'finished', 'commands', 'minutes', 'spent', 'latency_ms', 'sha256'}
 SHOWS_DURATIONS = ('report.html', 'report.png')
 
 
@@ -122,6 +124,8 @@ def _json(path: Path) -> object:
 
 
 def _without(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {PAIRS}:  # a dictionary in the state of a training run
+        return [[_without(key), _without(inner)] for key, inner in value[PAIRS] if key not in BY_NATURE]
     if isinstance(value, dict):
         return {key: _without(inner) for key, inner in value.items() if key not in BY_NATURE}
     return [_without(inner) for inner in value] if isinstance(value, list) else value
@@ -153,10 +157,15 @@ def _npy(path: Path) -> object:
 
 
 def _safetensors(path: Path) -> object:
-    with safe_open(path, 'pt') as file:
-        about = {key: _without(json.loads(text)) if text[:1] in '[{' else text
-                 for key, text in (file.metadata() or {}).items() if key not in BY_NATURE}
-        return about, {name: _sha(file.get_tensor(name).numpy().tobytes()) for name in file.keys()}
+    tensors, texts = read_sealed(path)
+    about = {key: _without(json.loads(text)) if text[:1] in '[{' else text
+             for key, text in texts.items() if key not in BY_NATURE}
+    return about, {name: (str(tensor.dtype), tuple(tensor.shape), _sha(_bytes(tensor)))
+                   for name, tensor in tensors.items()}
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _picture(path: Path) -> object:

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from attention_fusion_ros.commands import simulate
 from attention_fusion_ros.stream.new_recording import NewRecording, status_of
+from attention_fusion_ros.training.state import write_state
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = [('simulate --bag', 'draw_map', 'gallery'), ('train --scenes-only', 'evaluate'), ('replay --bag', 'train'),
@@ -24,15 +26,31 @@ PARTS = [('simulate --bag', 'draw_map', 'gallery'), ('train --scenes-only', 'eva
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize('commands', PARTS, ids=lambda names: ', '.join(names))
 def test_killed_commands_lose_nothing(commands, tmp_path):
-    done = subprocess.run([sys.executable, str(ROOT / 'tools' / 'killed.py'), '--preloaded', '--kills', '3',
-                           '--at-names', '3', '--csv', str(tmp_path / 'killed.csv'), '--commands', *commands],
+    done = subprocess.run([sys.executable, str(ROOT / 'tools' / 'killed.py'), '--preloaded', '--kills', '2',
+                           '--at-names', '1', '--csv', str(tmp_path / 'killed.csv'), '--commands', *commands],
                           cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     with open(tmp_path / 'killed.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert {row['command'] for row in rows} == set(commands)
     for row in rows:
-        assert int(row['kills']) >= 3 and row['half_written'] == '0' and row['equal'] == row['ends'], row
+        assert int(row['kills']) >= 2 and row['half_written'] == '0' and row['equal'] == row['ends'], row
+
+
+def test_states_of_training_are_equal_but_for_the_time_they_took(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    from killed_files import content
+
+    def stored(**changed):
+        state = {'network': {'w': torch.arange(4.0)}, 'optimiser': {'state': {0: {'step': 3}}}, 'step': 3, 'spent': 1.5,
+                 'rng': torch.arange(5, dtype=torch.uint8), 'history': [{'step': 3, 'minutes': 0.1}]}
+        write_state(tmp_path, state | changed)
+        return content(tmp_path)
+    expected = stored()
+    assert stored(spent=2.5, history=[{'step': 3, 'minutes': 0.2}]) == expected
+    for changed in ({'network': {'w': torch.zeros(4)}}, {'optimiser': {'state': {0: {'step': 4}}}}, {'step': 4},
+                    {'rng': torch.zeros(5, dtype=torch.uint8)}, {'history': [{'step': 4, 'minutes': 0.1}]}):
+        assert stored(**changed) != expected, changed
 
 
 def test_the_same_command_again_finds_all_done_and_another_one_is_refused(tmp_path, capsys):

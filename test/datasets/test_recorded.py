@@ -251,11 +251,21 @@ def test_several_recordings_are_read_one_after_the_other(bags, tmp_path):
     assert [summary.labelled for summary in summaries] == [20, 13]
 
 
-def test_a_shard_that_cannot_be_read_is_named(bags, tmp_path):
-    store = labelled(bags, tmp_path / 'cache')
-    (store.folders[0] / 'sweeps.npz').write_bytes(b'nonsense')
-    with pytest.raises(ConfigurationError, match='cannot be read.*Remedy'):
-        labelled(bags, tmp_path / 'cache')
+def test_a_shard_that_cannot_be_read_is_named_and_made_again(bags, tmp_path):
+    options = LabelOptions(GRID, 20.0, shard_size=6)
+    store = labelled(bags, tmp_path / 'cache', options)
+    before = [(scene.features.copy(), scene.truth) for scene in store]
+    for name in ('lidar.npy', 'maps.npz', 'sweeps.npz'):
+        (store.folders[1] / name).write_bytes(b'nonsense')
+    with pytest.raises(ConfigurationError, match=f'{store.folders[1].name}.* cannot be read.*Remedy'):
+        RecordedStore(store.folders)
+    others = [(folder / 'lidar.npy').stat().st_mtime_ns for folder in store.folders]
+    again = labelled(bags, tmp_path / 'cache', options)
+    assert [new == old for new, old in zip(((folder / 'lidar.npy').stat().st_mtime_ns for folder in again.folders),
+                                           others)] == [True, False, True, True]
+    assert len(again) == len(before)
+    assert all(np.array_equal(scene.features, features) and scene.truth == truth
+               for scene, (features, truth) in zip(again, before))
 
 
 def test_labels_turn_with_the_vehicle(recorded):

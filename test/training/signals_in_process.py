@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from support.training_kit import CELLS, have_equal_weights, interruptible_run, interruptible_scenes, settings_file
 
 from attention_fusion_ros.bev.grid import Grid
@@ -25,6 +24,7 @@ from attention_fusion_ros.commands import train
 from attention_fusion_ros.datasets.shards import SceneStore, find_shards
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.training import trainer as trainers
+from attention_fusion_ros.utils import sealed_tensors
 
 ROOT = Path(checkpoints.__file__).parents[2]
 
@@ -64,7 +64,7 @@ def test_a_signal_at_any_moment(scenes, tmp_path, monkeypatch, capsys, where, nu
         from attention_fusion_ros.training import validate
         signal_in(validate, 'decode_head', 2)
     else:
-        signal_in(torch, 'save', 1)
+        signal_in(sealed_tensors, 'to_bytes', 1)
     interrupted = interruptible_run(scenes, tmp_path / 'parts', network=network)
     assert train.main(interrupted) == status
     assert 'the same command continues from there' in capsys.readouterr().err
