@@ -19,10 +19,10 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'fuzz_node.py'
 @pytest.mark.ros
 @pytest.mark.slow
 def test_a_node_goes_on_after_malformed_messages(tmp_path):
-    result = subprocess.run([sys.executable, str(TOOL), '--messages', '300', '--csv', str(tmp_path / 'table.csv')],
+    result = subprocess.run([sys.executable, str(TOOL), '--messages', '100', '--csv', str(tmp_path / 'table.csv')],
                             env={**os.environ, 'PYTHONPATH': str(TOOL.parents[1])}, capture_output=True, text=True,
                             timeout=280)
     assert result.returncode == 0, result.stdout + result.stderr[-4000:]
     rows = dict(csv.reader((tmp_path / 'table.csv').open()))
-    assert int(rows['messages and calls sent']) >= 290 and rows['faults'] == '0'
+    assert int(rows['messages and calls sent']) >= 95 and rows['faults'] == '0'
     assert rows['answers as before, once configured anew'] == '3 of 3'
