@@ -229,6 +229,7 @@ def run(fuzz: Fuzz) -> list[tuple[str, str]]:
     before = fuzz.good(feed, T0_NS, 3)
     with Session('odd', domain_id=fuzz.domain) as session:
         odd = Feed(session.node, random.Random(fuzz.options.seed))
+        fuzz.wait(odd.is_ready, PATIENCE_S)  # the answer to a call before that may be lost
         usage = fuzz.odd(odd)
         odd.close()  # else what it has latched on /tf_static would be heard again
     results = int(fuzz.diagnostics.number('pipeline', 'results'))
