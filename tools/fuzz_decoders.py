@@ -173,6 +173,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     import reasons
 
+    from attention_fusion_ros.utils import atomic
     from attention_fusion_ros.utils.tables import Table
     known = frozenset(reasons.reasons())
     shares = sum(target.share for target in wanted.values())
@@ -190,8 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table.markdown_grid())
     if options.csv:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
-        options.csv.write_text('\n'.join(','.join(f'"{cell}"' if ',' in cell else cell for cell in line)
-                                         for line in (COLUMNS, *rows)) + '\n')
+        atomic.write_csv(options.csv, (COLUMNS, *rows))
     return status
 
 

@@ -209,7 +209,8 @@ def main(argv: list[str] | None = None) -> int:
     print(Table('', COLUMNS, rows).markdown_grid())
     if options.csv:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
-        options.csv.write_text('\n'.join(f'{name},"{value}"' for name, value in (COLUMNS, *rows)) + '\n')
+        from attention_fusion_ros.utils import atomic
+        atomic.write_csv(options.csv, (COLUMNS, *rows))
     for fault in fuzz.faults:
         print(f'FAULT: {fault}', file=sys.stderr)
     return 1 if fuzz.faults else 0
