@@ -55,8 +55,8 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
 
     Raises Fault for another error than a documented one, for more memory than `memory_mib`, and for a hang.
     """
-    _forget_peak()
-    before, start = _peak(), time.process_time()
+    forget_peak()
+    before, start = most_resident(), time.process_time()
     try:
         run(case)
         name = 'good'
@@ -75,7 +75,7 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
             raise
         last = ''.join(traceback.format_exception(error)[-3:]).strip()
         raise Fault(f'{type(error).__name__}: {error}\n{last}') from error
-    seconds, peak = time.process_time() - start, _peak()
+    seconds, peak = time.process_time() - start, most_resident()
     outcomes.count[name] += 1
     outcomes.slowest_s = max(outcomes.slowest_s, seconds)
     if peak > before:
@@ -87,16 +87,16 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
         raise Fault(f'{seconds:.0f} s for one input')
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Count the most memory from here on, where Linux lets us: a process that was large once would hide all others."""
     try:
         Path('/proc/self/clear_refs').write_text('5')  # proc(5)
-    except OSError:
+    except OSError:  # in many containers
         pass
 
 
-def _peak() -> int:
-    """Bytes of memory that this process held at most, since `_forget_peak`."""
+def most_resident() -> int:
+    """Bytes of memory that this process held at most: since `forget_peak`, or ever where that is not to be had."""
     return _status('VmHWM:') or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
