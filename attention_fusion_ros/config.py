@@ -131,9 +131,9 @@ class NodeConfig:
         'auto', 'Device of the network: auto (CUDA if it works, else the CPU), cpu, cuda or cuda:N.', read_only=True)
     backend: str = parameter(
         'auto',
-        'Library that runs the network. auto: torch where it is installed, otherwise onnxruntime or openvino. Those '
-        'two run exported .onnx files: the one that ships, or they export a .safetensors checkpoint themselves '
-        '(docs/export.md).',
+        'Library that runs the network. auto: onnxruntime on the CPU for a checkpoint that has an exported file, as '
+        'the one that ships; torch for CUDA and all others. onnxruntime and openvino export a .safetensors checkpoint '
+        'themselves when they are asked for by name (docs/export.md).',
         choices=BACKENDS, read_only=True)
     threads: int = parameter(
         0, 'Number of CPU threads for the network. 0: OMP_NUM_THREADS if set, otherwise one less than there are '

@@ -15,6 +15,7 @@ from attention_fusion_ros.network.output import NetworkOutput
 
 if TYPE_CHECKING:
     from attention_fusion_ros.backends.torch_backend import TorchBackend
+    from attention_fusion_ros.backends.twin import TorchTwin
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,26 @@ class Backend(Protocol):
 def takes_arrays(backend: Backend) -> bool:
     """Whether `infer` takes arrays, and gives arrays for them: that of a runtime other than torch, on the CPU."""
     return isinstance(backend.device, Device)
+
+
+def explainer(backend: Backend) -> TorchBackend | None:
+    """The backend itself where it `has_gradients`, else the same network in torch; None where that cannot be had.
+
+    Raises ConfigurationError when its checkpoint cannot be used (any more).
+    """
+    if has_gradients(backend):
+        return backend
+    return twin.load() if (twin := _twin(backend)) is not None else None
+
+
+def can_explain(backend: Backend) -> bool:
+    """Whether there is an `explainer`; nothing is loaded for that."""
+    return has_gradients(backend) or _twin(backend) is not None
+
+
+def _twin(backend: Backend) -> TorchTwin | None:
+    twin: TorchTwin | None = getattr(backend, 'twin', None)
+    return twin if twin is not None and twin.is_there else None
 
 
 def has_gradients(backend: Backend) -> TypeGuard[TorchBackend]:

@@ -13,6 +13,7 @@ from attention_fusion_ros.backends.base import Device
 from attention_fusion_ros.backends.device import choose_device, default_threads
 from attention_fusion_ros.backends.exported import read_description, run_arrays
 from attention_fusion_ros.backends.onnx_file import onnx_model
+from attention_fusion_ros.backends.twin import TorchTwin
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
@@ -39,6 +40,7 @@ class OnnxRuntimeBackend:
         self.device_note = 'backend onnxruntime uses a CUDA device only when it is named' if not on_cuda else ''
         self.device_fell_back = False
         self.threads = config.threads or default_threads()
+        self.twin = TorchTwin(config)
         path = onnx_model(config)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
@@ -66,3 +68,4 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Give memory and device back."""
         self._session = None
+        self.twin.close()

@@ -15,6 +15,7 @@ from attention_fusion_ros.backends.base import Device
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.exported import INPUTS, NEEDED, output_name, read_description, run_arrays
 from attention_fusion_ros.backends.onnx_file import onnx_model
+from attention_fusion_ros.backends.twin import TorchTwin
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.history import History
@@ -36,6 +37,7 @@ class OpenVinoBackend:
         self.device = Device()
         self.device_note, self.device_fell_back = 'backend openvino runs on the CPU', False
         self.threads = config.threads or default_threads()
+        self.twin = TorchTwin(config)
         path = onnx_model(config)
         core = _core()
         try:
@@ -67,6 +69,7 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Give the memory back."""
         self._compiled = None
+        self.twin.close()
 
 
 def _input_name(names: Iterable[str]) -> str:

@@ -122,7 +122,7 @@ class FusionPipeline:
 
         Raises InputError `no_gradients` where `explains` is False.
         """
-        with chosen(self.config.kernels), torch_threads(self.backend.threads):
+        with chosen(self.config.kernels):
             return explain(self.backend, result)
 
     @property

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from attention_fusion_ros.backends.base import Backend, has_gradients
+from attention_fusion_ros.backends.base import Backend, can_explain, explainer
+from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.contracts import Branch, FusionResult
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.network.head import decode_bearings, head_arrays, head_channel
 from attention_fusion_ros.network.history import History
-from attention_fusion_ros.utils.tensors import upload
+from attention_fusion_ros.utils.tensors import as_tensor, upload
 from attention_fusion_ros.utils.torch_later import torch
 
 
@@ -29,15 +30,15 @@ class ExplanationContext:
     prior: Any = None  # (1, 13), see `Backend.infer`
 
     def cloned(self) -> ExplanationContext:
-        """Copies that may be part of a graph: a tensor made in inference mode has no place in one."""
-        return ExplanationContext(self.lidar.clone(), self.map_image.clone(),
+        """Copies, all tensors, that may be part of a graph: a tensor made in inference mode has no place in one."""
+        return ExplanationContext(as_tensor(self.lidar).clone(), as_tensor(self.map_image).clone(),
                                   None if self.history is None else self.history.clone(),
-                                  None if self.prior is None else self.prior.clone())
+                                  None if self.prior is None else as_tensor(self.prior).clone())
 
 
 def explains(backend: Backend) -> bool:
-    """Whether the backend has the gradients that Grad-CAM needs."""
-    return has_gradients(backend)
+    """Whether there are the gradients that Grad-CAM needs: the backend's, or those of the same network in torch."""
+    return can_explain(backend)
 
 
 def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
@@ -48,22 +49,24 @@ def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
     was read from; without a direction, the presence logit of the most probable branch.
 
     Returns stage name -> (h, w) float32, not negative, not normalised, on the BEV grid; empty when there is no branch.
-    Raises InputError `no_gradients` for a backend that has none.
+    Raises InputError `no_gradients` for a backend that has none, where the network in torch cannot be had either.
     """
-    if not has_gradients(backend):
+    if not explains(backend):
         raise InputError('no_gradients', f'Grad-CAM needs gradients, which backend {backend.name} does not have.',
                          'use backend torch for Grad-CAM.')
     if not result.branches:
         return {}
+    ours = explainer(backend)
+    assert ours is not None
     from attention_fusion_ros.attention.gradcam import grad_cams  # not at the top: it needs torch
     given = result.context
     if not isinstance(given, ExplanationContext):
-        given = ExplanationContext(upload(result.lidar_bev, backend.device), upload(result.map_bev, backend.device))
-    with torch.inference_mode(False), torch.enable_grad():
+        given = ExplanationContext(upload(result.lidar_bev, ours.device), upload(result.map_bev, ours.device))
+    with torch_threads(backend.threads), torch.inference_mode(False), torch.enable_grad():
         given = given.cloned()
-        known = (given.prior,) if backend.model.carries_map else ()
-        output, stages = backend.network.forward_intermediates(given.lidar[None], given.map_image[None], given.history,
-                                                               *known)
+        known = (given.prior,) if ours.model.carries_map else ()
+        output, stages = ours.network.forward_intermediates(given.lidar[None], given.map_image[None], given.history,
+                                                            *known)
         head = output.head[0]
         branch = result.direction or result.branches[0]
         channel = 'presence' if result.direction is None else 'direction'

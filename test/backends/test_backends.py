@@ -21,6 +21,8 @@ from support.messages import cloud, image
 from support.network_kit import lively_config
 from support.signal_stack import signal_stack_exists
 
+from attention_fusion_ros.backends import create
+from attention_fusion_ros.backends.base import explainer
 from attention_fusion_ros.backends.create import BACKENDS, create_backend
 from attention_fusion_ros.backends.device import default_threads
 from attention_fusion_ros.backends.export import export
@@ -149,6 +151,43 @@ def test_the_pipeline_gives_the_same_result_on_every_backend(name, small, onnx_f
 
 
 @pytest.mark.parametrize('name', EXPORTED)
+def test_grad_cam_of_an_exported_network_is_that_of_its_checkpoint(name):
+    expected, other = (FusionPipeline(NodeConfig(device='cpu', threads=1, backend=b)) for b in ('torch', name))
+    assert expected.explains and other.explains
+    ours, theirs = (pipeline.explain(pipeline.run(street())) for pipeline in (expected, other))
+    assert ours.keys() == theirs.keys() and ours
+    most = max(values.max() for values in ours.values())
+    assert most > 0
+    for stage, values in ours.items():
+        np.testing.assert_allclose(theirs[stage], values, atol=TOLERANCE * most)
+    assert explainer(other.backend) is explainer(other.backend), 'loaded once'
+
+
+@pytest.mark.parametrize('changes, name', [
+    ({}, 'onnxruntime'), ({'device': 'auto'}, 'onnxruntime'), ({'kernels': 'plain'}, 'torch'),
+    ({'checkpoint': 'two_readings'}, 'torch')])
+def test_auto_takes_the_exported_file_that_ships_on_the_cpu(changes, name, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('numba')
+    monkeypatch.setattr(create, 'has_cuda_hardware', lambda: False)
+    backend = create_backend(replace(NodeConfig(device='cpu', threads=1), **changes))
+    assert backend.name == name
+    backend.close()
+
+
+def test_auto_takes_torch_where_there_is_a_cuda_device(monkeypatch):
+    monkeypatch.setattr(create, 'has_cuda_hardware', lambda: True)
+    assert create_backend(NodeConfig(threads=1)).name == 'torch'
+    if importlib.util.find_spec('onnxruntime') and importlib.util.find_spec('numba'):
+        assert create_backend(NodeConfig(device='cpu', threads=1)).name == 'onnxruntime'
+
+
+def test_auto_runs_an_exported_file(small, onnx_file):
+    pytest.importorskip('onnxruntime')
+    assert create_backend(replace(small, backend='auto', checkpoint=onnx_file)).name == 'onnxruntime'
+
+
+@pytest.mark.parametrize('name', EXPORTED)
 def test_what_needs_gradients_says_which_backend_has_none(name, small, onnx_file):
     pipeline = FusionPipeline(replace(small, backend=name, checkpoint=onnx_file))
     assert not pipeline.explains
@@ -210,10 +249,11 @@ def test_a_backend_that_is_not_installed_is_one_error_with_the_pip_line(name, mo
         create_backend(from_flat({'backend': name}))
 
 
-@pytest.mark.parametrize('missing, found', [((), 'torch'), (('torch',), 'onnxruntime'),
+@pytest.mark.parametrize('missing, found', [((), 'onnxruntime'), (('torch',), 'onnxruntime'),
+                                            (('onnxruntime',), 'torch'),
                                             (('torch', 'onnxruntime'), 'openvino'),
                                             (('torch', 'onnxruntime', 'openvino'), '')])
-def test_auto_is_torch_or_else_what_is_installed(missing, found, monkeypatch):
+def test_auto_is_what_is_installed(missing, found, monkeypatch):
     for name in {'onnxruntime', 'openvino'} - set(missing):
         pytest.importorskip(name)
     real = importlib.util.find_spec

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def lines(path: Path) -> list[str]:
-    return [line for text in path.read_text().splitlines() if (line := text.split('#')[0].strip())]
+    """Without remarks, and without the machines that they are for."""
+    return [line for text in path.read_text().splitlines() if (line := text.split('#')[0].split(';')[0].strip())]
 
 
 def version(text: str) -> tuple[int, ...]:

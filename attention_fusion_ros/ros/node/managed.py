@@ -27,6 +27,7 @@ from attention_fusion_ros.ros.node.reporting import ThrottledLog
 from attention_fusion_ros.ros.node.spinning import spin
 from attention_fusion_ros.ros.outputs import DIAGNOSTICS
 from attention_fusion_ros.ros.transport import configure_fastdds_shared_memory
+from attention_fusion_ros.utils import memory
 
 FOLLOW_PERIOD_S = 0.2  # how often the subscriptions adapt to their publishers
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -171,6 +172,8 @@ class ManagedNode(LifecycleNode):
             work, self._work = self._work, None
             if work is not None:
                 work.close()
+                del work
+                memory.give_back()
             self.monitor.set_active(False)
             self._error = ''
 
