@@ -76,7 +76,9 @@ class PointTimes:
     def _reading(self, values: np.ndarray, stamp_ns: int) -> tuple[float, float, str]:
         """Unit in seconds, the value that stands for the stamp in the header, and the same in words."""
         if values.dtype.kind == 'f':
-            finite = values if np.isfinite(values.sum(dtype=np.float64)) else values[np.isfinite(values)]
+            with np.errstate(invalid='ignore', over='ignore'):  # both infinities
+                every_one = np.isfinite(values.sum(dtype=np.float64))
+            finite = values if every_one else values[np.isfinite(values)]
             if not len(finite):
                 self._refuse('no value is finite')
         else:

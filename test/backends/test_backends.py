@@ -273,7 +273,7 @@ def test_backends_that_run_on_the_cpu_only_refuse_another_device():
 
 def test_an_exported_file_given_to_torch_is_told_what_it_is(onnx_file):
     with pytest.raises(ConfigurationError, match='set the parameter backend to onnxruntime'):
-        create_backend(from_flat({'checkpoint': onnx_file}))
+        create_backend(from_flat({'checkpoint': onnx_file, 'backend': 'torch'}))
 
 
 def test_constructing_and_running_a_pipeline_leaves_the_threads_of_the_process_alone(small):

@@ -99,6 +99,17 @@ def test_times_belong_to_the_points_that_are_kept():
     np.testing.assert_allclose(found, kept, atol=1e-6)
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('kind', ['f4', 'f8'])
+@pytest.mark.parametrize('odd', [(np.nan, np.nan), (np.inf, np.inf), (np.inf, -np.inf)])
+def test_times_that_are_not_finite_are_left_out_without_a_warning(kind, odd):
+    sent = RISING.astype(kind)
+    sent[[10, 20]] = odd
+    found, _ = offsets(turn('time', kind, sent))
+    expected = np.where(np.isfinite(sent), RISING, 0.0)
+    np.testing.assert_allclose(found, np.repeat(expected, RINGS), atol=2e-6)
+
+
 @pytest.mark.parametrize('what, kind, sent', [
     ('every point has', 'f4', np.full(COLUMNS, 0.05)),
     ('every point has', 'f4', np.full(COLUMNS, 1.764e9)),  # the time of day does not fit into float32

@@ -56,8 +56,8 @@ class Spoiled:
         output = self._backend.infer(*inputs)
         if not self.spoils:
             return output
-        tensors = {name: torch.full_like(value, math.nan) for name, value in vars(output).items()
-                   if isinstance(value, torch.Tensor) and value.is_floating_point()}
+        tensors = {name: value * math.nan for name, value in vars(output).items()
+                   if isinstance(value, torch.Tensor) and value.is_floating_point() or isinstance(value, np.ndarray)}
         return dataclasses.replace(output, **tensors)
 
 
