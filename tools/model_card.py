@@ -4,7 +4,8 @@
 """Write the model card of a training from what `train` left in its folder.
 
     python tools/model_card.py RUN           RUN/model_card.md
-    python tools/model_card.py RUN --ship    RUN/checkpoint.safetensors becomes the shipped weights, and the card theirs
+    python tools/model_card.py RUN --ship    RUN/checkpoint.safetensors becomes the shipped weights, with their exported
+                                          file, and the card theirs
 """
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import generated  # noqa: E402
 
+from attention_fusion_ros.backends.export import export  # noqa: E402
 from attention_fusion_ros.datasets.scenes import MAX_RAYS  # noqa: E402
 from attention_fusion_ros.metrics.registry import Metric, logged  # noqa: E402
 from attention_fusion_ros.network import checkpoint as checkpoints  # noqa: E402
@@ -119,8 +121,10 @@ def card(run: dict[str, Any], checkpoint: Path, name: str) -> str:
 
 
 def sums(folder: Path, instead: dict[str, Path]) -> str:
-    """SHA-256 of every checkpoint in a folder, as `sha256sum` writes it; of those in `instead`, of these files."""
-    found = {file.name: file for file in folder.glob('*.safetensors')} | instead
+    """SHA-256 of every checkpoint and exported file in a folder, as `sha256sum` writes it; of those in `instead`, of
+    these files.
+    """
+    found = {file.name: file for ending in ('safetensors', 'onnx') for file in folder.glob(f'*.{ending}')} | instead
     return ''.join(f'{hashlib.sha256(file.read_bytes()).hexdigest()}  {name}\n' for name, file in sorted(found.items()))
 
 
@@ -141,7 +145,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.ship:
         files[options.weights / 'default.json'] = json.dumps(run, indent=1) + '\n'
         if not options.check:
-            atomic.copy(checkpoint, options.weights / 'default.safetensors')
+            shipped = options.weights / 'default.safetensors'
+            atomic.copy(checkpoint, shipped)
+            list(export(checkpoints.load(shipped), options.weights, ['onnx']))  # beside it, for the CPU
         files[options.weights / checkpoints.SUMS] = sums(options.weights, {'default.safetensors': checkpoint})
     return generated.write_or_check(files, options.check, f'python tools/model_card.py {options.run}')
 

@@ -163,7 +163,11 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     sections = [v['ros__parameters'] for v in content.values() if isinstance(v, dict) and 'ros__parameters' in v]
     if len(sections) > 1:
         raise ConfigurationError(f'parameter file {path} has parameters for {len(sections)} nodes; give one with one')
-    values = flatten(sections[0] or {}) if sections else flatten(content)
+    given = (sections[0] or {}) if sections else content
+    if not isinstance(given, dict):
+        raise ConfigurationError(f'parameter file {path} has {given!r} as ros__parameters, which must be a mapping of '
+                                 'names and values')
+    values = flatten(given)
     values.pop('use_sim_time', None)  # every ROS node has it; here the recording is the clock
     return values
 

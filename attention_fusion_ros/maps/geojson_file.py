@@ -70,6 +70,9 @@ def _ways(path: str | Path, content: dict, features: list[dict], kinds: Collecti
     if not np.isfinite(coordinates).all():
         raise ConfigurationError(f"'{path}' has coordinates that are not finite")
     longitudes, latitudes = _degrees(path, content, coordinates, graph, datum).T
+    if (np.abs(latitudes) >= 90.0).any() or (np.abs(longitudes) > 360.0).any():
+        raise ConfigurationError(f"'{path}' has coordinates that are nowhere on earth. Remedy: look at its projection, "
+                                 'and export it anew')
     rounded = np.rint(np.stack([latitudes, longitudes], axis=1) / SAME_PLACE_DEG).astype(np.int64)
     places, refs = np.unique(rounded, axis=0, return_inverse=True)
     first = np.append(0, np.cumsum([len(line) for line in lines])).astype(np.int64)

@@ -15,7 +15,7 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.maps.build import build_roads
 from attention_fusion_ros.maps.geojson_file import read_geojson
 from attention_fusion_ros.maps.kinds import DEFAULT_KINDS, checked_kinds
-from attention_fusion_ros.maps.osm_file import read_ways
+from attention_fusion_ros.maps.osm_apart import read_ways
 from attention_fusion_ros.maps.roads import RoadGraph
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.arrays import read_arrays

@@ -47,7 +47,7 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     Raises ConfigurationError when the file cannot be read, or osmium is not installed or too old.
     """
     path = str(path)
-    osmium = _osmium(path)
+    osmium = library(path)
     tags: list[dict[str, str]] = []
     try:
         small = unpacked_bytes(path) < SMALL_BYTES
@@ -65,8 +65,12 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds)
 
 
-def _osmium(path: str) -> Any:
-    """The library. The packages of Ubuntu 22.04 and 24.04 (python3-pyosmium 3) have no FileProcessor."""
+def library(path: str) -> Any:
+    """osmium.
+
+    Raises ConfigurationError when it is not installed, or too old: the packages of Ubuntu 22.04 and 24.04
+    (python3-pyosmium 3) have no FileProcessor.
+    """
     try:
         import osmium
     except ImportError as error:

@@ -18,6 +18,7 @@ from attention_fusion_ros.metrics.bootstrap import Estimate
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.utils import provenance
+from attention_fusion_ros.utils.digest import file_digest
 from attention_fusion_ros.utils.tables import Table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +143,7 @@ def ended(tmp_path):
 
 
 def test_the_model_card_tells_of_its_run(ended):
+    pytest.importorskip('onnxscript')  # the exported file is made again
     run, weights = ended
     assert model_card.main([str(run), '--ship', '--weights', str(weights)]) == 0
     text = (weights / 'README.md').read_text()
@@ -152,6 +154,10 @@ def test_the_model_card_tells_of_its_run(ended):
         assert told in text, told
     assert '/big' not in text + (weights / 'default.json').read_text()
     assert (weights / 'default.safetensors').read_bytes() == (run / 'checkpoint.safetensors').read_bytes()
+    assert [line.split()[1] for line in (weights / 'SHA256SUMS').read_text().splitlines()] == [
+        'default.onnx', 'default.safetensors']
+    digest = file_digest(weights / 'default.safetensors').encode()
+    assert digest in (weights / 'default.onnx').read_bytes(), 'made of that very checkpoint'
 
 
 def test_a_card_of_ones_own_leaves_the_shipped_one_alone(ended):

@@ -83,6 +83,14 @@ def test_geojson_that_is_nested_too_deeply_or_has_giant_numbers(tmp_path, text):
 LAUGHS = 'a: &a [x]\n' + ''.join(f'{name}: &{name} [*{last}, *{last}]\n' for last, name in zip('abcdef', 'bcdefg'))
 
 
+@pytest.mark.parametrize('text', ['/**:\n  ros__parameters:\n    map', 'n: {ros__parameters: [1]}',
+                                  'n: {ros__parameters: 7}'])
+def test_parameters_that_are_no_mapping_are_told(tmp_path, text):
+    (tmp_path / 'parameters.yaml').write_text(text)
+    with pytest.raises(ConfigurationError, match='must be a mapping'):
+        read_parameter_file(tmp_path / 'parameters.yaml')
+
+
 @pytest.mark.parametrize('text', [
     '[' * 20_000, '2001-99-99', '0b', LAUGHS, 'a: &a {b: *a}', '? {a: 1}\n: 2', '&a', '*a', '9' * 5000, '!!binary x',
     '!!python/object/apply:os.system [ls]', '1:99:99:' + '9' * 400])
@@ -324,12 +332,26 @@ def test_a_file_says_how_large_it_is_unpacked(tmp_path):
         assert unpacked_bytes(str(target)) >= 0
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('place', [[1e38, 1.0], [1.0, -1e300], [3e8, 1.0]])
+def test_projected_coordinates_that_are_nowhere_on_earth_are_refused(tmp_path, place):
+    pytest.importorskip('pyproj')
+    from attention_fusion_ros.maps.load import load_roads
+    line = {'type': 'LineString', 'coordinates': [[1e6, 1e6], place]}
+    (tmp_path / 'a.geojson').write_text(json.dumps({
+        'type': 'FeatureCollection', 'crs': {'type': 'name', 'properties': {'name': 'urn:ogc:def:crs:EPSG::3857'}},
+        'features': [{'type': 'Feature', 'properties': {'highway': 'road'}, 'geometry': line}]}))
+    with pytest.raises(ConfigurationError, match='nowhere on earth|not finite'):
+        load_roads(tmp_path / 'a.geojson', cache=None)
+
+
 def test_roads_of_more_than_a_country_are_refused(tmp_path, monkeypatch):
     pytest.importorskip('osmium')
     from attention_fusion_ros.maps import osm_file
     for limit in ('MAX_REFS', 'MAX_WAYS', 'MAX_TAG_LETTERS'):
         with monkeypatch.context() as patch:
             patch.setattr(osm_file, limit, 2)
+            patch.setattr('attention_fusion_ros.maps.load.read_ways', osm_file.read_ways)  # in this process
             with pytest.raises(ConfigurationError, match='osmium extract'):
                 roads(tmp_path / 'a.osm', NODES + WAY.format('') + WAY.format('').replace('id="1"', 'id="2"') * 3)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError
-from attention_fusion_ros.maps.osm_file import read_ways
+from attention_fusion_ros.maps.osm_apart import read_ways
 from attention_fusion_ros.simulation.world.polyline import arc_length, clip_to_disc, distances, project, smoothed
 from attention_fusion_ros.simulation.world.roads import Piece, Plan, Section, simplify
 from attention_fusion_ros.utils import atomic
