@@ -10,29 +10,20 @@
 | `lifecycle_state` | `_state_machine` | same | same | no public access to a node's own state |
 | `with_message_info` | nothing | public | public | added in Iron |
 | `refuse_impossible_transitions` | `_service_change_state` | same | same | an impossible request ends the node |
-| `make_executor` | single-threaded | same | events by choice | `EventsExecutor` came with Kilted and Jazzy 7.1 |
-| `serve` | `spin` | same | with events `spin_once` | its `spin` stops serving timers |
 
 A private name that a later distribution lacks ends in an AttributeError at start, not in silence.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.context import Context
-from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
-from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
-
-from attention_fusion_ros.errors import ConfigurationError
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -40,60 +31,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 __all__ = ['SubscriptionEventCallbacks', 'UnsupportedEventTypeError', 'add_post_set_parameters_callback',
-           'call_after_others', 'lifecycle_state', 'make_executor', 'parameter_overrides',
-           'refuse_impossible_transitions', 'serve', 'with_message_info']
-
-EVENTS, SINGLE_THREADED = 'events', 'single_threaded'
-EXECUTOR = 'ATTENTION_FUSION_EXECUTOR'  # environment variable: one of these; '' is SINGLE_THREADED
-WAIT_S = 0.5  # between looks at whether the context is still there; the executor is woken when it goes
-
-
-def make_executor(context: Context, kind: str | None = None) -> Executor:
-    """The executor that serves a node's callbacks in one thread.
-
-    kind: SINGLE_THREADED, or EVENTS, which waits for events instead of building a wait set for every callback; None:
-    what the environment variable EXECUTOR says. Where rclpy has no executor of events, the single-threaded one takes
-    its place.
-
-    Raises ConfigurationError for another kind.
-    """
-    kind = os.environ.get(EXECUTOR, '') if kind is None else kind
-    if kind not in ('', SINGLE_THREADED, EVENTS):
-        raise ConfigurationError(f"{EXECUTOR} is '{kind}'. Remedy: set it to {SINGLE_THREADED} or {EVENTS}, or leave "
-                                 'it out.')
-    if kind == EVENTS:
-        events = events_executor()
-        if events is not None:
-            made: Executor = events(context=context)
-            return made
-        get_logger('attention_fusion').warning(f'{EXECUTOR}={EVENTS}: this version of rclpy has none; the '
-                                               'single-threaded executor is used.')
-    return SingleThreadedExecutor(context=context)
-
-
-def events_executor() -> Callable[..., Any] | None:
-    """The executor of events, None where rclpy has none."""
-    for name in ('rclpy.executors', 'rclpy.experimental'):  # where it may move once it is no experiment any more
-        try:
-            found = getattr(importlib.import_module(name), 'EventsExecutor', None)
-        except ImportError:
-            continue
-        if found is not None:
-            return cast('Callable[..., Any]', found)
-    return None
-
-
-def serve(executor: Executor, context: Context) -> None:
-    """Serve callbacks until the context is shut down, or one of them raises.
-
-    The executor of events is asked again and again: left to itself (`spin`), it stops after the first call of a timer
-    (rclpy 7.1.6 and 9.1.2). Raises what `Executor.spin` does.
-    """
-    if isinstance(executor, SingleThreadedExecutor):
-        executor.spin()
-        return
-    while context.ok():
-        executor.spin_once(timeout_sec=WAIT_S)
+           'call_after_others', 'lifecycle_state', 'parameter_overrides', 'refuse_impossible_transitions',
+           'with_message_info']
 
 
 def with_message_info(callback: Callable[[Any, Mapping[str, Any]], None]) -> Callable[..., None]:

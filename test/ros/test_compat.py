@@ -32,17 +32,14 @@ def test_no_other_module_asks_for_the_distribution_or_for_private_names_of_rclpy
     assert found == {'ros/compat.py', *ELSEWHERE}
 
 
-@pytest.mark.parametrize('kind', ['single_threaded', 'events', ''])
-def test_it_goes_on_after_an_error_in_a_callback_and_ends_with_its_context(kind, ros_domain, monkeypatch):
+def test_it_goes_on_after_an_error_in_a_callback_and_ends_with_its_context(ros_domain):
     pytest.importorskip('rclpy', reason='no ROS 2 here')
     from rclpy.context import Context
     from rclpy.executors import ExternalShutdownException
     from rclpy.node import Node
 
-    from attention_fusion_ros.ros.compat import EXECUTOR, make_executor
     from attention_fusion_ros.ros.node.spinning import spin
 
-    monkeypatch.setenv(EXECUTOR, kind)
     context = Context()
     context.init(domain_id=ros_domain)
     node = Node('compat', context=context)
@@ -59,7 +56,7 @@ def test_it_goes_on_after_an_error_in_a_callback_and_ends_with_its_context(kind,
 
     def work():
         try:
-            spin(node, errors.append, make_executor(context))
+            spin(node, errors.append)
         except ExternalShutdownException:
             pass
 
@@ -71,12 +68,3 @@ def test_it_goes_on_after_an_error_in_a_callback_and_ends_with_its_context(kind,
     thread.join(60.0)
     assert not thread.is_alive()
     node.destroy_node()
-
-
-def test_an_unknown_executor_is_a_mistake_with_a_remedy(monkeypatch):
-    pytest.importorskip('rclpy', reason='no ROS 2 here')
-    from attention_fusion_ros.errors import ConfigurationError
-    from attention_fusion_ros.ros.compat import EXECUTOR, make_executor
-    monkeypatch.setenv(EXECUTOR, 'fast')
-    with pytest.raises(ConfigurationError, match='Remedy: set it to single_threaded or events'):
-        make_executor(None)

@@ -14,13 +14,13 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros import start
-from attention_fusion_ros.ros.compat import lifecycle_state, make_executor, refuse_impossible_transitions
+from attention_fusion_ros.ros.compat import lifecycle_state, refuse_impossible_transitions
 from attention_fusion_ros.ros.node.monitor import NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.reporting import ThrottledLog
@@ -213,7 +213,7 @@ def run(make: Callable[[], ManagedNode], arguments: list[str], activate: bool = 
     node = None
     try:
         node = make()
-        executor = make_executor(node.context)  # first: a signal must not find it half made
+        executor = SingleThreadedExecutor(context=node.context)  # first: a signal must not find it half made
         gc.freeze()  # the modules stay: looking through all of them for garbage takes longer than a sweep
         if activate and not (node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS):
             return 1

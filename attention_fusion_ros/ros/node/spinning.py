@@ -9,10 +9,8 @@ import traceback
 from collections.abc import Callable
 
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-
-from attention_fusion_ros.ros.compat import make_executor, serve
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 1.0
 CALM_S = 10.0  # without an error until the pauses start over
@@ -57,13 +55,13 @@ def spin(node: Node, on_error: Callable[[Exception], None] | None = None,
     Raises KeyboardInterrupt and ExternalShutdownException.
     """
     # One thread: callbacks are short and sweeps have a worker of their own. More threads cost a core in wait sets.
-    executor = executor or make_executor(node.context)
+    executor = executor or SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     backoff = Backoff()
     try:
         while node.context.ok():
             try:
-                serve(executor, node.context)
+                executor.spin()
             except (KeyboardInterrupt, ExternalShutdownException):
                 raise
             except InvalidHandle:
