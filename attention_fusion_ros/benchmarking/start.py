@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attention_fusion_ros.backends.create import AUTOMATIC, BACKENDS
+from attention_fusion_ros.backends.create import BACKENDS, EXPORTED
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.clients.domains import ReservedDomain
 from attention_fusion_ros.ros.clients.node_process import NodeProcess
@@ -38,7 +38,7 @@ class Start:
 
 def installed() -> list[str]:
     """The backends that can be measured here."""
-    return [name for name in AUTOMATIC if is_installed(BACKENDS[name].package)]
+    return [name for name in ('torch', *EXPORTED) if is_installed(BACKENDS[name].package)]
 
 
 def measure(backends: Sequence[str], parameters: Mapping[str, Any], starts: int, log: Path,
