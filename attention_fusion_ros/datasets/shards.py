@@ -60,7 +60,7 @@ INDEX = 'scenes.npz'  # written last, so that a shard cut off is made again
 PICKLED_INDEX = 'scenes.pkl'  # of shards made before version 1
 # What scenes are made by.
 SOURCES = ('simulation', 'bev', 'kernels', 'config.py', 'geometry.py', 'datasets/scenes.py', 'datasets/shards.py',
-           'datasets/target.py', 'maps/osm_file.py')
+           'datasets/target.py', 'maps/osm_apart.py', 'maps/osm_file.py')
 VERSION = 1  # of the format; raised when older code would read newer shards wrongly
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.maps import osm_file
 from attention_fusion_ros.maps.osm_file import Ways
+from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.arrays import read_arrays
 
 REFUSED = 3  # exit status when the file cannot be used; what is wrong with it stands in `REASON`
@@ -37,7 +38,7 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               errors='replace', check=False)
         if done.returncode == REFUSED:
-            raise ConfigurationError(Path(folder, REASON).read_text(encoding='utf-8'))
+            raise ConfigurationError(Path(folder, REASON).read_bytes().decode('utf-8', 'surrogatepass'))
         if done.returncode == -signal.SIGKILL:
             raise ConfigurationError(f"while '{path}' was read, the process that reads it was killed; the system does "
                                      'that when memory runs out. Remedy: cut out the region where you drive (osmium '
@@ -46,8 +47,9 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
             raise ConfigurationError(f"'{path}' is damaged: it ended the library that reads it (osmium, "
                                      f'{_signal(-done.returncode)}). Remedy: get the file again')
         if done.returncode:
+            words = done.stderr.strip().splitlines() or ['no words']
             raise ConfigurationError(f"'{path}' could not be read: the process that reads it ended with status "
-                                     f'{done.returncode}: {done.stderr.strip().splitlines()[-1:] or "no words"}')
+                                     f'{done.returncode}: {words[-1]}')
         return _unpacked(read_arrays(Path(folder, RESULT)))
 
 
@@ -77,9 +79,10 @@ def main() -> int:
     try:
         ways = osm_file.read_ways(path, kinds)
     except ConfigurationError as error:
-        Path(folder, REASON).write_text(str(error), encoding='utf-8')
+        atomic.write_bytes(Path(folder, REASON), str(error).encode('utf-8', 'surrogatepass'))
         return REFUSED
-    np.savez(Path(folder, RESULT), **_packed(ways))  # type: ignore[arg-type]  # names, not options
+    with atomic.replacing(Path(folder, RESULT)) as file:
+        np.savez(file, **_packed(ways))  # type: ignore[arg-type]  # names, not options
     return 0
 
 
