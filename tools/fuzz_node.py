@@ -121,15 +121,19 @@ class Fuzz:
     def configure_anew(self, feed: Any) -> None:
         """Through the lifecycle, from whatever state; parameters are those of the start."""
         from lifecycle_msgs.msg import Transition
+        for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+            self.answered(feed.transition(number))
+        self.parameters_of_the_start(feed)
+        for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            self.answered(feed.transition(number))
+
+    def parameters_of_the_start(self, feed: Any) -> None:
+        """Set every parameter back that may be set in the node's state."""
         from rclpy.parameter import Parameter
 
         from attention_fusion_ros.config import parameters
-        for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
-            self.answered(feed.transition(number))
         self.answered(feed.parameters([Parameter(info.name, value=self.given.get(info.name, info.default))
                                        for info in parameters() if not info.read_only]))
-        for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-            self.answered(feed.transition(number))
 
     def answered(self, future: Any) -> None:
         """Wait for the answer to a call."""
@@ -237,7 +241,12 @@ def run(fuzz: Fuzz) -> list[tuple[str, str]]:
     drops = {name: int(value) for name, value in fuzz.diagnostics.values().items() if '.dropped.' in name}
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
         fuzz.answered(feed.transition(transition))
+    fuzz.parameters_of_the_start(feed)
+    lines = len(fuzz.node.log_lines())
     again = fuzz.good(feed, T0_NS, SWEEPS_UNTIL_RESULT, LOST_S, enough=3)
+    if not again:
+        fuzz.faults.append('no result of good sweeps afterwards; the node said: '
+                           + ' / '.join(dict.fromkeys(fuzz.node.log_lines()[lines:]))[-3000:])
     fuzz.configure_anew(feed)
     after = fuzz.good(feed, T0_NS, 3)
     fuzz.faults += documented(fuzz)
@@ -247,8 +256,6 @@ def run(fuzz: Fuzz) -> list[tuple[str, str]]:
         fuzz.faults.append(f'{len(before)} of 3 good sweeps had an answer at the start')
     if after != before:
         fuzz.faults.append(f'another answer than before ({len(after)} of {len(before)})')
-    if not again:
-        fuzz.faults.append('no result of good sweeps afterwards')
     if grown > GROWTH_MIB or kept[-1][1] - kept[0][1] > GROWTH_FILES:
         fuzz.faults.append(f'memory grew by {grown:.0f} MiB, files by {kept[-1][1] - kept[0][1]}')
     sent = odd.sent

@@ -7,8 +7,8 @@ in three things. A result depends on stamps only, and not on how late a message 
 time asked for do not count (unless `interpolate` is set, or there is no earlier one). After its newest sample a
 transform of /tf goes on, see `MovingTransform`, where tf2 refuses; `extrapolation_s` says by how much. And a frame may
 have several parents: LiDAR odometry often publishes `its odom -> lidar` beside the mounting `base_link -> lidar`, which
-must not get lost by that. Static parents come first, then those heard of last; the first that leads to the other frame
-counts.
+must not get lost by that. A way of static transforms alone counts before any other, for it holds at any time; else
+static parents come first, then those heard of last, and the first that leads to the other frame counts.
 """
 
 from __future__ import annotations
@@ -124,14 +124,17 @@ class TransformBuffer:
 
     def _between(self, target: str, source: str) -> tuple[list[_Link], list[_Link]]:
         """Links from target and from source up to their first common ancestor."""
-        from_source, from_target = dict(self._ancestors(source)), dict(self._ancestors(target))
-        common = next((frame for frame in from_source if frame in from_target), None)
+        for only_static in (True, False):
+            from_source, from_target = (dict(self._ancestors(frame, only_static)) for frame in (source, target))
+            common = next((frame for frame in from_source if frame in from_target), None)
+            if common is not None:
+                break
         if common is None or not source:
             raise InputError(TRANSFORM_MISSING, f"no transform from '{source}' to '{target}': "
                              f'{self._known(source, target)}.', self._remedy(source, target))
         return from_target[common], from_source[common]
 
-    def _ancestors(self, frame: str) -> Iterator[tuple[str, list[_Link]]]:
+    def _ancestors(self, frame: str, only_static: bool) -> Iterator[tuple[str, list[_Link]]]:
         """The frame and all above it, each once, with the links that lead there: the preferred way to a root first."""
         seen: set[str] = set()
         ahead: list[tuple[str, list[_Link]]] = [(frame, [])]
@@ -143,7 +146,7 @@ class TransformBuffer:
             yield at, links
             # Sorted ascending and from the list's end on, for the last one is taken up next.
             above = sorted(reversed(self._links.get(at, [])), key=_Link.order)
-            ahead += [(link.parent, [*links, link]) for link in above]
+            ahead += [(link.parent, [*links, link]) for link in above if not only_static or link.static is not None]
 
     def _chain(self, links: list[_Link], stamp_ns: int, interpolate: bool) -> np.ndarray:
         """Product of T_parent_child from the last of `links` to the first."""

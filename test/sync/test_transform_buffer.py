@@ -193,3 +193,25 @@ def test_a_tree_that_changes():
     assert tree.lookup('base_link', 'lidar', at(0.0))[0, 3] == pytest.approx(1.0)
     add(tree, transforms(('right', 'lidar', 0.0), seconds=1.0), static=False)
     assert tree.lookup('base_link', 'lidar', at(1.0))[0, 3] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize('moving', [('lidar', 'base_link'), ('lidar', 'odom')])
+@pytest.mark.parametrize('goes_back', [False, True])
+def test_a_transform_the_other_way_round_does_not_take_the_mounting_away(goes_back, moving):
+    """Some publish from the sensor to the vehicle, or (KISS-ICP's invert_odom_tf) to odom: the static way counts."""
+    tree = TransformBuffer()
+    add(tree, transforms(('base_link', 'roof', 0.0), ('roof', 'lidar', 1.0)), static=True)
+    add(tree, transforms((*moving, 77.0), ('odom', 'base_link', 5.0), seconds=50.0), static=False)
+    if goes_back:
+        tree.drop_after(at(1.0))
+    for stamp in (at(1.0), at(50.0)):
+        assert tree.lookup('base_link', 'lidar', stamp)[0, 3] == pytest.approx(1.0)
+        assert tree.extrapolation_s('base_link', 'lidar', stamp) == 0.0
+    assert not tree.is_dynamic('base_link', 'lidar') and tree.moving_frames('base_link', 'lidar') == frozenset()
+
+
+def test_a_static_way_counts_before_a_shorter_one_that_moves():
+    tree = TransformBuffer()
+    add(tree, transforms(('base_link', 'roof', 1.0), ('roof', 'lidar', 1.0), ('elsewhere', 'lidar', 9.0)), static=True)
+    add(tree, transforms(('base_link', 'elsewhere', 9.0), ('base_link', 'lidar', 9.0)), static=False)
+    assert tree.lookup('base_link', 'lidar', 0)[0, 3] == pytest.approx(2.0)
