@@ -26,6 +26,12 @@ def test_wrap_puts_the_seam_at_plus_pi():
     assert g.wrap(-math.pi) == math.pi and g.wrap(math.pi) == math.pi and g.wrap(3 * math.pi) == math.pi
 
 
+@given(st.floats(-1e6, 1e6))
+def test_a_number_is_wrapped_to_the_bit_as_arrays_are(a):
+    assert g.wrap(a) == g.wrap(np.array([a]))[0] == g.wrap(np.float64(a))
+    assert math.isnan(g.wrap(math.inf)) and math.isnan(g.wrap(math.nan))
+
+
 @given(st.floats(-100, 100), st.floats(-100, 100), angles)
 def test_inverse_undoes_a_planar_transform(x, y, yaw):
     T = g.se2(x, y, yaw)
@@ -49,6 +55,10 @@ def test_is_rigid_refuses_scale_mirror_and_nan():
     scaled = np.diag([2.0, 2.0, 2.0, 1.0])
     broken = np.full((4, 4), np.nan)
     assert not any(map(g.is_rigid, (mirrored, scaled, broken, np.eye(3))))
+    for i, j in np.ndindex(4, 4):  # any single number of the rotation, or of the last row
+        bent = np.eye(4)
+        bent[i, j] += 0.01
+        assert g.is_rigid(bent) is (j == 3 and i < 3)
 
 
 def test_interpolation_between_two_poses():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,12 +94,18 @@ def close_gaps(reach: Tensor) -> Tensor:
 
 
 def close_array_gaps(reach: np.ndarray) -> np.ndarray:
-    """`close_gaps` of an array."""
-    closed = reach
-    for width in range(2, MAX_GAP + 2):
-        for left in range(1, width):
-            closed = np.maximum(closed, np.minimum(np.roll(reach, left), np.roll(reach, left - width)))
+    """`close_gaps` of an array (A,)."""
+    left, right = _rims(len(reach))
+    closed: np.ndarray = np.maximum(reach, np.minimum(reach[left], reach[right]).max(0))
     return closed
+
+
+@lru_cache(maxsize=4)
+def _rims(sectors: int) -> tuple[np.ndarray, np.ndarray]:
+    """(P, A) indices of the rims to both sides of every sector, of all gaps of up to MAX_GAP sectors it may lie in."""
+    shifts = np.array([(left, left - width) for width in range(2, MAX_GAP + 2) for left in range(1, width)])
+    rims = (np.arange(sectors) - shifts[:, :, None]) % sectors
+    return rims[:, 0], rims[:, 1]
 
 
 @operation('coverage')

@@ -25,8 +25,9 @@ def map_problem(layers: Tensor | np.ndarray, drawn: float) -> str:
     """
     valid = layers[VALID] > 0.5
     bright = layers[ROAD] > drawn
-    sums: list[Any] = [valid.sum(), (bright & valid).sum(), bright.sum()]
-    covered, road, any_road = torch.stack(sums).tolist() if isinstance(layers, Tensor) else map(int, sums)
+    asked: list[Any] = [valid, bright & valid, bright]
+    covered, road, any_road = (torch.stack([cells.sum() for cells in asked]).tolist() if isinstance(layers, Tensor)
+                               else map(np.count_nonzero, asked))
     cells = layers.shape[-2] * layers.shape[-1]
     if not any_road:
         return 'map_without_roads' if covered else 'map_elsewhere'

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from attention_fusion_ros.errors import ConfigurationError
@@ -180,5 +181,9 @@ def fused_widths(config: NetworkConfig) -> tuple[int, int]:
 
 def channel_labels(config: NetworkConfig) -> tuple[str, ...]:
     """Name of each fused channel, LiDAR first: `lidar/00`, ..., `map/00`, ..."""
-    lidar, of_map = fused_widths(config)
+    return _labels(*fused_widths(config))
+
+
+@lru_cache(maxsize=8)  # asked for every sweep
+def _labels(lidar: int, of_map: int) -> tuple[str, ...]:
     return (*(f'lidar/{i:02d}' for i in range(lidar)), *(f'map/{i:02d}' for i in range(of_map)))

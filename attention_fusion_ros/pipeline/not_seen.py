@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -52,13 +53,13 @@ class Sight:
         """seen: (K,) `Coverage.seen`. drawn: (K,) bool, see `bev.coverage.drawn_bearings`; None without a map."""
         bins = len(seen)
         reach = round(SPREAD_RAD / (2 * math.pi / bins))
-        smooth = np.mean([np.roll(seen, k) for k in range(-reach, reach + 1)], axis=0)
+        smooth = seen[_neighbours(bins, reach)].mean(axis=0)
         known = np.zeros(bins, bool)
         roads: np.ndarray = np.zeros(0)
         if drawn is not None:
             roads = np.array([0.5 * (right + left) for right, left in sectors(drawn.astype(bool))])
             reach = round(MAP_TOLERANCE_RAD / (2 * math.pi / bins))
-            known = np.any([np.roll(drawn.astype(bool), k) for k in range(-reach, reach + 1)], axis=0)
+            known = drawn.astype(bool)[_neighbours(bins, reach)].any(axis=0)
         return cls(1.0 - smooth, np.clip((LIT - smooth) / (LIT - DARK), 0.0, 1.0), known, drawn is not None,
                    roads)
 
@@ -69,7 +70,7 @@ class Sight:
         prior: `Calibration.direction_prior`.
         """
         bearings = bin_bearings(len(self.unseen))
-        expected = spread_prior(prior, len(bearings))
+        expected = _known_prior(tuple(prior), len(bearings))
         if self.with_map:
             expected = expected * np.where(self.drawn, 1.0, UNDRAWN_WEIGHT)
             expected /= expected.sum()
@@ -131,6 +132,12 @@ def sectors(chosen: np.ndarray) -> list[tuple[float, float]]:
     return found
 
 
+@lru_cache(maxsize=8)
+def _neighbours(bins: int, reach: int) -> np.ndarray:
+    """(2 * reach + 1, K) indices of the bins up to `reach` to both sides of each."""
+    return (np.arange(bins) - np.arange(-reach, reach + 1)[:, None]) % bins
+
+
 def spread_prior(prior: Sequence[float], bins: int) -> np.ndarray:
     """Shares by angle from straight ahead, both sides together -> (K,) over bearings, sums to 1."""
     edges = np.linspace(0.0, math.pi, len(prior) + 1)
@@ -138,6 +145,12 @@ def spread_prior(prior: Sequence[float], bins: int) -> np.ndarray:
     density = np.interp(np.abs(bin_bearings(bins)), centres, np.asarray(prior, dtype=np.float64))
     normalised: np.ndarray = density / density.sum()
     return normalised
+
+
+@lru_cache(maxsize=8)
+def _known_prior(prior: tuple[float, ...], bins: int) -> np.ndarray:
+    """`spread_prior`, made once, and not to be written to."""
+    return spread_prior(prior, bins)
 
 
 def dark_sectors(seen: np.ndarray) -> list[tuple[float, float]]:

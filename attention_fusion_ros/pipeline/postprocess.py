@@ -204,11 +204,14 @@ def circular_nms(scores: np.ndarray, bearings: np.ndarray, min_angle: float) -> 
 
     scores, bearings: (K,). Only local maxima on the circle are candidates.
     """
-    peak = (scores >= np.roll(scores, 1)) & (scores > np.roll(scores, -1))
+    count = np.arange(len(scores))
+    peaks = np.flatnonzero((scores >= scores[count - 1]) & (scores > scores[count + 1 - len(scores)]))
+    best_first = peaks[np.argsort(-scores[peaks], kind='stable')].tolist()
+    at = bearings.tolist()  # there are few: plain numbers are faster than arrays
     kept: list[int] = []
-    for i in sorted(np.flatnonzero(peak), key=lambda i: -scores[i]):
-        if all(angle_between(bearings[i], bearings[j]) >= min_angle for j in kept):
-            kept.append(int(i))
+    for i in best_first:
+        if all(abs(wrap(at[i] - at[j])) >= min_angle for j in kept):
+            kept.append(i)
     return kept
 
 
@@ -234,10 +237,10 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
     dark_std = unseen * calibration.unseen_bearing_std[0 if with_map else 1]
 
     def branch(i: int) -> Branch:
+        bearing_std = math.hypot(np.exp(channel['bearing_log_std'][i]), dark_std[i])
         return Branch(bearing=wrap(bearings[i]), heading=wrap(headings[i]), probability=float(probability[i]),
-                      bearing_std=float(np.clip(math.hypot(np.exp(channel['bearing_log_std'][i]), dark_std[i]), low,
-                                                high)),
-                      heading_std=float(np.clip(np.exp(channel['heading_log_std'][i]), low, high)))
+                      bearing_std=min(max(bearing_std, low), high),
+                      heading_std=min(max(float(np.exp(channel['heading_log_std'][i])), low), high))
 
     peaks = [i for i in circular_nms(channel['presence'], bearings, config.nms_angle)
              if probability[i] >= config.min_probability]

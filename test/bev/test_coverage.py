@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from attention_fusion_ros.bev.accumulate import EarlierSweep, Points, views, within_limit
-from attention_fusion_ros.bev.coverage import coverage, drawn_bearings, view, view_of_cells, visible_cells
+from attention_fusion_ros.bev.coverage import (
+    AZIMUTHS,
+    View,
+    close_array_gaps,
+    close_gaps,
+    coverage,
+    drawn_bearings,
+    view,
+    view_of_cells,
+    visible_cells,
+)
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.bev.lidar import CHANNELS, lidar_bev
 from attention_fusion_ros.geometry import angle_between, bin_bearings, transform_points
@@ -146,3 +156,19 @@ def test_the_bearings_at_which_a_map_draws_a_road():
     assert (drawn_bearings(torch.from_numpy(layers), grid, BINS, RING).numpy() > 0)[BINS // 2]
     layers[0] = (np.abs(y) < 3.0) & (x > 25.0)
     assert not drawn_bearings(torch.from_numpy(layers), grid, BINS, RING).any()
+
+
+def test_gaps_of_an_array_are_closed_as_those_of_a_tensor():
+    rng = np.random.default_rng(0)
+    for share in (0.1, 0.5, 0.9):
+        reach = np.where(rng.random(AZIMUTHS) < share, rng.uniform(1, 60, AZIMUTHS), 0.0).astype(np.float32)
+        assert np.array_equal(close_array_gaps(reach), close_gaps(torch.from_numpy(reach)).numpy())
+
+
+def test_what_is_remembered_of_a_sensor_is_not_that_of_another():
+    """Sectors about a sensor are kept from sweep to sweep, for each place that one is at."""
+    rng = np.random.default_rng(1)
+    reach = rng.uniform(0, 40, AZIMUTHS).astype(np.float32)
+    for x, y, yaw in ((0.0, 0.0, 0.0), (2.0, -1.0, 0.0), (2.0, -1.0, 0.7), (0.0, 0.0, 0.0)):
+        of_array = coverage([View(reach, x, y, yaw)], 120, 20.0)
+        assert np.allclose(of_array, coverage.plain([View(torch.from_numpy(reach), x, y, yaw)], 120, 20.0), atol=1e-6)

@@ -93,6 +93,16 @@ def test_nms_keeps_the_better_of_two_near_peaks():
     assert K - 2 not in circular_nms(scores, bin_bearings(K), math.radians(20))
 
 
+@given(st.lists(st.integers(-5, 5), min_size=K, max_size=K))
+def test_nms_takes_the_best_first_and_of_equal_ones_the_first(scores):
+    values, bearings, kept = np.array(scores, float), bin_bearings(K), []
+    for i in sorted(range(K), key=lambda i: (-values[i], i)):
+        if (values[i] >= values[i - 1] and values[i] > values[(i + 1) % K]
+                and all(angle_between(bearings[i], bearings[j]) >= 0.3 for j in kept)):
+            kept.append(i)
+    assert circular_nms(values, bearings, 0.3) == kept
+
+
 def test_calibration_changes_probabilities_not_peaks():
     head = head_for([(0.3, 0.3)], 0)
     plain = decode_head(head, -4.0, True, Calibration(), BranchesConfig()).branches[0]

@@ -38,10 +38,12 @@ def _coverage(views: Sequence[View], bins: int, ring: float, extent: float = 40.
     x, y, distance = _lines(bins, extent)
     seen = np.zeros(x.shape, bool)
     for one in views:
-        dx, dy = x - f4(one.x), y - f4(one.y)
-        reach = one.reach[_sector(dx, dy, one.yaw)]
-        seen |= (reach > 0) & (np.hypot(dx, dy) <= reach + f4(TOLERANCE_M))
-    cells = seen.reshape(len(distance), bins, SUB_BEARINGS).mean(-1, dtype=f4)
+        # Where a sensor is does not change from sweep to sweep; earlier sweeps, which were turned since, do.
+        sector, away = (_seen_from if one.yaw == 0.0 else _seen_from.__wrapped__)(bins, extent, one.x, one.y, one.yaw)
+        far = np.where(one.reach > 0, one.reach + f4(TOLERANCE_M), f4(-1.0))
+        seen |= away <= far.take(sector)
+    of_three = seen.reshape(len(distance), bins, SUB_BEARINGS).view(np.uint8)
+    cells = _shares()[sum(of_three[..., k] for k in range(SUB_BEARINGS))]
     share = cells[:max(1, round(ring / RANGE_STEP_M))].mean(0)
     reached = (cells >= 0.5) * (distance[:, None] + f4(0.5 * RANGE_STEP_M))
     return np.stack([share, reached.max(0)])
@@ -68,28 +70,36 @@ def _sensor_reach(sweep: Placed, sensors: Sequence[Look], min_range: float, max_
 
 @fast_version(drawn_bearings.name, 'numpy', devices=('cpu',), differentiable=False, arrays_only=True)
 def _drawn_bearings(map_grid: np.ndarray, grid: Grid, bins: int, ring: float) -> np.ndarray:
+    cells, weights = _ring_cells(grid, bins, ring)
+    value = (map_grid[0].reshape(-1).take(cells) * weights).sum(0)
+    drawn: np.ndarray = (value.max(0).reshape(bins, SUB_BEARINGS).max(1) > DRAWN).astype(f4)
+    return drawn
+
+
+@lru_cache(maxsize=8)
+def _ring_cells(grid: Grid, bins: int, ring: float) -> tuple[np.ndarray, np.ndarray]:
+    """Flat indices and weights, (4, D, K * SUB_BEARINGS), of the cells about places near the ring: bilinear."""
     bearing = _bearings(bins)
     distance = (np.linspace(0.9, 1.1, 5) * ring).astype(f4)
     row, column = grid.metres_to_cells(distance[:, None] * np.cos(bearing), distance[:, None] * np.sin(bearing))
     top, left = np.floor(row).astype(int), np.floor(column).astype(int)
     below, right = row - top, column - left
-    road = np.pad(map_grid[0], 1)  # beside the grid there is none
-    top, left = (np.clip(values + 1, 0, len(road) - 2) for values in (top, left))
-    value = ((road[top, left] * (1 - right) + road[top, left + 1] * right) * (1 - below)
-             + (road[top + 1, left] * (1 - right) + road[top + 1, left + 1] * right) * below)
-    inside = (np.abs(row - (grid.cells - 1) / 2) < (grid.cells + 1) / 2) & \
-        (np.abs(column - (grid.cells - 1) / 2) < (grid.cells + 1) / 2)
-    value = np.where(inside, value, 0.0)
-    drawn: np.ndarray = (value.max(0).reshape(bins, SUB_BEARINGS).max(1) > DRAWN).astype(f4)
-    return drawn
+    cells, weights = [], []
+    for i, j, weight in ((top, left, (1 - below) * (1 - right)), (top, left + 1, (1 - below) * right),
+                         (top + 1, left, below * (1 - right)), (top + 1, left + 1, below * right)):
+        inside = (i >= 0) & (i < grid.cells) & (j >= 0) & (j < grid.cells)  # beside the grid there is no road
+        cells.append(np.where(inside, i * grid.cells + j, 0))
+        weights.append(np.where(inside, weight, 0.0).astype(f4))
+    return np.stack(cells), np.stack(weights)
 
 
 @fast_version(summary.name, 'numpy', devices=('cpu',), differentiable=False, arrays_only=True)
 def _summary(lidar: np.ndarray, extent: float = 40.0) -> np.ndarray:
-    occupied = lidar[CHANNELS.index('density')] > 0
+    occupied = np.flatnonzero(lidar[CHANNELS.index('density')].reshape(-1) > 0)
     size = int(math.sqrt(2.0) * extent / STEP_M) + 1
-    counts = np.bincount(_rings(Grid(extent, lidar.shape[-1]))[occupied], minlength=size)
-    level = np.count_nonzero(occupied & (lidar[CHANNELS.index('top')] < f4(compressed_height(STANDING_M))))
+    counts = np.bincount(_rings(Grid(extent, lidar.shape[-1])).take(occupied), minlength=size)
+    top = lidar[CHANNELS.index('top')].reshape(-1).take(occupied)
+    level = np.count_nonzero(top < f4(compressed_height(STANDING_M)))
     return np.append(counts, level).astype(f4)
 
 
@@ -116,9 +126,24 @@ def _lines(bins: int, extent: float) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return distance[:, None] * np.cos(bearing), distance[:, None] * np.sin(bearing), distance
 
 
+@lru_cache(maxsize=16)
+def _seen_from(bins: int, extent: float, x: float, y: float, yaw: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sector about a sensor, and distance from it in metres, of the cells along the bearings, (R, K * SUB_BEARINGS)."""
+    of_x, of_y, _ = _lines(bins, extent)
+    dx, dy = of_x - f4(x), of_y - f4(y)
+    return _sector(dx, dy, yaw), np.hypot(dx, dy)
+
+
+@lru_cache(maxsize=1)
+def _shares() -> np.ndarray:
+    """(SUB_BEARINGS + 1,) float32, what so many of SUB_BEARINGS lines are of all."""
+    shares: np.ndarray = np.arange(SUB_BEARINGS + 1, dtype=f4) / f4(SUB_BEARINGS)
+    return shares
+
+
 @lru_cache(maxsize=8)
 def _rings(grid: Grid) -> np.ndarray:
-    """(H, W) index of each cell in the histogram of distances."""
+    """(H * W,) index of each cell in the histogram of distances."""
     x, y = (np.ascontiguousarray(centres, dtype=f4) for centres in grid.centres())
-    rings: np.ndarray = (np.hypot(x, y) / f4(STEP_M)).astype(np.int64)
+    rings: np.ndarray = (np.hypot(x, y) / f4(STEP_M)).astype(np.int64).reshape(-1)
     return rings
