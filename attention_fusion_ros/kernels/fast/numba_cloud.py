@@ -48,7 +48,7 @@ def _without_no_returns(xyz: np.ndarray, intensity: np.ndarray | None
     count, counts = len(xyz), np.zeros(3, np.int64)
     housing = f4.type(HOUSING_M)
     _loops().count_unmeasured(xyz, NOTHING[0] if intensity is None else intensity, intensity is not None, housing,
-                              counts)
+                              counts, room.numbers())
     not_finite, near, bad_intensities = counts.tolist()
     if count and not_finite == count:
         raise no_finite_points(count)

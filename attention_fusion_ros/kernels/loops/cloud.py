@@ -9,6 +9,7 @@ import numpy as np
 from attention_fusion_ros.kernels.compiled import jit
 
 ZERO = np.float32(0.0)
+X, Y, Z = np.uint64(0), np.uint64(1), np.uint64(2)  # without a sign: none of them counts from the end
 
 
 @jit('f4[raw]', 'f4[raw]', 'f4[raw]', 'f4[raw]', 'b1', 'f4[:,:]', 'f4[:]')
@@ -25,23 +26,36 @@ def unpack(x, y, z, intensity, has_intensity, xyz, strength):
                 strength[first + column] = intensity[row, column]
 
 
-@jit('f4[raw]', 'f4[raw1]', 'b1', 'f4', 'i8[:]')
-def count_unmeasured(xyz, intensity, has_intensity, housing, counts):
+@jit('f4[raw]', 'f4[raw1]', 'b1', 'f4', 'i8[:]', 'f4[:,:]')
+def count_unmeasured(xyz, intensity, has_intensity, housing, counts, numbers):
     """How many points are not finite, how many of the others lie within the housing, and how many intensities are not.
 
-    Written to counts (3,).
+    Written to counts (3,). numbers: (5, BLOCK) scratch. What is asked of a block is vectorised, getting it is not.
     """
-    unfinished, near, bad = 0, 0, 0
-    for i in range(xyz.shape[0]):
-        x, y, z = xyz[i, 0], xyz[i, 1], xyz[i, 2]
-        # Infinity less infinity is NaN, which equals nothing.
-        finite = (x - x == ZERO) & (y - y == ZERO) & (z - z == ZERO)
-        unfinished += 0 if finite else 1
-        near += 1 if finite & (abs(x) < housing) & (abs(y) < housing) & (abs(z) < housing) else 0
-    if has_intensity:
-        for i in range(intensity.shape[0]):
-            bad += 0 if intensity[i] - intensity[i] == ZERO else 1
-    counts[0], counts[1], counts[2] = unfinished, near, bad
+    x, y, z, strength = numbers[0], numbers[1], numbers[2], numbers[3]
+    block = x.shape[0]
+    counts[:] = 0
+    for first in range(0, xyz.shape[0], block):
+        count = min(block, xyz.shape[0] - first)
+        for i in range(count):
+            at = np.uint64(first + i)
+            x[i], y[i], z[i] = xyz[at, X], xyz[at, Y], xyz[at, Z]
+        unfinished, near = np.int32(0), np.int32(0)
+        for i in range(count):
+            # Infinity less infinity is NaN, which equals nothing.
+            finite = (x[i] - x[i] == ZERO) & (y[i] - y[i] == ZERO) & (z[i] - z[i] == ZERO)
+            within = (abs(x[i]) < housing) & (abs(y[i]) < housing) & (abs(z[i]) < housing)
+            unfinished += np.int32(not finite)
+            near += np.int32(finite & within)
+        counts[0] += unfinished
+        counts[1] += near
+        if has_intensity:
+            for i in range(count):
+                strength[i] = intensity[np.uint64(first + i)]
+            bad = np.int32(0)
+            for i in range(count):
+                bad += np.int32(not strength[i] - strength[i] == ZERO)
+            counts[2] += bad
 
 
 @jit('f4[raw]', 'f4', 'i8', 'f4[:,:]', 'f4[:,:]', 'i8[:]')

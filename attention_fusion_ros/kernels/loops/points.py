@@ -20,6 +20,8 @@ COUNT, TOP, LOW, TOTAL = 0, 1, 2, 3  # columns of the statistics of a cell
 ROUND = np.float32(1.5 * 2 ** 23)  # added and subtracted: rounds half to even
 WORD = 64  # bits
 ONE_BIT = np.uint64(1)
+FIRST, SECOND, THIRD = np.uint64(0), np.uint64(1), np.uint64(2)  # indices
+WORD_BITS, IN_WORD = np.uint64(6), np.uint64(WORD - 1)  # of a bit's number: those of its word, and within it
 ROOT_HALF_BITS, MANTISSA_BITS = np.int32(0x3f3504f3), np.int32(23)  # of sqrt(1/2) as float32
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 L0, L1, L2, L3, L4, L5, L6, L7, L8 = map(np.float32, (
@@ -47,8 +49,12 @@ def _place(xyz, first, count, T, x, y, z):
     t00, t01, t02, t03 = T[0, 0], T[0, 1], T[0, 2], T[0, 3]
     t10, t11, t12, t13 = T[1, 0], T[1, 1], T[1, 2], T[1, 3]
     t20, t21, t22, t23 = T[2, 0], T[2, 1], T[2, 2], T[2, 3]
+    # Out of the message by themselves: numbers that lie apart keep the sums from being vectorised.
     for i in range(count):
-        px, py, pz = xyz[first + i, 0], xyz[first + i, 1], xyz[first + i, 2]
+        at = np.uint64(first + i)  # without a sign: with one, each index would be asked whether it counts from the end
+        x[i], y[i], z[i] = xyz[at, FIRST], xyz[at, SECOND], xyz[at, THIRD]
+    for i in range(count):
+        px, py, pz = x[i], y[i], z[i]
         x[i] = px * t00 + py * t01 + pz * t02 + t03
         y[i] = px * t10 + py * t11 + pz * t12 + t13
         z[i] = px * t20 + py * t21 + pz * t22 + t23
@@ -82,20 +88,36 @@ def lowest_in_cells(xyz, T, extent, least, per_metre, cells, minima, numbers, pl
 
 
 @jit()
-def _above_ground(x, y, z, count, extent, ground, coarse, height):
-    """Heights above a surface (coarse * coarse,), bilinear between the centres of its cells, to height (BLOCK,)."""
+def _with_rim(ground, coarse):
+    """(coarse * coarse,) -> ((coarse + 1) ** 2,): the last row and column twice, so that all cells have a next one."""
+    wide = np.empty((coarse + 1) * (coarse + 1), np.float32)
+    for i in range(coarse + 1):
+        for j in range(coarse + 1):
+            wide[i * (coarse + 1) + j] = ground[min(i, coarse - 1) * coarse + min(j, coarse - 1)]
+    return wide
+
+
+@jit()
+def _above_ground(x, y, z, count, extent, ground, coarse, height, across, place):
+    """Heights above a surface, bilinear between the centres of its coarse * coarse cells, to height (BLOCK,).
+
+    ground: see `_with_rim`. across: (BLOCK,) float32, place: (BLOCK,) int32, scratch.
+    """
     per_metre, limit = HALF * np.float32(coarse) / extent, np.float32(coarse - 1)
-    middle, stride, last = HALF * limit, np.int32(coarse), np.int32(coarse - 1)
+    middle, stride = HALF * limit, np.int32(coarse + 1)
     for i in range(count):
         v = _within(middle - x[i] * per_metre, limit)
         u = _within(middle - y[i] * per_metre, limit)
         a, b = np.int32(v), np.int32(u)
-        fv, fu = v - np.float32(a), u - np.float32(b)
-        row, next_row = a * stride, min(a + np.int32(1), last) * stride
-        next_column = min(b + np.int32(1), last)
-        upper = ground[row + b] + fu * (ground[row + next_column] - ground[row + b])
-        lower = ground[next_row + b] + fu * (ground[next_row + next_column] - ground[next_row + b])
-        height[i] = z[i] - (upper + fv * (lower - upper))
+        height[i], across[i] = v - np.float32(a), u - np.float32(b)
+        place[i] = a * stride + b
+    # Looking up is not vectorised, and would keep the rest from it.
+    right, below = np.uint64(1), np.uint64(coarse + 1)
+    for i in range(count):
+        at, fu = np.uint64(place[i]), across[i]
+        upper = ground[at] + fu * (ground[at + right] - ground[at])
+        lower = ground[at + below] + fu * (ground[at + below + right] - ground[at + below])
+        height[i] = z[i] - (upper + height[i] * (lower - upper))
 
 
 @jit()
@@ -206,7 +228,8 @@ def _voxel_block(x, y, z, count, sizes, columns, slabs, voxels, column, level):
         level[i] = np.int32(_within((z[i] + highest) / slab, top))
     for i in range(count):
         if column[i] >= 0:
-            voxels[column[i], level[i] // WORD] |= ONE_BIT << np.uint64(level[i] % WORD)
+            at = np.uint64(level[i])
+            voxels[np.uint64(column[i]), at >> WORD_BITS] |= ONE_BIT << (at & IN_WORD)
 
 
 @jit('f4[raw]', 'f4[raw1]', 'b1', 'f4[:,:]', 'f4[:]', 'i8', 'f4[:]', 'i8', 'f4[:,:]', 'i4[:]', 'i4[:]', 'f4[:]',
@@ -234,11 +257,11 @@ def fill_cells(xyz, intensity, has_intensity, T, limits, cells, ground, coarse, 
     numbers, places: (k, BLOCK) scratch.
     """
     x, y, z, height, spare = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    block = x.shape[0]
+    block, surface = x.shape[0], _with_rim(ground, coarse)
     for first in range(0, xyz.shape[0], block):
         count = min(block, xyz.shape[0] - first)
         _place(xyz, first, count, T, x, y, z)
-        _above_ground(x, y, z, count, limits[0], ground, coarse, height)
+        _above_ground(x, y, z, count, limits[0], surface, coarse, height, spare, places[0])
         _count_block(x, y, height, count, places[0], intensity, first, has_intensity, limits, cells, statistics,
                      touched, used_cell, used_value, counts)
         if looks:
