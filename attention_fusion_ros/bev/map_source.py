@@ -17,7 +17,7 @@ import numpy as np
 from attention_fusion_ros.bev.grid import Grid, pixels_to_unit
 from attention_fusion_ros.contracts import MapImage
 from attention_fusion_ros.kernels import operation
-from attention_fusion_ros.utils.tensors import copied, upload, zeros
+from attention_fusion_ros.utils.tensors import upload, zeros
 from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 TILE = 128  # averaged pixels along an edge of a tile
@@ -54,12 +54,14 @@ class MapSource:
         """What was made for a sweep at this very place, see `keep`; None where the last one was elsewhere."""
         if self._kept is None or self._kept[1] != anchor or not np.array_equal(self._kept[0], T_up_left):
             return None
-        return copied(self._kept[2])
+        return _given(self._kept[2])
 
     def keep(self, T_up_left: np.ndarray, anchor: tuple[float, float], grids: Any) -> Any:
-        """Remember what was made of a `sample`, for the next sweep at the same place; returns it."""
-        self._kept = T_up_left, anchor, copied(grids)  # whoever is given it may write to it
-        return grids
+        """Remember what was made of a `sample`, for the next sweep at the same place; returns it, arrays read only."""
+        if isinstance(grids, np.ndarray):
+            grids.flags.writeable = False
+        self._kept = T_up_left, anchor, grids
+        return _given(grids)
 
     def sample(self, T_up_left: np.ndarray, anchor: tuple[float, float]) -> Any:
         """-> (3, H, W) float32 on the grid: road, route, and 1 where the image covers the cell.
@@ -124,6 +126,11 @@ def sample_planes(planes: Sequence[Tensor], T_up_left: np.ndarray, origin: tuple
     if len(layers) == 1:
         layers.append(torch.zeros_like(layers[0]))
     return torch.stack([*layers, _covered(column, columns) * _covered(row, rows)])
+
+
+def _given(kept: Any) -> Any:
+    """What is kept, as it is given away: an array that nobody can write to, or a tensor, which anybody can, copied."""
+    return kept if isinstance(kept, np.ndarray) else kept.clone()
 
 
 def block_means(pixels: np.ndarray, edge: int) -> np.ndarray:

@@ -177,3 +177,19 @@ def test_what_covers_next_to_nothing_is_not_judged_by_its_share_of_road():
     assert map_problem(layers, DRAWN) == ''
     layers[VALID] = 0.4  # an image of a pixel between the cells covers none of them
     assert map_problem(layers, DRAWN) == ''
+
+
+def test_a_map_that_lies_still_is_the_same_array_for_every_sweep():
+    """Copies of it took longer than all else about the map; nobody can write to what others read."""
+    picture = np.zeros((64, 64), np.float32)
+    picture[:, 30:34] = 1.0
+    image, grid = MapImage(1, '', picture, None), Grid(cells=32)
+    source = map_source(image, MapConfig(), grid, None)
+    first, second = (map_bev(image, Motion(np.eye(4)), MapConfig(), grid, None, source) for _ in range(2))
+    assert first is second and not first.flags.writeable
+    source = map_source(image, MapConfig(), grid)
+    first, second = (map_bev(image, Motion(np.eye(4)), MapConfig(), grid, 'cpu', source) for _ in range(2))
+    expected = second.clone()
+    first.zero_()  # of tensors everybody has their own
+    assert torch.equal(second, expected) and torch.equal(map_bev(image, Motion(np.eye(4)), MapConfig(), grid, 'cpu',
+                                                                 source), expected)

@@ -143,21 +143,29 @@ def _fit_plane(low, known, centres, extent, start_share, prior, scales, plane):
 
 
 @jit()
-def _fill_smoothly(low, known, gate, kernel, weak, filled):
+def _fill_smoothly(low, known, gate, kernel, weak, filled, along, share):
     """Weighted mean of the cells within the gate around each cell, written to filled: `bev.ground._fill_smoothly`.
 
-    kernel: (2 * REACH + 1,) weights along one axis. weak: weight of the plane itself.
+    kernel: (2 * REACH + 1,) weights along one axis, and then along the other. weak: weight of the plane itself.
+    along, share: (G, G) scratch.
     """
     coarse = low.shape[0]
     for i in range(coarse):
         for j in range(coarse):
             weighted, total = ZERO, ZERO
+            for b in range(max(0, j - REACH), min(coarse, j + REACH + 1)):
+                if known[i, b] and abs(low[i, b]) < gate:
+                    weight = kernel[b - j + REACH]
+                    weighted += weight * low[i, b]
+                    total += weight
+            along[i, j], share[i, j] = weighted, total
+    for i in range(coarse):
+        for j in range(coarse):
+            weighted, total = ZERO, ZERO
             for a in range(max(0, i - REACH), min(coarse, i + REACH + 1)):
-                for b in range(max(0, j - REACH), min(coarse, j + REACH + 1)):
-                    if known[a, b] and abs(low[a, b]) < gate:
-                        weight = kernel[a - i + REACH] * kernel[b - j + REACH]
-                        weighted += weight * low[a, b]
-                        total += weight
+                weight = kernel[a - i + REACH]
+                weighted += weight * along[a, j]
+                total += weight * share[a, j]
             filled[i, j] = weighted / (total + weak)
 
 
@@ -188,7 +196,8 @@ def ground_surface(minima, height, sub, low_share, extent, start_share, prior, s
     starts = np.empty(coarse * coarse + 1, np.int64)
     low = np.empty((coarse, coarse), np.float32)
     known = np.empty((coarse, coarse), np.bool_)
-    filled = np.empty((coarse, coarse), np.float32)
+    filled, along = np.empty((coarse, coarse), np.float32), np.empty((coarse, coarse), np.float32)
+    share = np.empty((coarse, coarse), np.float32)
     smallest, plane = np.empty(sub * sub, np.float32), np.empty(3)
     _collect(minima, coarse, sub, values, rows, columns, starts)
     count = starts[coarse * coarse]
@@ -202,7 +211,7 @@ def ground_surface(minima, height, sub, low_share, extent, start_share, prior, s
         values[k] -= offset + slope_x * fine_centres[rows[k]] + slope_y * fine_centres[columns[k]]
     for gate in gates:
         _low_of_blocks(values, starts, low, known, low_share, smallest)
-        _fill_smoothly(low, known, gate, kernel, weak, filled)
+        _fill_smoothly(low, known, gate, kernel, weak, filled, along, share)
         _subtract_stretched(values, rows, columns, count, filled, sub)
         for i in range(coarse):
             for j in range(coarse):
