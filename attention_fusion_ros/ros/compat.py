@@ -4,6 +4,7 @@
 
 | here | Humble (3.3) | Iron (4.1) | Jazzy (7.1), Kilted (9), Lyrical, Rolling | why |
 |---|---|---|---|---|
+| `PublisherEventCallbacks` | rclpy.qos_event | rclpy.event_handler | rclpy.event_handler | moved |
 | `SubscriptionEventCallbacks` | rclpy.qos_event | rclpy.event_handler | rclpy.event_handler | moved |
 | `parameter_overrides` | `_parameter_overrides` | same | same | no public access to the overrides of undeclared names |
 | `add_post_set_parameters_callback` | missing: see `call_after_others` | public | public | added in Iron |
@@ -26,13 +27,21 @@ from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.qos_event import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 
-__all__ = ['SubscriptionEventCallbacks', 'UnsupportedEventTypeError', 'add_post_set_parameters_callback',
-           'call_after_others', 'lifecycle_state', 'parameter_overrides', 'refuse_impossible_transitions',
-           'with_message_info']
+__all__ = ['PublisherEventCallbacks', 'SubscriptionEventCallbacks', 'UnsupportedEventTypeError',
+           'add_post_set_parameters_callback', 'call_after_others', 'lifecycle_state', 'parameter_overrides',
+           'refuse_impossible_transitions', 'with_message_info']
 
 
 def with_message_info(callback: Callable[[Any, Mapping[str, Any]], None]) -> Callable[..., None]:

@@ -93,6 +93,28 @@ def test_a_subscriber_that_cannot_be_served_is_named_until_it_is_gone():
         graph.close()
 
 
+def test_a_subscriber_of_another_type_is_named_in_diagnostics_and_log(capfd):
+    graph, log = Graph(), NodeLog(capfd)
+    try:
+        graph.probe.create_subscription(PoseArray, '/attention_fusion/direction', lambda message: None, RELIABLE)
+        status = graph.status('output', lambda s: s.level == s.WARN and 'PoseArray' in s.message, 'the mismatch')
+        assert 'PoseArray on /attention_fusion/direction' in status.message
+        assert 'PoseWithCovarianceStamped. Remedy' in status.message
+        wait_until(lambda: log.entries('WARN', 'PoseArray', '/attention_fusion/direction'), 'the log says so')
+    finally:
+        graph.close()
+
+
+def test_publishers_are_not_waited_for():
+    """rclpy asks each of them for events whenever a message comes: a third of what its thread costs."""
+    graph = Graph()
+    try:
+        publishers = graph.node.publications.all()
+        assert publishers and not any(publisher.event_handlers for publisher in publishers)
+    finally:
+        graph.close()
+
+
 @pytest.mark.parametrize('name', ['/tf_static', '/tf'])
 @pytest.mark.parametrize('reliability', [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
 @pytest.mark.parametrize('durability', [DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL])

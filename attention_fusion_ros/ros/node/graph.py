@@ -13,7 +13,11 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 
-from attention_fusion_ros.ros.compat import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from attention_fusion_ros.ros.compat import (
+    PublisherEventCallbacks,
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+)
 from attention_fusion_ros.ros.messages.types import type_name
 from attention_fusion_ros.ros.node.qos import conflict
 
@@ -55,12 +59,17 @@ def input_topic(node: Node, subscriptions: Sequence[Subscription], sent_once: bo
 
 def output_topic(node: Node, publisher: Publisher) -> TopicStatus:
     """The subscribers of an output."""
-    topic = publisher.topic_name
+    topic, kind = publisher.topic_name, type_name(publisher.msg_type)
     peers = node.get_subscriptions_info_by_topic(topic)
-    return TopicStatus(topic, len(peers), tuple(
-        f'{peer.node_name} subscribes to {topic} with an incompatible QoS; offered is {reason}. Remedy: request '
-        'volatile durability, and reliable or best effort.'
-        for peer in peers if (reason := conflict(publisher.qos_profile, peer.qos_profile))))
+    mismatches = []
+    for peer in peers:
+        if peer.topic_type != kind:
+            mismatches.append(f'{peer.node_name} subscribes to {peer.topic_type} on {topic}; published is {kind}. '
+                              'Remedy: remap the output, or subscribe to that type.')
+        elif reason := conflict(publisher.qos_profile, peer.qos_profile):
+            mismatches.append(f'{peer.node_name} subscribes to {topic} with an incompatible QoS; offered is {reason}. '
+                              'Remedy: request volatile durability, and reliable or best effort.')
+    return TopicStatus(topic, len(peers), tuple(mismatches))
 
 
 def merged(topics: list[TopicStatus]) -> TopicStatus:
@@ -87,3 +96,12 @@ def subscribe(node: Node, kind: Any, topic: str, callback: Callable[..., None], 
             pass
     return node.create_subscription(kind, topic, callback, qos,
                                     event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+
+
+def without_events() -> PublisherEventCallbacks:
+    """For publishers: rclpy is not to watch them for subscribers that do not match, which are in `output_topic`.
+
+    It watches each publisher for two kinds of events, and looks at all of them whenever a message comes: with the
+    outputs of a node, as many as all else that it waits for four times over.
+    """
+    return PublisherEventCallbacks(use_default_callbacks=False)

@@ -21,6 +21,7 @@ from rclpy.parameter import Parameter
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros import start
 from attention_fusion_ros.ros.compat import lifecycle_state, refuse_impossible_transitions
+from attention_fusion_ros.ros.node.graph import without_events
 from attention_fusion_ros.ros.node.monitor import NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.reporting import ThrottledLog
@@ -66,7 +67,8 @@ class ManagedNode(LifecycleNode):
         self._transition = threading.RLock()  # transitions and the diagnostics timer do not overlap
         self._work: Any = None
         self._error = ''  # why configuring failed
-        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS.name, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS.name, 10,
+                                                  event_callbacks=without_events())
         # By a steady clock: /diagnostics goes on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period_s = self.get_parameter('diagnostics.period').value

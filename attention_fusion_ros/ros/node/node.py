@@ -70,10 +70,15 @@ class AttentionFusionNode(managed.ManagedNode):
         return self._diagnostics_builder.message(node, self.get_clock().now().to_msg(), NAME)
 
     def _log_connections(self, node: NodeSnapshot) -> None:
-        """Publishers that cannot be heard, and those whose messages are missing although they can."""
+        """Publishers that cannot be heard, those whose messages are missing although they can, and subscribers that
+        cannot hear.
+        """
         for component, topic in node.inputs.items():
             notes = topic.notes if node.monitor.recent_problem(component) else ()
             for text in (*topic.mismatches, *notes):
+                self._log.warn(f'connection {text}', text)
+        for topic in node.outputs:
+            for text in topic.mismatches:
                 self._log.warn(f'connection {text}', text)
 
 

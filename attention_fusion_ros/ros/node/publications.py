@@ -18,6 +18,7 @@ from attention_fusion_ros.ros.messages.encoders import ENCODERS, STAGE_OUTPUTS, 
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
 from attention_fusion_ros.ros.messages.sensors import header
 from attention_fusion_ros.ros.messages.types import message_class
+from attention_fusion_ros.ros.node.graph import without_events
 from attention_fusion_ros.ros.outputs import LATCHED_DEPTH, OUTPUTS, RELIABLE_DEPTH, OutputSpec
 
 RELIABLE = QoSProfile(depth=RELIABLE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
@@ -46,10 +47,11 @@ class Publications:
         self._publishers: dict[str, Any] = {}
         for spec in OUTPUTS:
             self._publishers[spec.name] = node.create_lifecycle_publisher(
-                message_class(spec.type), spec.topic, qos_of(spec))
+                message_class(spec.type), spec.topic, qos_of(spec), event_callbacks=without_events())
         if map_frame:
             self._publishers[TRANSFORMS] = node.create_lifecycle_publisher(message_class('tf2_msgs/TFMessage'),
-                                                                           TRANSFORMS, OF_TRANSFORMS)
+                                                                           TRANSFORMS, OF_TRANSFORMS,
+                                                                           event_callbacks=without_events())
 
     @property
     def messages(self) -> Mapping[str, int]:
