@@ -43,8 +43,10 @@ def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
     one that answers for several rings. Shapes as in `NetworkOutput` and in the docstring of the mechanism.
     """
     assert output.contribution is not None
-    named = {'head': output.head, 'no_direction': output.no_direction, 'road': output.road, 'channel': output.channel,
-             'contribution': output.contribution}
+    named = {'head': output.head, 'no_direction': output.no_direction}
+    if output.road is not None:
+        named['road'] = output.road
+    named |= {'channel': output.channel, 'contribution': output.contribution}
     named |= {_spatial_output(stage): weights for stage, weights in output.spatial.items()}
     if output.alignment is not None and output.alignment_std is not None:
         named |= {'alignment': output.alignment, 'alignment_std': output.alignment_std}
@@ -60,7 +62,7 @@ def network_output(named: Mapping[str, Any], config: NetworkConfig) -> NetworkOu
     stages = (SELECTION, *SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
     try:
         return NetworkOutput(
-            head=named['head'], no_direction=named['no_direction'], road=named['road'], channel=named['channel'],
+            head=named['head'], no_direction=named['no_direction'], road=named.get('road'), channel=named['channel'],
             contribution=named['contribution'], alignment=named.get('alignment'),
             alignment_std=named.get('alignment_std'),
             spatial={stage: named[_spatial_output(stage)] for stage in stages if _spatial_output(stage) in named},

@@ -13,6 +13,7 @@ from attention_fusion_ros.backends.base import Device
 from attention_fusion_ros.backends.device import choose_device, default_threads
 from attention_fusion_ros.backends.exported import read_description, run_arrays
 from attention_fusion_ros.backends.onnx_file import onnx_model
+from attention_fusion_ros.backends.onnx_parts import without_outputs
 from attention_fusion_ros.backends.twin import TorchTwin
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
@@ -20,6 +21,7 @@ from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.utils.torch_later import torch
 
+UNREAD = ('road',)  # of the outputs: an auxiliary task of the training, a twentieth of the time
 CUDA_PROVIDER, CPU_PROVIDER = 'CUDAExecutionProvider', 'CPUExecutionProvider'
 
 
@@ -47,8 +49,10 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3  # errors: its warnings are about its own optimisations
         providers = [(CUDA_PROVIDER, {'device_id': self.device.index or 0})] if on_cuda else []
         try:
+            whole = path.read_bytes()
+            smaller = without_outputs(whole, UNREAD)
             self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
-                str(path), options, providers=[*providers, CPU_PROVIDER])
+                str(path) if smaller is whole else smaller, options, providers=[*providers, CPU_PROVIDER])
         except Exception as error:  # its exceptions have no common base of their own
             raise ConfigurationError(f"checkpoint '{path}' cannot be read by onnxruntime: {error}") from error
         self._inputs = [given.name for given in self._session.get_inputs()]

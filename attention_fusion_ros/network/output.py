@@ -21,7 +21,8 @@ class NetworkOutput:
 
     head: Tensor  # (B, 7, K), channels as in HEAD_CHANNELS
     no_direction: Tensor  # (B,) logit that there is no branch to take, beside the K direction logits
-    road: Tensor  # (B, 1, H / 4, W / 4) logit of the road surface, an auxiliary task of the training
+    # (B, 1, H / 4, W / 4) logit of the road surface, an auxiliary task of the training; None: not computed
+    road: Tensor | None
     channel: Tensor  # (B, C) weights of the fused channels, LiDAR first, then map
     spatial: dict[str, Tensor]  # stage name -> (B, 1, h, w) weights; mean over channels where each has its own (BAM)
     # (B, C) contribution of each fused channel: its weight times its mean absolute deviation over the map before

@@ -40,6 +40,7 @@ def losses(output: NetworkOutput, target: Target, weights: Mapping[str, float],
         mechanisms: of the network (`Network.mechanisms`); their own losses are added, equal names summed up.
     """
     everyone = torch.ones_like(target.direction_known)
+    assert output.road is not None  # networks in torch compute all
     parts = _answer(output.head, output.no_direction, Rings.main(target), everyone)
     parts |= {
         'rings': output.head.new_zeros((), dtype=torch.float32),

@@ -96,8 +96,9 @@ def test_exported_files_give_the_same_outputs(name, small, onnx_file):
     for batch in (1, 3):
         lidar, image = (torch.rand(batch, c, 64, 64, generator=random) for c in (len(CHANNELS), 3))
         expected, found = (named_outputs(b.infer(lidar, image)) for b in (torch_backend, other))
-        assert found.keys() == expected.keys() and {'spatial_encoder_spatial', 'alignment_std'} <= found.keys()
-        for output, values in expected.items():
+        unread = {'road'} if name == 'onnxruntime' else set()
+        assert found.keys() == expected.keys() - unread and {'spatial_encoder_spatial', 'alignment_std'} <= found.keys()
+        for output, values in ((output, expected[output]) for output in found):
             torch.testing.assert_close(found[output], values, rtol=0, atol=TOLERANCE, msg=output)
     assert expected['head'].std() > 0.01
     for backend in (torch_backend, other):
