@@ -10,11 +10,10 @@ always drawn, for the vehicle may be on the road beside the one that it seems to
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.maps.local_roads import LocalRoads, Match
+from attention_fusion_ros.maps.shortest_paths import components
 
 STAY_M = 6.0  # how much nearer another road must seem than the road the vehicle came along
 
@@ -62,7 +61,6 @@ def drawn_edges(roads: LocalRoads, edges: np.ndarray, on: int | None) -> np.ndar
         return edges
     nodes, ends = np.unique(graph.ends[edges], return_inverse=True)
     ends = ends.reshape(-1, 2)
-    links = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(nodes), len(nodes)))
-    _, label = connected_components(links, directed=False)
+    label = components(ends, len(nodes))
     mine = label[ends[int(np.flatnonzero(edges == on)[0]), 0]]
     return np.asarray(edges[own | (label[ends[:, 0]] == mine)])

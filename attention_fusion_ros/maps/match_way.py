@@ -13,10 +13,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
 from attention_fusion_ros.maps.local_roads import LocalRoads, Match
+from attention_fusion_ros.maps.shortest_paths import Links
 
 RADIUS_M = 25.0  # from a place to its road
 PLACE_STD_M = 6.0  # of places, lanes beside the centre line of wide roads included
@@ -118,7 +117,7 @@ class _Network:
             self._at.setdefault(b, []).append(edge)
         pairs = np.array(list(self._edge), int).reshape(-1, 2)
         lengths = np.array([max(self._length[e], 1e-3) for e in self._edge.values()])
-        self._links = csr_matrix((lengths, (pairs[:, 0], pairs[:, 1])), shape=(len(nodes), len(nodes)))
+        self._links = Links.of(pairs[:, 0], pairs[:, 1], lengths, len(nodes))
 
     def candidates(self, place: np.ndarray, heading: float) -> list[Match]:
         """The roads that a place may be on."""
@@ -128,8 +127,7 @@ class _Network:
     def distances(self, a: list[Match], b: list[Match], limit: float) -> np.ndarray:
         """(A, B) m along the roads from each to each; inf beyond the limit."""
         sources = sorted({node for m in a for node in self._ends[m.edge]})
-        between = dijkstra(self._links, indices=sources, limit=limit)
-        row = {node: k for k, node in enumerate(sources)}
+        between = {node: self._links.paths(node, limit)[0] for node in sources}
         found = np.full((len(a), len(b)), np.inf)
         for i, m in enumerate(a):
             for j, n in enumerate(b):
@@ -137,7 +135,7 @@ class _Network:
                     found[i, j] = abs(n.at - m.at)
                 for from_end, off in self._off(m):
                     for to_end, on in self._off(n):
-                        found[i, j] = min(found[i, j], off + between[row[from_end], to_end] + on)
+                        found[i, j] = min(found[i, j], off + between[from_end][to_end] + on)
         return np.where(found <= limit, found, np.inf)
 
     def _off(self, match: Match) -> tuple[tuple[int, float], tuple[int, float]]:
@@ -163,12 +161,12 @@ class _Network:
         best, way = (abs(n.at - m.at), None) if m.edge == n.edge else (math.inf, None)
         ends: tuple[int, int] | None = None
         sources = [node for node, _ in self._off(m)]
-        between, before = dijkstra(self._links, indices=sources, return_predecessors=True, limit=2e3)
+        found = [self._links.paths(node, 2e3) for node in sources]
         for i, (_, off) in enumerate(self._off(m)):
             for to_end, on in self._off(n):
-                cost = off + between[i, to_end] + on
+                cost = off + found[i][0][to_end] + on
                 if cost < best:
-                    best, ends, way = cost, (sources[i], to_end), before[i]
+                    best, ends, way = cost, (sources[i], to_end), found[i][1]
         if ends is None or way is None:
             return self._cut(m.edge, m.at, n.at) if m.edge == n.edge else np.stack([m.place, n.place])
         nodes = [ends[1]]

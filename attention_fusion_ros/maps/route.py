@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The quickest way to a goal over the road graph, oneway roads respected.
-
-Dijkstra's algorithm by scipy.sparse.csgraph, which the package needs anyway.
-"""
+"""The quickest way to a goal over the road graph, oneway roads respected."""
 
 from __future__ import annotations
 
@@ -14,13 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.maps.frames import LocalFrame
 from attention_fusion_ros.maps.local_roads import LocalRoads, Match
+from attention_fusion_ros.maps.shortest_paths import Links
 
 SNAP_M = 100.0  # from a goal to its road
 START_SNAP_M = 60.0
@@ -86,7 +82,7 @@ class RoutePlanner:
         new = np.ones(len(order), bool)
         new[1:] = (tails[1:] != tails[:-1]) | (heads[1:] != heads[:-1])
         tails, heads, order = tails[new], heads[new], order[new]
-        self._links = csr_matrix((seconds[order], (tails, heads)), shape=(graph.nodes, graph.nodes))
+        self._links = Links.of(tails, heads, seconds[order], graph.nodes)
         self._keys = tails.astype(np.int64) * graph.nodes + heads
         self._edges, self._forward = edges[order], forward[order]
 
@@ -215,10 +211,8 @@ class RoutePlanner:
         links = self._links
         k = int(np.searchsorted(self._keys, node * self.roads.graph.nodes + other))
         if k < len(self._keys) and self._edges[k] == start.match.edge and node != other:
-            links = links.copy()
-            links.data[k] += U_TURN_S
-        seconds, before = dijkstra(links, indices=node, return_predecessors=True)
-        return seconds, before
+            links = links.dearer(k, U_TURN_S)
+        return links.paths(node)
 
     def _part(self, match: Match, to_end: bool) -> float:
         """Seconds from a place on an edge to its last vertex, or from its first vertex to the place."""

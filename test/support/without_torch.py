@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The package in a process that cannot import torch, as after `pip install -r requirements-light.txt`.
+"""The package in a process that cannot import torch and scipy, as after `pip install -r requirements-light.txt`.
 
     python test/support/without_torch.py COMMAND ARGUMENTS
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
-HIDDEN = ('torch', 'safetensors', 'onnx', 'onnxscript', 'triton')
+HIDDEN = ('torch', 'safetensors', 'onnx', 'onnxscript', 'triton', 'scipy')
 
 
 class Hide(MetaPathFinder):
