@@ -46,6 +46,8 @@ class OnnxRuntimeBackend:
         path = onnx_model(config)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        # Its threads wait busily for the next piece of a sweep, but not for the next sweep: most of a core each.
+        options.add_session_config_entry('session.force_spinning_stop', '1')
         options.log_severity_level = 3  # errors: its warnings are about its own optimisations
         providers = [(CUDA_PROVIDER, {'device_id': self.device.index or 0})] if on_cuda else []
         try:

@@ -183,6 +183,16 @@ def test_auto_takes_torch_where_there_is_a_cuda_device(monkeypatch):
         assert create_backend(NodeConfig(device='cpu', threads=1)).name == 'onnxruntime'
 
 
+def test_threads_of_onnxruntime_do_not_wait_busily_between_sweeps(small, onnx_file):
+    """Two threads took 41 ms of processor time for a sweep of 16."""
+    pytest.importorskip('onnxruntime')
+    backend = create_backend(replace(small, backend='onnxruntime', checkpoint=onnx_file, threads=2))
+    options = backend._session.get_session_options()
+    assert options.get_session_config_entry('session.force_spinning_stop') == '1'
+    assert options.intra_op_num_threads == 2
+    backend.close()
+
+
 def test_auto_runs_an_exported_file(small, onnx_file):
     pytest.importorskip('onnxruntime')
     assert create_backend(replace(small, backend='auto', checkpoint=onnx_file)).name == 'onnxruntime'
