@@ -40,10 +40,15 @@ def summary(lidar: Tensor, extent: float = 40.0) -> Any:
     channel = dict(zip(CHANNELS, lidar))
     ring, standing = _rings(Grid(extent, lidar.shape[-1]), str(lidar.device))
     occupied = (channel['density'] > 0).to(torch.float32)
-    counts = torch.zeros(int(math.sqrt(2.0) * extent / STEP_M) + 1, device=lidar.device)
+    counts = torch.zeros(histogram_size(extent), device=lidar.device)
     counts = counts.scatter_add(0, ring, occupied.flatten())
     level = (occupied * (channel['top'] < standing)).sum()
     return torch.cat([counts, level[None]])
+
+
+def histogram_size(extent: float) -> int:
+    """Of the distances of the cells of a grid that reaches from -extent to +extent metres."""
+    return int(math.sqrt(2.0) * extent / STEP_M) + 1
 
 
 @lru_cache(maxsize=8)

@@ -23,7 +23,9 @@ from attention_fusion_ros.bev.sweep import Look, SweepGrids, sweep_grids
 from attention_fusion_ros.kernels import fast_version
 from attention_fusion_ros.kernels.compiled import available, loops
 from attention_fusion_ros.kernels.room import room
-from attention_fusion_ros.utils.tensors import of_kind
+from attention_fusion_ros.pipeline import familiarity
+from attention_fusion_ros.pipeline.familiarity import histogram_size, summary
+from attention_fusion_ros.utils.tensors import as_array, of_kind
 from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 VERSION = 'numba'
@@ -74,6 +76,26 @@ def _outside_own_body(placed: Placed, min_range: float) -> tuple[Tensor | np.nda
                                   intensity is not None, part.T, f4(min_range ** 2), xyz,
                                   NO_INTENSITY if intensity is None else intensity)
     return of_kind(placed.xyz, xyz[:kept]), None if intensity is None else of_kind(placed.xyz, intensity[:kept])
+
+
+@fast_version(summary.name, VERSION, devices=('cpu',), differentiable=False, available=available)
+def _summary(features: Tensor | np.ndarray, extent: float = 40.0) -> Any:
+    if isinstance(features, Tensor) and features.dtype != torch.float32:
+        return summary.plain(features, extent)
+    density, top = (np.require(as_array(features[lidar.CHANNELS.index(name)]), f4, ('C', 'W')).reshape(-1)
+                    for name in ('density', 'top'))
+    counts = np.zeros(histogram_size(extent) + 1, f4)
+    _loops().count_rings(density, top, _rings(Grid(extent, features.shape[-1])),
+                         f4(lidar.compressed_height(familiarity.STANDING_M)), counts)
+    return of_kind(features, counts)
+
+
+@lru_cache(maxsize=8)
+def _rings(grid: Grid) -> np.ndarray:
+    """(H * W,) index of each cell in the histogram of distances."""
+    x, y = (np.ascontiguousarray(centres, dtype=f4) for centres in grid.centres())
+    rings: np.ndarray = (np.hypot(x, y) / f4(familiarity.STEP_M)).astype(np.int32).reshape(-1)
+    return rings
 
 
 class _Part:

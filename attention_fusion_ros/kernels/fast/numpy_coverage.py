@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What was looked at, what the map draws and what the sweep is like, of arrays, without torch."""
+"""What was looked at, and what the map draws, of arrays, without torch."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ from attention_fusion_ros.bev.coverage import (
     drawn_bearings,
 )
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.lidar import CHANNELS, compressed_height
 from attention_fusion_ros.bev.place import Placed
 from attention_fusion_ros.bev.sweep import Look, sensor_reach
 from attention_fusion_ros.kernels import fast_version
-from attention_fusion_ros.pipeline.familiarity import STANDING_M, STEP_M, summary
 
 f4 = np.float32
 
@@ -93,16 +91,6 @@ def _ring_cells(grid: Grid, bins: int, ring: float) -> tuple[np.ndarray, np.ndar
     return np.stack(cells), np.stack(weights)
 
 
-@fast_version(summary.name, 'numpy', devices=('cpu',), differentiable=False, arrays_only=True)
-def _summary(lidar: np.ndarray, extent: float = 40.0) -> np.ndarray:
-    occupied = np.flatnonzero(lidar[CHANNELS.index('density')].reshape(-1) > 0)
-    size = int(math.sqrt(2.0) * extent / STEP_M) + 1
-    counts = np.bincount(_rings(Grid(extent, lidar.shape[-1])).take(occupied), minlength=size)
-    top = lidar[CHANNELS.index('top')].reshape(-1).take(occupied)
-    level = np.count_nonzero(top < f4(compressed_height(STANDING_M)))
-    return np.append(counts, level).astype(f4)
-
-
 def _sector(dx: np.ndarray, dy: np.ndarray, yaw: float = 0.0) -> np.ndarray:
     """As `bev.coverage` has it."""
     turn = (np.arctan2(dy, dx, dtype=np.float64) - yaw) / (2 * math.pi)
@@ -139,11 +127,3 @@ def _shares() -> np.ndarray:
     """(SUB_BEARINGS + 1,) float32, what so many of SUB_BEARINGS lines are of all."""
     shares: np.ndarray = np.arange(SUB_BEARINGS + 1, dtype=f4) / f4(SUB_BEARINGS)
     return shares
-
-
-@lru_cache(maxsize=8)
-def _rings(grid: Grid) -> np.ndarray:
-    """(H * W,) index of each cell in the histogram of distances."""
-    x, y = (np.ascontiguousarray(centres, dtype=f4) for centres in grid.centres())
-    rings: np.ndarray = (np.hypot(x, y) / f4(STEP_M)).astype(np.int64).reshape(-1)
-    return rings

@@ -288,6 +288,20 @@ def place_outside(xyz, intensity, has_intensity, T, least, placed, placed_intens
     return kept
 
 
+@jit('f4[:]', 'f4[:]', 'i4[:]', 'f4', 'f4[:]')
+def count_rings(density, top, rings, standing, counts):
+    """Cells with returns by distance, and last those of them whose top is lower than standing, added to counts (D,).
+
+    density, top: (H * W,) channels. rings: (H * W,) index of each cell in counts.
+    """
+    level = 0
+    for i in range(density.shape[0]):
+        if density[i] > ZERO:
+            counts[np.uint64(rings[i])] += ONE
+            level += 1 if top[i] < standing else 0
+    counts[counts.shape[0] - 1] += np.float32(level)
+
+
 @jit('u8[:,:]', 'i8', 'f4[:]')
 def count_thin(voxels, thin, levels):
     """Columns with 1 to `thin` filled voxels, by voxel and all together, written to levels (slabs + 1,)."""
