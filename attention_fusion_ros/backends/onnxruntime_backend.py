@@ -21,7 +21,7 @@ from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.utils.torch_later import torch
 
-UNREAD = ('road',)  # of the outputs: an auxiliary task of the training, a twentieth of the time
+UNREAD = ('road',)  # of the outputs: an auxiliary task of the training
 CUDA_PROVIDER, CPU_PROVIDER = 'CUDAExecutionProvider', 'CPUExecutionProvider'
 
 

@@ -9,7 +9,6 @@ import math
 import numpy as np
 
 from attention_fusion_ros.contracts import Finding
-from attention_fusion_ros.geometry import inverse
 
 ODOMETRY_JUMP = 'odometry_jump'
 MAX_SPEED_M_S, MIN_STEP_M = 70.0, 1.0  # 252 km/h; shorter steps are noise between poses a few milliseconds apart
@@ -34,9 +33,11 @@ class MotionCheck:
         last, self._last = self._last, (stamp_ns, T_odom_base)
         if last is None or not 0 < stamp_ns - last[0] <= MAX_GAP_S * 1e9:
             return
-        seconds, moved = (stamp_ns - last[0]) / 1e9, inverse(last[1]) @ T_odom_base
-        step = float(np.linalg.norm(moved[:3, 3]))
-        turn = math.acos(max(-1.0, min(1.0, (float(np.trace(moved[:3, :3])) - 1.0) / 2.0)))
+        seconds, before = (stamp_ns - last[0]) / 1e9, last[1]
+        # Of the motion between the two without making it, for odometry comes hundreds of times a second.
+        step = math.hypot(*(T_odom_base[:3, 3] - before[:3, 3]).tolist())
+        trace = float(np.vdot(before[:3, :3], T_odom_base[:3, :3]))
+        turn = math.acos(max(-1.0, min(1.0, (trace - 1.0) / 2.0)))
         too_far = step > max(MIN_STEP_M, MAX_SPEED_M_S * seconds)
         if too_far or turn > max(MIN_TURN_RAD, MAX_TURN_RAD_S * seconds):
             what = f'{step:.1f} m' if too_far else f'a turn of {math.degrees(turn):.0f} deg'

@@ -184,7 +184,7 @@ def test_auto_takes_torch_where_there_is_a_cuda_device(monkeypatch):
 
 
 def test_threads_of_onnxruntime_do_not_wait_busily_between_sweeps(small, onnx_file):
-    """Two threads took 41 ms of processor time for a sweep of 16."""
+    """Most of a core for each thread."""
     pytest.importorskip('onnxruntime')
     backend = create_backend(replace(small, backend='onnxruntime', checkpoint=onnx_file, threads=2))
     options = backend._session.get_session_options()

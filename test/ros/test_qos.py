@@ -106,7 +106,7 @@ def test_a_subscriber_of_another_type_is_named_in_diagnostics_and_log(capfd):
 
 
 def test_publishers_are_not_waited_for():
-    """rclpy asks each of them for events whenever a message comes: a third of what its thread costs."""
+    """rclpy would ask each of them for events whenever a message comes."""
     graph = Graph()
     try:
         publishers = graph.node.publications.all()
