@@ -44,6 +44,7 @@ class NetworkConfig:
     track: bool = False  # of 'two_readings': the way driven is the last layer of the LiDAR grid, see bev.track
     map_reading_width: int = 64  # of 'two_readings'
     selection: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of LiDAR cells, of 'two_readings'
+    reading: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the places seen, of 'two_readings'
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))
     fusion: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_channel', reduction=16))
     stage_attention: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_spatial', kernel=7, bias=True))
@@ -135,8 +136,10 @@ class NetworkConfig:
 
     def _check_stages(self) -> None:
         """What only the second network has."""
-        if self.rings != (self.lookahead,) or self.track or self.selection['name'] != 'none':
-            raise ConfigurationError('network settings rings, track and selection need architecture: two_readings')
+        second = self.selection['name'] != 'none' or self.reading['name'] != 'none'
+        if self.rings != (self.lookahead,) or self.track or second:
+            raise ConfigurationError('network settings rings, track, selection and reading need architecture: '
+                                     'two_readings')
 
     def _check_two_readings(self) -> None:
         """What only the first network has, and what rings and cells must be."""

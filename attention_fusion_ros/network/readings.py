@@ -8,13 +8,15 @@ A reading is a head (B, R, C, K) of R rings, C = len(HEAD_CHANNELS), K bearing b
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism
-from attention_fusion_ros.network.blocks import CircularConv, circular_pad
+from attention_fusion_ros.network.blocks import CircularConv, build_attention, circular_pad
+from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.head import HEAD_CHANNELS, INITIAL_BIAS
 from attention_fusion_ros.network.polar import PolarSampler
 
@@ -51,6 +53,30 @@ class WrappedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, R, K) -> (B, C', R / stride, K / stride)."""
         return F.relu(self.norm(self.conv(circular_pad(x, self.reach))), inplace=True)
+
+
+class PlaceReader(nn.Module):
+    """Where the LiDAR's evidence lies, in polar coordinates: the weights of an attention over places, and no feature.
+
+    forward(stages, detail (B, D, H / 2, W / 2), allowed (B, 1, H / 2, W / 2)) -> (B, polar_widths[0], R, K), weights.
+    """
+
+    def __init__(self, config: NetworkConfig, detail_width: int):
+        super().__init__()
+        c, width = config, config.lidar_width
+        self.lateral = nn.ModuleList(nn.Conv2d(w, width, 1) for w in c.widths)
+        self.detail = nn.Conv2d(detail_width, width, 1)
+        self.attention = build_attention(c.reading, width)
+        self.polar = PolarSampler(c.extent, 2 * c.polar_ranges, 2 * c.bins, c.polar_max)
+        self.fold = WrappedConv(int(self.attention.heads), c.polar_widths[0], (3, 3), (2, 2))
+
+    def forward(self, stages: Sequence[Tensor], detail: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """stages (B, C_i, h_i, w_i), detail, allowed -> what each bearing and range holds, and the weights."""
+        size = detail.shape[-2:]
+        levels = [F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
+                  for lateral, stage in zip(self.lateral, stages)]
+        places, weights = self.attention(F.relu(sum(levels, start=self.detail(detail))), allowed)
+        return self.fold(self.polar(places)), weights
 
 
 class MapReader(nn.Module):

@@ -222,6 +222,44 @@ def test_interventions_find_every_attention_and_its_own_weights_change_nothing(n
     assert torch.equal(answer(network, lidar, image).rings, before.rings)  # nothing is left of it
 
 
+# -- the reading of places -----------------------------------------------------------------------------------------
+
+READS_PLACES = {'reading': {'name': 'place_attention', 'heads': 4, 'width': 8}}
+
+
+def test_the_reading_of_the_lidar_is_its_weights_on_places_and_nothing_else():
+    """With the weights held fast, another sweep has the same reading; and no weight lies where nothing was read."""
+    network = second_network(**READS_PLACES)
+    lidar, image = second_inputs(network)
+    other, _ = second_inputs(network, seed=5)
+    output = answer(network, lidar, image)
+    heads = output.weights['reading']['heads']
+    assert output.spatial['reading'].shape == (2, 1, 32, 32) and heads.shape == (2, 4, 32, 32)
+    chosen = output.spatial['selection'].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert not heads[(chosen == 0).expand_as(heads)].any()
+    with replaced(network, {'reading': {'heads': heads}}):
+        held = answer(network, other, image)
+    assert torch.allclose(held.readings['lidar'], output.readings['lidar'], atol=1e-5)
+    assert not torch.allclose(answer(network, other, image).readings['lidar'], output.readings['lidar'], atol=1e-3)
+
+
+def test_interventions_find_the_reading_of_places():
+    network = second_network(**READS_PLACES)
+    lidar, image = second_inputs(network)
+    assert set(attentions(network)) == {'selection', 'reading', 'map', 'fusion'}
+    with recorded(network) as own:
+        before = answer(network, lidar, image)
+    with replaced(network, own):
+        assert torch.allclose(answer(network, lidar, image).rings, before.rings, atol=1e-5)
+    spatial = next(target for target in targets(own) if target.name == ALL_SPATIAL)
+    assert set(spatial.parts) == {('selection', 'spatial'), ('reading', 'heads')}
+
+
+def test_places_are_read_by_the_second_network_alone():
+    with pytest.raises(ConfigurationError, match='reading need architecture: two_readings'):
+        NetworkConfig.from_dict(READS_PLACES)
+
+
 # -- two readings, one answer --------------------------------------------------------------------------------------
 
 def combined(lidar: dict[str, float], of_map: dict[str, float], present: float) -> dict[str, float]:
