@@ -43,6 +43,8 @@ class NetworkConfig:
     head_width: int = 112
     track: bool = False  # of 'two_readings': the way driven is the last layer of the LiDAR grid, see bev.track
     map_reading_width: int = 64  # of 'two_readings'
+    # Of 'two_readings': what LiDAR and map say is added up, and the fusion's attention alone knows how the map fits.
+    readings_add: bool = False
     selection: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of LiDAR cells, of 'two_readings'
     reading: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the places seen, of 'two_readings'
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))

@@ -86,7 +86,8 @@ class TwoReadings(nn.Module):
         self.map_reader = MapReader(len(map_layers.CHANNELS), c.map_reading_width, c.extent, c.polar_max, c.bins)
         self.map_head = ring_head(c.map_reading_width, rings)
         self.combination = Combination(c.head_width, c.map_reading_width, rings, build_attention(
-            c.fusion, c.head_width + c.map_reading_width, query_channels=c.map_width, context=FIT_CHANNELS))
+            c.fusion, c.head_width + c.map_reading_width, query_channels=c.map_width, context=FIT_CHANNELS),
+            c.readings_add)
 
     def mechanisms(self) -> dict[str, Mechanism]:
         """Stage -> its mechanism, for the stages in `NetworkOutput.weights`; of several blocks in a stage the last."""
@@ -132,7 +133,7 @@ class TwoReadings(nn.Module):
         present = drawn[:, 0].to(features.dtype)
         moved, weights['map'] = self._registered(map_image, seen, detail, prior)
         fit = self._fit(weights['map'], moved, road) * present[:, None]
-        map_features = self.map_reader(moved, fit)
+        map_features = self.map_reader(moved, torch.zeros_like(fit) if self.config.readings_add else fit)
         map_head = by_ring(self.map_head(map_features))
         head, change, weights['fusion'], fused = self.combination(features, map_features, fit, lidar_head, map_head,
                                                                   present)

@@ -291,6 +291,28 @@ def test_bearings_are_weighed_by_the_precision_that_each_reading_states():
     assert (alone['offset'], alone['heading_cos'], alone['heading_sin']) == (1.0, 1.0, 0.0)
 
 
+def test_readings_that_are_added_do_not_look_at_each_other():
+    """What the map changes is the same whatever the LiDAR shows, but for the weights; they alone know how it fits."""
+    network = second_network(readings_add=True)
+    lidar, image = second_inputs(network)
+    output, other = answer(network, lidar, image), answer(network, second_inputs(network, seed=5)[0], image)
+    presence = HEAD_CHANNELS.index('presence')
+    assert output.readings['map'].shape == output.rings.shape and not torch.equal(output.rings, other.rings)
+    combination = network.combination
+    features = [torch.randn(2, width, K) for width in combination.parts]
+    fit, heads = torch.randn(2, FIT_CHANNELS), torch.zeros(2, 3, len(HEAD_CHANNELS), K)
+
+    def added(of_lidar: torch.Tensor, of_map: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), replaced(network, {'fusion': {'channel': weights}}):
+            return combination(of_lidar, of_map, fit, heads, heads, torch.ones(2))[0][:, :, presence]
+    weights = torch.rand(2, sum(combination.parts))
+    nothing = [torch.zeros_like(part) for part in features]
+    both = added(*features, weights) - added(features[0], nothing[1], weights)
+    alone = added(nothing[0], features[1], weights) - added(*nothing, weights)
+    assert torch.allclose(both, alone, atol=1e-5) and both.abs().max() > 1e-3
+    assert not torch.allclose(added(*features, weights), added(*features, 1.0 - weights), atol=1e-3)
+
+
 def test_it_begins_as_the_readings_say_and_gradients_reach_all_of_it():
     torch.manual_seed(3)
     network = build_network(second_config()).train()
