@@ -26,7 +26,7 @@ class PlaceAttention(Mechanism):
     """x (B, C, H, W) -> (B, heads, H, W): distributions over cells, times GAIN. Whoever reads them knows the places.
 
     forward(x, allowed): allowed (B, 1, H, W), above zero where a cell may have weight; without any the weights are 0.
-    heads: how many distributions. width: of the layer that scores.
+    heads: how many distributions.
     Weights: 'heads' (B, heads, H, W), each with sum 1; 'spatial' (B, 1, H, W) their mean, the greatest is 1.
     """
 
@@ -35,11 +35,10 @@ class PlaceAttention(Mechanism):
     decisive = ('heads',)
     loss_weights: Mapping[str, float] = {'weight_on_vehicles': 1.0}
 
-    def __init__(self, channels: int, heads: int = 16, width: int = 32):
+    def __init__(self, channels: int, heads: int = 16):
         super().__init__(channels)
         self.heads = at_least('heads', heads, 1)
-        at_least('width', width, 1)
-        self.score = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, heads, 1, bias=False))
+        self.score = nn.Conv2d(channels, heads, 1, bias=False)  # a bias would not change a softmax
 
     def forward(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """x (B, C, H, W), allowed (B, 1, H, W) -> weights as features (B, heads, H, W), and the weights."""

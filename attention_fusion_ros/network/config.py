@@ -46,7 +46,7 @@ class NetworkConfig:
     # Of 'two_readings': what LiDAR and map say is added up, and the fusion's attention alone knows how the map fits.
     readings_add: bool = False
     selection: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of LiDAR cells, of 'two_readings'
-    reading: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the places seen, of 'two_readings'
+    reading: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the places seen
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))
     fusion: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_channel', reduction=16))
     stage_attention: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_spatial', kernel=7, bias=True))
@@ -138,9 +138,8 @@ class NetworkConfig:
 
     def _check_stages(self) -> None:
         """What only the second network has."""
-        second = self.selection['name'] != 'none' or self.reading['name'] != 'none'
-        if self.rings != (self.lookahead,) or self.track or second:
-            raise ConfigurationError('network settings rings, track, selection and reading need architecture: '
+        if self.rings != (self.lookahead,) or self.track or self.readings_add or self.selection['name'] != 'none':
+            raise ConfigurationError('network settings rings, track, readings_add and selection need architecture: '
                                      'two_readings')
 
     def _check_two_readings(self) -> None:

@@ -73,11 +73,20 @@ class PlaceReader(nn.Module):
 
     def forward(self, stages: Sequence[Tensor], detail: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """stages (B, C_i, h_i, w_i), detail, allowed -> what each bearing and range holds, and the weights."""
-        size = detail.shape[-2:]
-        levels = [F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
-                  for lateral, stage in zip(self.lateral, stages)]
-        places, weights = self.attention(F.relu(sum(levels, start=self.detail(detail))), allowed)
+        levels = [_resized(lateral(stage), stages[0]) for lateral, stage in zip(self.lateral, stages)]
+        seen = self.detail(detail) + _resized(sum(levels[1:], start=levels[0]), detail)
+        places, weights = self.attention(F.relu(seen), allowed)
         return self.fold(self.polar(places)), weights
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    size = like.shape[2:]
+    return x if x.shape[2:] == size else F.interpolate(x, size, mode='bilinear', align_corners=False)
+
+
+def anything(layers: Tensor) -> Tensor:
+    """(B, 1, H / 2, W / 2) above zero where any of the layers (B, C, H, W) holds anything."""
+    return F.max_pool2d(layers.detach().abs().amax(dim=1, keepdim=True), 2)
 
 
 class MapReader(nn.Module):

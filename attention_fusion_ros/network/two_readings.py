@@ -32,6 +32,7 @@ from attention_fusion_ros.network.readings import (
     MapReader,
     PlaceReader,
     WrappedConv,
+    anything,
     by_ring,
     ring_head,
 )
@@ -125,7 +126,7 @@ class TwoReadings(nn.Module):
         if self.config.reading['name'] == 'none':
             polar = self._polar(stages, detail)
         else:
-            polar, weights[READING] = self.place_reader(stages, detail, _holds_anything(read, swept.shape[1]))
+            polar, weights[READING] = self.place_reader(stages, detail, anything(read[:, :swept.shape[1]]))
         features = self.circular(self.to_head(self.polar_stages(polar).flatten(1, 2)))
         lidar_head, none = by_ring(self.head(features)), self.no_direction(features.mean(dim=2))
 
@@ -191,11 +192,6 @@ class TwoReadings(nn.Module):
                               undrawn / (near * seen).sum((1, 2, 3)).clamp(min=1.0)], dim=1)
         fit = registration.get('fit', misfit.new_zeros(misfit.shape[0], FIT_CHANNELS - 2))
         return torch.cat([fit.to(misfit.dtype), misfit], dim=1)
-
-
-def _holds_anything(read: Tensor, layers: int) -> Tensor:
-    """(B, 1, H / 2, W / 2) above zero where the LiDAR's layers, the first ones of (B, C, H, W), hold anything."""
-    return F.max_pool2d(read[:, :layers].detach().abs().amax(dim=1, keepdim=True), 2)
 
 
 def _near(like: Tensor, extent: float) -> Tensor:

@@ -18,7 +18,6 @@ from attention_fusion_ros.backends.base import Backend, has_gradients
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import READING, SELECTION, Branch
-from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.head import head_channel
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext, branch_bin
 from attention_fusion_ros.utils.torch_later import F, Tensor, torch
@@ -32,7 +31,7 @@ def contribution_heat(backend: Backend, given: ExplanationContext) -> Heat | Non
     ring: index of the ring that the branches are on. Costs a run of the network with gradients. None for a backend
     without gradients, and a network that does not choose cells.
     """
-    if not has_gradients(backend) or not _reads_cells(backend.model.network):
+    if not has_gradients(backend) or backend.model.network.selection['name'] == 'none':
         return None
     network = backend.network  # reports read the heat when the backend has been closed
 
@@ -53,10 +52,6 @@ def contribution_heat(backend: Backend, given: ExplanationContext) -> Heat | Non
             gradient, = torch.autograd.grad(presence[bins].sum(), lidar)
             return _of_greatest(_of_inputs(output.weights[SELECTION]['spatial'], lidar, gradient))
     return heat
-
-
-def _reads_cells(network: NetworkConfig) -> bool:
-    return any(slot['name'] != 'none' for slot in (network.selection, network.reading))
 
 
 def _of_inputs(chosen: Tensor, lidar: Tensor, gradient: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ C, SHAPE = 16, (2, 16, 12, 20)
 # Evaluation of 'glimpse' is deterministic: it takes the most probable patches.
 OPTIONS = {'stn': dict(lidar_channels=3, width=4, extent=10.0), 'dynamic_capacity': dict(k=3, patch=4),
            'glimpse': dict(patch=4), 'temporal': dict(extent=10.0, keys=4),
-           'cell_budget': dict(budget=6, width=8), 'place_attention': dict(heads=3, width=8),
+           'cell_budget': dict(budget=6, width=8), 'place_attention': dict(heads=3),
            'pose_correlation': dict(coarse_channels=4, fine_channels=4, extent=10.0, cells=16)}
 SHAPES = {'pose_correlation': (2, 16, 16, 16)}  # a square grid
 CASES = {name: (name, OPTIONS.get(name, {})) for name in MECHANISMS} | {

@@ -18,7 +18,7 @@ C, HEADS, H, W = 5, 3, 12, 8
 
 def attention():
     torch.manual_seed(0)
-    return build('place_attention', C, heads=HEADS, width=8).eval()
+    return build('place_attention', C, heads=HEADS).eval()
 
 
 def some(share: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,10 +39,9 @@ def test_weights_are_distributions_over_the_cells_that_may_have_any_and_the_feat
 
 def test_by_hand():
     """Scores of ln 1, ln 2, ln 5 in three cells: 1/8, 2/8, 5/8."""
-    mechanism = build('place_attention', 1, heads=1, width=1)
+    mechanism = build('place_attention', 1, heads=1)
     with torch.no_grad():
-        for name, value in (('score.0.weight', 1.0), ('score.0.bias', 0.0), ('score.2.weight', 1.0)):
-            mechanism.state_dict()[name].fill_(value)
+        mechanism.score.weight.fill_(1.0)
     x = torch.tensor([1.0, 2.0, 5.0, 1e6]).log().reshape(1, 1, 1, 4)
     heads = mechanism(x, torch.tensor([1.0, 1.0, 1.0, 0.0]).reshape(1, 1, 1, 4))[1]['heads']
     assert heads.flatten().tolist() == pytest.approx([0.125, 0.25, 0.625, 0.0])

@@ -126,7 +126,7 @@ def test_unknown_option_lists_the_known_ones():
     ('pose_correlation', {'width': 0}), ('pose_correlation', {'fine_width': 0}), ('pose_correlation', {'cells': 8}),
     ('pose_correlation', {'max_shift': 0.0}), ('pose_correlation', {'max_yaw': -1.0}),
     ('pose_correlation', {'yaw_step': float('inf')}), ('pose_correlation', {'extent': float('nan')}),
-    ('place_attention', {'heads': 0}), ('place_attention', {'width': 0}),
+    ('place_attention', {'heads': 0}),
     ('glimpse', {'glimpses': 0}), ('dynamic_capacity', {'k': 0}), ('coordinate', {'minimum': 0}),
 ])
 def test_options_that_cannot_work_are_refused(name, options):

@@ -224,7 +224,7 @@ def test_interventions_find_every_attention_and_its_own_weights_change_nothing(n
 
 # -- the reading of places -----------------------------------------------------------------------------------------
 
-READS_PLACES = {'reading': {'name': 'place_attention', 'heads': 4, 'width': 8}}
+READS_PLACES = {'reading': {'name': 'place_attention', 'heads': 4}}
 
 
 def test_the_reading_of_the_lidar_is_its_weights_on_places_and_nothing_else():
@@ -255,9 +255,26 @@ def test_interventions_find_the_reading_of_places():
     assert set(spatial.parts) == {('selection', 'spatial'), ('reading', 'heads')}
 
 
-def test_places_are_read_by_the_second_network_alone():
-    with pytest.raises(ConfigurationError, match='reading need architecture: two_readings'):
-        NetworkConfig.from_dict(READS_PLACES)
+def test_the_first_network_reads_places_too():
+    """All that it answers, no cell without points or a drawn road has weight, and a map alone is enough for some."""
+    torch.manual_seed(0)
+    small = {k: v for k, v in SECOND.items() if k in ('cells', 'bins', 'lidar_width', 'map_width', 'widths', 'blocks',
+                                                       'polar_ranges', 'polar_widths', 'head_width')}
+    network = build_network(NetworkConfig.from_dict({**small, **READS_PLACES})).eval()
+    lidar, image = second_inputs(second_network(track=False))
+    image[:, ROAD_LAYER, :, :32] = 0.0
+    output = answer(network, lidar, image)
+    heads = output.weights['reading']['heads']
+    held = torch.nn.functional.max_pool2d(
+        ((lidar != 0).any(dim=1, keepdim=True) | (image[:, ROAD_LAYER:ROAD_LAYER + 1] > ROAD)).float(), 2)
+    assert output.spatial['reading'].shape == (2, 1, 32, 32) and (held == 0).any()
+    assert torch.equal(heads > 0, (held > 0).expand_as(heads))
+    with replaced(network, {'reading': {'heads': heads}}):
+        held_fast = answer(network, *second_inputs(second_network(track=False), seed=7))
+    assert torch.allclose(held_fast.head, output.head, atol=1e-5)
+    assert torch.allclose(held_fast.no_direction, output.no_direction, atol=1e-5)
+    drawn = answer(network, torch.zeros_like(lidar), image)
+    assert (drawn.weights['reading']['heads'].sum(dim=(2, 3)) > 0.99).all()
 
 
 # -- two readings, one answer --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import Tensor
 from attention_fusion_ros.attention.gradcam import grad_cams
 from attention_fusion_ros.attention.place_attention import contribution
 from attention_fusion_ros.bev.lidar import CHANNELS
-from attention_fusion_ros.contracts import READING, FusionResult
+from attention_fusion_ros.contracts import READING, SELECTION, FusionResult
 from attention_fusion_ros.evaluation.interventions.cells import coarse
 from attention_fusion_ros.network.head import head_channel
 from attention_fusion_ros.pipeline.gradcam import branch_bin
@@ -46,7 +46,7 @@ def heats(network: torch.nn.Module, lidar: Tensor, map_image: Tensor, results: S
     found = {GRADCAM: cams[0], INPUT_GRADIENT: shares[0], MAP_GRADIENT: shares[1],
              DENSITY: lidar[:, CHANNELS.index('density')]}
     pooled = {name: coarse(heat.detach(), cells) for name, heat in found.items()}
-    if heads is not None:  # as `pipeline.contribution` has it
+    if heads is not None and SELECTION in output.weights:  # as `pipeline.contribution` has it
         published: Tensor | None = coarse(contribution(heads, gradients[2])[:, 0].detach(), cells)
     else:
         spatial = {name: w.detach() for name, w in output.spatial.items()}
@@ -57,14 +57,16 @@ def heats(network: torch.nn.Module, lidar: Tensor, map_image: Tensor, results: S
 
 
 def published_heat(spatial: Mapping[str, Tensor], contribution: Tensor, cells: int) -> Tensor | None:
-    """The spatial attention of the finest stage, (B, 1, h, w) each -> (B, cells, cells); None without any.
+    """The attention over places, or the spatial attention of the finest stage, (B, 1, h, w) each -> (B, cells, cells);
+    None without any.
 
     Hard attention, whose weights are 0 or 1, leaves open which of the chosen cells counts more: there their
     contribution (B, cells, cells) says it.
     """
     if not spatial:
         return None
-    finest = max(spatial.values(), key=lambda weights: weights.shape[-1])[:, 0]
+    chosen = [spatial[name] for name in (READING,) if name in spatial]
+    finest = (chosen or [max(spatial.values(), key=lambda weights: weights.shape[-1])])[0][:, 0]
     heat = coarse(finest, cells)
     hard = bool(((finest == 0) | (finest == 1)).all())
     return heat * (contribution + 1e-9) if hard else heat
