@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 Record = TypeVar('Record')
+READING = 'reading'  # in `Attention.spatial`: the places that an attention over places read, by what they contribute
 SELECTION = 'selection'  # in `Attention.spatial`: the cells that hard attention let pass, by what they contribute
 PRIOR_SIZE = 13  # of what is known of the map's place: mean (3), covariance (9), weight; see `attention.pose_volume`
 NOT_SEEN = 'not_seen'  # why there is no direction: it may lie where nobody looked

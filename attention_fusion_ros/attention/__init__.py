@@ -19,6 +19,7 @@ from attention_fusion_ros.attention.eca import EfficientChannelAttention
 from attention_fusion_ros.attention.glimpse import Glimpse
 from attention_fusion_ros.attention.mechanism import Mechanism, construct
 from attention_fusion_ros.attention.none import NoAttention
+from attention_fusion_ros.attention.place_attention import PlaceAttention
 from attention_fusion_ros.attention.pose_correlation import PoseCorrelation
 from attention_fusion_ros.attention.sca import SCA
 from attention_fusion_ros.attention.se import SqueezeExcitation
@@ -44,6 +45,7 @@ MECHANISMS: dict[str, type[Mechanism]] = {
     'stn': SpatialTransformer,
     'pose_correlation': PoseCorrelation,
     'cell_budget': CellBudget,
+    'place_attention': PlaceAttention,
     'dynamic_capacity': DynamicCapacity,
     'glimpse': Glimpse,
     'temporal': TemporalAttention,

@@ -17,7 +17,7 @@ from attention_fusion_ros.errors import ConfigurationError
 
 # The network's settings that name a mechanism: those that weigh features, and those with a purpose of their own.
 FEATURE_SLOTS = ('encoder_attention', 'fusion', 'stage_attention')
-SLOTS = (*FEATURE_SLOTS, 'selection', 'map_registration', 'temporal')
+SLOTS = (*FEATURE_SLOTS, 'selection', 'reading', 'map_registration', 'temporal')
 
 
 class LossTarget(Protocol):

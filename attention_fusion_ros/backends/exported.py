@@ -14,7 +14,7 @@ import numpy as np
 
 from attention_fusion_ros.backends.base import Model
 from attention_fusion_ros.bev.map_image import CHANNELS as MAP_CHANNELS
-from attention_fusion_ros.contracts import PRIOR_SIZE, SELECTION, Calibration
+from attention_fusion_ros.contracts import PRIOR_SIZE, READING, SELECTION, Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network.config import FORMAT_VERSION, KIND, NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import HEAD_CHANNELS
@@ -59,7 +59,7 @@ def named_outputs(output: NetworkOutput) -> dict[str, Tensor]:
 
 def network_output(named: Mapping[str, Any], config: NetworkConfig) -> NetworkOutput:
     """The inverse of `named_outputs`, of tensors or of arrays. Raises ConfigurationError when an output is missing."""
-    stages = (SELECTION, *SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
+    stages = (SELECTION, READING, *SPATIAL_NAMES.values(), *(f'stage{i + 1}' for i in range(len(config.widths))))
     try:
         return NetworkOutput(
             head=named['head'], no_direction=named['no_direction'], road=named.get('road'), channel=named['channel'],

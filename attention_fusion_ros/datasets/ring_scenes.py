@@ -24,7 +24,7 @@ from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.output import ROAD
 
 LAYERS = (*CHANNELS, TRACK)  # of the LiDAR grid
-MISLED = 0.07  # share of the maps that lie where no pose of the window fits
+MISLED = 0.12  # share of the maps that lie where no pose of the window fits
 KNOWN = 0.4  # share of the maps of whose place something is known from before
 DECEIVED = 0.05  # share of that knowledge which is wrong
 KNOWN_STD = ((0.1, 1.5), (0.004, 0.05))  # m and rad, least and most

@@ -44,7 +44,10 @@ class NetworkConfig:
     head_width: int = 112
     track: bool = False  # of 'two_readings': the way driven is the last layer of the LiDAR grid, see bev.track
     map_reading_width: int = 64  # of 'two_readings'
+    # Of 'two_readings': what LiDAR and map say is added up, and the fusion's attention alone knows how the map fits.
+    readings_add: bool = False
     selection: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of LiDAR cells, of 'two_readings'
+    reading: dict[str, Any] = field(default_factory=lambda: mechanism('none'))  # of the places seen
     encoder_attention: dict[str, Any] = field(default_factory=lambda: mechanism('none'))
     fusion: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_channel', reduction=16))
     stage_attention: dict[str, Any] = field(default_factory=lambda: mechanism('cbam_spatial', kernel=7, bias=True))
@@ -136,8 +139,9 @@ class NetworkConfig:
 
     def _check_stages(self) -> None:
         """What only the second network has."""
-        if self.rings != (self.lookahead,) or self.track or self.selection['name'] != 'none':
-            raise ConfigurationError('network settings rings, track and selection need architecture: two_readings')
+        if self.rings != (self.lookahead,) or self.track or self.readings_add or self.selection['name'] != 'none':
+            raise ConfigurationError('network settings rings, track, readings_add and selection need architecture: '
+                                     'two_readings')
 
     def _check_two_readings(self) -> None:
         """What only the first network has, and what rings and cells must be."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.bev import lidar as lidar_layers
 from attention_fusion_ros.bev import map_image as map_layers
+from attention_fusion_ros.contracts import READING
 from attention_fusion_ros.network.blocks import (
     CircularConv,
     ConvNorm,
@@ -33,6 +34,7 @@ from attention_fusion_ros.network.head import head_layer
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import ROAD, ROAD_LAYER, SPATIAL_NAMES, NetworkOutput, spatial_weights
 from attention_fusion_ros.network.polar import PolarSampler
+from attention_fusion_ros.network.readings import PlaceReader, anything
 
 # Some were defined here once; they can still be imported from here.
 __all__ = ['ROAD', 'ROAD_LAYER', 'SPATIAL_NAMES', 'FusionNetwork', 'NetworkOutput']
@@ -69,8 +71,11 @@ class FusionNetwork(nn.Module):
         self.road_lateral = nn.ModuleList(nn.Conv2d(w, 16, 1) for w in c.widths)
         self.road_head = nn.Conv2d(16, 1, 1)
 
-        self.polar = PolarSampler(c.extent, c.polar_ranges, c.bins, c.polar_max)
-        self.polar_lateral = nn.ModuleList(nn.Conv2d(w, c.polar_widths[0], 1) for w in c.widths)
+        if c.reading['name'] == 'none':
+            self.polar = PolarSampler(c.extent, c.polar_ranges, c.bins, c.polar_max)
+            self.polar_lateral = nn.ModuleList(nn.Conv2d(w, c.polar_widths[0], 1) for w in c.widths)
+        else:
+            self.place_reader = PlaceReader(c, half)
         widths = [c.polar_widths[0], *c.polar_widths]
         self.polar_stages = nn.Sequential(*(PolarConv(a, b) for a, b in zip(widths, widths[1:])))
         remaining = c.polar_ranges // 2 ** len(c.polar_widths)
@@ -89,6 +94,8 @@ class FusionNetwork(nn.Module):
                                  'map': self.map_registration, 'fusion': self.fusion}
         for i, stage in enumerate(self.stages):
             found[f'stage{i + 1}'] = cast(nn.ModuleList, stage)[-1].attention
+        if self.config.reading['name'] != 'none':
+            found[READING] = self.place_reader.attention
         return found
 
     def forward(self, lidar: Tensor, map_image: Tensor, history: History | None = None) -> NetworkOutput:
@@ -100,7 +107,8 @@ class FusionNetwork(nn.Module):
         """As `forward`, and the features of every residual stage, (B, C_i, h_i, w_i), that the head reads."""
         map_features = self.map_encoder(map_image)
         query = map_features.mean(dim=(2, 3))
-        x, weights = self.encode(lidar, query)
+        detail = self.lidar_stem[0](lidar)
+        x, weights = self.lidar_block(self.lidar_stem[1](detail), query)
         weights_by_stage = {'encoder': weights}
         encoded = x if self.temporal.extra_inputs else None
         if self.temporal.extra_inputs:
@@ -118,7 +126,14 @@ class FusionNetwork(nn.Module):
             for block in cast(nn.ModuleList, stage):
                 x, weights_by_stage[f'stage{i + 1}'] = block(x, query)
             stages.append(x)
-        head = self.circular(self.to_head(self.polar_features(stages).flatten(1, 2)))
+        if self.config.reading['name'] == 'none':
+            polar = self.polar_features(stages)
+        else:
+            drawn = (map_image[:, ROAD_LAYER:ROAD_LAYER + 1] > ROAD).to(lidar.dtype)
+            allowed = anything(torch.cat([lidar, drawn], dim=1))
+            places, weights_by_stage[READING] = self.place_reader(stages, detail, allowed)
+            polar = self.polar_stages(places)
+        head = self.circular(self.to_head(polar.flatten(1, 2)))
         registration = weights_by_stage.get('map', {})
         output = NetworkOutput(
             head=self.head(head), no_direction=self.no_direction(head.mean(-1))[:, 0], road=self._road(stages),

@@ -8,13 +8,16 @@ A reading is a head (B, R, C, K) of R rings, C = len(HEAD_CHANNELS), K bearing b
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism
-from attention_fusion_ros.network.blocks import CircularConv, circular_pad
+from attention_fusion_ros.network.blocks import CircularConv, build_attention, circular_pad
+from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.head import HEAD_CHANNELS, INITIAL_BIAS
 from attention_fusion_ros.network.polar import PolarSampler
 
@@ -53,6 +56,39 @@ class WrappedConv(nn.Module):
         return F.relu(self.norm(self.conv(circular_pad(x, self.reach))), inplace=True)
 
 
+class PlaceReader(nn.Module):
+    """Where the LiDAR's evidence lies, in polar coordinates: the weights of an attention over places, and no feature.
+
+    forward(stages, detail (B, D, H / 2, W / 2), allowed (B, 1, H / 2, W / 2)) -> (B, polar_widths[0], R, K), weights.
+    """
+
+    def __init__(self, config: NetworkConfig, detail_width: int):
+        super().__init__()
+        c, width = config, config.lidar_width
+        self.lateral = nn.ModuleList(nn.Conv2d(w, width, 1) for w in c.widths)
+        self.detail = nn.Conv2d(detail_width, width, 1)
+        self.attention = build_attention(c.reading, width)
+        self.polar = PolarSampler(c.extent, 2 * c.polar_ranges, 2 * c.bins, c.polar_max)
+        self.fold = WrappedConv(cast(int, self.attention.heads), c.polar_widths[0], (3, 3), (2, 2))
+
+    def forward(self, stages: Sequence[Tensor], detail: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """stages (B, C_i, h_i, w_i), detail, allowed -> what each bearing and range holds, and the weights."""
+        levels = [_resized(lateral(stage), stages[0]) for lateral, stage in zip(self.lateral, stages)]
+        seen = self.detail(detail) + _resized(sum(levels[1:], start=levels[0]), detail)
+        places, weights = self.attention(F.relu(seen), allowed)
+        return self.fold(self.polar(places)), weights
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    size = like.shape[2:]
+    return x if x.shape[2:] == size else F.interpolate(x, size, mode='bilinear', align_corners=False)
+
+
+def anything(layers: Tensor) -> Tensor:
+    """(B, 1, H / 2, W / 2) above zero where any of the layers (B, C, H, W) holds anything."""
+    return F.max_pool2d(layers.detach().abs().amax(dim=1, keepdim=True), 2)
+
+
 class MapReader(nn.Module):
     """What a map image that lies where it belongs says about every bearing.
 
@@ -81,11 +117,17 @@ class Combination(nn.Module):
     """Two readings -> one: existence from both, the place from each by how precise it says it is.
 
     Channel attention weighs the features of both readings, where they meet; it is told how the map was registered.
+    adds: what the two change is added up, so that nothing but the weights can hold a map that is wrong against what the
+    LiDAR shows; otherwise the features of both are mixed.
     """
 
-    def __init__(self, lidar_width: int, map_width: int, rings: int, attention: Mechanism):
+    def __init__(self, lidar_width: int, map_width: int, rings: int, attention: Mechanism, adds: bool = False):
         super().__init__()
-        self.attention = attention
+        self.attention, self.adds = attention, adds
+        self.parts = (lidar_width, map_width) if adds else (lidar_width + map_width,)
+        if adds:
+            self.changes = nn.ModuleList(_Change(width, lidar_width, rings) for width in self.parts)
+            return
         self.mix = nn.Conv1d(lidar_width + map_width, lidar_width, 1)
         self.circular = nn.Sequential(CircularConv(lidar_width), CircularConv(lidar_width))
         # Beside the head's channels one that shifts the share of the map in the bearing.
@@ -105,10 +147,33 @@ class Combination(nn.Module):
         fused = torch.cat([lidar, map_features], dim=1)
         known = (fit,) if 'context' in self.attention.extra_inputs else ()
         weighted, weights = self.attention(fused[:, :, None], *known)
-        features = self.circular(F.relu(self.mix(weighted[:, :, 0])))
-        change = self.change(features).unflatten(1, (lidar_head.shape[1], -1)) * present[:, None, None, None]
-        none = self.no_direction(features.mean(dim=2)) * present[:, None]
-        return _combined(lidar_head, map_head, change, present), none, weights, fused
+        if self.adds:
+            found = [change(part) for change, part in zip(self.changes, weighted[:, :, 0].split(self.parts, dim=1))]
+            change, none = (sum(of_part[1:], start=of_part[0]) for of_part in zip(*found))
+        else:
+            features = self.circular(F.relu(self.mix(weighted[:, :, 0])))
+            change, none = self.change(features), self.no_direction(features.mean(dim=2))
+        change = change.unflatten(1, (lidar_head.shape[1], -1)) * present[:, None, None, None]
+        return _combined(lidar_head, map_head, change, present), none * present[:, None], weights, fused
+
+
+class _Change(nn.Module):
+    """What the weighted features of one reading change: (B, C, K) -> (B, R * C', K), (B, R). It starts at zero."""
+
+    def __init__(self, inputs: int, width: int, rings: int):
+        super().__init__()
+        self.mix = nn.Conv1d(inputs, width, 1)
+        self.circular = CircularConv(width)
+        # Beside the head's channels one that shifts the share of the map in the bearing.
+        self.change = nn.Conv1d(width, rings * (len(HEAD_CHANNELS) + 1), 1)
+        self.no_direction = nn.Linear(width, rings)
+        for layer in (self.change, self.no_direction):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.circular(F.relu(self.mix(x)))
+        return self.change(features), self.no_direction(features.mean(dim=2))
 
 
 def _combined(lidar: Tensor, of_map: Tensor, change: Tensor, present: Tensor) -> Tensor:

@@ -4,7 +4,8 @@
 roads, one of the LiDAR and one of the map, are weighed against each other where they meet.
 
 There is no way round the attention: every number of the answer comes from the cells that the selection let pass, and
-from a map that the registration moved. The LiDAR's own reading never sees the map; without one it is the answer.
+from a map that the registration moved. The LiDAR's own reading never sees the map; without one it is the answer. With
+the setting `reading` it is told nothing but places: how much weight each cell was given for what it holds.
 """
 
 from __future__ import annotations
@@ -19,12 +20,22 @@ from attention_fusion_ros.attention.mechanism import Mechanism
 from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.bev import lidar as lidar_layers
 from attention_fusion_ros.bev import map_image as map_layers
+from attention_fusion_ros.contracts import READING
 from attention_fusion_ros.network.blocks import CircularConv, ConvNorm, PolarConv, build_attention, residual_block
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import ROAD, ROAD_LAYER, NetworkOutput, spatial_weights
 from attention_fusion_ros.network.polar import PolarSampler
-from attention_fusion_ros.network.readings import FIT_CHANNELS, Combination, MapReader, WrappedConv, by_ring, ring_head
+from attention_fusion_ros.network.readings import (
+    FIT_CHANNELS,
+    Combination,
+    MapReader,
+    PlaceReader,
+    WrappedConv,
+    anything,
+    by_ring,
+    ring_head,
+)
 
 NEAR_M = 30.0  # misfit is judged so far around the vehicle
 
@@ -58,10 +69,13 @@ class TwoReadings(nn.Module):
         self.map_registration = build_attention(c.map_registration, len(map_layers.CHANNELS), coarse_channels=16,
                                                 fine_channels=self.half_width, lidar_channels=16, extent=c.extent,
                                                 cells=c.cells)
-        self.polar = PolarSampler(c.extent, c.polar_ranges, c.bins, c.polar_max)
-        self.polar_lateral = nn.ModuleList(nn.Conv2d(w, c.polar_widths[0], 1) for w in c.widths)
-        self.polar_fine = PolarSampler(c.extent, 2 * c.polar_ranges, 2 * c.bins, c.polar_max)
-        self.polar_detail = WrappedConv(self.half_width, c.polar_widths[0], (3, 3), (2, 2))
+        if c.reading['name'] == 'none':
+            self.polar = PolarSampler(c.extent, c.polar_ranges, c.bins, c.polar_max)
+            self.polar_lateral = nn.ModuleList(nn.Conv2d(w, c.polar_widths[0], 1) for w in c.widths)
+            self.polar_fine = PolarSampler(c.extent, 2 * c.polar_ranges, 2 * c.bins, c.polar_max)
+            self.polar_detail = WrappedConv(self.half_width, c.polar_widths[0], (3, 3), (2, 2))
+        else:
+            self.place_reader = PlaceReader(c, self.half_width)
         widths = [c.polar_widths[0], *c.polar_widths]
         self.polar_stages = nn.Sequential(*(PolarConv(a, b) for a, b in zip(widths, widths[1:])))
         remaining = c.polar_ranges // 2 ** len(c.polar_widths)
@@ -73,12 +87,15 @@ class TwoReadings(nn.Module):
         self.map_reader = MapReader(len(map_layers.CHANNELS), c.map_reading_width, c.extent, c.polar_max, c.bins)
         self.map_head = ring_head(c.map_reading_width, rings)
         self.combination = Combination(c.head_width, c.map_reading_width, rings, build_attention(
-            c.fusion, c.head_width + c.map_reading_width, query_channels=c.map_width, context=FIT_CHANNELS))
+            c.fusion, c.head_width + c.map_reading_width, query_channels=c.map_width, context=FIT_CHANNELS),
+            c.readings_add)
 
     def mechanisms(self) -> dict[str, Mechanism]:
         """Stage -> its mechanism, for the stages in `NetworkOutput.weights`; of several blocks in a stage the last."""
         found: dict[str, Any] = {'selection': self.selection, 'encoder': self.lidar_block.attention,
                                  'map': self.map_registration, 'fusion': self.combination.attention}
+        if self.config.reading['name'] != 'none':
+            found[READING] = self.place_reader.attention
         for i, stage in enumerate(self.stages):
             found[f'stage{i + 1}'] = cast(nn.ModuleList, stage)[-1].attention
         return found
@@ -106,14 +123,18 @@ class TwoReadings(nn.Module):
             stages.append(x)
         seen = self._seen(stages)
         road = self.road_head(seen)
-        features = self.circular(self.to_head(self._polar(stages, detail).flatten(1, 2)))
+        if self.config.reading['name'] == 'none':
+            polar = self._polar(stages, detail)
+        else:
+            polar, weights[READING] = self.place_reader(stages, detail, anything(read[:, :swept.shape[1]]))
+        features = self.circular(self.to_head(self.polar_stages(polar).flatten(1, 2)))
         lidar_head, none = by_ring(self.head(features)), self.no_direction(features.mean(dim=2))
 
         drawn = map_image[:, ROAD_LAYER:ROAD_LAYER + 1].amax(dim=(2, 3)) > ROAD
         present = drawn[:, 0].to(features.dtype)
         moved, weights['map'] = self._registered(map_image, seen, detail, prior)
         fit = self._fit(weights['map'], moved, road) * present[:, None]
-        map_features = self.map_reader(moved, fit)
+        map_features = self.map_reader(moved, torch.zeros_like(fit) if self.config.readings_add else fit)
         map_head = by_ring(self.map_head(map_features))
         head, change, weights['fusion'], fused = self.combination(features, map_features, fit, lidar_head, map_head,
                                                                   present)
@@ -138,12 +159,11 @@ class TwoReadings(nn.Module):
         return F.relu(sum(levels[1:], start=levels[0]))
 
     def _polar(self, stages: list[Tensor], detail: Tensor) -> Tensor:
-        """Features of the stages and of the finest layer -> (B, C, R', K): ranges by bearings."""
+        """Features of the stages and of the finest layer -> (B, C, R, K): ranges by bearings."""
         # 1x1 convolution first: sampling is linear, so the order does not matter, and fewer channels are sampled.
         polar = [self.polar(lateral(stage)) for lateral, stage in zip(self.polar_lateral, stages)]
         polar.append(self.polar_detail(self.polar_fine(detail)))
-        features: Tensor = self.polar_stages(F.relu(sum(polar[1:], start=polar[0])))
-        return features
+        return F.relu(sum(polar[1:], start=polar[0]))
 
     def _registered(self, map_image: Tensor, seen: Tensor, detail: Tensor,
                     prior: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -17,6 +17,7 @@ from attention_fusion_ros.bev.coverage import drawn_bearings
 from attention_fusion_ros.bev.grid import Grid
 from attention_fusion_ros.config import BranchesConfig, NodeConfig
 from attention_fusion_ros.contracts import (
+    READING,
     SELECTION,
     Attention,
     Branch,
@@ -172,7 +173,7 @@ def _attention(output: NetworkOutput, contribution: np.ndarray, model: Model,
 
     def maps() -> dict[str, np.ndarray]:
         found = {stage: as_array(weights) for stage, weights in spatial.items()}
-        return found if heat is None else found | {SELECTION: heat()}
+        return found if heat is None else found | {READING if READING in found else SELECTION: heat()}
     fetched: Any = Deferred(maps)
     return Attention(
         spatial=fetched, channel=_array(output.channel[0]), channel_labels=channel_labels(model.network),

@@ -49,6 +49,7 @@ class TrainingConfig:
     checkpoint_every: int = 250  # steps
     validate_every: int = 1000
     log_every: int = 20  # steps between entries in TensorBoard
+    train_only: tuple[str, ...] = ()  # parts of the network, by the beginning of their names; (): everything
     loss: dict[str, float] = field(default_factory=loss_weights)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
@@ -110,6 +111,11 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
             if name not in known:
                 raise unknown_name(f'loss.{name}', [f'loss.{k}' for k in known])
         arguments['loss'] = {**known, **{k: float(v) for k, v in given.items()}}
+    if 'train_only' in arguments:
+        only = arguments['train_only']
+        if not isinstance(only, (list, tuple)) or not all(isinstance(name, str) for name in only):
+            raise ConfigurationError(f"training setting 'train_only' must be a list of names, got {only!r}")
+        arguments['train_only'] = tuple(only)
     for name, value in arguments.items():
         default = fields[name].default
         if isinstance(default, float) and isinstance(value, str):

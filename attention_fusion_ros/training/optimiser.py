@@ -18,7 +18,7 @@ class SkippingAdamW:
     """
 
     def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float, fused: bool):
-        parameters = list(network.parameters())
+        parameters = [p for p in network.parameters() if p.requires_grad]
         groups = [{'params': [p for p in parameters if p.ndim > 1], 'weight_decay': weight_decay},
                   {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0}]
         self.fused = fused

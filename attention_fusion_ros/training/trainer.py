@@ -136,6 +136,25 @@ def _begin_loader(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the trainer ends its loaders
 
 
+def rest_but(network: nn.Module, wanted: tuple[str, ...]) -> list[nn.Module]:
+    """Take the gradient from all parameters whose names begin with none of `wanted` ((): from none).
+
+    Returns the modules of which nothing is trained, which stay as in use: no batch statistics, nothing at random.
+    Raises ConfigurationError for a beginning that no parameter has.
+    """
+    if not wanted:
+        return []
+    names = [name for name, _ in network.named_parameters()]
+    for beginning in wanted:
+        if not any(name.startswith(beginning) for name in names):
+            raise ConfigurationError(f"training setting 'train_only' names '{beginning}', but the network has only: "
+                                     f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith(wanted))
+    return [module for module in network.modules()
+            if (own := list(module.parameters())) and not any(p.requires_grad for p in own)]
+
+
 class Trainer:
     """Owns network, optimiser and averaged weights; everything needed to continue is in a file in `folder`,
     see `training.state`.
@@ -151,6 +170,7 @@ class Trainer:
         self.network = start_from or build_network(config.network)
         self.network.to(process.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+        self._resting = rest_but(self.network, config.train_only)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         if config.amp and process.device.type == 'cpu':
             keep_dilated_in_float32(self.network)
@@ -292,6 +312,8 @@ class Trainer:
         """
         device, config = self.process.device, self.config
         self.model.train()
+        for module in self._resting:
+            module.eval()
         for mechanism in self.network.mechanisms().values():
             mechanism.anneal(self.progress())
         buffers = [buffer.clone() for buffer in self.network.buffers()]

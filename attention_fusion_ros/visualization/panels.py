@@ -15,7 +15,7 @@ import numpy as np
 
 from attention_fusion_ros.bev import lidar, map_image
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.contracts import SELECTION, Branch, FusionResult, Mode
+from attention_fusion_ros.contracts import READING, SELECTION, Branch, FusionResult, Mode
 from attention_fusion_ros.visualization.colour import ATTENTION_SCALE, COLOUR_MAP, ColourScale, in_colour, tick_label
 from attention_fusion_ros.visualization.lettering import Colour, draw_fitted, draw_text, text_width
 
@@ -52,11 +52,11 @@ def gradcam_heatmap(result: FusionResult, maps: dict[str, np.ndarray]) -> np.nda
 
 
 def finest(maps: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The map (h, w) of the cells chosen to be read; without, of the stage with most cells among those named stage...,
-    None without any.
+    """The map (h, w) of the places that were read; without, of the cells chosen to be read; without, of the stage with
+    most cells among those named stage..., None without any.
     """
-    stages = [values for name, values in maps.items() if name == SELECTION] or [
-        values for name, values in maps.items() if name.startswith('stage')]
+    chosen = [maps[name] for name in (READING, SELECTION) if name in maps][:1]
+    stages = chosen or [values for name, values in maps.items() if name.startswith('stage')]
     return max(stages, key=lambda values: values.shape[0]) if stages else None
 
 

@@ -19,7 +19,7 @@ C, SHAPE = 16, (2, 16, 12, 20)
 # Evaluation of 'glimpse' is deterministic: it takes the most probable patches.
 OPTIONS = {'stn': dict(lidar_channels=3, width=4, extent=10.0), 'dynamic_capacity': dict(k=3, patch=4),
            'glimpse': dict(patch=4), 'temporal': dict(extent=10.0, keys=4),
-           'cell_budget': dict(budget=6, width=8),
+           'cell_budget': dict(budget=6, width=8), 'place_attention': dict(heads=3),
            'pose_correlation': dict(coarse_channels=4, fine_channels=4, extent=10.0, cells=16)}
 SHAPES = {'pose_correlation': (2, 16, 16, 16)}  # a square grid
 CASES = {name: (name, OPTIONS.get(name, {})) for name in MECHANISMS} | {
@@ -53,6 +53,7 @@ def case(name: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     known = torch.cat([torch.tensor([1.0, -2.0, 0.1]), torch.eye(3).flatten(), torch.tensor([0.5])])
     given = {'query': torch.randn(SHAPE[0], C), 'coarse': torch.randn(2, 4, 4, 4), 'fine': torch.randn(2, 4, 8, 8),
              'prior': known.expand(2, -1), 'lidar': torch.randn(SHAPE[0], 3, *SHAPE[2:]),
+             'allowed': (torch.arange(SHAPE[3]) % 3 > 0).float().expand(SHAPE[0], 1, *SHAPE[2:]),
              'history': torch.randn(SHAPE[0], 2, *SHAPE[1:]), 'moves': moves,
              'present': torch.tensor([[False, True], [True, True]])}
     return module, (torch.randn(shape), *(given[need] for need in module.extra_inputs))

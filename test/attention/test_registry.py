@@ -13,6 +13,7 @@ from attention_fusion_ros.errors import ConfigurationError
 B, C = 2, 32
 MULTIPLES = {'cell_budget': 4, 'pose_correlation': 4}  # of these H and W are multiples
 FEWER = {'cell_budget': dict(budget=5)}  # so that there is something to choose
+CHANNELS = {'place_attention': 16}  # of the features, where they are not those of x
 SQUARE = ('pose_correlation',)  # grids of as many rows as columns
 UNIT = ('channel', 'spatial', 'paths', 'rows', 'columns', 'policy', 'time')  # weights that are within 0..1
 
@@ -33,6 +34,7 @@ def extra_inputs(mechanism: Mechanism, x: torch.Tensor) -> dict[str, torch.Tenso
              'coarse': torch.randn(x.shape[0], 16, x.shape[2] // 4, x.shape[3] // 4),
              'fine': torch.randn(x.shape[0], 16, x.shape[2] // 2, x.shape[3] // 2),
              'prior': known.expand(x.shape[0], -1),
+             'allowed': (torch.rand(x.shape[0], 1, *x.shape[2:]) < 0.5).float(),
              'history': torch.randn(x.shape[0], P, *x.shape[1:]), 'moves': moves,
              'present': torch.tensor([[False, True, True], [True, True, True]])[:x.shape[0]]}
     return {name: given[name] for name in mechanism.extra_inputs}
@@ -44,7 +46,7 @@ def test_every_mechanism_returns_features_and_weights(name, shape):
     mechanism = build(name, C)
     x = torch.randn(B, C, *shape, requires_grad=True)
     features, weights = mechanism(x, **extra_inputs(mechanism, x))
-    assert features.shape == x.shape
+    assert features.shape == (B, CHANNELS.get(name, C), *shape)
     assert torch.isfinite(features).all()
     if 'channel' in weights:
         assert weights['channel'].shape == (B, C)
@@ -124,6 +126,7 @@ def test_unknown_option_lists_the_known_ones():
     ('pose_correlation', {'width': 0}), ('pose_correlation', {'fine_width': 0}), ('pose_correlation', {'cells': 8}),
     ('pose_correlation', {'max_shift': 0.0}), ('pose_correlation', {'max_yaw': -1.0}),
     ('pose_correlation', {'yaw_step': float('inf')}), ('pose_correlation', {'extent': float('nan')}),
+    ('place_attention', {'heads': 0}),
     ('glimpse', {'glimpses': 0}), ('dynamic_capacity', {'k': 0}), ('coordinate', {'minimum': 0}),
 ])
 def test_options_that_cannot_work_are_refused(name, options):

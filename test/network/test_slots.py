@@ -24,8 +24,8 @@ from attention_fusion_ros.network.model import FusionNetwork
 SMALL = NetworkConfig(cells=64, lidar_width=8, map_width=8, widths=(8, 12), blocks=(1, 1), polar_ranges=8,
                       polar_widths=(8, 8), head_width=16, bins=24)
 OPTIONS = {'glimpse': dict(patch=4), 'dynamic_capacity': dict(patch=4, k=2), 'stn': dict(width=4),
-           'temporal': dict(keys=4), 'cell_budget': dict(budget=40)}
-SECOND = ('cell_budget', 'pose_correlation')  # what only the second network has a place for
+           'temporal': dict(keys=4), 'cell_budget': dict(budget=40), 'place_attention': dict(heads=4)}
+SECOND = ('cell_budget', 'place_attention', 'pose_correlation')  # what only the second network has a place for
 FITTING = [(slot, name) for slot in SLOTS for name, cls in MECHANISMS.items() if slot in cls.slots and name != 'none']
 VARIANTS = [('fusion', 'cbam', dict(order='spatial_first')), ('stage_attention', 'cbam', dict(order='parallel')),
             ('fusion', 'cbam_channel', dict(pools=['avg'])), ('stage_attention', 'bam', dict(combine='product')),

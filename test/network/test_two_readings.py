@@ -222,6 +222,61 @@ def test_interventions_find_every_attention_and_its_own_weights_change_nothing(n
     assert torch.equal(answer(network, lidar, image).rings, before.rings)  # nothing is left of it
 
 
+# -- the reading of places -----------------------------------------------------------------------------------------
+
+READS_PLACES = {'reading': {'name': 'place_attention', 'heads': 4}}
+
+
+def test_the_reading_of_the_lidar_is_its_weights_on_places_and_nothing_else():
+    """With the weights held fast, another sweep has the same reading; and no weight lies where nothing was read."""
+    network = second_network(**READS_PLACES)
+    lidar, image = second_inputs(network)
+    other, _ = second_inputs(network, seed=5)
+    output = answer(network, lidar, image)
+    heads = output.weights['reading']['heads']
+    assert output.spatial['reading'].shape == (2, 1, 32, 32) and heads.shape == (2, 4, 32, 32)
+    chosen = output.spatial['selection'].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert not heads[(chosen == 0).expand_as(heads)].any()
+    with replaced(network, {'reading': {'heads': heads}}):
+        held = answer(network, other, image)
+    assert torch.allclose(held.readings['lidar'], output.readings['lidar'], atol=1e-5)
+    assert not torch.allclose(answer(network, other, image).readings['lidar'], output.readings['lidar'], atol=1e-3)
+
+
+def test_interventions_find_the_reading_of_places():
+    network = second_network(**READS_PLACES)
+    lidar, image = second_inputs(network)
+    assert set(attentions(network)) == {'selection', 'reading', 'map', 'fusion'}
+    with recorded(network) as own:
+        before = answer(network, lidar, image)
+    with replaced(network, own):
+        assert torch.allclose(answer(network, lidar, image).rings, before.rings, atol=1e-5)
+    spatial = next(target for target in targets(own) if target.name == ALL_SPATIAL)
+    assert set(spatial.parts) == {('selection', 'spatial'), ('reading', 'heads')}
+
+
+def test_the_first_network_reads_places_too():
+    """All that it answers, no cell without points or a drawn road has weight, and a map alone is enough for some."""
+    torch.manual_seed(0)
+    small = {k: v for k, v in SECOND.items() if k in ('cells', 'bins', 'lidar_width', 'map_width', 'widths', 'blocks',
+                                                       'polar_ranges', 'polar_widths', 'head_width')}
+    network = build_network(NetworkConfig.from_dict({**small, **READS_PLACES})).eval()
+    lidar, image = second_inputs(second_network(track=False))
+    image[:, ROAD_LAYER, :, :32] = 0.0
+    output = answer(network, lidar, image)
+    heads = output.weights['reading']['heads']
+    held = torch.nn.functional.max_pool2d(
+        ((lidar != 0).any(dim=1, keepdim=True) | (image[:, ROAD_LAYER:ROAD_LAYER + 1] > ROAD)).float(), 2)
+    assert output.spatial['reading'].shape == (2, 1, 32, 32) and (held == 0).any()
+    assert torch.equal(heads > 0, (held > 0).expand_as(heads))
+    with replaced(network, {'reading': {'heads': heads}}):
+        held_fast = answer(network, *second_inputs(second_network(track=False), seed=7))
+    assert torch.allclose(held_fast.head, output.head, atol=1e-5)
+    assert torch.allclose(held_fast.no_direction, output.no_direction, atol=1e-5)
+    drawn = answer(network, torch.zeros_like(lidar), image)
+    assert (drawn.weights['reading']['heads'].sum(dim=(2, 3)) > 0.99).all()
+
+
 # -- two readings, one answer --------------------------------------------------------------------------------------
 
 def combined(lidar: dict[str, float], of_map: dict[str, float], present: float) -> dict[str, float]:
@@ -251,6 +306,28 @@ def test_bearings_are_weighed_by_the_precision_that_each_reading_states():
     assert found['presence'] == 1.0, 'existence begins as the LiDAR has it'
     alone = combined(one, two, 0.0)
     assert (alone['offset'], alone['heading_cos'], alone['heading_sin']) == (1.0, 1.0, 0.0)
+
+
+def test_readings_that_are_added_do_not_look_at_each_other():
+    """What the map changes is the same whatever the LiDAR shows, but for the weights; they alone know how it fits."""
+    network = second_network(readings_add=True)
+    lidar, image = second_inputs(network)
+    output, other = answer(network, lidar, image), answer(network, second_inputs(network, seed=5)[0], image)
+    presence = HEAD_CHANNELS.index('presence')
+    assert output.readings['map'].shape == output.rings.shape and not torch.equal(output.rings, other.rings)
+    combination = network.combination
+    features = [torch.randn(2, width, K) for width in combination.parts]
+    fit, heads = torch.randn(2, FIT_CHANNELS), torch.zeros(2, 3, len(HEAD_CHANNELS), K)
+
+    def added(of_lidar: torch.Tensor, of_map: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), replaced(network, {'fusion': {'channel': weights}}):
+            return combination(of_lidar, of_map, fit, heads, heads, torch.ones(2))[0][:, :, presence]
+    weights = torch.rand(2, sum(combination.parts))
+    nothing = [torch.zeros_like(part) for part in features]
+    both = added(*features, weights) - added(features[0], nothing[1], weights)
+    alone = added(nothing[0], features[1], weights) - added(*nothing, weights)
+    assert torch.allclose(both, alone, atol=1e-5) and both.abs().max() > 1e-3
+    assert not torch.allclose(added(*features, weights), added(*features, 1.0 - weights), atol=1e-3)
 
 
 def test_it_begins_as_the_readings_say_and_gradients_reach_all_of_it():

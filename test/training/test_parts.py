@@ -189,6 +189,7 @@ def test_training_settings_are_strict(tmp_path):
     assert (over.network.bins, over.network.cells, over.network.fusion) == (60, 64, {'name': 'none'})
     assert (over.loss['road'], over.loss['offset']) == (0.0, 2.0)
     assert training_config.load(None, {'learning_rate': '3e-4'}).learning_rate == 3e-4
-    for wrong in ({'steps': 'many'}, {'learning_rate': 'low'}, {'amp': 1}, {'network': 3}, {'loss': 'high'}):
+    for wrong in ({'steps': 'many'}, {'learning_rate': 'low'}, {'amp': 1}, {'network': 3}, {'loss': 'high'},
+                  {'train_only': 'head'}, {'train_only': [1]}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             training_config.load(None, wrong)

@@ -21,6 +21,7 @@ from attention_fusion_ros.datasets.ring_scenes import simulated_samples
 from attention_fusion_ros.datasets.scenes import SceneOptions
 from attention_fusion_ros.datasets.shards import SceneStore, find_shards, write_shard
 from attention_fusion_ros.datasets.target import MASKS, Target
+from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.metrics.branches import TrueRoads
 from attention_fusion_ros.network import checkpoint
 from attention_fusion_ros.network.build import build_network
@@ -29,7 +30,7 @@ from attention_fusion_ros.network.head import HEAD_CHANNELS, bin_centres, bin_wi
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training.loss import SHARES, losses, vehicle_loss
-from attention_fusion_ros.training.trainer import Process, Trainer
+from attention_fusion_ros.training.trainer import Process, Trainer, rest_but
 from attention_fusion_ros.training.transfer import load_matching_weights
 from attention_fusion_ros.training.validate import Predictions, registration_figures
 
@@ -226,6 +227,33 @@ def test_a_run_cut_off_and_resumed_ends_with_the_weights_of_one_that_was_not(sce
         assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     begun = build_network(config.network).state_dict()
     assert not torch.equal(begun['selection.look.weight'], whole.network.state_dict()['selection.look.weight'])
+
+
+@pytest.mark.slow
+def test_what_is_not_named_stays_as_it_is(scenes, tmp_path):
+    """Weights and statistics; what is named learns, and the run goes on from where it was."""
+    network = {k: list(v) if isinstance(v, tuple) else v for k, v in SECOND.items()}
+    settings = settings_file(tmp_path / 'settings.yaml', network=network, batch=4,
+                             train_only=['combination', 'map_registration.absent'])
+    config = configs.load(settings)
+    grid = Grid(cells=64)
+    samples = simulated_samples(config.network, SceneStore(find_shards([scenes], grid)), grid, config.seed)
+    trainer = Trainer(config, samples, tmp_path / 'run', CPU)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.train()
+    after = trainer.network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith(config.train_only) for name in changed)
+    assert {'combination.change.weight', 'map_registration.absent'} <= changed
+    assert any(name.endswith('running_mean') for name in changed), 'what learns has statistics of its own'
+    again = Trainer(config, samples, tmp_path / 'run', CPU)
+    assert again.step == SETTINGS['steps']
+
+
+def test_a_part_that_the_network_does_not_have_cannot_be_trained_alone():
+    with pytest.raises(ConfigurationError, match="names 'heads', but the network has only: .*combination"):
+        rest_but(second_network(), ('combination', 'heads'))
+    assert rest_but(second_network(), ()) == []
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from attention_fusion_ros.attention.gradcam import grad_cams
+from attention_fusion_ros.attention.place_attention import contribution
 from attention_fusion_ros.bev.lidar import CHANNELS
-from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.contracts import READING, SELECTION, FusionResult
 from attention_fusion_ros.evaluation.interventions.cells import coarse
 from attention_fusion_ros.network.head import head_channel
 from attention_fusion_ros.pipeline.gradcam import branch_bin
@@ -36,28 +37,36 @@ def heats(network: torch.nn.Module, lidar: Tensor, map_image: Tensor, results: S
                              zip(output.head.detach().float().cpu().numpy(), results, strict=True)])
         scalar = (head_channel(output.head, 'presence') * asked.to(output.head)).sum()
         cams = grad_cams(stages[:1], scalar)
-        gradients = torch.autograd.grad(scalar, grids, allow_unused=True)
+        heads = output.weights.get(READING, {}).get('heads')
+        wanted = grids if heads is None else [*grids, heads]
+        gradients = torch.autograd.grad(scalar, wanted, allow_unused=True)
     shares = [torch.zeros_like(grid[:, 0]) if gradient is None
               else (grid * gradient)[:, :len(CHANNELS)].abs().sum(dim=1).detach()  # the way driven is no cell
-              for grid, gradient in zip(grids, gradients, strict=True)]
+              for grid, gradient in zip(grids, gradients)]
     found = {GRADCAM: cams[0], INPUT_GRADIENT: shares[0], MAP_GRADIENT: shares[1],
              DENSITY: lidar[:, CHANNELS.index('density')]}
     pooled = {name: coarse(heat.detach(), cells) for name, heat in found.items()}
-    published = published_heat({name: w.detach() for name, w in output.spatial.items()}, pooled[INPUT_GRADIENT], cells)
+    if heads is not None and SELECTION in output.weights:  # as `pipeline.contribution` has it
+        published: Tensor | None = coarse(contribution(heads, gradients[2])[:, 0].detach(), cells)
+    else:
+        spatial = {name: w.detach() for name, w in output.spatial.items()}
+        published = published_heat(spatial, pooled[INPUT_GRADIENT], cells)
     if published is not None:
         pooled = {PUBLISHED: published, **pooled}
     return {name: heat.float().cpu().numpy() for name, heat in pooled.items()}
 
 
 def published_heat(spatial: Mapping[str, Tensor], contribution: Tensor, cells: int) -> Tensor | None:
-    """The spatial attention of the finest stage, (B, 1, h, w) each -> (B, cells, cells); None without any.
+    """The attention over places, or the spatial attention of the finest stage, (B, 1, h, w) each -> (B, cells, cells);
+    None without any.
 
     Hard attention, whose weights are 0 or 1, leaves open which of the chosen cells counts more: there their
     contribution (B, cells, cells) says it.
     """
     if not spatial:
         return None
-    finest = max(spatial.values(), key=lambda weights: weights.shape[-1])[:, 0]
+    chosen = [spatial[name] for name in (READING,) if name in spatial]
+    finest = (chosen or [max(spatial.values(), key=lambda weights: weights.shape[-1])])[0][:, 0]
     heat = coarse(finest, cells)
     hard = bool(((finest == 0) | (finest == 1)).all())
     return heat * (contribution + 1e-9) if hard else heat

@@ -23,7 +23,7 @@ Weights = dict[str, dict[str, Tensor]]  # attention -> name of the weights -> (B
 MEAN_MAP, MEAN_SCALAR, ONE, ANOTHER = 'mean map', 'mean scalar', 'no preference', "another scene's"
 WAYS = (MEAN_MAP, MEAN_SCALAR, ONE, ANOTHER)
 ALL_SPATIAL, EVERYTHING = 'all spatial', 'everything'
-SPATIAL, CHANNEL = ('spatial', 'rows', 'columns', 'joint'), ('channel', 'paths')
+SPATIAL, CHANNEL = ('spatial', 'rows', 'columns', 'joint', 'heads'), ('channel', 'paths')
 
 
 class NetworkOfMechanisms(Protocol):

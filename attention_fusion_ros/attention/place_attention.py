@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: attention_fusion_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Attention whose values are places: what a cell holds decides how much its place counts, and nothing else.
+
+Scaled softmax attention over cells, several heads (Vaswani et al., "Attention Is All You Need", NIPS 2017,
+https://arxiv.org/abs/1706.03762), where the values are positions, as in a soft argmax (Finn et al., "Deep Spatial
+Autoencoders", ICRA 2016, https://arxiv.org/abs/1509.06113). There is no way round the weights: with other weights the
+answer is another one, and a place without weight is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least, covering
+from attention_fusion_ros.errors import ConfigurationError
+
+NOT_ALLOWED = -1e4  # logit of a cell that may have no weight
+GAIN = 1000.0  # a distribution over some thousand cells, as numbers around one
+
+
+class PlaceAttention(Mechanism):
+    """x (B, C, H, W) -> (B, heads, H, W): distributions over cells, times GAIN. Whoever reads them knows the places.
+
+    forward(x, allowed): allowed (B, 1, H, W), above zero where a cell may have weight; without any the weights are 0.
+    heads: how many distributions.
+    Weights: 'heads' (B, heads, H, W), each with sum 1; 'spatial' (B, 1, H, W) their mean, the greatest is 1.
+    """
+
+    slots = ('reading',)
+    extra_inputs = ('allowed',)
+    decisive = ('heads',)
+    loss_weights: Mapping[str, float] = {'weight_on_vehicles': 1.0}
+
+    def __init__(self, channels: int, heads: int = 16):
+        super().__init__(channels)
+        self.heads = at_least('heads', heads, 1)
+        self.score = nn.Conv2d(channels, heads, 1, bias=False)  # a bias would not change a softmax
+
+    def forward(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """x (B, C, H, W), allowed (B, 1, H, W) -> weights as features (B, heads, H, W), and the weights."""
+        may = (allowed > 0).expand(-1, self.heads, -1, -1)
+        logits = torch.where(may, self.score(x).float(), NOT_ALLOWED)
+        heads = logits.flatten(2).softmax(dim=2).view_as(logits) * may
+        mean = heads.mean(dim=1, keepdim=True)
+        weights = {'heads': heads, 'spatial': mean / mean.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)}
+        return (heads * GAIN).to(x.dtype), weights
+
+    def reweighted(self, x: Tensor, weights: Mapping[str, Tensor], *extra: Tensor | None) -> Tensor:
+        """The weights as features, see `Mechanism.reweighted`."""
+        return (covering(weights['heads'], x) * GAIN).to(x.dtype)
+
+    def indifferent(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Equal weights on all cells that have any."""
+        some = (weights['heads'] > 0).to(weights['heads'].dtype)
+        return {'heads': some / some.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)}
+
+    def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
+        """`weight_on_vehicles`: the share of the weight that lies on vehicles, on top of what the task thinks of it."""
+        heads = weights['heads'].float()
+        mask = truth.mask('vehicle').nan_to_num()
+        vehicle = nn.functional.interpolate(mask, size=heads.shape[-2:], mode='nearest')
+        return {'weight_on_vehicles': (heads * vehicle).sum(dim=(2, 3)).mean()}
+
+
+def contribution(heads: Tensor, gradient: Tensor) -> Tensor:
+    """(B, 1, H, W) >= 0: what each cell's weights contribute to a number with this gradient, heads summed up.
+
+    heads, gradient: (B, heads, H, W). Raises ConfigurationError when they are not of the same cells.
+    """
+    if heads.shape != gradient.shape:
+        raise ConfigurationError(f'weights {tuple(heads.shape)} and gradient {tuple(gradient.shape)} must have the '
+                                 'same shape')
+    return (heads * gradient).sum(dim=1, keepdim=True).abs()
