@@ -22,6 +22,9 @@ class Node(Protocol):
     def rss_bytes(self) -> int:
         """Resident memory."""
 
+    def shared_bytes(self) -> int:
+        """Of it, what is shared with other processes."""
+
     def threads(self) -> list[int]:
         """Ids of its threads."""
 
@@ -63,7 +66,7 @@ class SoakWatch:
             return
         what = 'parameters, lifecycle' if self._reconfigures else ''
         minute = soak.Minute.of(len(self.minutes) + 1, self._rss_mb, len(self._node.threads()), self._node.handles(),
-                                self._take_ms(), what)
+                                self._take_ms(), what, self._node.shared_bytes() / 1e6)
         self.minutes.append(minute)
         soak.append(self._path, minute)
         self._rss_mb = []

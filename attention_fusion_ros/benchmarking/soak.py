@@ -17,6 +17,7 @@ from attention_fusion_ros.report import style
 SETTLED_MINUTES = 5  # buffers, caches and the allocator's pools have been filled by then
 ENDS_MINUTES = 10  # at both ends, whose latencies are compared
 MEMORY_LIMIT, LATENCY_LIMIT = 0.02, 0.10  # shares
+SHARED = 'shared_mb'
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,20 @@ class Minute:
     p50_ms: float  # nan without a result
     p99_ms: float
     reconfigured: str  # what was changed at its end: parameters, lifecycle; '' for nothing
+    shared_mb: float = 0.0  # of rss_mb, what other processes map as well: segments of the middleware
+
+    @property
+    def own_mb(self) -> float:
+        """Resident memory of the node alone."""
+        return self.rss_mb - self.shared_mb
 
     @staticmethod
     def of(minute: int, rss_mb: Sequence[float], threads: int, handles: int, latencies_ms: Sequence[float],
-           reconfigured: str = '') -> Minute:
+           reconfigured: str = '', shared_mb: float = 0.0) -> Minute:
         """From samples."""
         p50, p99 = np.percentile(latencies_ms, (50, 99)) if len(latencies_ms) else (math.nan, math.nan)
         return Minute(minute, round(float(np.median(rss_mb)), 2), threads, handles, len(latencies_ms),
-                      round(float(p50), 2), round(float(p99), 2), reconfigured)
+                      round(float(p50), 2), round(float(p99), 2), reconfigured, round(shared_mb, 2))
 
 
 @dataclass(frozen=True)
@@ -74,23 +81,29 @@ def read(path: Path) -> list[Minute]:
     lines = path.read_text(encoding='utf-8').split('\n')[:-1]  # what follows the last line break is not whole
     rows = list(csv.DictReader(lines))
     names = {f.name for f in fields(Minute)}
-    if not rows or set(rows[0]) != names:
+    if not rows or set(rows[0]) | {SHARED} != names:  # earlier versions did not tell what is shared
         raise ValueError(f'{path.name} is not what a soak writes.')
     return [Minute(int(r['minute']), float(r['rss_mb']), int(r['threads']), int(r['handles']), int(r['results']),
-                   float(r['p50_ms']), float(r['p99_ms']), r['reconfigured']) for r in rows]
+                   float(r['p50_ms']), float(r['p99_ms']), r['reconfigured'], float(r.get(SHARED, 0.0))) for r in rows]
 
 
 def checks(minutes: Sequence[Minute]) -> list[Check]:
     """Memory, threads, handles and latency against their limits.
 
-    Memory: the largest median of a minute after the first SETTLED_MINUTES against that of the first one of them.
+    Memory: the largest median of a minute after the first SETTLED_MINUTES against that of the first one of them,
+    without what is shared: a segment of the middleware belongs to the process that sends, has a fixed size, and is
+    resident in all that read it, page by page as it is used for the first time. What it is with that is told as well.
     Threads and handles: how far they are apart after the same minutes. Latency: median of the p99 of the last
     ENDS_MINUTES against the first; a run of less than twice that is too short to tell.
     """
     settled = minutes[SETTLED_MINUTES:]
-    growth = max(m.rss_mb for m in settled) / settled[0].rss_mb - 1 if len(settled) > 1 else None
-    found = [Check('memory, growth after the first five minutes', '-' if growth is None else f'{100 * growth:+.2f} %',
-                   f'{100 * MEMORY_LIMIT:g} %', None if growth is None else growth <= MEMORY_LIMIT)]
+    growth = _growth([m.own_mb for m in settled])
+    told = '-' if growth is None else f'{100 * growth:+.2f} %'
+    if growth is not None and (whole := _growth([m.rss_mb for m in settled])) is not None and settled[-1].shared_mb:
+        shared = [m.shared_mb for m in settled]
+        told += f' ({100 * whole:+.2f} % with {min(shared):.0f} to {max(shared):.0f} MB that the middleware shares)'
+    found = [Check('memory, growth after the first five minutes', told, f'{100 * MEMORY_LIMIT:g} %',
+                   None if growth is None else growth <= MEMORY_LIMIT)]
     for name in ('threads', 'handles'):
         values = [getattr(m, name) for m in settled]
         told = ' .. '.join(str(v) for v in sorted({min(values), max(values)})) if values else '-'
@@ -105,6 +118,11 @@ def checks(minutes: Sequence[Minute]) -> list[Check]:
     return [*found, Check('p99 latency, last ten minutes against the first ten',
                           f'{last:.1f} ms against {first:.1f} ms, {100 * change:+.1f} %', f'{100 * LATENCY_LIMIT:g} %',
                           change <= LATENCY_LIMIT)]
+
+
+def _growth(values: Sequence[float]) -> float | None:
+    """By what share the largest is above the first, None for less than two."""
+    return max(values) / values[0] - 1 if len(values) > 1 else None
 
 
 def draw(minutes: Sequence[Minute], title: str) -> bytes:

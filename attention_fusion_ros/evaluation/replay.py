@@ -45,8 +45,14 @@ class Replay:
             yield self._fuse(sweep)
 
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
-        """Grad-CAM of the sweep that `run` has just given: {stage: (h, w) float32}."""
-        return self._pipeline.explain(result) if self._pipeline.explains else {}
+        """Grad-CAM of the sweep that `run` has just given: {stage: (h, w) float32}; {} where there is none, the reason
+        in `remedies`.
+        """
+        try:
+            return self._pipeline.explain(result) if self._pipeline.explains else {}
+        except InputError as error:  # as in the node, it costs this picture only
+            self.remedies.setdefault(error.reason, str(error))
+            return {}
 
     def _fuse(self, sweep: SyncedSweep | DroppedSweep) -> tuple[SweepRecord, FusionResult | None]:
         if isinstance(sweep, DroppedSweep):

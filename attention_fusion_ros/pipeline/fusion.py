@@ -120,7 +120,7 @@ class FusionPipeline:
     def explain(self, result: FusionResult) -> dict[str, np.ndarray]:
         """Grad-CAM of a result of `run`: stage name -> (h, w) float32, see `gradcam.explain`.
 
-        Raises InputError `no_gradients` where `explains` is False.
+        Raises InputError `no_gradients` where `explains` is False, or the checkpoint was removed meanwhile.
         """
         with chosen(self.config.kernels):
             return explain(self.backend, result)

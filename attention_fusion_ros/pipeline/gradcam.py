@@ -12,7 +12,7 @@ import numpy as np
 from attention_fusion_ros.backends.base import Backend, can_explain, explainer
 from attention_fusion_ros.backends.threads import torch_threads
 from attention_fusion_ros.contracts import Branch, FusionResult
-from attention_fusion_ros.errors import InputError
+from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.geometry import angle_between
 from attention_fusion_ros.network.head import decode_bearings, head_arrays, head_channel
 from attention_fusion_ros.network.history import History
@@ -49,14 +49,19 @@ def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
     was read from; without a direction, the presence logit of the most probable branch.
 
     Returns stage name -> (h, w) float32, not negative, not normalised, on the BEV grid; empty when there is no branch.
-    Raises InputError `no_gradients` for a backend that has none, where the network in torch cannot be had either.
+    Raises InputError `no_gradients` for a backend that has none, where the network in torch cannot be had either, or
+    not any more: its checkpoint was removed or replaced.
     """
     if not explains(backend):
         raise InputError('no_gradients', f'Grad-CAM needs gradients, which backend {backend.name} does not have.',
                          'use backend torch for Grad-CAM.')
     if not result.branches:
         return {}
-    ours = explainer(backend)
+    try:
+        ours = explainer(backend)
+    except ConfigurationError as error:
+        raise InputError('no_gradients', f'Grad-CAM needs the network in torch too, which cannot be loaded: {error}',
+                         'put the file back as it was, or configure anew with one that is there.') from error
     assert ours is not None
     from attention_fusion_ros.attention.gradcam import grad_cams  # not at the top: it needs torch
     given = result.context

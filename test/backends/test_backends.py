@@ -36,6 +36,7 @@ from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.config import NetworkConfig, mechanism
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
+from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
 
 SMALL = NetworkConfig(cells=64, bins=24, lidar_width=8, map_width=8, widths=(8, 8), blocks=(1, 1), polar_ranges=8,
                       polar_widths=(8,), head_width=8, encoder_attention=mechanism('cbam_spatial'),
@@ -205,6 +206,25 @@ def test_what_needs_gradients_says_which_backend_has_none(name, small, onnx_file
     with pytest.raises(InputError, match=f'backend {name} .* use backend torch') as caught:
         pipeline.explain(pipeline.run(street()))
     assert caught.value.reason == 'no_gradients'
+
+
+@pytest.mark.parametrize('name', EXPORTED)
+def test_a_checkpoint_that_vanishes_or_changes_costs_grad_cam_alone(name, small, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    path = tmp_path / 'mine.safetensors'
+    kept = Path(small.checkpoint).read_bytes()
+    path.write_bytes(kept)
+    engine = PipelineSupervisor(replace(small, backend=name, checkpoint=str(path)))
+    for other in (None, checkpoints.SHIPPED.read_bytes()):
+        path.unlink() if other is None else path.write_bytes(other)
+        result = engine.run(street())
+        with pytest.raises(InputError, match='mine.*removed or replaced.*Remedy: put the file back') as caught:
+            engine.explain(result)
+        assert caught.value.reason == 'no_gradients'
+    path.write_bytes(kept)
+    assert engine.explain(result)
+    path.unlink()
+    assert engine.explain(result), 'loaded by now'
 
 
 @pytest.mark.parametrize('name', EXPORTED)

@@ -16,7 +16,7 @@ from support import synthetic_bag as bag
 from attention_fusion_ros.commands import evaluate
 from attention_fusion_ros.config import from_flat
 from attention_fusion_ros.datasets.drives import RingTruth
-from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.evaluation.drives.benchmark import score_sweep
 from attention_fusion_ros.evaluation.recordings import DRIVEN, describe, score_recording
 from attention_fusion_ros.evaluation.replay import Replay
@@ -36,6 +36,19 @@ def predictions(path, config):
         topics = recording.input_topics()
         run = Replay(recording, topics, config, FusionPipeline(config)).run()
         return {record.stamp_ns: Prediction.of(result) for record, result in run if result is not None}
+
+
+def test_grad_cam_that_fails_is_told_and_costs_its_picture_only(config, tmp_path, monkeypatch):
+    path = bag.write(tmp_path / 'short', bag.drive(2))
+
+    def gone(result):
+        raise InputError('no_gradients', 'The checkpoint is gone.', 'put it back.')
+    pipeline = FusionPipeline(config)
+    monkeypatch.setattr(pipeline, 'explain', gone)
+    with Recording(path) as recording:
+        run = Replay(recording, recording.input_topics(), config, pipeline)
+        assert [run.explain(result) for _, result in run.run() if result is not None] == [{}, {}]
+    assert run.remedies == {'no_gradients': 'The checkpoint is gone. Remedy: put it back.'}
 
 
 def test_the_way_that_was_driven_is_the_truth(config, tmp_path):

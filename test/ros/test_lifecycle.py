@@ -20,6 +20,7 @@ from support.node_kit import Graph, map_image, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
 from attention_fusion_ros.ros.messages.types import is_installed  # noqa: E402
+from attention_fusion_ros.ros.node.node import AttentionFusionNode  # noqa: E402
 from attention_fusion_ros.stream.inputs import INPUTS  # noqa: E402
 
 # Those whose message packages are not installed are left out.
@@ -85,6 +86,33 @@ def test_every_transition_can_be_repeated():
         assert threading.active_count() <= threads + 4  # the executor starts its own on demand
         assert change(graph, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
         assert state(graph) == 'finalized'
+    finally:
+        graph.close()
+
+
+def test_a_subscription_that_the_executor_still_holds_keeps_nothing_else(monkeypatch):
+    """rclpy's executor keeps the one that it looked at last, until it looks again."""
+    held, images = [], []
+
+    class Watched(FusionPipeline):
+        def run(self, sweep):
+            images.append(weakref.ref(sweep.map_image.road))
+            return super().run(sweep)
+
+    subscribe = AttentionFusionNode.create_subscription
+
+    def holding(self, *arguments, **options):
+        held.append(subscribe(self, *arguments, **options))
+        return held[-1]
+    monkeypatch.setattr(AttentionFusionNode, 'create_subscription', holding)
+    graph = Graph(create_pipeline=Watched)
+    try:
+        graph.take(map_image(1.0))
+        graph.sweep(1.1)
+        assert graph.last.mode == 'fused'
+        assert change(graph, Transition.TRANSITION_DEACTIVATE) and change(graph, Transition.TRANSITION_CLEANUP)
+        gc.collect()
+        assert held and images and not [image for image in images if image() is not None]
     finally:
         graph.close()
 

@@ -130,6 +130,11 @@ class NodeProcess:
         with open(f'/proc/{self.pid}/statm') as file:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
+    def shared_bytes(self) -> int:
+        """Of it, shared memory: the segments of the middleware, its own and those it reads (Linux: /proc)."""
+        with open(f'/proc/{self.pid}/status') as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith('RssShmem:')), 0)
+
     def threads(self) -> list[int]:
         """Ids of the threads of the process (Linux: /proc)."""
         return sorted(int(name) for name in os.listdir(f'/proc/{self.pid}/task'))

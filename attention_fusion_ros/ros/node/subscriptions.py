@@ -75,6 +75,8 @@ class Subscriptions:
         self._transports = []
         for topic in list(self._subscriptions):
             self._keep(topic, frozenset())
+        # rclpy's executor keeps the subscription that it looked at last: not all that its callback leads to as well.
+        self._on_message = self._on_lost = _ignore
 
     def set_dynamic_tf_enabled(self, enabled: bool) -> None:
         """Whether /tf is needed: where all transforms are static, listening to it is wasted time. See `update_qos`."""
@@ -147,6 +149,10 @@ class Subscriptions:
             self._node.destroy_subscription(known.pop(request))
         if not known:
             self._subscriptions.pop(topic, None)
+
+
+def _ignore(*_: Any) -> None:
+    """What comes after `close`."""
 
 
 def _is_dynamic_tf(spec: InputSpec, transport: Transport) -> bool:
