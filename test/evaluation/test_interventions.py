@@ -171,7 +171,7 @@ class OneCell(nn.Module):
         stage = lidar[:, :1].repeat(1, 2, 1, 1) * 1.0
         head = torch.zeros(len(lidar), len(HEAD_CHANNELS), K)
         head[:, HEAD_CHANNELS.index('presence')] = 3 * stage[:, 0, self.row, self.column, None]
-        return SimpleNamespace(head=head, spatial={}), (stage,)
+        return SimpleNamespace(head=head, spatial={}, weights={}), (stage,)
 
 
 def test_deletion_by_gradient_finds_the_only_cell_that_counts():

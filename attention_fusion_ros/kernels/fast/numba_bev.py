@@ -23,8 +23,7 @@ from attention_fusion_ros.bev.sweep import Look, SweepGrids, sweep_grids
 from attention_fusion_ros.kernels import fast_version
 from attention_fusion_ros.kernels.compiled import available, loops
 from attention_fusion_ros.kernels.room import room
-from attention_fusion_ros.pipeline import familiarity
-from attention_fusion_ros.pipeline.familiarity import histogram_size, summary
+from attention_fusion_ros.pipeline.familiarity import STANDING_M, STEP_M, histogram_size, summary
 from attention_fusion_ros.utils.tensors import as_array, of_kind
 from attention_fusion_ros.utils.torch_later import Tensor, torch
 
@@ -86,7 +85,7 @@ def _summary(features: Tensor | np.ndarray, extent: float = 40.0) -> Any:
                     for name in ('density', 'top'))
     counts = np.zeros(histogram_size(extent) + 1, f4)
     _loops().count_rings(density, top, _rings(Grid(extent, features.shape[-1])),
-                         f4(lidar.compressed_height(familiarity.STANDING_M)), counts)
+                         f4(lidar.compressed_height(STANDING_M)), counts)
     return of_kind(features, counts)
 
 
@@ -94,7 +93,7 @@ def _summary(features: Tensor | np.ndarray, extent: float = 40.0) -> Any:
 def _rings(grid: Grid) -> np.ndarray:
     """(H * W,) index of each cell in the histogram of distances."""
     x, y = (np.ascontiguousarray(centres, dtype=f4) for centres in grid.centres())
-    rings: np.ndarray = (np.hypot(x, y) / f4(familiarity.STEP_M)).astype(np.int32).reshape(-1)
+    rings: np.ndarray = (np.hypot(x, y) / f4(STEP_M)).astype(np.int32).reshape(-1)
     return rings
 
 
