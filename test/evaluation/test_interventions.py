@@ -45,7 +45,7 @@ from attention_fusion_ros.evaluation.interventions.replacement import (
     replacement,
     targets,
 )
-from attention_fusion_ros.evaluation.interventions.subject import presence_at
+from attention_fusion_ros.evaluation.interventions.subject import Subject, presence_at
 from attention_fusion_ros.geometry import inverse
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads
 from attention_fusion_ros.network.checkpoint import untrained
@@ -359,3 +359,10 @@ def test_presence_is_that_of_the_bins_of_the_true_branches():
     assert presence_at(probability, truth) == pytest.approx(0.6)
     assert presence_at(probability, TrueRoads(((math.pi, 0.0),), None)) == pytest.approx(0.4)  # pi is -pi
     assert math.isnan(presence_at(probability, TrueRoads((), None)))
+
+
+def test_the_network_in_question_runs_where_there_are_gradients():
+    """Although a node on the CPU runs the default weights in ONNX Runtime."""
+    subject = Subject(NodeConfig(device='cpu', threads=1))
+    assert subject.pipeline.backend.name == 'torch' and 'reading' in attentions(subject.network)
+    subject.close()
