@@ -65,8 +65,8 @@ def published_heat(spatial: Mapping[str, Tensor], contribution: Tensor, cells: i
     """
     if not spatial:
         return None
-    chosen = [spatial[name] for name in (READING,) if name in spatial]
-    finest = (chosen or [max(spatial.values(), key=lambda weights: weights.shape[-1])])[0][:, 0]
+    finest = spatial[READING] if READING in spatial else max(spatial.values(), key=lambda weights: weights.shape[-1])
+    finest = finest[:, 0]
     heat = coarse(finest, cells)
     hard = bool(((finest == 0) | (finest == 1)).all())
     return heat * (contribution + 1e-9) if hard else heat
