@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 START_METHOD = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
@@ -29,6 +30,7 @@ def process_pool(workers: int, initializer: Callable[..., object] | None = None,
     themselves ignore Ctrl-C, which a terminal sends to all of them, and end when this process is killed.
     """
     context = multiprocessing.get_context(START_METHOD)
+    start_quiet_tracker()
     if START_METHOD == 'forkserver':
         context.set_forkserver_preload(PRELOADED)
     before = set(multiprocessing.active_children())
@@ -44,12 +46,34 @@ def process_pool(workers: int, initializer: Callable[..., object] | None = None,
         pool.shutdown()
 
 
+@cache
+def start_quiet_tracker() -> None:
+    """Start Python's resource tracker, which outlives this process, without its warnings.
+
+    What it finds gone or left over after Ctrl-C it would tell the user after the last word of this process. It still
+    removes what is left.
+    """
+    if START_METHOD != 'forkserver':
+        return
+    from multiprocessing import resource_tracker
+    name, before = 'PYTHONWARNINGS', os.environ.get('PYTHONWARNINGS')
+    os.environ[name] = ','.join(filter(None, (before, 'ignore:resource_tracker')))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 @contextmanager
 def quiet_when_interrupted() -> Iterator[None]:
     """When Ctrl-C or SIGTERM leaves the block, end the processes begun in it before the user is told.
 
     One that is still starting would else complain, after the last word of this process, that what it was given is gone.
     """
+    start_quiet_tracker()
     before = set(multiprocessing.active_children())
     try:
         yield

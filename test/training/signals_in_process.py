@@ -96,6 +96,23 @@ def test_a_signal_while_processes_start(scenes, tmp_path, monkeypatch, capfd):
     assert 'the same command continues from there' in error.splitlines()[-1] and 'Traceback' not in error
 
 
+def test_what_outlives_an_interrupted_process_says_nothing(tmp_path):
+    """Python's resource tracker would tell of semaphores that nobody removed, after the last word."""
+    code = ('import os, signal, sys\n'
+            'from attention_fusion_ros.utils.processes import START_METHOD, start_quiet_tracker\n'
+            'if START_METHOD != "forkserver": sys.exit("no resource tracker here")\n'
+            'start_quiet_tracker()\n'
+            'from multiprocessing import resource_tracker\n'
+            'resource_tracker.register("/gone", "semaphore")\n'
+            'assert "PYTHONWARNINGS" not in os.environ\n'
+            'print("last word", file=sys.stderr, flush=True)\n'
+            'os.kill(os.getpid(), signal.SIGKILL)\n')
+    done = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, timeout=60,
+                          env={**{k: v for k, v in os.environ.items() if k != 'PYTHONWARNINGS'},
+                               'PYTHONPATH': str(ROOT)})
+    assert done.stderr.splitlines()[-1] in ('last word', 'no resource tracker here'), done.stderr
+
+
 def train_set():
     from attention_fusion_ros.datasets.simulated import SimulatedDataset
     return SimulatedDataset

@@ -21,4 +21,4 @@ def test_signals_while_training():
     done = subprocess.run([sys.executable, '-m', 'pytest', str(file), '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist'],
                           cwd=ROOT, text=True, capture_output=True, timeout=580,
                           env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTEST_ADDOPTS': ''})
-    assert done.returncode == 0 and '12 passed' in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and '13 passed' in done.stdout, done.stdout + done.stderr
