@@ -57,11 +57,16 @@ def save(path: str | Path, network: Network, calibration: Calibration, training:
 def load(path: str | Path) -> Checkpoint:
     """Raises ConfigurationError when the file is missing, truncated, of another kind or version, or does not fit."""
     path = Path(path)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+        another = _another_kind(path) if there else ''
+    except OSError as error:
+        raise ConfigurationError(f"checkpoint '{path}' cannot be read ({error.strerror}). Remedy: check its name, and "
+                                 'who may read it and the folders above it.') from error
+    if not there:
         ships = ', '.join(sorted(file.stem for file in SHIPPED.parent.glob('*.safetensors')))
         raise ConfigurationError(f"checkpoint '{path}' does not exist. Give the path of a .safetensors file, a name "
                                  f"that ships ({ships}), or leave the parameter 'checkpoint' empty for the default.")
-    another = _another_kind(path)
     if another:
         raise ConfigurationError(f"checkpoint '{path}' {another}")
     try:
