@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least, covering
 from attention_fusion_ros.errors import ConfigurationError
 
 NOT_ALLOWED = -1e4  # logit of a cell that may have no weight
+ROADSIDE, MOST_ON_ROADSIDE = 2.6, 0.9  # wanted: share of the weight over the share of the cells; at most
 GAIN = 1000.0  # a distribution over some thousand cells, as numbers around one
 
 
@@ -33,7 +35,7 @@ class PlaceAttention(Mechanism):
     slots = ('reading',)
     extra_inputs = ('allowed',)
     decisive = ('heads',)
-    loss_weights: Mapping[str, float] = {'weight_on_vehicles': 1.0}
+    loss_weights: Mapping[str, float] = {'weight_on_vehicles': 1.0, 'weight_off_roadside': 0.0}
 
     def __init__(self, channels: int, heads: int = 16):
         super().__init__(channels)
@@ -59,11 +61,20 @@ class PlaceAttention(Mechanism):
         return {'heads': some / some.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)}
 
     def losses(self, weights: dict[str, Tensor], truth: LossTarget, task_loss: Tensor) -> dict[str, Tensor]:
-        """`weight_on_vehicles`: the share of the weight that lies on vehicles, on top of what the task thinks of it."""
+        """`weight_on_vehicles`: the share of the weight that lies on vehicles, on top of what the task thinks of it.
+
+        `weight_off_roadside`: how far the share of the mean weight that lies on the roadside is from ROADSIDE times its
+        share of the cells that may have weight; the logarithm of the ratio, 0 where that is reached.
+        """
         heads = weights['heads'].float()
-        mask = truth.mask('vehicle').nan_to_num()
-        vehicle = nn.functional.interpolate(mask, size=heads.shape[-2:], mode='nearest')
-        return {'weight_on_vehicles': (heads * vehicle).sum(dim=(2, 3)).mean()}
+        vehicle, roadside = (F.interpolate(truth.mask(name).nan_to_num(), size=heads.shape[-2:], mode='nearest')
+                             for name in ('vehicle', 'roadside'))
+        may = (heads > 0).any(dim=1, keepdim=True).float()
+        area = (may * roadside).sum(dim=(1, 2, 3)) / may.sum(dim=(1, 2, 3)).clamp(min=1.0)
+        share = (heads.mean(dim=1, keepdim=True) * roadside).sum(dim=(1, 2, 3))
+        wanted = (ROADSIDE * area).clamp(max=MOST_ON_ROADSIDE)
+        lacking = F.relu(wanted.clamp(min=1e-4).log() - share.clamp(min=1e-4).log()) * (area > 0)
+        return {'weight_on_vehicles': (heads * vehicle).sum(dim=(2, 3)).mean(), 'weight_off_roadside': lacking.mean()}
 
 
 def contribution(heads: Tensor, gradient: Tensor) -> Tensor:

@@ -42,12 +42,14 @@ class NetworkOutput:
 
     def only(self, k: int) -> NetworkOutput:
         """Sweep k of the batch, as a batch of one."""
-        one = slice(k, k + 1)
+        return self.rows(slice(k, k + 1))
 
+    def rows(self, chosen: slice | Tensor) -> NetworkOutput:
+        """Some sweeps of the batch; chosen: a slice, or their indices (n,)."""
         def cut(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: cut(inner) for name, inner in value.items()}
-            return None if value is None else value[one]
+            return None if value is None else value[chosen]
         return NetworkOutput(**{f.name: cut(getattr(self, f.name)) for f in fields(self)})
 
 

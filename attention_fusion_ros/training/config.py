@@ -17,7 +17,8 @@ from attention_fusion_ros.utils import outside
 
 SECTIONS = ('network', 'loss')  # settings that are mappings
 TASK_LOSSES = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1,
-               'rings': 0.5, 'lidar_reading': 0.5, 'map_reading': 0.3, 'vehicles': 0.3}
+               'rings': 0.5, 'lidar_reading': 0.5, 'map_reading': 0.3, 'vehicles': 0.3,
+               'sufficiency': 0.0, 'comprehensiveness': 0.0}
 
 
 def loss_weights() -> dict[str, float]:

@@ -28,10 +28,12 @@ from tqdm import tqdm
 from attention_fusion_ros.backends.device import choose_device
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.simulated import Batch, collate
+from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.output import NetworkOutput
+from attention_fusion_ros.training import faithfulness
 from attention_fusion_ros.training.config import TrainingConfig
 from attention_fusion_ros.training.loss import losses, vehicle_loss
 from attention_fusion_ros.training.optimiser import SkippingAdamW
@@ -45,6 +47,7 @@ logger = logging.getLogger(__name__)
 MAX_NONFINITE_STEPS = 20  # in a row, then training has diverged
 SAVE_EVERY_S = 120.0  # at most this much work is lost when the process is killed
 PAIRED = 4  # one of so many samples, at most, is also looked at without its vehicles
+ANSWERED = ('presence', 'offset', 'heading', 'direction', 'rings')  # losses of the answer itself
 PREFETCHED = 4  # batches that each loader process keeps ready
 
 Validate = Callable[[Network], dict[str, float]]
@@ -324,6 +327,7 @@ class Trainer:
             known = () if batch.prior is None else (batch.prior.to(device),)
             output = self.model(lidar, map_image, past, *known)
             bare = self._without_vehicles(batch, known)
+            partly = self._partly(batch, lidar, map_image, known, output)
         rings = config.network.rings
         target = replace(batch.target.to(device), main_ring=rings.index(config.network.lookahead))
         total, parts = losses(output, target, config.loss, self.network.mechanisms())
@@ -333,6 +337,10 @@ class Trainer:
             rows, answer = bare
             parts['vehicles'] = vehicle_loss(output, answer, rows)
             total = total + config.loss['vehicles'] * parts['vehicles']
+        if partly is not None:
+            of_heat = self._faithfulness(output, *partly, target)
+            total = total + torch.stack([config.loss[name] * value for name, value in of_heat.items()]).sum()
+            parts |= of_heat
         self.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
@@ -358,6 +366,37 @@ class Trainer:
         lidar = batch.bare[rows].to(device, memory_format=torch.channels_last)
         map_image = batch.map_image[rows].to(device, memory_format=torch.channels_last)
         return rows.to(device), self.model(lidar, map_image, None, *(k[rows] for k in known))
+
+    def _partly(self, batch: Batch, lidar: Tensor, map_image: Tensor, known: tuple[Tensor, ...],
+                output: NetworkOutput) -> tuple[faithfulness.Masked, NetworkOutput] | None:
+        """The answers to some of the sweeps with cells missing, by their heat; None where that is not trained."""
+        if not any(self.config.loss[name] for name in ('sufficiency', 'comprehensiveness')):
+            return None
+        inputs = faithfulness.masked(lidar, output, batch.target.visible.to(lidar.device))
+        if inputs is None:
+            return None
+        # With the statistics of whole sweeps: those of sweeps with holes must not become those of use.
+        norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        for module in norms:
+            module.eval()
+        try:
+            rows = inputs.rows
+            answer: NetworkOutput = self.model(inputs.lidar.contiguous(memory_format=torch.channels_last),
+                                               map_image[rows], None, *(k[rows] for k in known))
+        finally:
+            for module in norms:
+                module.train()
+        return inputs, answer
+
+    def _faithfulness(self, output: NetworkOutput, inputs: faithfulness.Masked, answer: NetworkOutput,
+                      target: Target) -> dict[str, Tensor]:
+        """The losses `sufficiency`, of what must still be answered, and `comprehensiveness`."""
+        enough = torch.cat([torch.arange(len(inputs.rows), device=inputs.rows.device)[inputs.part(k)] for k in (0, 2)])
+        truth = faithfulness.rows_of(target, inputs.rows[enough])
+        task = {name: weight if name in ANSWERED else 0.0 for name, weight in self.config.loss.items()}
+        return {'sufficiency': losses(answer.rows(enough), truth, task)[0],
+                'comprehensiveness': faithfulness.comprehensiveness(output, answer, inputs.part(1), target,
+                                                                    inputs.rows)}
 
     @torch.no_grad()
     def _restore_unless(self, sound: Tensor, before: list[Tensor]) -> None:

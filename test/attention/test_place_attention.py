@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from attention_fusion_ros.attention import build
-from attention_fusion_ros.attention.place_attention import GAIN, contribution
+from attention_fusion_ros.attention.place_attention import GAIN, ROADSIDE, contribution
 from attention_fusion_ros.errors import ConfigurationError
 
 C, HEADS, H, W = 5, 3, 12, 8
@@ -73,9 +74,28 @@ def test_weight_on_vehicles_is_the_share_that_lies_on_them():
     heads[:, :, 0, 0], heads[:, 0, 3, 3], heads[:, 1, 0, 1] = 0.25, 0.75, 0.75
     mask = torch.zeros(1, 1, 2, 2)
     mask[..., 0, 0] = 1.0  # covers the four cells of a corner
-    found = attention().losses({'heads': heads}, SimpleNamespace(mask=lambda name: {'vehicle': mask}[name]),
-                               torch.zeros(()))
-    assert {name: float(value) for name, value in found.items()} == {'weight_on_vehicles': pytest.approx(0.625)}
+    found = attention().losses({'heads': heads}, truth_with(vehicle=mask), torch.zeros(()))
+    assert float(found['weight_on_vehicles']) == pytest.approx(0.625)
+
+
+def truth_with(**masks):
+    return SimpleNamespace(mask=lambda name: masks.get(name, torch.full((1, 1, 2, 2), torch.nan)))
+
+
+def test_weight_off_the_roadside_costs_what_is_missing_there():
+    mask = torch.zeros(1, 1, 2, 2)
+    mask[..., 0, 0] = 1.0  # a quarter of the cells
+
+    def loss(share: float, mask=mask) -> float:
+        heads = torch.full((1, 2, 4, 4), (1 - share) / 12)
+        heads[..., :2, :2] = share / 4
+        return float(attention().losses({'heads': heads}, truth_with(roadside=mask), torch.zeros(()))[
+            'weight_off_roadside'])
+    assert loss(0.25) == pytest.approx(math.log(ROADSIDE))
+    assert loss(0.5) == pytest.approx(math.log(ROADSIDE / 2))
+    assert loss(0.7) == 0.0
+    assert loss(0.25, torch.zeros(1, 1, 2, 2)) == 0.0  # no roadside
+    assert loss(0.95, torch.ones(1, 1, 2, 2)) == pytest.approx(0.0)  # more than all of it is not asked for
 
 
 def test_contribution_is_weight_times_gradient_over_the_heads():
