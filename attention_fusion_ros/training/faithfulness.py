@@ -24,7 +24,7 @@ from attention_fusion_ros.network.head import bin_centres, head_channel
 from attention_fusion_ros.network.output import NetworkOutput
 
 KEPT, DELETED = 0.3, 0.15  # of the patches with points; of visible ground these are about a fifth and a tenth
-DROP = 0.3  # of the probability of a branch, once its cells are gone
+DROP = 0.15  # of the probability of a branch, once its cells are gone
 ASKED = 4  # one of so many samples is asked without each kind of cells
 
 
