@@ -167,6 +167,7 @@ def main() -> None:
         commands.put(None)
 
     threading.Thread(target=read, daemon=True).start()
+    time.sleep(0.2)  # what was asked for before it was ready counts from the first message on
     while driver.session.ok():
         while not commands.empty():
             line = commands.get()

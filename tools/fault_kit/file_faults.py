@@ -64,7 +64,7 @@ def _train(run: Run, out: Path) -> list[str]:
 
 
 FEW = ('--limit', '3', '--pictures', '2')
-TRAINING = ('-s', 'scenes=8', '-s', 'validation_scenes=4', '-s', 'epochs=1', '-s', 'batch=4', '--device', 'cpu')
+TRAINING = ('-s', 'scenes=8', '-s', 'validation_scenes=4', '-s', 'steps=2', '-s', 'batch=4', '--device', 'cpu')
 _full('disk full while replay writes', 60, lambda run, out: ['replay', str(recording(run)), '--out', str(out), *FEW],
       ('directions.csv', 'report.html'))
 _full('disk full while replay --bag writes', 400, lambda run, out: [
