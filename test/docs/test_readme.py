@@ -31,7 +31,7 @@ def test_limits_know_as_many_lidars_as_there_are_inputs():
     text = (ROOT / 'README.md').read_text()
     limits = text.split('## Limits')[1].split('\n## ')[0]
     assert len(cloud_inputs()) == MAX_LIDARS == 4
-    assert f'Up to four LiDARs are put together to one sweep (`input/{SWEEPS}` to `input/{SWEEPS}_{MAX_LIDARS}`)' in limits
+    assert f'Up to four LiDARs are put together to one sweep (`input/{SWEEPS}` to `input/{SWEEPS}_4`)' in limits
     assert 'One LiDAR cloud is the input' not in text
 
 
