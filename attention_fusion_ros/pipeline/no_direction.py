@@ -15,8 +15,8 @@ NO_BRANCH = 'no branch found'
 NO_BRANCH_THERE = 'no branch found where the way seems to lead'
 
 DIRECTION_REASONS = {  # name: cause and remedy
-    NOT_SEEN: 'the branch to take may lie where nothing was looked at, and no map shows a road there that is clearly to '
-              f'be taken. Remedy: {REMEDY}',
+    NOT_SEEN: 'the branch to take may lie where nothing was looked at, and no map shows a road there that is clearly '
+              f'to be taken. Remedy: {REMEDY}',
     AMBIGUOUS.partition(':')[0]: f'{AMBIGUOUS.partition(": ")[2]}. Remedy: draw the route into the map image (bright, '
                                  'pure red); the branches are published all the same, with their probabilities.',
     NO_BRANCH: 'no road that crosses the ring was found with branches.min_probability. Remedy: none where no road is '

@@ -41,9 +41,9 @@ PANEL_PX = 512  # edge of a panel
 ROW_IN, CHANNELS_IN, BARS_IN = 3.3, 1.9, 0.7
 LEGEND = ('Top: LiDAR and map as the network saw them, with the answer: the circle is the lookahead ring, green arrows '
           'are the branches (thick: the direction to take). Then a row for each spatial attention, which is on the '
-          'left, with the Grad-CAM of the direction (without one, of the most probable branch) on the right. "reading" is '
-          'attention over places, the heatmap that is published: how much the place of a cell counts; beside it is the '
-          'Grad-CAM of the finest stage, resampled to its cells. The weights of a stage scale its features: a bright '
+          'left, with the Grad-CAM of the direction (without one, of the most probable branch) on the right. "reading" '
+          'is attention over places, the heatmap that is published: how much the place of a cell counts; beside it is '
+          'the Grad-CAM of the finest stage, resampled to its cells. The weights of a stage scale its features: a bright '
           'panel lets nearly everything pass, it does not look harder; where no weight is half of another, the panel '
           'is grey and says "nearly even". Both colour scales are logarithmic and the same for every figure of this '
           'report. Numbers above the panels: smallest and greatest value; agreement of the two over the cells that '
