@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Every reason that the map source gives for having no position, no route or no image, and what it means."""
+"""Every reason that the map source gives for having no position, no route or no image: what it means, what to do."""
 
 from __future__ import annotations
 
@@ -37,4 +37,23 @@ REASONS = {
     'map_loading': 'the file of roads is being read',
     'map_unusable': 'the file of roads could not be read, or does not fit the parameters',
     'path_too_short': 'a given path has fewer than two different points',
+}
+
+# Of reasons that are only counted: the others are raised, with the remedy. Single ones do no harm.
+ALIGNMENTS = ('single ones do no harm; if all are like that, check the fusion node, and that both nodes use the same '
+              'frames and clock.')
+REASON_REMEDIES = {
+    'fix_jumped': 'single ones are multipath and do no harm; if there are many, check the antenna and the covariance '
+                  'of the fixes, and that odometry does not jump.',
+    'clock_went_back': 'nothing to do when a recording starts again; otherwise look for a second publisher on the '
+                       'topic, or an unsteady clock.',
+    'odometry_lost': 'check that odometry keeps coming, and its publisher for restarts.',
+    'yaw_jumped': 'single ones do no harm; if there are many, check how the antennas or the IMU are mounted, that yaw '
+                  'is counted from east, and its covariance.',
+    'restarted': 'nothing to do once; if it happens again, check the covariance of the fixes, and odometry for slip.',
+    'alignment_unusable': ALIGNMENTS,
+    'alignment_too_large': ALIGNMENTS,
+    'alignment_without_image': ALIGNMENTS,
+    'alignment_gated': ALIGNMENTS,
+    'alignment_out_of_bounds': ALIGNMENTS,
 }

@@ -23,7 +23,7 @@ from attention_fusion_ros.maps.localizer import Estimate
 from attention_fusion_ros.maps.map_position import MapPosition
 from attention_fusion_ros.maps.odometry_track import Pose2
 from attention_fusion_ros.maps.painter import MapPainter
-from attention_fusion_ros.maps.reasons import REASONS
+from attention_fusion_ros.maps.reasons import REASON_REMEDIES, REASONS
 from attention_fusion_ros.maps.roads import RoadGraph
 from attention_fusion_ros.maps.route import Route
 from attention_fusion_ros.maps.settings import (
@@ -221,8 +221,7 @@ class MapSource:
         """
         reason = self._known().position.add_alignment(stamp_ns, dx, dy, dyaw, covariance)
         if reason:
-            raise InputError(reason, f'{REASONS[reason]}.', 'single ones do no harm; if all are like that, check the '
-                             'fusion node, and that both nodes use the same frames and clock.')
+            raise InputError(reason, f'{REASONS[reason]}.', REASON_REMEDIES[reason])
 
     # -- images --------------------------------------------------------------------------------------------------------
 

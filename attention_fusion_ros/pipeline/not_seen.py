@@ -159,10 +159,21 @@ def dark_sectors(seen: np.ndarray) -> list[tuple[float, float]]:
 
 
 def describe_sectors(sectors: Sequence[tuple[float, float]]) -> str:
-    """Sectors of `dark_sectors` in words: 'from 45 deg right to 45 deg left of ahead'."""
+    """Sectors of `dark_sectors` in words: 'in 90 deg from 45 deg right through ahead to 45 deg left of ahead'.
+
+    Between two bearings there are two ways round: the width, and what lies between, say which one is meant.
+    """
     if any(left - right >= 2 * math.pi - 1e-6 for right, left in sectors):
         return 'all around the vehicle'
-    return ' and '.join(f'from {_side(right)} to {_side(left)} of ahead' for right, left in sectors)
+    return ' and '.join(f'in {math.degrees(left - right):.0f} deg from {_side(right)}{_between(right, left)} to '
+                        f'{_side(left)} of ahead' for right, left in sectors)
+
+
+def _between(right: float, left: float) -> str:
+    """Whether a sector holds what is straight ahead or behind: ' through behind and ahead', '' for neither."""
+    first, last = math.floor(right / math.pi + 1e-6) + 1, math.ceil(left / math.pi - 1e-6)
+    passed = ' and '.join('behind' if half % 2 else 'ahead' for half in range(first, last))
+    return f' through {passed}' if passed else ''
 
 
 def _side(bearing: float) -> str:

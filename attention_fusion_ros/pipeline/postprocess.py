@@ -36,6 +36,7 @@ from attention_fusion_ros.network.head import decode_bearings, decode_headings, 
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.pipeline.contribution import Heat
 from attention_fusion_ros.pipeline.familiarity import summary, unfamiliar
+from attention_fusion_ros.pipeline.no_direction import AMBIGUOUS, NO_BRANCH, NO_BRANCH_THERE
 from attention_fusion_ros.pipeline.not_seen import Sight, not_seen
 from attention_fusion_ros.pipeline.plausibility import GROUND_ABOVE, blind, mounting
 from attention_fusion_ros.pipeline.preprocess import Features
@@ -43,9 +44,6 @@ from attention_fusion_ros.utils.tensors import as_array
 from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
-AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
-NO_BRANCH = 'no branch found'
-NO_BRANCH_THERE = 'no branch found where the way seems to lead'
 ANSWERS = ('heads', 'nones', 'alignment')  # of the network: what is published is made of these
 PATH_TURN_RAD = math.radians(35.0)  # from one ring to the next; more, and it is another branch
 SAME_WAY_RAD = math.radians(15.0)  # at least: mass of the direction this near a branch is its own, see `_direction`

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one sweep's answer rests on, as in figure 4 of CBAM (Woo et al. 2018).
 
-Inputs on top; below, a row a stage with its spatial weights and its Grad-CAM; last, the weight of every fused channel.
+Inputs on top; below, a row with its Grad-CAM for attention over places, where there is one, and for every stage; last,
+the weight of every fused channel.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 
 from attention_fusion_ros.contracts import FusionResult
 from attention_fusion_ros.report import style
-from attention_fusion_ros.report.explanation import Explanation
+from attention_fusion_ros.report.explanation import Explanation, beside, over_places
 from attention_fusion_ros.visualization.colour import (
     ATTENTION_SCALE,
     MATPLOTLIB_COLOUR_MAP,
@@ -25,16 +26,32 @@ from attention_fusion_ros.visualization.colour import (
     gradcam_scale,
     tick_label,
 )
-from attention_fusion_ros.visualization.panels import draw_answer, draw_ring, heat_panel, lidar_panel, map_panel
+from attention_fusion_ros.visualization.lettering import draw_text, text_width
+from attention_fusion_ros.visualization.panels import (
+    INK,
+    LETTER_SHARE,
+    draw_answer,
+    draw_ring,
+    heat_panel,
+    lidar_panel,
+    map_panel,
+)
 
 PANEL_PX = 512  # edge of a panel
 ROW_IN, CHANNELS_IN, BARS_IN = 3.3, 1.9, 0.7
 LEGEND = ('Top: LiDAR and map as the network saw them, with the answer: the circle is the lookahead ring, green arrows '
-          'are the branches (thick: the direction to take). Then a row a stage: its spatial attention on the left, the '
-          'Grad-CAM of the direction (without one, of the most probable branch) on the right. Both colour scales are '
-          'logarithmic and the same for every figure of this report. Numbers above them: smallest and greatest value; '
-          'agreement of the two over the cells that the LiDAR has seen (Spearman rank correlation, and intersection '
-          'over union, IoU, of their top tenths). Bottom: the weight of every fused channel.')
+          'are the branches (thick: the direction to take). Then a row for each spatial attention, which is on the '
+          'left, with the Grad-CAM of the direction (without one, of the most probable branch) on the right. "reading" '
+          'is attention over places, the heatmap that is published: how much the place of a cell counts; beside it is '
+          'the Grad-CAM of the finest stage, resampled to its cells. The weights of a stage scale its features: a '
+          'bright panel lets nearly everything pass, it does not look harder; where no weight is half of another, it '
+          'is grey and says "nearly even". Both colour scales are logarithmic and the same for every figure of this '
+          'report. Numbers above the panels: smallest and greatest value; agreement of the two over the cells that '
+          'the LiDAR has seen (Spearman rank correlation, and intersection over union, IoU, of their top tenths). '
+          'Bottom: the weight of every fused channel.')
+NEARLY_EVEN = 'nearly even'
+EVEN = 2.0  # below this ratio of the greatest weight to the smallest no place stands out
+GREY = 0.3  # brightness of a panel in which none does
 
 
 def attention_figure(result: FusionResult, maps: dict[str, np.ndarray], explanation: Explanation,
@@ -44,9 +61,10 @@ def attention_figure(result: FusionResult, maps: dict[str, np.ndarray], explanat
     maps: stage -> Grad-CAM (h, w), empty when there was no branch. scale: of the Grad-CAM, `gradcam_scale` of all maps
     that are to be compared; by default of these alone.
     """
-    attention = result.attention
-    stages = sorted({*attention.spatial, *maps})
+    attention, places = result.attention, over_places(result)
     scale = gradcam_scale(maps.values()) if scale is None else scale
+    cams = beside(result, maps)
+    stages = sorted({*attention.spatial, *cams}, key=lambda name: (name != places, name))
     with style.styled():
         figure = style.new_figure(style.PORTRAIT_IN, BARS_IN + ROW_IN * (1 + len(stages)) + CHANNELS_IN)
         grid = figure.add_gridspec(2 + len(stages), 2, height_ratios=(*(ROW_IN,) * (1 + len(stages)), CHANNELS_IN))
@@ -60,13 +78,14 @@ def attention_figure(result: FusionResult, maps: dict[str, np.ndarray], explanat
         for row, stage in enumerate(stages, start=1):
             if stage in attention.spatial:
                 axes = figure.add_subplot(grid[row, 0])
-                _heat(axes, result, attention.spatial[stage], ATTENTION_SCALE, f'attention, {stage}', '')
+                _weights(axes, result, stage, published=stage == places)
                 left.append(axes)
-            if stage in maps:
+            if stage in cams:
                 axes = figure.add_subplot(grid[row, 1])
                 agreed = explanation.agreement.get(stage)
                 note = '' if agreed is None else f'Spearman {agreed.spearman:+.2f}, IoU {agreed.top_iou:.2f}'
-                _heat(axes, result, maps[stage], scale, f'Grad-CAM, {stage}', note)
+                title = 'Grad-CAM, finest stage, same cells' if stage == places else f'Grad-CAM, {stage}'
+                _heat(axes, result, cams[stage], scale, title, note)
                 right.append(axes)
         _colour_bar(figure, left, ATTENTION_SCALE)
         _colour_bar(figure, right, scale)
@@ -74,8 +93,28 @@ def attention_figure(result: FusionResult, maps: dict[str, np.ndarray], explanat
         return style.pixels(figure, dpi)
 
 
-def _heat(axes: Axes, result: FusionResult, values: np.ndarray, scale: ColourScale, title: str, note: str) -> None:
+def nearly_even(weights: np.ndarray) -> bool:
+    """Whether no weight of (h, w) is half of another: nothing is chosen, however bright the colour would be."""
+    low, high = (max(float(value), ATTENTION_SCALE.low) for value in (weights.min(), weights.max()))
+    return high < EVEN * low
+
+
+def _weights(axes: Axes, result: FusionResult, name: str, published: bool) -> None:
+    """The panel of a spatial attention: what its weights do, and whether they choose anything."""
+    weights = result.attention.spatial[name]
+    even = nearly_even(weights)
+    notes = [text for text, holds in (('the published heatmap', published), (NEARLY_EVEN, even)) if holds]
+    _heat(axes, result, weights, ATTENTION_SCALE,
+          f'attention, {name}: {"weight of places" if published else "scales features"}', ', '.join(notes), even)
+
+
+def _heat(axes: Axes, result: FusionResult, values: np.ndarray, scale: ColourScale, title: str, note: str,
+          even: bool = False) -> None:
     panel = heat_panel(values, PANEL_PX, scale)
+    if even:
+        panel[:] = round(255 * GREY)  # no colour of the scale
+        letters = LETTER_SHARE * PANEL_PX
+        draw_text(panel, NEARLY_EVEN, (PANEL_PX - text_width(NEARLY_EVEN, letters)) / 2, 0.15 * PANEL_PX, letters, INK)
     draw_ring(panel, result.extent, result.lookahead)
     span = f'{_bound(float(values.min()), scale)} to {_bound(float(values.max()), scale)}'
     _show(axes, panel, f'{title}\n{span}' + (f'; {note}' if note else ''))

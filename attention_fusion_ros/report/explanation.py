@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from attention_fusion_ros.bev.lidar import CHANNELS
-from attention_fusion_ros.contracts import FusionResult
+from attention_fusion_ros.contracts import READING, SELECTION, FusionResult
 from attention_fusion_ros.metrics.agreement import Agreement, agreement
 from attention_fusion_ros.utils import atomic
+from attention_fusion_ros.visualization.panels import finest
 
 DENSITY = CHANNELS.index('density')
 
@@ -31,7 +33,7 @@ class Explanation:
     lidar_share: float
     map_share: float
     channels: dict[str, float]  # label -> weight
-    agreement: dict[str, Agreement]  # stage with spatial attention -> attention against Grad-CAM, over visible cells
+    agreement: dict[str, Agreement]  # name in `Attention.spatial` -> it against `beside`, over visible cells
 
     @staticmethod
     def of(result: FusionResult, maps: dict[str, np.ndarray]) -> Explanation:
@@ -45,15 +47,33 @@ class Explanation:
 
 
 def agreements(result: FusionResult, maps: dict[str, np.ndarray]) -> dict[str, Agreement]:
-    """Stage -> agreement of its spatial attention and its Grad-CAM over the cells that the LiDAR has seen."""
+    """Name -> agreement of spatial attention and its Grad-CAM, see `beside`, over the cells that the LiDAR has seen."""
     found = {}
-    for stage, cam in maps.items():
-        weights = result.attention.spatial.get(stage)
+    for name, cam in beside(result, maps).items():
+        weights = result.attention.spatial.get(name)
         if weights is not None:
             seen = visible(result, cam.shape)
             if seen.any():
-                found[stage] = agreement(weights[seen], cam[seen])
+                found[name] = agreement(weights[seen], cam[seen])
     return found
+
+
+def over_places(result: FusionResult) -> str:
+    """Which spatial attention is published although it is no stage's: READING or SELECTION; '' where there is none."""
+    return next((name for name in (READING, SELECTION) if name in result.attention.spatial), '')
+
+
+def beside(result: FusionResult, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Name in `Attention.spatial` -> the Grad-CAM (h, w) to compare it with, on the same cells.
+
+    maps: the Grad-CAM of every stage, which are returned as they are. For attention over places, which is no stage's,
+    it is that of the finest stage, resampled to its cells.
+    """
+    name, cam = over_places(result), finest(maps)
+    if not name or cam is None:
+        return maps
+    shape = result.attention.spatial[name].shape
+    return {name: np.asarray(cv2.resize(cam.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)), **maps}
 
 
 def visible(result: FusionResult, shape: tuple[int, int]) -> np.ndarray:

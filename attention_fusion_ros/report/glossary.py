@@ -4,7 +4,20 @@
 
 from __future__ import annotations
 
-GLOSSARY = {
+from collections.abc import Collection
+
+from attention_fusion_ros.contracts import READING, SELECTION
+
+CHANNEL = ('Channel attention is a weight from 0 to 1 for every feature, by which it is scaled where LiDAR and map are '
+           'fused.')
+STAGE = ('The spatial attention of a stage is a weight from 0 to 1 for every cell of the ground, by which its features '
+         'are scaled.')
+PLACES = ('Attention over places ("reading") scales no features: it is how much the place of each cell counts in the '
+          'answer, as a share of the greatest. The heatmap shows it.')
+CHOICE = ('Hard attention ("selection") chooses the cells that are read at all; its heat is how much each of them '
+          'contributes to the answer, as a share of the greatest.')
+
+WORDS = {
     'sweep': 'One full turn of the LiDAR: the points measured in about a tenth of a second.',
     'lookahead ring': 'A circle around the vehicle, 20 m in radius with the shipped network. What is estimated is '
                       'where roads cross it.',
@@ -18,8 +31,7 @@ GLOSSARY = {
     'probability': 'How sure the network is, 0 to 1, calibrated: of branches with 0.8, about 80 in 100 exist.',
     'fused, lidar_only': 'Whether LiDAR and map image were used together, or the LiDAR alone; the reason is given.',
     'dropped': 'The sweep gave no result; the reason and the remedy are given.',
-    'attention': 'Weights from 0 to 1 by which the network scales its features: spatial attention a weight for every '
-                 'cell of the ground, channel attention one for every feature.',
+    'attention': '',  # see `attention`
     'map share': 'The part of the weighted activation that comes from the map image; the rest comes from the LiDAR.',
     'Grad-CAM': 'How much each cell contributed to the direction (Selvaraju et al. 2017). The answer is a logit, the '
                 'number before it becomes a probability; the unit is logits per cell.',
@@ -27,3 +39,17 @@ GLOSSARY = {
     'latency': 'Time from the undecoded message to the result.',
     '95th percentile': 'The value below which 95 of 100 lie.',
 }
+
+
+def attention(spatial: Collection[str] | None) -> str:
+    """What attention is. spatial: names in `Attention.spatial` of the network at hand; None: it is not known."""
+    if spatial is None:
+        return f'Which of these there are depends on the network. {CHANNEL} {STAGE} {PLACES} {CHOICE}'
+    stages = [name for name in spatial if name not in (READING, SELECTION)]
+    told = ((CHANNEL, True), (STAGE, stages), (PLACES, READING in spatial), (CHOICE, SELECTION in spatial))
+    return ' '.join(text for text, holds in told if holds)
+
+
+def glossary(spatial: Collection[str] | None = None) -> dict[str, str]:
+    """{word: what it means}; spatial: see `attention`."""
+    return {**WORDS, 'attention': attention(spatial)}

@@ -49,7 +49,8 @@ def write_replay(folder: Path, name: str, config: NodeConfig, topics: InputTopic
         explanation.write(folder / 'attention.json', explanations)
         write_figure_sheet(folder / 'attention.png', figures)
     write_report(folder, f'Replay of {name}', f'{len(records)} sweeps of {topics[SWEEPS]}', records,
-                 [s.picture() for s in shown], tables, warnings, LEGEND, sections=sections)
+                 [s.picture() for s in shown], tables, warnings, LEGEND, sections=sections,
+                 spatial=shown[0].result.attention.spatial if shown else None)
 
 
 def _value(config: NodeConfig, dotted: str) -> Any:

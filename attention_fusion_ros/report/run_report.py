@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.report import style
 from attention_fusion_ros.report.contact_sheet import contact_sheet, stack
-from attention_fusion_ros.report.glossary import GLOSSARY
+from attention_fusion_ros.report.glossary import glossary
 from attention_fusion_ros.report.page import Page
 from attention_fusion_ros.report.records import SweepRecord, counted, summarise
 from attention_fusion_ros.report.timeline import set_title, timeline
@@ -47,11 +47,12 @@ class PictureSection:
 
 def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRecord], pictures: Sequence[Picture],
                  tables: Sequence[Table] = (), warnings: Sequence[str] = (), legend: str = '',
-                 summary: Sequence[str] = (), sections: Sequence[PictureSection] = ()) -> list[Path]:
+                 summary: Sequence[str] = (), sections: Sequence[PictureSection] = (),
+                 spatial: Collection[str] | None = None) -> list[Path]:
     """Write both files into the folder (made if needed) and return their paths.
 
     legend: what the colours of the pictures mean. summary: lines instead of those of `Summary`. sections: in the page
-    only, below the pictures.
+    only, below the pictures. spatial: names in `Attention.spatial` of the network, None where that is not known.
     Raises ValueError when there are no records.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def write_report(folder: Path, title: str, lead: str, records: Sequence[SweepRec
         page.heading(table.title)
         page.table(table)
     page.heading('What the words mean')
-    page.terms(GLOSSARY)
+    page.terms(glossary(spatial))
     html_path, png_path = folder / 'report.html', folder / 'report.png'
     atomic.write_text(html_path, page.render())
     images = [style.pixels(figure, dpi=style.PORTRAIT_DPI)]

@@ -21,6 +21,7 @@ from attention_fusion_ros.report.records import STAGES, Summary, SweepRecord, su
 COLUMNS_MAX = 1200  # of the waterfall: longer runs are thinned
 ALONE_S = 0.05  # to both sides of a run of one sweep
 FLAT = 8.0  # times the uniform distribution: the least that is drawn as a full peak
+LEAST_PT2, SURE_PT2 = 5.0, 65.0  # areas of circles of probability 0 and 1; between, with its square
 # Bearings are drawn from -135 to 225 degrees: ahead, left, behind and right all lie well inside, none at the seam.
 SEAM_DEG = -135.0
 COMPASS = {-90: 'right', 0: 'ahead', 90: 'left', 180: 'behind'}
@@ -94,8 +95,9 @@ def _bearings(axes: Axes, records: Sequence[SweepRecord], seconds: np.ndarray) -
         _waterfall(axes, known)
     points = np.array([(t, b.bearing, b.probability) for t, r in zip(seconds, records) for b in r.branches])
     if len(points):
-        axes.scatter(points[:, 0], drawn_bearing(points[:, 1]), s=10 + 22 * points[:, 2], clip_on=False,
-                     facecolors='none', edgecolors=style.BRANCH, linewidths=1.0, label='branch (size: probability)')
+        axes.scatter(points[:, 0], drawn_bearing(points[:, 1]), s=LEAST_PT2 + (SURE_PT2 - LEAST_PT2) * points[:, 2]**2,
+                     clip_on=False, facecolors='none', edgecolors=style.BRANCH, linewidths=1.0,
+                     label='branch (size: probability)')
     if any(r.true_branches for r in records):
         truth = np.array([(t, b[0]) for t, r in zip(seconds, records) for b in r.true_branches or ()])
         axes.scatter(truth[:, 0], drawn_bearing(truth[:, 1]), s=30, marker='_', color=style.TRUTH, clip_on=False,

@@ -344,8 +344,11 @@ def draw_ring(panel: np.ndarray, extent: float, lookahead: float) -> None:
     label, height = f'{lookahead:g} m', 0.75 * LETTER_SHARE * size
     beside = _pixel(extent, size, lookahead * math.cos(RING_LABEL), lookahead * math.sin(RING_LABEL))
     if beside[0] + text_width(label, height) < size and beside[1] + height < size:  # else the ring ends off the panel
-        for colour, shift in ((OUTLINE, 1), (INK, 0)):
-            draw_text(panel, label, beside[0] + 0.012 * size + shift, beside[1] + height + shift, height, colour)
+        left, edge = round(beside[0] + 0.012 * size), max(2, round(0.3 * height))
+        right, bottom = left + text_width(label, height) + edge, round(beside[1] + height) + edge
+        # A box of its own: points and bright cells behind the letters would hide some of them.
+        cv2.rectangle(panel, (left - edge, beside[1] - edge), (right, bottom), BAR, -1)
+        draw_text(panel, label, left, beside[1] + height, height, INK)
     nose = np.array([_pixel(extent, size, *corner) for corner in ((2.4, 0.0), (-1.6, 1.1), (-1.6, -1.1))], np.int32)
     cv2.polylines(panel, [nose], True, OUTLINE, _stroke(panel, 3), cv2.LINE_AA)
     cv2.fillPoly(panel, [nose], VEHICLE, cv2.LINE_AA)

@@ -15,6 +15,8 @@ import pytest
 
 from attention_fusion_ros import attention
 from attention_fusion_ros.attention import MECHANISMS
+from attention_fusion_ros.network import checkpoint
+from attention_fusion_ros.network.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -105,6 +107,14 @@ def test_every_paper_named_in_the_code_is_linked():
 def test_every_file_names_its_paper(name):
     module = sys.modules[MECHANISMS[name].__module__]
     assert re.search(r'https://', module.__doc__), f'{name}: the paper is linked at the head'
+
+
+def test_what_is_shipped_names_every_mechanism_of_the_default_network():
+    config = checkpoint.load(SHIPPED).network.config
+    shipped, = re.findall(r'^\*\*What is shipped\.\*\*.*?\n\n', TEXT, flags=re.MULTILINE | re.DOTALL)
+    for settings in (config.fusion, config.stage_attention, config.reading):
+        assert f'`{settings["name"]}`' in shipped
+    assert f'`reading`, {config.reading["heads"]} heads' in shipped
 
 
 def test_options_in_the_table_of_differences_exist():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from attention_fusion_ros.__main__ import COMMANDS
+from attention_fusion_ros.stream.inputs import MAX_LIDARS, SWEEPS, cloud_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +25,14 @@ def test_every_command_is_listed():
     text = (ROOT / 'README.md').read_text()
     listed = set(re.findall(r'^\| `(\w+)[ `]', text.split('## Commands')[1], re.MULTILINE))
     assert listed == set(COMMANDS)
+
+
+def test_limits_know_as_many_lidars_as_there_are_inputs():
+    text = (ROOT / 'README.md').read_text()
+    limits = text.split('## Limits')[1].split('\n## ')[0]
+    assert len(cloud_inputs()) == MAX_LIDARS == 4
+    assert f'Up to four LiDARs are put together to one sweep (`input/{SWEEPS}` to `input/{SWEEPS}_4`)' in limits
+    assert 'One LiDAR cloud is the input' not in text
 
 
 def anchors(page: Path) -> set[str]:

@@ -3,6 +3,7 @@
 """Directions are withheld where the branch to take may lie in the dark, and only there."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -98,9 +99,28 @@ def test_sectors_and_their_words():
     assert math.degrees(ahead[0]) == pytest.approx(-45, abs=9) and math.degrees(ahead[1]) == pytest.approx(45, abs=9)
     (behind,) = dark_sectors(seen_but(180, 45))
     assert math.degrees(behind[0]) == pytest.approx(135, abs=9) and math.degrees(behind[1]) == pytest.approx(225, abs=9)
-    assert describe_sectors([(-0.5, 0.75)]) == 'from 29 deg right to 43 deg left of ahead'
     assert describe_sectors(dark_sectors(np.zeros(BINS))) == 'all around the vehicle'
     assert 'from' in not_seen(Sight.of(seen_but(0, 45))) and not_seen(Sight.of(seen_but(0, 45))).startswith(NOT_SEEN)
+
+
+@pytest.mark.parametrize('right, left, words', [
+    (-29, 43, 'in 72 deg from 29 deg right through ahead to 43 deg left of ahead'),
+    (135, 225, 'in 90 deg from 135 deg left through behind to 135 deg right of ahead'),
+    (-216, 57, 'in 273 deg from 144 deg left through behind and ahead to 57 deg left of ahead'),
+    (57, 144, 'in 87 deg from 57 deg left to 144 deg left of ahead'),  # the other way round
+    (-170, -100, 'in 70 deg from 170 deg right to 100 deg right of ahead'),
+    (-90, 90, 'in 180 deg from 90 deg right through ahead to 90 deg left of ahead'),
+])
+def test_words_tell_which_of_the_two_ways_round_is_meant(right, left, words):
+    assert describe_sectors([(math.radians(right), math.radians(left))]) == words
+
+
+@pytest.mark.parametrize('centre, half, through', [(180, 120, ' through behind'), (0, 120, ' through ahead'),
+                                                   (-90, 140, ' through behind and ahead'), (90, 20, '')])
+def test_words_of_gaps_that_were_found(centre, half, through):
+    reason = not_seen(Sight.of(seen_but(centre, half)))
+    width, = re.findall(r'nothing was looked at, in (\d+) deg from', reason)
+    assert float(width) == pytest.approx(2 * half, abs=18) and re.search(rf'(left|right){through} to ', reason), reason
 
 
 def head(bearing_deg):

@@ -17,7 +17,7 @@ from attention_fusion_ros.commands import replay
 from attention_fusion_ros.contracts import Attention, Branch, FusionResult, Mode
 from attention_fusion_ros.metrics.agreement import agreement
 from attention_fusion_ros.report import explanation
-from attention_fusion_ros.report.attention_figure import attention_figure
+from attention_fusion_ros.report.attention_figure import attention_figure, nearly_even
 from attention_fusion_ros.report.explained_sweep import ExplainedSweep, draw_figures
 from attention_fusion_ros.report.explanation import Explanation
 from attention_fusion_ros.report.records import SweepRecord
@@ -67,6 +67,38 @@ def test_table_and_file_hold_every_sweep_and_the_means(tmp_path):
     assert data['sweeps'][0]['agreement']['stage2']['pearson'] is None
     assert data['mean_agreement']['stage1']['top_iou'] == pytest.approx(0.5)
     assert data['sweeps'][0]['channels'] == pytest.approx(dict(zip(LABELS, np.linspace(0, 1, 6))))
+
+
+def test_what_is_published_is_compared_with_the_grad_cam_of_the_finest_stage_on_its_cells():
+    """Attention over places is no stage's: it has a row of its own, in the table, the file and the figure."""
+    places = cv2.resize(WEIGHTS['stage1'], (128, 128), interpolation=cv2.INTER_LINEAR)
+    found = result(spatial={**WEIGHTS, 'reading': places})
+    maps = {'stage1': WEIGHTS['stage1'], 'stage2': np.ones((32, 32), np.float32)}
+    assert set(explanation.beside(found, maps)) == {'reading', 'stage1', 'stage2'}
+    told = Explanation.of(found, maps)
+    assert list(told.agreement) == ['reading', 'stage1', 'stage2']
+    assert told.agreement['reading'].spearman == pytest.approx(1.0)
+    assert told.agreement['reading'].top_iou == pytest.approx(1.0)
+    assert [row[5] for row in explanation.rows([told], 0)][:3] == ['reading', 'stage1', 'stage2']
+    assert explanation.beside(result(), maps) is maps and explanation.beside(found, {}) == {}
+    with_it, without = (attention_figure(r, maps, Explanation.of(r, maps), dpi=60) for r in (found, result()))
+    assert with_it.shape[0] > without.shape[0] + 150
+
+
+def test_a_panel_in_which_no_place_stands_out_has_no_colour():
+    """Weights of 0.82 to 1 let everything pass: bright on the common scale, they would be read as looked at."""
+    even, chosen = (np.linspace(low, 1, 64 * 64, dtype=np.float32).reshape(64, 64) for low in (0.82, 0.01))
+    assert nearly_even(even) and not nearly_even(chosen) and nearly_even(np.zeros((4, 4)))
+    corner = np.zeros((64, 64), np.float32)
+    corner[0, 0] = 0.5
+    assert not nearly_even(corner)  # one place does
+    colourful = []
+    for weights in (even, chosen):
+        found = result(spatial={'stage1': weights})
+        picture = attention_figure(found, {}, Explanation.of(found, {}), dpi=60).astype(int)
+        panel = picture[int(0.45 * len(picture)):int(0.6 * len(picture)), :int(0.5 * picture.shape[1])]
+        colourful.append(int((np.ptp(panel, axis=2) > 60).sum()))
+    assert colourful[0] < 0.02 * colourful[1]
 
 
 def brightest(picture):

@@ -14,7 +14,7 @@ from support import browser
 from attention_fusion_ros.contracts import Branch
 from attention_fusion_ros.report import page as page_module
 from attention_fusion_ros.report import style
-from attention_fusion_ros.report.glossary import GLOSSARY
+from attention_fusion_ros.report.glossary import CHANNEL, CHOICE, PLACES, STAGE, attention, glossary
 from attention_fusion_ros.report.page import Page
 from attention_fusion_ros.report.records import SweepRecord
 from attention_fusion_ros.report.run_report import Picture, PictureSection, describe, panel_alts, write_report
@@ -90,8 +90,18 @@ def test_every_picture_has_a_text_of_its_own_and_opens_larger(report):
 
 
 def test_words_are_explained(report):
-    assert {'bearing', 'heading', 'Grad-CAM', 'lookahead ring', 'fused, lidar_only'} <= set(GLOSSARY)
-    assert all(f'<dt>{term}</dt>' in report for term in GLOSSARY)
+    words = glossary()
+    assert {'bearing', 'heading', 'Grad-CAM', 'lookahead ring', 'fused, lidar_only'} <= set(words)
+    assert all(f'<dt>{term}</dt>' in report for term in words) and all(words.values())
+
+
+@pytest.mark.parametrize('spatial, told', [
+    (['stage1', 'stage2'], {CHANNEL, STAGE}), (['reading', 'stage1'], {CHANNEL, STAGE, PLACES}),
+    (['selection', 'reading'], {CHANNEL, PLACES, CHOICE}), ([], {CHANNEL}), (None, {CHANNEL, STAGE, PLACES, CHOICE})])
+def test_attention_is_explained_as_the_network_at_hand_has_it(spatial, told):
+    text = attention(spatial)
+    assert {part for part in (CHANNEL, STAGE, PLACES, CHOICE) if part in text} == told
+    assert ('depends on the network' in text) == (spatial is None)
 
 
 def test_colours_are_told_apart_from_their_ground():

@@ -98,6 +98,13 @@ def test_timeline_shows_every_direction_and_branch_in_degrees():
     assert any('dropped: truncated_data' in t for t in shown) and any('not fused: map_too_old' in t for t in shown)
 
 
+def test_circles_of_sure_and_doubtful_branches_differ_visibly():
+    pair = (Branch(0.0, 0.0, 1.0, 0.03, 0.05), Branch(1.5, 1.5, 0.47, 0.03, 0.05))
+    bearings = timeline([good(0, branches=pair), good(1, branches=pair)], 'title').axes[0]
+    sure, doubtful = series(bearings, 'branch (size: probability)').get_sizes()[:2]
+    assert math.sqrt(sure / doubtful) > 1.7  # in diameter
+
+
 def test_the_true_direction_stands_out_among_the_true_branches():
     known = [dataclasses.replace(r, true_branches=((0.5, 0.5), (3.0, 3.0)), true_direction=(0.5, 0.5)) for r in RUN]
     bearings = timeline([dataclasses.replace(known[0], true_direction=None), *known[1:]], 'title').axes[0]

@@ -98,6 +98,19 @@ def test_the_arrows_are_explained_and_the_ring_has_its_radius():
     assert not far[:100].any()
 
 
+def test_the_label_of_the_ring_is_legible_on_any_ground():
+    """Points behind the letters hid some of them: 20 m was read as 0 m."""
+    size = 512
+    dark, bright = np.zeros((size, size, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
+    for panel in (dark, bright):
+        panels.draw_ring(panel, 40.0, 20.0)
+    rows, columns = np.nonzero((dark == panels.BAR).all(axis=2)[320:, 320:])
+    label = slice(320 + rows.min(), 321 + rows.max()), slice(320 + columns.min(), 321 + columns.max())
+    assert np.array_equal(dark[label], bright[label])  # a box of its own
+    ink = (dark[label] > 128).all(axis=2)
+    assert ink.any(axis=0).sum() > 15 and not ink[[0, -1]].any() and not ink[:, [0, -1]].any()
+
+
 def test_the_heatmap_is_transparent_where_nothing_was_looked_at():
     weights = np.zeros((64, 64), np.float32)
     weights[:32] = 0.5
