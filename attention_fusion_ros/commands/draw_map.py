@@ -161,7 +161,7 @@ def _config(options: argparse.Namespace, recording: Recording) -> MapSourceConfi
     from attention_fusion_ros.maps.config import MapSourceConfig
     from attention_fusion_ros.stream.recording import NONE
 
-    values: dict[str, Any] = {} if options.params is None else cli.read_parameter_file(options.params)
+    values: dict[str, Any] = {} if options.params is None else cli.read_parameter_file(options.params, cli.MAP_NODE)
     values.update(cli.yaml_values(cli.assignments(options.overrides, '-p', ':='), '-p'))
     given = {'file': options.osm and str(options.osm), 'kinds': options.kinds, 'datum': options.datum,
              'goal': options.goal, 'map.resolution': options.resolution, 'map.orientation': options.orientation,
