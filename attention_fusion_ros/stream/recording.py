@@ -307,8 +307,11 @@ class Recording:
                 and not any(topic.name == name or topic.name.startswith(f'{name}/') for name in used)]
 
     def _find(self, spec: InputSpec, wanted: str, taken: Mapping[str, str]) -> str | None:
-        """The topic of one input. taken: topics that are left alone unless they are asked for, and the option of the
-        input that has them, '' for none."""
+        """The topic of one input.
+
+        taken: topics that are left alone unless they are asked for, and the option of the input that has each, '' for
+        none.
+        """
         option, types = spec.option, spec.types
         kind = ' or '.join(types)
         if wanted == NONE and not spec.required or spec.only_when_named and not wanted:
@@ -364,8 +367,8 @@ def _by_topic(named: Mapping[str, str | None]) -> dict[str, str]:
         topic = named.get(spec.name)
         if topic is not None and found.setdefault(topic, spec.option) != spec.option:
             raise InputError('topic_taken', f"'{topic}' is to be the topic of two inputs, {found[topic]} and "
-                             f'{spec.option}.', 'give each a topic of its own, and leave out the option of an input that '
-                             'there is not.')
+                             f'{spec.option}.', 'give each a topic of its own, and leave out the option of an input '
+                             'that there is not.')
     return found
 
 
