@@ -203,8 +203,8 @@ def _sections_for(node: str, content: dict[Any, Any], path: Path) -> list[Any]:
         own = list(in_namespace.values())
     if not own:
         names = ', '.join(in_namespace or dict(found))
-        raise ConfigurationError(f'parameter file {path} has parameters for {names}, but none for {node}. Remedy: begin '
-                                 f"it with '{node[1:]}:' or '/**:', and '  {SECTION}:' below, or give another file")
+        raise ConfigurationError(f'parameter file {path} has parameters for {names}, but none for {node}. Remedy: '
+                                 f"begin it with '{node[1:]}:' or '/**:', and '  {SECTION}:' below, or give another")
     return [{} if given is None else given for given in own]
 
 

@@ -40,7 +40,6 @@ STATIC_TRANSFORMS_TOPIC = '/tf_static'
 GRID, GRID_SIGN = 'nav_msgs/msg/OccupancyGrid', 'an occupancy grid, whose free space is road only by your word'
 RESULTS_TOPIC = '/branches/scored'
 NONE = 'none'  # as a topic name: leave this input out
-GET_AGAIN = 'get the file again from where it was recorded, or use another one.'
 
 
 @dataclass(frozen=True)
@@ -341,19 +340,21 @@ class Recording:
                         'topic_taken', f"No topic is left for the {spec.label}: {taken[topic.name]} has taken "
                         f"'{topic.name}'.", f'give {option} {topic.name}, and {taken[topic.name]} only for a further '
                         f'topic; this recording has: {self._listing(types)}.')
-            missing = ''.join(f' {text}' for text in [*self.losses, *self.notes])  # where it may have been
             counts = [t.count for t in self.topics.values() if t.type in types and t.name not in results]
             if results and not counts:
                 raise InputError('topic_missing', 'The recording holds results of the node, but no point clouds that '
                                  'were put into it.', 'give the recording that they were made of, or write both to one '
                                  'with replay --bag DIR --with-inputs.')
+            if self.losses and not any(counts):
+                raise InputError('topic_missing', f'No topic that can be read holds {kind}. ' + ' '.join(self.losses),
+                                 'get the file again from where it was recorded, or use another one; this recording '
+                                 f'has: {self._listing() or "no topics at all"}.')
             if counts and not any(counts):
-                raise InputError('topic_missing', f'{kind} was recorded, but no message came: {self._listing(types)}.'
-                                 + missing, GET_AGAIN if self.losses else 'check that the driver ran, and its name and '
-                                 'QoS in the recording.')
-            raise InputError('topic_missing', f'No topic of the recording holds {kind}.' + missing,
-                             (GET_AGAIN[:-1] if self.losses else 'Record one')
-                             + f'; this recording has: {self._listing() or "no topics at all"}.')
+                raise InputError('topic_missing', f'{kind} was recorded, but no message came: {self._listing(types)}.',
+                                 'check that the driver ran, and its name and QoS in the recording.')
+            raise InputError('topic_missing', f'No topic of the recording holds {kind}.'
+                             + ''.join(f' {note}' for note in self.notes),
+                             f'Record one; this recording has: {self._listing() or "no topics at all"}.')
         return found[0].name if found else None
 
     def _listing(self, types: tuple[str, ...] = ()) -> str:
