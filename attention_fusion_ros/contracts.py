@@ -149,7 +149,7 @@ class Finding:
     """Something implausible about what came in, which does not keep it from being used."""
 
     name: str  # short snake_case name, as `ground_far_from_zero`
-    input: str  # name of the input it is about, see `stream.inputs`: pointcloud, transforms, odometry
+    input: str  # name of the input it is about, see `stream.inputs`
     message: str  # cause and remedy
 
 

@@ -39,7 +39,8 @@ class OnnxRuntimeBackend:
             raise ConfigurationError(f"device '{config.device}' with backend onnxruntime needs its CUDA build: pip "
                                      'install onnxruntime-gpu in the place of onnxruntime, or use device cpu.')
         self.device: torch.device | Device = choose_device(config.device).device if on_cuda else Device()
-        self.device_note = 'backend onnxruntime uses a CUDA device only when it is named' if not on_cuda else ''
+        self.device_note = ('backend onnxruntime uses a CUDA device only when it is named' if config.device == 'auto'
+                            else '')
         self.device_fell_back = False
         self.threads = config.threads or default_threads()
         self.twin = TorchTwin(config)

@@ -35,7 +35,8 @@ class OpenVinoBackend:
             raise ConfigurationError(f"backend openvino runs on the CPU, not on device '{config.device}': set device "
                                      'to cpu, or use another backend.')
         self.device = Device()
-        self.device_note, self.device_fell_back = 'backend openvino runs on the CPU', False
+        self.device_note = 'backend openvino runs on the CPU' if config.device == 'auto' else ''
+        self.device_fell_back = False
         self.threads = config.threads or default_threads()
         self.twin = TorchTwin(config)
         path = onnx_model(config)

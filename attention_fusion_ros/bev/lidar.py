@@ -30,8 +30,8 @@ BELOW_GROUND_M = -1.0  # lower points are multipath
 def no_points_in_range(extent: float, min_range: float) -> InputError:
     """The error of a sweep without a point on the grid."""
     return InputError('no_points_in_range', f'no point lies within {extent:g} m of the vehicle and farther than '
-                      f'{min_range:g} m.', 'check the sensor -> base_link transform, the units (metres) and '
-                      'cloud.min_range.')
+                      f'{min_range:g} m.', 'check the sensor -> base_link transform, the units (metres), the byte '
+                      'order (is_bigendian) and cloud.min_range.')
 
 
 def compressed_height(metres: float) -> float:

@@ -21,6 +21,7 @@ from attention_fusion_ros.utils.torch_later import F, Tensor, torch
 
 CHANNELS = ('road', 'route', 'valid')
 ROAD, ROUTE, VALID = range(3)
+RING_POINTS = 72
 LOWER_LEFT = (0.0, 1.0)  # as an anchor
 ROUTE_WIDTH_M = 1.5  # of the thinnest route that networks are trained with
 THIN_CORE = 0.4  # a route is thin where no cell all of whose neighbours belong to it is covered by more
@@ -81,6 +82,32 @@ def vehicle_to_placed_image(placed: MapPlacement, motion: Motion) -> np.ndarray:
     return turned
 
 
+def vehicle_to_image(image: MapImage, motion: Motion, layout: MapConfig) -> tuple[np.ndarray, tuple[float, float]]:
+    """(3, 3) planar transform from base_link to metres up and left of the anchor; the anchor, (column, row) of 0..1.
+
+    Raises InputError, see `vehicle_to_map_frame` and `vehicle_to_placed_image`.
+    """
+    if image.placement is None:
+        return vehicle_to_map_frame(motion, layout.orientation), (layout.anchor[0], layout.anchor[1])
+    return vehicle_to_placed_image(image.placement, motion), LOWER_LEFT
+
+
+def ring_share(image: MapImage, motion: Motion, layout: MapConfig, radius: float) -> float:
+    """The share of a ring around the vehicle that the image covers, 0..1. radius: m. Raises as `vehicle_to_image`."""
+    T, anchor = vehicle_to_image(image, motion, layout)
+    bearings = np.linspace(-np.pi, np.pi, RING_POINTS, endpoint=False)
+    up, left, _ = T @ np.stack([radius * np.cos(bearings), radius * np.sin(bearings), np.ones(RING_POINTS)])
+    height, width = image.road.shape
+    pixel = pixel_size(image, layout)
+    row, column = anchor[1] * height - up / pixel, anchor[0] * width - left / pixel
+    return float(((0 <= row) & (row <= height) & (0 <= column) & (column <= width)).mean())
+
+
+def pixel_size(image: MapImage, layout: MapConfig) -> float:
+    """m: that of a grid is in its message."""
+    return layout.resolution if image.placement is None else image.placement.resolution
+
+
 def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, device: torch.device | str | None = 'cpu',
             source: MapSource | None = None) -> Any:
     """-> (3, H, W) float32: road 0..1, route 0..1, valid (1 where the image covers the cell).
@@ -90,11 +117,7 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
     or nothing tells how it moves, they are given copies of what was made for the first.
     Raises InputError, see `vehicle_to_map_frame`.
     """
-    placed = image.placement
-    if placed is None:
-        T, anchor = vehicle_to_map_frame(motion, layout.orientation), (layout.anchor[0], layout.anchor[1])
-    else:
-        T, anchor = vehicle_to_placed_image(placed, motion), LOWER_LEFT
+    T, anchor = vehicle_to_image(image, motion, layout)
     source = source or map_source(image, layout, grid, device)
     if (known := source.known(T, anchor)) is not None:
         return known
@@ -105,7 +128,7 @@ def map_bev(image: MapImage, motion: Motion, layout: MapConfig, grid: Grid, devi
 def map_source(image: MapImage, layout: MapConfig, grid: Grid, device: torch.device | str | None = 'cpu',
                last: MapSource | None = None) -> MapSource:
     """What sweeps with this image sample. last: the one before, which is given again where it is of this image."""
-    resolution = layout.resolution if image.placement is None else image.placement.resolution
+    resolution = pixel_size(image, layout)
     if last is not None and last.fits(image, resolution):
         return last
     return MapSource(image, resolution, grid, device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.utils import outside
 from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
+from attention_fusion_ros.utils.parameter_file import SECTION, matches, sections
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
 RECORDING_HELP = 'folder of the recording, or its .mcap, .db3 or .bag file'
@@ -30,7 +32,9 @@ REMEDIES = {number: 'make room, or write to another disk, and run the same comma
             for number in (errno.ENOSPC, errno.EDQUOT)}
 REMEDIES[errno.EROFS] = 'write to a folder that is not read-only.'
 REMEDIES[errno.EMFILE] = 'let the process open more files (ulimit -n).'
+YAML_OPTIONS = ('-p', '-s')  # whose values are read as YAML
 OF_TORCH = ('torch', 'safetensors')  # what the light install is without
+FUSION_NODE, MAP_NODE = '/attention_fusion', '/map_source'  # whose parameter files are read
 ROS_ARGUMENTS, END_OF_ROS_ARGUMENTS = '--ros-args', '--'
 
 
@@ -49,11 +53,24 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
 
 
 def output_folder(text: str) -> Path:
-    """The type of an option that names a folder to write to: a file in its place is refused before the work."""
+    """The type of an option that names a folder to write to: before the work, one that cannot be is refused."""
     path = Path(text)
-    there = next((p for p in (path, *path.parents) if p.exists()), None)
-    if there is not None and not there.is_dir():
+    there = next((p for p in (path, *path.absolute().parents) if p.exists()), Path('/'))
+    if not there.is_dir():
         raise argparse.ArgumentTypeError(f"'{there}' is a file; give a folder")
+    try:
+        Path(tempfile.mkdtemp(prefix='.attention_fusion_', dir=there)).rmdir()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{path}' cannot be written to: nothing can be made in {there} ({error.strerror}). Remedy: "
+            + REMEDIES.get(error.errno or 0, 'give a folder that can be written to.')) from error
+    return path
+
+
+def output_file(text: str) -> Path:
+    """The type of an option that names a file to write: its folder is as `output_folder` wants it."""
+    path = Path(text)
+    output_folder(str(path.parent))
     return path
 
 
@@ -116,7 +133,9 @@ def assignments(texts: Iterable[str], option: str, separator: str = '=') -> dict
     for text in texts:
         name, found, value = text.partition(separator)
         if not found or not name.strip() or not value.strip():
-            raise ConfigurationError(f"'{option} {text}' is not NAME{separator}VALUE")
+            raise ConfigurationError(f"'{option} {text}' is not NAME{separator}VALUE" + (
+                f'. Remedy: for an empty text, write {option} "{name.strip()}{separator}\'\'", with both kinds of '
+                'quotes' if name.strip() and found and option in YAML_OPTIONS else ''))
         values[name.strip()] = value.strip()
     return values
 
@@ -149,10 +168,13 @@ def flat_parameters(options: argparse.Namespace, defaults: dict[str, Any] | None
     return values
 
 
-def read_parameter_file(path: Path) -> dict[str, Any]:
+def read_parameter_file(path: Path, node: str = FUSION_NODE) -> dict[str, Any]:
     """A ROS parameter file (`node: ros__parameters: ...`) or the bare parameters -> {dotted name: value}.
 
-    Raises ConfigurationError when the file is missing, no YAML mapping, or has parameters for several nodes.
+    node: its full name. Of a ROS file what is for this node counts, wildcards included, later ones before earlier ones,
+    as in rcl; where there is nothing, what is for a node of this name in a namespace.
+
+    Raises ConfigurationError when the file is missing, no YAML mapping, or has parameters for other nodes only.
     """
     try:
         content = outside.read_yaml(path)
@@ -160,16 +182,30 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f'parameter file {path} cannot be read: {error}') from error
     if not isinstance(content, dict):
         raise ConfigurationError(f'parameter file {path} must hold a mapping')
-    sections = [v['ros__parameters'] for v in content.values() if isinstance(v, dict) and 'ros__parameters' in v]
-    if len(sections) > 1:
-        raise ConfigurationError(f'parameter file {path} has parameters for {len(sections)} nodes; give one with one')
-    given = (sections[0] or {}) if sections else content
-    if not isinstance(given, dict):
-        raise ConfigurationError(f'parameter file {path} has {given!r} as ros__parameters, which must be a mapping of '
-                                 'names and values')
-    values = flatten(given)
+    values: dict[str, Any] = {}
+    for given in _sections_for(node, content, path):
+        if not isinstance(given, dict):
+            raise ConfigurationError(f'parameter file {path} has {given!r} as {SECTION}, which must be a mapping of '
+                                     'names and values')
+        values.update(flatten(given))
     values.pop('use_sim_time', None)  # every ROS node has it; here the recording is the clock
     return values
+
+
+def _sections_for(node: str, content: dict[Any, Any], path: Path) -> list[Any]:
+    """What a parameter file has for a node; all of it where it names no node."""
+    found = list(sections(content))
+    if not found:
+        return [content]
+    own = [given for name, given in found if matches(name, node)]
+    in_namespace = {name: given for name, given in found if name.endswith(node)}
+    if not own and len(in_namespace) == 1:
+        own = list(in_namespace.values())
+    if not own:
+        names = ', '.join(in_namespace or dict(found))
+        raise ConfigurationError(f'parameter file {path} has parameters for {names}, but none for {node}. Remedy: '
+                                 f"begin it with '{node[1:]}:' or '/**:', and '  {SECTION}:' below, or give another")
+    return [{} if given is None else given for given in own]
 
 
 def without_ros_arguments(arguments: Sequence[str]) -> list[str]:

@@ -161,7 +161,7 @@ def _config(options: argparse.Namespace, recording: Recording) -> MapSourceConfi
     from attention_fusion_ros.maps.config import MapSourceConfig
     from attention_fusion_ros.stream.recording import NONE
 
-    values: dict[str, Any] = {} if options.params is None else cli.read_parameter_file(options.params)
+    values: dict[str, Any] = {} if options.params is None else cli.read_parameter_file(options.params, cli.MAP_NODE)
     values.update(cli.yaml_values(cli.assignments(options.overrides, '-p', ':='), '-p'))
     given = {'file': options.osm and str(options.osm), 'kinds': options.kinds, 'datum': options.datum,
              'goal': options.goal, 'map.resolution': options.resolution, 'map.orientation': options.orientation,
@@ -184,9 +184,9 @@ def _config(options: argparse.Namespace, recording: Recording) -> MapSourceConfi
                                  'download.geofabrik.de for example')
     config: MapSourceConfig = from_flat(values, MapSourceConfig)
     if not has_fix and config.position.source == 'fix':
-        raise ConfigurationError('the recording has no fix (sensor_msgs/NavSatFix). Remedy: give --datum LAT,LON for '
-                                 'odometry in ENU, --utm-zone ZONE for odometry in UTM, or -p position.source:=tf for '
-                                 'transforms to an earth-fixed frame')
+        raise ConfigurationError('the recording has no fix (sensor_msgs/NavSatFix).' + _said(recording.losses)
+                                 + ' Remedy: give --datum LAT,LON for odometry in ENU, --utm-zone ZONE for odometry in '
+                                 'UTM, or -p position.source:=tf for transforms to an earth-fixed frame')
     return config
 
 
@@ -217,9 +217,13 @@ def _no_images(plan: ImagePlan, recording: Recording) -> ConfigurationError:
     first = next((plan.errors[key] for counts in (plan.refused, plan.missed) for reason, _ in counts.most_common()
                   if (key := reason.rpartition(': ')[2]) in plan.errors), None)
     if first is None:
-        return ConfigurationError(f'{recording.path.name} holds no messages that tell where the vehicle is. Remedy: '
-                                  'choose the topics with --fix and --odometry')
+        return ConfigurationError(f'{recording.path.name} holds no messages that tell where the vehicle is.'
+                                  + _said(recording.losses) + ' Remedy: choose the topics with --fix and --odometry')
     return ConfigurationError(f'no map image could be drawn ({told}): {first.cause} Remedy: {first.remedy}')
+
+
+def _said(losses: list[str]) -> str:
+    return ''.join(f' {loss}' for loss in losses)
 
 
 def _write_hints(new: Any, config: MapSourceConfig, images: str, topics: PositionTopics) -> None:

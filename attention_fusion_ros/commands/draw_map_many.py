@@ -20,7 +20,7 @@ COLUMNS = ('duration [s]', 'images', 'with a route', 'position deviation, median
 
 def draw_many(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Draw for the recordings that the options name; returns the exit status. Raises as `many.run_many`."""
-    values = {} if options.params is None else cli.read_parameter_file(options.params)
+    values = {} if options.params is None else cli.read_parameter_file(options.params, cli.MAP_NODE)
     values.update(cli.yaml_values(cli.assignments(options.overrides, '-p', ':='), '-p'))
     roads = options.osm or (Path(values['file']) if values.get('file') else None)
     if roads is None:

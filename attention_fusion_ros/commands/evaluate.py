@@ -63,7 +63,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument('--compare', nargs='+', default=[], metavar='NAME=PATH', help='further checkpoints, by name; '
                         'in the simulation, PATH@lidar withholds the map from it and PATH@map the LiDAR')
     parser.add_argument('--baselines-only', action='store_true', help='without any network')
-    parser.add_argument('--out', type=cli.output_folder, default=Path('evaluation'),
+    parser.add_argument('--out', type=cli.output_folder, default='evaluation',
                         help='folder for tables, JSON and plots (default: %(default)s)')
     parser.add_argument('--cache', type=Path, default=Path('~/.cache/attention_fusion_ros'),
                         help='where simulated scenes are kept (default: %(default)s)')

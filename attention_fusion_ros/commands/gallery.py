@@ -29,7 +29,7 @@ def options_parser() -> argparse.ArgumentParser:
     """The options of `gallery`."""
     parser = cli.parser('gallery', 'Draw a sheet of simulated scenes, with real sweeps below if there are any, to '
                         'see what differs.', EXAMPLES)
-    parser.add_argument('--out', type=Path, default=Path('gallery.png'), help='the picture (default: %(default)s)')
+    parser.add_argument('--out', type=cli.output_file, default='gallery.png', help='the picture (default: %(default)s)')
     parser.add_argument('--classes', nargs='+', default=None, metavar='CLASS',
                         help='scene classes, for example t x roundabout; osm needs --osm (default: all others)')
     parser.add_argument('--per-class', type=int, default=2, help='scenes per class (default: %(default)s)')

@@ -32,6 +32,7 @@ REASONS = {
     'missing_field': 'x, y or z is not there',
     'unknown_datatype': 'a field is of no known datatype, or x, y, z are not floating point',
     'field_out_of_point': 'a field reaches beyond point_step',
+    'fields_overlap': 'two of x, y and z share bytes',
     'size_mismatch': 'width, height and steps contradict each other, or there is more data than they say',
     'truncated_data': 'there is less data than width, height and steps say, or a compressed file breaks off',
     'no_finite_points': 'every point is NaN or infinite',

@@ -60,7 +60,7 @@ def decode_cloud(msg: Any) -> PointCloud:
     only when somebody asks for it.
 
     Raises InputError: malformed_message, stamp_zero, empty_cloud, missing_field, unknown_datatype, field_out_of_point,
-    size_mismatch, truncated_data, no_finite_points, no_returns.
+    fields_overlap, size_mismatch, truncated_data, no_finite_points, no_returns.
     """
     stamp_ns, frame_id = stamp_and_frame(msg)
     data = byte_view(msg)
@@ -185,6 +185,12 @@ def _coordinates(fields: dict[str, Field]) -> list[Field]:
         if fields[name].dtype not in COORDINATE_DATATYPES:
             raise InputError('unknown_datatype', f"Field '{name}' is of type {fields[name].dtype}, whose unit is not "
                              'known.', 'publish x, y and z as float32 or float64 in metres.')
+    ends = {name: fields[name].offset + np.dtype(fields[name].dtype).itemsize for name in ('x', 'y', 'z')}
+    for one, other in (('x', 'y'), ('y', 'z'), ('x', 'z')):
+        if fields[one].offset < ends[other] and fields[other].offset < ends[one]:
+            raise InputError('fields_overlap', f"Fields '{one}' and '{other}' share bytes: they begin at "
+                             f'{fields[one].offset} and {fields[other].offset}.',
+                             'fill in the offset of each field as the data is laid out.')
     return [fields[name] for name in ('x', 'y', 'z')]
 
 

@@ -29,7 +29,10 @@ def _pyproj() -> Any:
 
 def check_degrees(latitude: float, longitude: float) -> None:
     """Raises InputError: bad_fix (not finite, out of range), near_pole."""
-    if not (math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90.0 and abs(longitude) <= 360.0):
+    if not (math.isfinite(latitude) and math.isfinite(longitude)):
+        raise InputError('bad_fix', f'the position is not finite: latitude {latitude}, longitude {longitude}.',
+                         'check the receiver and its driver; a fix without a position is to have status -1 (no fix).')
+    if not (abs(latitude) <= 90.0 and abs(longitude) <= 360.0):
         raise InputError('bad_fix', f'{latitude}, {longitude} is no latitude and longitude in degrees.',
                          'check the order (latitude first) and the unit.')
     if not SOUTHMOST_DEG <= latitude <= NORTHMOST_DEG:

@@ -16,6 +16,8 @@ from attention_fusion_ros.contracts import Finding
 from attention_fusion_ros.pipeline.not_seen import REMEDY, describe_sectors, sectors
 
 BLIND, GROUND_FAR, GROUND_ABOVE = 'blind_sector', 'ground_far_from_zero', 'ground_above_sensor'
+MAP_SHORT = 'map_short_of_ring'
+MIN_RING_SHARE = 0.4  # of the ring; a map of what lies ahead alone, with the vehicle at its lower edge, shows half
 MIN_BLIND_RAD = math.radians(20.0)  # narrower sectors without a return are poles and the vehicle's own body
 MAX_GROUND_M = 1.0  # on 500 held-out simulated roads it was 0.8 m at most
 ABOVE_SENSOR_M = 0.4  # the ground this far above the sensor: it looks the other way round
@@ -37,6 +39,15 @@ def blind(own_reach: np.ndarray | None) -> Finding | None:
         return None
     return Finding(BLIND, 'pointcloud', f'nothing returned {describe_sectors(found)}: what is there is not known. '
                    f'Remedy: {REMEDY}')
+
+
+def short_map(ring_share: float, lookahead: float) -> Finding | None:
+    """A map image that ends before the ring on which branches are sought. ring_share: of the ring, what it covers."""
+    if ring_share >= MIN_RING_SHARE:
+        return None
+    return Finding(MAP_SHORT, 'map_image', f'the map image covers {100 * ring_share:.0f} % of the ring of '
+                   f'{lookahead:g} m on which branches are sought, and says nothing about the rest. Remedy: check '
+                   'map.resolution and map.anchor, or draw more of the surroundings.')
 
 
 def mounting(levels: np.ndarray | None, sensor_height: float) -> Finding | None:

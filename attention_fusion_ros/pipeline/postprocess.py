@@ -92,7 +92,7 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
         decoded = nothing_known(network.bins, f'{strange.name}: {strange.message.partition(" (")[0]}')
     elif mounted is not None and mounted.name == GROUND_ABOVE:
         decoded = nothing_known(network.bins, f'{mounted.name}: {mounted.message.partition(": no branch")[0]}')
-    found = (strange, *features.findings, mounted, blind(numbers.get('own_reach')))
+    found = (strange, *features.findings, *features.map.findings, mounted, blind(numbers.get('own_reach')))
     return FusionResult(
         stamp_ns=features.stamp_ns, mode=features.map.mode, reason=features.map.reason, lookahead=config.lookahead,
         branches=decoded.branches, direction=decoded.direction, direction_reason=decoded.direction_reason,

@@ -15,7 +15,7 @@ from attention_fusion_ros.backends.base import Device
 from attention_fusion_ros.bev.accumulate import EarlierSweep, SweepAccumulator, views, within_limit
 from attention_fusion_ros.bev.coverage import View, coverage, drawn_bearings
 from attention_fusion_ros.bev.grid import Grid
-from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev, map_source, with_wide_route
+from attention_fusion_ros.bev.map_image import empty_map_bev, map_bev, map_source, ring_share, with_wide_route
 from attention_fusion_ros.bev.map_quality import map_problem
 from attention_fusion_ros.bev.map_source import MapSource, sample_planes
 from attention_fusion_ros.bev.place import Placed, outside_own_body
@@ -28,6 +28,7 @@ from attention_fusion_ros.geometry import is_rigid
 from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.network.output import ROAD
 from attention_fusion_ros.pipeline.familiarity import summary
+from attention_fusion_ros.pipeline.plausibility import short_map
 from attention_fusion_ros.utils.tensors import as_array, as_tensor, joined, upload
 from attention_fusion_ros.utils.torch_later import torch, without_gradients
 
@@ -39,6 +40,7 @@ class MapFeatures:
     grid: Any  # (3, H, W), channels as in bev.map_image.CHANNELS
     mode: Mode
     reason: str  # why there is no map, '' when there is one
+    findings: tuple[Finding, ...] = ()  # what is doubtful about it although it is used
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ class Preprocessor:
         if problem := map_problem(grid, ROAD):
             dim = problem == 'map_without_roads' and 'map_dim' in sweep.map_image.warnings
             return self.no_map('map_dim' if dim else problem)
-        return MapFeatures(grid, Mode.FUSED, '')
+        share = ring_share(sweep.map_image, sweep.motion, layout, self._config.lookahead)
+        doubt = short_map(share, self._config.lookahead)
+        return MapFeatures(grid, Mode.FUSED, '', () if doubt is None else (doubt,))
 
     def no_map(self, reason: str = 'no_map') -> MapFeatures:
         """The grid of a map that is not there."""

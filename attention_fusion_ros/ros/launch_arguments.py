@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros.map_source.inputs import ALIGNMENT, MAP_INPUTS
 from attention_fusion_ros.stream.inputs import launch_remappings, selectable_inputs
 from attention_fusion_ros.utils import outside
+from attention_fusion_ros.utils.parameter_file import matches, node_names, sections
 
 TRUE_OR_FALSE = ('true', 'false')
 
@@ -108,15 +108,12 @@ def shared_parameters(files: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _values(content: Mapping[Any, Any], node: str, above: str = '') -> dict[str, Any]:
+def _values(content: Mapping[Any, Any], node: str) -> dict[str, Any]:
     """The parameters of a file for a node, flat; later ones go before earlier ones, as in rcl."""
     found: dict[str, Any] = {}
-    for key, value in content.items():
-        name = f"{above}/{str(key).strip('/')}"
-        if isinstance(value, dict):
-            if isinstance(value.get('ros__parameters'), dict) and _matches(name, node):
-                found.update(flatten(value['ros__parameters']))
-            found.update(_values({k: v for k, v in value.items() if k != 'ros__parameters'}, node, name))
+    for name, values in sections(content):
+        if isinstance(values, dict) and matches(name, node):
+            found.update(flatten(values))
     return found
 
 
@@ -141,25 +138,9 @@ def check_parameter_file(path: str, node: str) -> None:
     example = "Remedy: begin it with '/**:' and '  ros__parameters:', as config/attention_fusion.yaml does."
     if content is None or content == {}:
         return
-    names = list(_node_names(content)) if isinstance(content, dict) else []
+    names = node_names(content) if isinstance(content, dict) else []
     if not names:
         raise ConfigurationError(f"The parameter file '{path}' has no ros__parameters. {example}")
-    if not any(_matches(name, node) for name in names):
+    if not any(matches(name, node) for name in names):
         raise ConfigurationError(f"The parameter file '{path}' has parameters for {', '.join(names)}, but none for "
                                  f'{node}. {example}')
-
-
-def _node_names(content: Mapping[Any, Any], above: str = '') -> Iterator[str]:
-    """The names of the nodes in a parameter file: keys may be nested, namespace by namespace."""
-    for key, value in content.items():
-        name = f"{above}/{str(key).strip('/')}"
-        if isinstance(value, dict):
-            if 'ros__parameters' in value:
-                yield name
-            yield from _node_names({k: v for k, v in value.items() if k != 'ros__parameters'}, name)
-
-
-def _matches(pattern: str, node: str) -> bool:
-    """Whether a name of a parameter file means this node; by rclpy's rules `*` is one name, `**` any number of them."""
-    expression = pattern.replace('/**', '(/\\w+)~').replace('*', '\\w+').replace('~', '*')
-    return re.fullmatch(expression, node) is not None

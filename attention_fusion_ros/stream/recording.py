@@ -229,7 +229,8 @@ class Recording:
 
         A map image is never chosen among topics that look like a camera's; see `InputTopics.left_out`.
         Raises InputError: `topic_missing` (no such topic, or none of the type), `topic_ambiguous` (several of the
-        type), `topic_type` (the named topic is of another type). Raises TypeError for an input that does not exist.
+        type), `topic_type` (the named topic is of another type), `topic_taken` (by another input). Raises TypeError for
+        an input that does not exist.
         """
         unknown = set(wanted) - {spec.name for spec in selectable_inputs()}
         if unknown:
@@ -240,16 +241,17 @@ class Recording:
         chosen: list[InputTopic] = []
         left_out: dict[str, LeftOut] = {}
         # What was asked for first: a topic that is wrong for its input is not missing for another one.
-        named = {spec.name: self._find(spec, wanted[spec.name], set()) for spec in selectable_inputs()
+        named = {spec.name: self._find(spec, wanted[spec.name], {}) for spec in selectable_inputs()
                  if wanted.get(spec.name)}
-        taken = {name for name in named.values() if name is not None} | _results(self.topics)
+        taken = {**dict.fromkeys(_results(self.topics), ''), **_by_topic(named)}
         for spec in INPUTS:
             if spec.selectable:
                 if spec.name in named:
                     name = named[spec.name]
                 else:
                     others = {} if spec.name != MAP_IMAGE else self._no_maps(spec)
-                    name = self._find(spec, '', taken | {topic.name for topic in chosen} | set(others))
+                    name = self._find(spec, '', {
+                        **dict.fromkeys(others, ''), **taken, **{topic.name: topic.spec.option for topic in chosen}})
                     if others and name is None:
                         left_out[spec.name] = _left_out(spec, others)
                 if name is not None:
@@ -269,7 +271,7 @@ class Recording:
 
     def find_topic(self, spec: InputSpec, wanted: str = '') -> str | None:
         """The topic of one input that needs not be in the table; wanted: as for `input_topics`. Raises as that does."""
-        return self._find(spec, wanted, _results(self.topics))
+        return self._find(spec, wanted, dict.fromkeys(_results(self.topics), ''))
 
     def _no_maps(self, spec: InputSpec) -> dict[str, str]:
         """{topic: why} of the topics that are of the map image's type, but no map as far as can be told."""
@@ -303,8 +305,12 @@ class Recording:
         return [topic for topic in self.topics.values() if topic.type in types and topic.count
                 and not any(topic.name == name or topic.name.startswith(f'{name}/') for name in used)]
 
-    def _find(self, spec: InputSpec, wanted: str, taken: set[str]) -> str | None:
-        """The topic of one input. taken: topics that are those of other inputs unless they are asked for."""
+    def _find(self, spec: InputSpec, wanted: str, taken: Mapping[str, str]) -> str | None:
+        """The topic of one input.
+
+        taken: topics that are left alone unless they are asked for, and the option of the input that has each, '' for
+        none.
+        """
         option, types = spec.option, spec.types
         kind = ' or '.join(types)
         if wanted == NONE and not spec.required or spec.only_when_named and not wanted:
@@ -328,20 +334,43 @@ class Recording:
                              f'Choose with {option}: {self._listing(types)}{refusal}.{more}')
         if not found and spec.required:
             results = _results(self.topics)
+            for topic in self.topics.values():
+                if topic.type in types and taken.get(topic.name):
+                    raise InputError(
+                        'topic_taken', f"No topic is left for the {spec.label}: {taken[topic.name]} has taken "
+                        f"'{topic.name}'.", f'give {option} {topic.name}, and {taken[topic.name]} only for a further '
+                        f'topic; this recording has: {self._listing(types)}.')
             counts = [t.count for t in self.topics.values() if t.type in types and t.name not in results]
             if results and not counts:
                 raise InputError('topic_missing', 'The recording holds results of the node, but no point clouds that '
                                  'were put into it.', 'give the recording that they were made of, or write both to one '
                                  'with replay --bag DIR --with-inputs.')
+            if self.losses and not any(counts):
+                raise InputError('topic_missing', f'No topic that can be read holds {kind}. ' + ' '.join(self.losses),
+                                 'get the file again from where it was recorded, or use another one; this recording '
+                                 f'has: {self._listing() or "no topics at all"}.')
             if counts and not any(counts):
                 raise InputError('topic_missing', f'{kind} was recorded, but no message came: {self._listing(types)}.',
                                  'check that the driver ran, and its name and QoS in the recording.')
-            raise InputError('topic_missing', f'No topic of the recording holds {kind}.',
+            raise InputError('topic_missing', f'No topic of the recording holds {kind}.'
+                             + ''.join(f' {note}' for note in self.notes),
                              f'Record one; this recording has: {self._listing() or "no topics at all"}.')
         return found[0].name if found else None
 
     def _listing(self, types: tuple[str, ...] = ()) -> str:
         return ', '.join(f'{t.name} ({t.count} messages)' for t in self.topics.values() if not types or t.type in types)
+
+
+def _by_topic(named: Mapping[str, str | None]) -> dict[str, str]:
+    """{topic: option} of {input name: topic}. Raises InputError `topic_taken` where two inputs have one topic."""
+    found: dict[str, str] = {}
+    for spec in selectable_inputs():
+        topic = named.get(spec.name)
+        if topic is not None and found.setdefault(topic, spec.option) != spec.option:
+            raise InputError('topic_taken', f"'{topic}' is to be the topic of two inputs, {found[topic]} and "
+                             f'{spec.option}.', 'give each a topic of its own, and leave out the option of an input '
+                             'that there is not.')
+    return found
 
 
 def _left_out(spec: InputSpec, topics: Mapping[str, str]) -> LeftOut:

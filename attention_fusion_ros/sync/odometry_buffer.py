@@ -8,6 +8,7 @@ Where no odometry message comes, the same is taken from /tf: `frames.odom -> fra
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 
 import numpy as np
@@ -20,6 +21,7 @@ from attention_fusion_ros.sync.pose_buffer import PoseBuffer
 from attention_fusion_ros.sync.transform_buffer import TransformBuffer
 
 Placed = list[tuple[int, np.ndarray]]  # stamp in ns, T_odom_base (4, 4)
+VEHICLE_FRAME = re.compile('base|body|vehicle|ego|car|robot')  # in the names of frames that may be it
 MAX_UNPLACED = 2000  # messages that wait for the transform of their child frame
 # LiDAR odometry often starts as the frame of its sensor: where that is mounted with a tilt, a frame that leans by more
 # than half of it is that, and not a level one on a slope.
@@ -79,7 +81,10 @@ class OdometryBuffer:
                 return None  # it may be of the sensor, whose frame is not known before the first sweep
             raise InputError(
                 'odometry_frame', f"odometry is of frame '{self.frame}', which no transform connects with "
-                f"'{self._base}'.", f"set frames.base to '{self.frame}' or publish the transform.")
+                f"'{self._base}'.", 'publish the transform between the two, or let child_frame_id of the odometry name '
+                'the frame whose motion it tells' + (
+                    f", or set frames.base to '{self.frame}' if that is the vehicle frame."
+                    if VEHICLE_FRAME.search(self.frame.lower()) and self.frame != odometry.frame_id else '.'))
         self.poses.add(odometry.stamp_ns, T)
         return T
 

@@ -10,6 +10,7 @@ refuses them in parameter files (rcl_yaml_param_parser).
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, 'aliases (*name) are not read', self.peek_event().start_mark)
         return super().compose_node(parent, index)
+
+
+# A number for YAML 1.2 and for ROS, but text for PyYAML, which wants both a point and a sign.
+_Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(
+    r'^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$'), list('-+.0123456789'))
 
 
 def parse_yaml(text: str) -> Any:

@@ -93,6 +93,7 @@ def test_exported_files_give_the_same_outputs(name, small, onnx_file):
     torch_backend = create_backend(small)
     other = create_backend(replace(small, backend=name, checkpoint=onnx_file))
     assert other.model == torch_backend.model and other.name == name and other.device.type == 'cpu'
+    assert other.device_note == ''  # that was asked for
     random = torch.Generator().manual_seed(3)
     for batch in (1, 3):
         lidar, image = (torch.rand(batch, c, 64, 64, generator=random) for c in (len(CHANNELS), 3))

@@ -163,6 +163,7 @@ def test_no_point_in_range_is_named(xyz):
     with pytest.raises(InputError) as caught:
         lidar.lidar_bev(torch.tensor(xyz), None, GRID)
     assert caught.value.reason == 'no_points_in_range'
+    assert 'is_bigendian' in caught.value.remedy  # swapped bytes make numbers that are tiny or huge
 
 
 def test_a_single_point_is_enough():

@@ -289,6 +289,15 @@ def test_where_nothing_can_be_drawn_the_cause_is_named_and_nothing_is_written(tm
     assert sorted(f.name for f in tmp_path.iterdir()) == ['drive', 'roads.geojson']
 
 
+def test_where_the_fix_is_missing_because_the_file_breaks_off_that_is_said(place, tmp_path, capsys):
+    cut = tmp_path / 'cut.mcap'
+    whole = next((place / 'drive').glob('*.mcap')).read_bytes()
+    cut.write_bytes(whole[:whole.index(b'/fix')])
+    assert draw(cut, tmp_path / 'out', roads=place / 'roads.geojson') == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert 'has no fix' in error and 'cut.mcap breaks off' in error and not (tmp_path / 'out').exists()
+
+
 def test_options_that_cannot_be(place, tmp_path, capsys):
     drive, out = str(place / 'drive'), str(tmp_path / 'out')
     for arguments, text in (

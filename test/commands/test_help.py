@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import os
@@ -100,6 +101,80 @@ def test_assignments():
     assert cli.assignments(['a=1', ' b = x=y ', 'a=2'], '-s') == {'a': '2', 'b': 'x=y'}
     assert cli.assignments(['map.resolution:=0.5'], '-p', ':=') == {'map.resolution': '0.5'}
     assert cli.yaml_values({'a': '[1, 2]', 'b': 'true'}, '-s') == {'a': [1, 2], 'b': True}
+
+
+def test_numbers_are_written_as_for_ros():
+    """rcl_yaml_param_parser takes all of these for numbers; README prints the bound of tf_max_age as 1e+07."""
+    texts = ['1e+07', '1e7', '1e-1', '-2E3', '.5e0', '1.e1', '1.5e-3']
+    assert [cli.yaml_values({'x': text}, '-p')['x'] for text in texts] == [float(text) for text in texts]
+    for text in ('e5', '1e', '1e5m', '0x1e5', "'1e5'", '1-e5'):
+        assert not isinstance(cli.yaml_values({'x': text}, '-p')['x'], float), text
+    options = argparse.Namespace(params=None, device='', overrides=['tf_max_age:=1e+07', 'odometry.max_age:=1e-1'])
+    config = cli.node_config(options)
+    assert (config.tf_max_age, config.odometry.max_age) == (1e7, 0.1)
+
+
+def test_how_an_empty_text_is_given_is_said_and_works():
+    with pytest.raises(cli.ConfigurationError) as error:
+        cli.assignments(['frames.odom:='], '-p', ':=')
+    typed = re.search('for an empty text, write (.*), with', str(error.value))[1]
+    option, text = shlex.split(typed)
+    options = argparse.Namespace(params=None, device='', overrides=[text])
+    assert option == '-p' and cli.node_config(options).frames.odom == ''
+    with pytest.raises(cli.ConfigurationError) as error:
+        cli.assignments(['x='], '--compare')
+    assert 'empty text' not in str(error.value)  # of a path there is none
+
+
+FORBIDDEN = '/proc/x/y'
+OWN, OTHER = 'ros__parameters: {threads: 2}', 'ros__parameters: {threads: 3}'
+
+
+@pytest.mark.parametrize('text, threads', [
+    ('threads: 2', 2), ('{}', 0),
+    (f'attention_fusion:\n  {OWN}\nmap_source:\n  {OTHER}', 2), (f'/attention_fusion: {{{OWN}}}', 2),
+    (f'/**: {{{OWN}}}', 2), (f'/*: {{{OWN}}}', 2), (f'/**: {{{OTHER}}}\nattention_fusion: {{{OWN}}}', 2),
+    (f'car: {{attention_fusion: {{{OWN}}}}}', 2), (f'/car/attention_fusion: {{{OWN}}}\nother: {{{OTHER}}}', 2),
+    ('attention_fusion: {ros__parameters: }', 0)])
+def test_of_a_parameter_file_what_is_for_the_node_counts(tmp_path, text, threads):
+    (tmp_path / 'parameters.yaml').write_text(text)
+    assert cli.read_parameter_file(tmp_path / 'parameters.yaml').get('threads', 0) == threads
+
+
+@pytest.mark.parametrize('text, names', [
+    (f'map_source: {{{OTHER}}}', '/map_source'), (f'a: {{{OTHER}}}\nb: {{c: {{{OTHER}}}}}', '/a, /b/c'),
+    (f'car/*: {{{OTHER}}}', '/car/*'),
+    (f'a: {{attention_fusion: {{{OTHER}}}}}\nb/attention_fusion: {{{OTHER}}}', '/a/attention_fusion, '
+     '/b/attention_fusion')])
+def test_a_parameter_file_of_other_nodes_is_refused(tmp_path, text, names):
+    (tmp_path / 'parameters.yaml').write_text(text)
+    with pytest.raises(cli.ConfigurationError) as error:
+        cli.read_parameter_file(tmp_path / 'parameters.yaml')
+    assert f'has parameters for {names}, but none for /attention_fusion. Remedy: ' in str(error.value)
+
+
+def test_draw_map_reads_what_is_for_map_source(tmp_path):
+    (tmp_path / 'parameters.yaml').write_text(f'map_source: {{{OWN}}}\nattention_fusion: {{{OTHER}}}')
+    assert cli.read_parameter_file(tmp_path / 'parameters.yaml', cli.MAP_NODE) == {'threads': 2}
+
+
+@pytest.mark.skipif(not Path('/proc/self').exists(), reason='nothing can be made in /proc')
+@pytest.mark.parametrize('command, name', [*((command, '') for command in (
+    'replay', 'evaluate', 'draw_map', 'export', 'train', 'benchmark')), ('gallery', '/sheet.png')])
+def test_an_output_folder_that_cannot_be_made_is_refused_before_the_work(command, name, capsys):
+    module = importlib.import_module(f'attention_fusion_ros.commands.{command}')
+    with pytest.raises(SystemExit) as stopped:
+        module.main([*(['no recording'] if command in ('replay', 'draw_map') else []), '--out', FORBIDDEN + name])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 2 and f"'{FORBIDDEN}' cannot be written to: nothing can be made in /proc" in error
+    assert 'Remedy: give a folder' in error
+
+
+def test_trying_an_output_folder_leaves_nothing(tmp_path):
+    (tmp_path / 'there').mkdir()
+    for name in ('new/one', 'there', 'there/new'):
+        assert cli.output_folder(str(tmp_path / name)) == tmp_path / name
+    assert list(tmp_path.rglob('*')) == [tmp_path / 'there']
 
 
 def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, capsys):

@@ -196,6 +196,7 @@ def test_a_bad_map_image_costs_the_map_only(run, tmp_path):
     (['--params', '/does/not/exist.yaml'], 'cannot be read'),
     (['-p', 'checkpoint:=untrained'], 'allow_untrained'),
     (['--pointcloud', '/odom'], 'not sensor_msgs/msg/PointCloud2'),
+    (['--pointcloud', '/lidar/points', '--pointcloud-2', '/lidar/points'], 'is to be the topic of two inputs'),
     (['--device', 'abacus'], 'device'),
 ])
 def test_mistakes_are_one_line_and_nothing_is_written(run, tmp_path, options, words):

@@ -83,8 +83,8 @@ def test_geojson_that_is_nested_too_deeply_or_has_giant_numbers(tmp_path, text):
 LAUGHS = 'a: &a [x]\n' + ''.join(f'{name}: &{name} [*{last}, *{last}]\n' for last, name in zip('abcdef', 'bcdefg'))
 
 
-@pytest.mark.parametrize('text', ['/**:\n  ros__parameters:\n    map', 'n: {ros__parameters: [1]}',
-                                  'n: {ros__parameters: 7}'])
+@pytest.mark.parametrize('text', ['/**:\n  ros__parameters:\n    map', '"*": {ros__parameters: [1]}',
+                                  '"*": {ros__parameters: 7}'])
 def test_parameters_that_are_no_mapping_are_told(tmp_path, text):
     (tmp_path / 'parameters.yaml').write_text(text)
     with pytest.raises(ConfigurationError, match='must be a mapping'):

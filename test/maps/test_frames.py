@@ -92,6 +92,8 @@ def test_poles_and_nonsense_are_refused_by_name(latitude, reason):
         with pytest.raises(InputError) as error:
             make(latitude, 7.0)
         assert error.value.reason == reason and error.value.remedy
+        assert ('latitude first' in error.value.remedy) == (reason == 'bad_fix' and math.isfinite(latitude))
+        assert ('is not finite' in error.value.cause) == (not math.isfinite(latitude))
 
 
 def test_zones_with_the_exceptions_of_norway_and_svalbard():

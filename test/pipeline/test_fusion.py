@@ -90,6 +90,34 @@ def test_modes(pipeline):
     assert fused.attention.lidar_share + fused.attention.map_share == pytest.approx(1.0)
 
 
+def short(result):
+    return [finding for finding in result.findings if finding.name == 'map_short_of_ring']
+
+
+def part_of_map(left, right, above, below):
+    """Metres of it around the vehicle."""
+    rows, columns = (slice(240 - round(a / 0.25), 240 + round(b / 0.25)) for a, b in ((above, below), (left, right)))
+    return MapImage(1, 'base_link', road_map().road[rows, columns], None)
+
+
+@pytest.mark.parametrize('around_m, parameters, is_short', [
+    ((60, 60, 60, 60), {}, False), ((22, 22, 22, 22), {}, False),
+    ((17, 17, 17, 17), {}, True),  # its corners lie beyond the ring
+    ((5, 5, 5, 5), {}, True), ((60, 60, 60, 60), {'map.resolution': 0.01}, True),
+    ((5, 5, 5, 5), {'map.resolution': 1.25}, False),
+    ((22, 22, 22, 0), {'map.anchor': [0.5, 1.0]}, False),  # what lies ahead, as asked for
+    ((30, 30, 30, 30), {'map.anchor': [0.75, 0.75]}, False), ((15, 15, 30, 30), {'map.anchor': [1.5, 0.5]}, True)])
+def test_a_map_that_ends_before_the_ring_is_used_and_said_to_be_short(around_m, parameters, is_short):
+    pipeline = FusionPipeline(from_flat({**UNTRAINED, **parameters}))
+    result = pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), part_of_map(*around_m)))
+    found = short(result)
+    assert result.mode == Mode.FUSED and bool(found) == is_short
+    for finding in found:
+        assert finding.input == 'map_image' and 'of the ring of 20 m' in finding.message
+        assert 'Remedy: check map.resolution and map.anchor' in finding.message
+    assert not short(pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), None, 'no_map')))
+
+
 def test_the_same_input_gives_the_same_answer(pipeline):
     a, b = (pipeline.run(SyncedSweep(cloud(), Motion(np.eye(4)), road_map())) for _ in range(2))
     assert a.branches == b.branches and np.array_equal(a.distribution, b.distribution)

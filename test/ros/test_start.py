@@ -78,9 +78,10 @@ def test_errors_of_rcl_are_one_line_without_its_source():
 
 @pytest.mark.parametrize('remap, words', [
     ('/attention_fusion/input/map_image:=/attention_fusion/input/pointcloud', ('map image', 'sensor_msgs/Image')),
-    ('/attention_fusion/input/odometry:=/attention_fusion/branches', ('odometry', 'geometry_msgs/PoseArray'))])
-def test_one_topic_cannot_be_of_two_types(remap, words):
-    """The middleware says 'invalid allocator'."""
+    ('/attention_fusion/input/odometry:=/attention_fusion/branches', ('odometry', 'geometry_msgs/PoseArray')),
+    ('/attention_fusion/input/pointcloud_2:=/attention_fusion/input/pointcloud', ('point cloud and', 'point cloud 2'))])
+def test_one_topic_cannot_be_of_two_types_nor_two_inputs(remap, words):
+    """Of two types the middleware says 'invalid allocator'; two inputs would get every message twice."""
     graph = Graph(active=False, arguments=['-r', remap])
     try:
         graph.node.trigger_configure()

@@ -100,6 +100,30 @@ def test_topics_that_are_missing_ambiguous_or_of_another_type(drive, tmp_path):
         assert recording.input_topics(pointcloud='rear/points')['pointcloud'] == '/rear/points'
 
 
+def test_two_inputs_cannot_be_one_topic(drive, tmp_path):
+    both = refusal(drive, pointcloud='/lidar/points', pointcloud_2='lidar/points')
+    assert both.reason == 'topic_taken'
+    assert all(words in str(both) for words in ("'/lidar/points'", '--pointcloud and --pointcloud-2', 'of its own'))
+    other = refusal(drive, pointcloud_2='/lidar/points')  # the only one, and not that of the first LiDAR
+    assert other.reason == 'topic_taken' and "--pointcloud-2 has taken '/lidar/points'" in str(other)
+    assert 'give --pointcloud /lidar/points' in other.remedy and 'Record one' not in str(other)
+    copy = shutil.copytree(drive, tmp_path / 'hinted')
+    (copy / 'replay.yaml').write_text('recording:\n  ros__parameters: {pointcloud: /lidar/points}\n')
+    assert refusal(copy, pointcloud_2='/lidar/points').reason == 'topic_taken'
+
+
+def test_where_no_topic_is_found_in_a_file_that_breaks_off_that_is_said(tmp_path):
+    path = bag.write(tmp_path / 'drive', bag.drive(3))
+    file = path / 'drive.mcap'
+    whole = file.read_bytes()
+    file.write_bytes(whole[:whole.index(b'/lidar/points')])  # before the first cloud
+    for what in (path, file):
+        error = refusal(what)
+        assert error.reason == 'topic_missing' and 'drive.mcap breaks off' in str(error)
+        assert 'get the file again' in error.remedy and 'Record one' not in str(error)
+        assert '/tf_static' in error.remedy
+
+
 def test_a_damaged_message_is_named(tmp_path):
     path = bag.write(tmp_path / 'damaged', [*bag.drive(1), (bag.T0 + 5, '/map_image', b'\x00\x01\x00\x00\x07')])
     error = refusal(path)

@@ -67,11 +67,20 @@ def test_a_map_image_from_before_odometry_began_is_not_used():
     assert paired.map_image is None and paired.map_reason == 'no_odometry_at_map_stamp'
 
 
+@pytest.mark.parametrize('child, plausible', [('imu', False), ('odom', False), ('gnss_antenna', False),
+                                              ('base_footprint', True), ('ego_vehicle', True), ('car/Body', True)])
+def test_the_vehicle_frame_is_changed_for_odometry_only_where_its_frame_may_be_that(child, plausible):
+    with pytest.raises(InputError) as caught:
+        Synchronizer(from_flat({})).add_odometry(decode_odometry(odometry(0.0, child=child)))
+    assert (f"set frames.base to '{child}'" in caught.value.remedy) == plausible == ('frames' in caught.value.remedy)
+
+
 def test_odometry_of_another_frame_is_carried_over_by_the_transform():
     p = Synchronizer(from_flat({}))
     with pytest.raises(InputError) as caught:
         p.add_odometry(decode_odometry(odometry(0.0, child='imu')))
     assert caught.value.reason == 'odometry_frame'
+    assert 'publish the transform' in caught.value.remedy and 'child_frame_id' in caught.value.remedy
     p.add_transforms(decode_static_transforms(transforms(('base_link', 'imu', 2.0), ('base_link', 'lidar', 1.0))))
     p.add_odometry(decode_odometry(odometry(0.0, x=10.0, child='imu')))
     p.add_odometry(decode_odometry(odometry(0.0, x=10.0, child='imu')))
