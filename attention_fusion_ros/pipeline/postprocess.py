@@ -44,6 +44,7 @@ from attention_fusion_ros.utils.torch_later import Tensor, torch
 
 STD_LIMITS_RAD = (math.radians(0.3), math.radians(40.0))  # what a reported standard deviation may be
 AMBIGUOUS = 'ambiguous: neither a drawn route nor the road itself clearly tells which branch to take'
+IMPROBABLE = 'improbable: the branch to take is less probable than branches.min_direction_probability'
 NO_BRANCH = 'no branch found'
 NO_BRANCH_THERE = 'no branch found where the way seems to lead'
 ANSWERS = ('heads', 'nones', 'alignment')  # of the network: what is published is made of these
@@ -252,6 +253,8 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
             direction, reason = None, not_seen(sight)
         elif taken is not None and sight.doubts_map(taken, float(probability[direction]), wrap(bearings[peaks])):
             direction, reason = None, not_seen(sight, doubted=True)
+    if direction is not None and probability[direction] < config.min_direction_probability:
+        direction, reason = None, IMPROBABLE
     total = float(probability.sum())
     distribution = probability / total if total > 0 else np.full(bins, 1.0 / bins)
     return DecodedHead(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,
