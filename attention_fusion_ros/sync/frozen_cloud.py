@@ -17,7 +17,7 @@ from attention_fusion_ros.geometry import inverse
 FROZEN_CLOUD = 'frozen_cloud'
 MAX_MOVED_M, MAX_TURNED_RAD = 0.5, math.radians(3.0)  # since the points first came
 MIN_POINTS = 50  # fewer, of a coarse sensor, may be the same by chance: returns from the vehicle itself
-SAMPLE = 64  # points by which clouds are told apart; all are compared where these are equal
+SAMPLE = 64  # points by which clouds are told apart; where these are equal, and the vehicle moved, all are compared
 
 
 @dataclass
@@ -27,7 +27,7 @@ class _Known:
     xyz: np.ndarray
     stamp_ns: int
     T_odom_base: np.ndarray | None  # None until odometry tells
-    frozen: bool = False
+    frozen: str = ''  # how the vehicle moved meanwhile, in words
 
 
 class FrozenClouds:
@@ -61,14 +61,18 @@ class FrozenClouds:
                 continue
             name = _sample(cloud.xyz)
             known = self._known.get(lidar, {}).get(name) or own.get(name)
-            if known is None or not np.array_equal(known.xyz, cloud.xyz):
+            moved = ''
+            if known is not None:
+                if known.T_odom_base is None or (jumped and not known.frozen):
+                    known.T_odom_base = T_odom_base
+                moved = _judge(known, cloud, T_odom_base)
+            if known is None or (moved and not np.array_equal(known.xyz, cloud.xyz)):
                 own[name] = _Known(cloud.xyz, cloud.stamp_ns, T_odom_base)
                 continue
             own[name] = known
-            if known.T_odom_base is None or (jumped and not known.frozen):
-                known.T_odom_base = T_odom_base
-            if cloud.stamp_ns != known.stamp_ns and (error := _judge(known, cloud, T_odom_base)) is not None:
-                found[k] = error
+            if moved:
+                known.frozen = moved
+                found[k] = _error(known, cloud)
         self._known.update(now)
         return found
 
@@ -78,19 +82,23 @@ def _sample(xyz: np.ndarray) -> bytes:
     return len(xyz).to_bytes(8, 'little') + xyz[::max(1, len(xyz) // SAMPLE) | 1].tobytes()
 
 
-def _judge(known: _Known, cloud: PointCloud, T_odom_base: np.ndarray | None) -> InputError | None:
-    """What is wrong with a message that brings points again; None: nothing."""
+def _judge(known: _Known, cloud: PointCloud, T_odom_base: np.ndarray | None) -> str:
+    """How the vehicle moved since these points, if they are the same, came first; '' where that is no fault."""
+    if cloud.stamp_ns == known.stamp_ns:
+        return ''
     if known.T_odom_base is None or T_odom_base is None:
-        moved = turned = 0.0
-    else:
-        motion = inverse(known.T_odom_base) @ T_odom_base
-        moved = math.hypot(*motion[:3, 3].tolist())
-        turned = math.acos(max(-1.0, min(1.0, (float(np.trace(motion[:3, :3])) - 1.0) / 2.0)))
-        known.frozen = known.frozen or moved > MAX_MOVED_M or turned > MAX_TURNED_RAD
-    if not known.frozen:
-        return None
+        return known.frozen
+    motion = inverse(known.T_odom_base) @ T_odom_base
+    moved = math.hypot(*motion[:3, 3].tolist())
+    turned = math.acos(max(-1.0, min(1.0, (float(np.trace(motion[:3, :3])) - 1.0) / 2.0)))
+    if moved > MAX_MOVED_M or turned > MAX_TURNED_RAD:
+        return f'{moved:.1f} m and turned {math.degrees(turned):.0f} degrees'
+    return known.frozen
+
+
+def _error(known: _Known, cloud: PointCloud) -> InputError:
     return InputError(
         FROZEN_CLOUD, f"'{cloud.frame_id}' sends the points of {(cloud.stamp_ns - known.stamp_ns) / 1e9:.1f} s ago "
-        f'again, but the vehicle has moved {moved:.1f} m and turned {math.degrees(turned):.0f} degrees since, by '
-        'odometry.', 'restart the driver of the LiDAR, and look for a filter before this node that repeats its last '
-        'cloud; where the vehicle stands, for odometry that drifts.')
+        f'again, but the vehicle has moved {known.frozen} since, by odometry.', 'restart the driver of the LiDAR, and '
+        'look for a filter before this node that repeats its last cloud; where the vehicle stands, for odometry that '
+        'drifts.')
