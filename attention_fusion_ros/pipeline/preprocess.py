@@ -39,6 +39,7 @@ class MapFeatures:
     grid: Any  # (3, H, W), channels as in bev.map_image.CHANNELS
     mode: Mode
     reason: str  # why there is no map, '' when there is one
+    route: bool = False  # whether one is drawn
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Preprocessor:
         if problem := map_problem(grid, ROAD):
             dim = problem == 'map_without_roads' and 'map_dim' in sweep.map_image.warnings
             return self.no_map('map_dim' if dim else problem)
-        return MapFeatures(grid, Mode.FUSED, '')
+        return MapFeatures(grid, Mode.FUSED, '', sweep.map_image.route is not None)
 
     def no_map(self, reason: str = 'no_map') -> MapFeatures:
         """The grid of a map that is not there."""
