@@ -111,7 +111,8 @@ class BranchesConfig:
     nms_angle: float = parameter(
         math.radians(20.0), 'Minimum angle between two branches (non-maximum suppression).', 'rad', 0.01, 1.5)
     min_direction_probability: float = parameter(
-        0.5, 'Minimum probability of the branch to take. Below it, no direction is published.', '', 0.0, 0.99)
+        0.5, 'Minimum probability of the branch to take, and that it is the one to take. Below it, no direction is '
+        'published.', '', 0.0, 0.99)
 
 
 @dataclass(frozen=True)

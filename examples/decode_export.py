@@ -51,9 +51,12 @@ def decode(session, lidar, map_image, nms_angle=np.pi / 9, min_probability=0.4, 
         return branches, None
     logits = np.append(head['direction'], output['no_direction'][0])
     mass = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    nearest = np.abs(wrap(bearings[:, None] - bearings[peaks])).argmin(axis=1)
-    share = np.bincount(nearest, weights=mass[:-1], minlength=len(peaks))  # of the direction's mass, for each branch
-    return branches, branches[share.argmax()] if share.max() >= min_direction else None
+    distance = np.abs(wrap(bearings[:, None] - bearings[peaks]))
+    own = distance.min(axis=1) <= max(nms_angle, np.radians(15))  # the rest is of a way that is no branch
+    share = np.bincount(distance.argmin(axis=1), weights=mass[:-1] * own, minlength=len(peaks))  # of the mass, each
+    best, elsewhere = int(share.argmax()), mass[:-1][~own].sum()
+    told = share[best] >= min_direction and elsewhere <= max(share[best], mass[-1])
+    return branches, branches[best] if told and branches[best][2] >= min_direction else None
 
 
 if __name__ == '__main__':

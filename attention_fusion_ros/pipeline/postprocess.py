@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,10 +36,11 @@ from attention_fusion_ros.network.head import decode_bearings, decode_headings, 
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.pipeline.contribution import Heat
 from attention_fusion_ros.pipeline.familiarity import summary, unfamiliar
-from attention_fusion_ros.pipeline.no_direction import AMBIGUOUS, NO_BRANCH, NO_BRANCH_THERE
+from attention_fusion_ros.pipeline.no_direction import AMBIGUOUS, IMPROBABLE, NO_BRANCH, NO_BRANCH_THERE
 from attention_fusion_ros.pipeline.not_seen import Sight, not_seen
 from attention_fusion_ros.pipeline.plausibility import GROUND_ABOVE, blind, mounting
 from attention_fusion_ros.pipeline.preprocess import Features
+from attention_fusion_ros.pipeline.route_fit import WITHIN, goes_elsewhere, is_off_route, off_route, route_bearings
 from attention_fusion_ros.utils.tensors import as_array
 from attention_fusion_ros.utils.torch_later import Tensor, torch
 
@@ -69,6 +70,8 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
               'covariance': registration.get('covariance'), 'absent': absent}
     tensors: dict[str, Any] = {name: values[0] for name, values in wanted.items() if values is not None}
     with_map, network = features.map.mode is Mode.FUSED, model.network
+    with_route = with_map and features.map.route
+    square = Grid(network.extent, network.cells)
     tensors['familiarity'] = summary(features.lidar, network.extent)
     if features.levels is not None:
         tensors['levels'] = features.levels
@@ -77,8 +80,9 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     if features.coverage is not None:
         tensors['coverage'] = features.coverage
         if with_map:
-            tensors['drawn'] = drawn_bearings(features.map.grid, Grid(network.extent, network.cells), network.bins,
-                                              config.lookahead)
+            tensors['drawn'] = drawn_bearings(features.map.grid, square, network.bins, config.lookahead)
+    if with_route:
+        tensors['route'] = route_bearings(features.map.grid, square, network.bins, config.lookahead)
     numbers = _fetch(tensors)
     _check_finite(numbers)
     coverage = Coverage(*numbers['coverage']) if 'coverage' in numbers else None
@@ -86,6 +90,11 @@ def fusion_result(features: Features, output: NetworkOutput, model: Model, confi
     calibration = model.calibration.on_ring(config.lookahead)
     decoded = decode_head(numbers['heads'][ring], float(numbers['nones'][ring]), with_map, calibration,
                           config.branches, sight)
+    if with_route and decoded.direction is not None and is_off_route(decoded.direction.bearing, numbers['route']):
+        within = _fetch({str(share): route_bearings(features.map.grid, square, network.bins, share * config.lookahead)
+                         for share in WITHIN})
+        if not goes_elsewhere(numbers['route'], list(within.values())):
+            decoded = replace(decoded, direction=None, direction_reason=off_route(numbers['route']))
     strange = unfamiliar(numbers['familiarity'], calibration.familiarity)
     mounted = mounting(numbers.get('levels'), features.sensor_height)
     if strange is not None:
@@ -250,6 +259,8 @@ def decode_head(head: np.ndarray, no_direction: float, with_map: bool, calibrati
             direction, reason = None, not_seen(sight)
         elif taken is not None and sight.doubts_map(taken, float(probability[direction]), wrap(bearings[peaks])):
             direction, reason = None, not_seen(sight, doubted=True)
+    if direction is not None and probability[direction] < config.min_direction_probability:
+        direction, reason = None, IMPROBABLE
     total = float(probability.sum())
     distribution = probability / total if total > 0 else np.full(bins, 1.0 / bins)
     return DecodedHead(tuple(branch(i) for i in peaks), branch(direction) if direction is not None else None, reason,

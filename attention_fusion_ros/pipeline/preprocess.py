@@ -41,6 +41,7 @@ class MapFeatures:
     mode: Mode
     reason: str  # why there is no map, '' when there is one
     findings: tuple[Finding, ...] = ()  # what is doubtful about it although it is used
+    route: bool = False  # whether one is drawn
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Preprocessor:
             return self.no_map('map_dim' if dim else problem)
         share = ring_share(sweep.map_image, sweep.motion, layout, self._config.lookahead)
         doubt = short_map(share, self._config.lookahead)
-        return MapFeatures(grid, Mode.FUSED, '', () if doubt is None else (doubt,))
+        return MapFeatures(grid, Mode.FUSED, '', () if doubt is None else (doubt,), sweep.map_image.route is not None)
 
     def no_map(self, reason: str = 'no_map') -> MapFeatures:
         """The grid of a map that is not there."""

@@ -46,14 +46,16 @@ class Merged:
     warnings: dict[str, str] = field(default_factory=dict)
 
 
-def merge(sweep: DecodedSweep, T_base_sensor: np.ndarray, poses: Poses, deskew: bool) -> Merged:
+def merge(sweep: DecodedSweep, T_base_sensor: np.ndarray, poses: Poses, deskew: bool, stamp_ns: int | None = None
+          ) -> Merged:
     """The messages of a sweep as one cloud in the frame of the first sensor, at the sweep's stamp.
 
-    T_base_sensor: of the first sensor at that time. deskew: whether points are moved from their own times.
+    T_base_sensor: of the first sensor at that time. deskew: whether points are moved from their own times. stamp_ns: of
+    the sweep, where its latest message was left out.
     Raises InputError `transform_missing` when that of the first sensor is not known at the time of its message.
     """
-    cloud, stamp_ns = sweep.cloud, sweep.stamp_ns
-    if not sweep.others and not sweep.several:
+    cloud, stamp_ns = sweep.cloud, sweep.stamp_ns if stamp_ns is None else stamp_ns
+    if not sweep.others and not sweep.several and cloud.stamp_ns == stamp_ns:
         if cloud.times is None or not deskew:
             return Merged(cloud, warnings=dict(sweep.warnings))
         mover = _Mover(stamp_ns, T_base_sensor, poses, deskew)

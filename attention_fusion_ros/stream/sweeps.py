@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
-from attention_fusion_ros.contracts import PointCloud, SyncedSweep
+from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.stream.assemble import SweepAssembler
@@ -24,8 +24,10 @@ from attention_fusion_ros.stream.decoded import DecodedSweep as DecodedSweep
 from attention_fusion_ros.stream.inputs import INPUTS, SWEEPS, InputSpec, Transport, cloud_inputs, input_named
 from attention_fusion_ros.stream.merge import merge
 from attention_fusion_ros.sync.clocks import RECEIVED, ClockDifference
+from attention_fusion_ros.sync.frozen_cloud import FROZEN_CLOUD, FrozenClouds
+from attention_fusion_ros.sync.motion_check import ODOMETRY_JUMP
 from attention_fusion_ros.sync.stamp_waiter import MAX_WAIT_S, StampWaiter
-from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFORMS, Synchronizer
+from attention_fusion_ros.sync.synchronizer import MAP_IMAGE, ODOMETRY, TRANSFORMS, SyncedInputs, Synchronizer
 from attention_fusion_ros.sync.transform_buffer import TRANSFORM_MISSING
 
 MAX_WAIT_NS = round(MAX_WAIT_S * 1e9)
@@ -60,6 +62,7 @@ class SweepStream:
         self._assembler = SweepAssembler({spec.name: spec.transports[0].topic for spec in cloud_inputs(inputs)}
                                          ) if config.cloud.assemble == 'auto' else None
         self._waiter = StampWaiter(*self._companions)
+        self._frozen = FrozenClouds()
         # The newest sweeps by input: whether nothing of it was of their time.
         self._missed: dict[str, deque[bool]] = {name: deque(maxlen=JUDGED_SWEEPS)
                                                 for name in (MAP_IMAGE, ODOMETRY, TRANSFORMS)}
@@ -116,7 +119,7 @@ class SweepStream:
     def wait_and_complete(self, decoded: DecodedSweep) -> SyncedSweep:
         """Wait up to max_wait_s for what belongs to a sweep, and put the two together.
 
-        Raises InputError: stamp_backwards, transform_missing.
+        Raises InputError: stamp_backwards, transform_missing, frozen_cloud.
         """
         self._waiter.wait(decoded.stamp_ns, self._max_wait_s, ready=lambda: self._transforms_ready(decoded))
         return self._match(decoded)
@@ -182,7 +185,7 @@ class SweepStream:
     def complete(self, decoded: DecodedSweep) -> SyncedSweep:
         """The sweep with what belongs to it, as far as it is there by now.
 
-        Raises InputError: stamp_backwards, transform_missing.
+        Raises InputError: stamp_backwards, transform_missing, frozen_cloud.
         """
         self._waiter.judge(decoded.stamp_ns)
         return self._match(decoded)
@@ -244,15 +247,39 @@ class SweepStream:
         self._missed[ODOMETRY].append(bool(found.odometry_reason))
         self._missed[MAP_IMAGE].append(found.map_reason in NOT_AT_THE_TIME)
         self._missing_since_ns.pop(frame, None)
+        known, motion = self._without_frozen(known, found)
         with chosen(self._kernels):
-            merged = merge(known, found.motion.T_base_sensor, self._synchronizer, self._deskew)
+            merged = merge(known, motion.T_base_sensor, self._synchronizer, self._deskew, stamp_ns)
         decode_ms = sum(part.decode_ms for part in decoded.messages()) + 1e3 * (time.perf_counter() - start)
         return SyncedSweep(
-            merged.cloud, found.motion, found.map_image, found.map_reason, companions=found.companions,
+            merged.cloud, motion, found.map_image, found.map_reason, companions=found.companions,
             companion_poses=found.companion_poses, epoch=found.epoch, decode_ms=decode_ms,
             odometry_extrapolation_s=found.odometry_extrapolation_s,
             transform_extrapolation_s=found.transform_extrapolation_s, odometry_reason=found.odometry_reason,
             parts=merged.parts, deskew=merged.deskew, warnings=merged.warnings, findings=found.findings)
+
+    def _without_frozen(self, decoded: DecodedSweep, found: SyncedInputs) -> tuple[DecodedSweep, Motion]:
+        """The sweep without messages that bring old points again, and its motion, which is that of the first sensor.
+
+        Raises InputError: frozen_cloud where nothing is left, transform_missing.
+        """
+        messages = list(decoded.messages())
+        frozen = self._frozen.find((((part.input_name, part.cloud.frame_id), part.cloud) for part in messages),
+                                   found.motion.T_odom_base, found.epoch,
+                                   any(finding.name == ODOMETRY_JUMP for finding in found.findings))
+        if not frozen:
+            return decoded, found.motion
+        left = [part for k, part in enumerate(messages) if k not in frozen]
+        if not left:
+            raise next(iter(frozen.values()))
+        what = dict.fromkeys(str(error) for error in frozen.values())
+        warnings = {**decoded.warnings, FROZEN_CLOUD: f"sweeps go on without what is frozen: {' '.join(what)}"}
+        first, motion = left[0], found.motion
+        if first.cloud.frame_id != decoded.cloud.frame_id:
+            motion = dataclasses.replace(motion, T_base_sensor=self._synchronizer.sensor_pose(first.cloud.frame_id,
+                                                                                              decoded.stamp_ns))
+        return dataclasses.replace(first, others=tuple(dataclasses.replace(part, others=()) for part in left[1:]),
+                                   several=decoded.several, warnings=warnings), motion
 
     def _with_known_first(self, decoded: DecodedSweep) -> DecodedSweep:
         """Of several messages, one whose sensor's pose is known comes first: the others are placed by it."""

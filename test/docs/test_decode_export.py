@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,20 @@ def test_the_example_decodes_what_replay_answers(example, model, replayed, bar):
         if bar == 0.01:
             assert direction[0] == pytest.approx(result.direction.bearing, abs=1e-4)
     assert compared > 2
+
+
+def test_the_example_publishes_the_directions_that_the_pipeline_publishes(example, model, replayed, config):
+    session = onnxruntime.InferenceSession(str(model), providers=['CPUExecutionProvider'])
+    sweep = SyncedSweep(decode_cloud(bag.cloud(bag.T0, bag.street(7))), Motion(bag.SENSOR))
+    probability = replayed[-1].direction.probability
+    for bar in (0.0, probability - 0.01, probability + 0.01):
+        asked = replace(config, branches=replace(config.branches, min_direction_probability=bar))
+        result = FusionPipeline(asked).run(sweep)
+        _, direction = example.decode(session, result.lidar_bev, result.map_bev, min_direction=bar,
+                                      min_probability=config.branches.min_probability)
+        assert (direction is None) == (result.direction is None)
+        assert direction is None or direction[2] == pytest.approx(result.direction.probability, abs=1e-4)
+    assert result.direction is None, 'less probable than asked for'
 
 
 def test_the_example_runs_as_its_docstring_says(model, replayed, tmp_path):

@@ -14,7 +14,14 @@ import pytest
 from attention_fusion_ros.contracts import NOT_SEEN
 from attention_fusion_ros.decode import REASONS
 from attention_fusion_ros.maps.reasons import REASONS as MAP_SOURCE_REASONS
-from attention_fusion_ros.pipeline.no_direction import AMBIGUOUS, DIRECTION_REASONS, NO_BRANCH, NO_BRANCH_THERE
+from attention_fusion_ros.pipeline.no_direction import (
+    AMBIGUOUS,
+    DIRECTION_REASONS,
+    IMPROBABLE,
+    NO_BRANCH,
+    NO_BRANCH_THERE,
+)
+from attention_fusion_ros.pipeline.route_fit import OFF_ROUTE
 from attention_fusion_ros.stream.inputs import INPUTS
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +70,8 @@ def test_everything_that_the_code_can_say_has_a_row_with_a_remedy():
 
 
 def test_every_reason_for_no_direction_has_a_row_with_a_remedy():
-    assert set(DIRECTION_REASONS) == {NOT_SEEN, *(reason.partition(':')[0] for reason in (AMBIGUOUS, NO_BRANCH,
-                                                                                         NO_BRANCH_THERE))}
+    assert set(DIRECTION_REASONS) == {NOT_SEEN, OFF_ROUTE, *(
+        reason.partition(':')[0] for reason in (AMBIGUOUS, IMPROBABLE, NO_BRANCH, NO_BRANCH_THERE))}
     for name, told in DIRECTION_REASONS.items():
         cause, _, remedy = told.partition(' Remedy: ')
         assert f'| `{name}` | {cause} | {remedy} |' in PAGE

@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.geometry import angle_between, bin_bearings, wrap
-from attention_fusion_ros.pipeline.postprocess import (
-    AMBIGUOUS,
-    NO_BRANCH,
-    NO_BRANCH_THERE,
-    circular_nms,
-    decode_head,
-)
+from attention_fusion_ros.pipeline.no_direction import AMBIGUOUS, IMPROBABLE, NO_BRANCH, NO_BRANCH_THERE
+from attention_fusion_ros.pipeline.postprocess import circular_nms, decode_head
 
 K = 120
 STEP = 2 * math.pi / K
@@ -74,6 +69,21 @@ def test_no_direction_gives_the_reason_and_keeps_the_branches():
     answer = read(head_for([(1.5, 1.5), (-1.5, -1.5)]), none=9.0)
     assert answer.direction is None and answer.direction_reason == AMBIGUOUS and len(answer.branches) == 2
     assert read(head_for([])).direction_reason == NO_BRANCH
+
+
+@pytest.mark.parametrize('bar', [0.5, 0.9])
+def test_no_direction_is_less_probable_than_the_parameter_says(bar):
+    """However sure the network is which branch to take: what it publishes of it is the branch's own probability."""
+    for logit in np.linspace(-1.0, 4.0, 41):
+        head = head_for([(0.3, 0.3), (math.pi, math.pi)], take=0)
+        head[0, np.abs(wrap(bin_bearings(K) - 0.3)) < 1.0] += logit - 4.0
+        answer = read(head, min_direction_probability=bar)
+        ahead = next((b for b in answer.branches if abs(b.bearing) < 1.0), None)
+        if answer.direction is None:
+            assert ahead is None or ahead.probability < bar
+            assert answer.direction_reason == (NO_BRANCH_THERE if ahead is None else IMPROBABLE)
+        else:
+            assert answer.direction.probability >= bar and answer.direction_reason == ''
 
 
 def test_a_way_that_is_no_branch_does_not_speak_for_the_one_behind():

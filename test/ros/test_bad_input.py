@@ -112,6 +112,21 @@ def test_a_bad_sweep_is_dropped_by_name_and_the_next_good_one_gives_a_result(gra
     graph.sweep(now + 0.2)
 
 
+def test_points_that_come_again_while_the_vehicle_moves_are_dropped_and_new_ones_give_a_result(graph, now):
+    old, drops, results = cloud(now), graph.drops['frozen_cloud'], graph.results + 1
+    graph.take(odometry(now))
+    graph.send(old)
+    wait_until(lambda: graph.results == results, 'the first time, they are used')
+    for k in range(3):
+        graph.take(odometry(now + 0.1 * (k + 1), x=float(k + 1)))
+        graph.send(stamped(old, now + 0.1 * (k + 1)))
+        wait_until(lambda k=k: graph.drops['frozen_cloud'] == drops + k + 1, 'the drop is counted')
+    assert graph.results == results
+    status = graph.status(CLOUD, lambda s: s.level != s.OK and 'frozen_cloud' in s.message, 'it is named')
+    assert 'Remedy' in status.message
+    graph.sweep(now + 0.4)
+
+
 MAPS = {
     'truncated data': (lambda t: truncated(map_image(t)), 'truncated_data'),
     'more data than claimed': (lambda t: edited(map_image(t), height=10), 'size_mismatch'),

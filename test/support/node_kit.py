@@ -268,8 +268,10 @@ def street(n: int = 6000, seed: int = 0) -> np.ndarray:
 
 
 def cloud(seconds: float | None, points: np.ndarray | None = None, frame: str = 'lidar') -> PointCloud2:
-    """points: (N, 3) x y z or (N, 4) x y z intensity."""
-    points = street() if points is None else points
+    """points: (N, 3) x y z or (N, 4) x y z intensity; default a street, measured anew each time."""
+    if points is None:
+        points = street()
+        points[0, 2] += 1e-5 * (round(100 * (seconds or 0.0)) % 1000)
     names = ('x', 'y', 'z', 'intensity')[:points.shape[1]]
     packed = np.empty(len(points), [(name, np.float32) for name in names])
     for i, name in enumerate(names):
