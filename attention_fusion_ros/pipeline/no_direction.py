@@ -21,10 +21,10 @@ DIRECTION_REASONS = {  # name: cause and remedy
               f'to be taken. Remedy: {REMEDY}',
     AMBIGUOUS.partition(':')[0]: f'{AMBIGUOUS.partition(": ")[2]}. Remedy: draw the route into the map image (bright, '
                                  'pure red); the branches are published all the same, with their probabilities.',
-    IMPROBABLE.partition(':')[0]: f'{IMPROBABLE.partition(": ")[2]}. Remedy: none for single sweeps; if it lasts, check '
-                                  'the map image, or lower branches.min_direction_probability.',
-    OFF_ROUTE: 'a route is drawn across the ring, and no branch that was found fits it. Remedy: check that the route is '
-               'that of now, and map.anchor and map.orientation.',
+    IMPROBABLE.partition(':')[0]: f'{IMPROBABLE.partition(": ")[2]}. Remedy: none for single sweeps; if it lasts, '
+                                  'check the map image, or lower branches.min_direction_probability.',
+    OFF_ROUTE: 'a route is drawn across the ring, and no branch that was found fits it. Remedy: check that the route '
+               'is that of now, and map.anchor and map.orientation.',
     NO_BRANCH: 'no road that crosses the ring was found with branches.min_probability. Remedy: none where no road is '
                'near; on a road check the transform of the sensor, the unit of the points (metres), and the map image.',
     NO_BRANCH_THERE: 'the direction lies where no branch was found. Remedy: none for single sweeps; if it lasts, check '
