@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attention_fusion_ros.errors import ConfigurationError
@@ -168,6 +168,10 @@ class NodeConfig:
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     branches: BranchesConfig = field(default_factory=BranchesConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+
+    def in_torch(self) -> NodeConfig:
+        """The same with the backend torch where the choice was free: for work on tensors, or with gradients."""
+        return replace(self, backend='torch') if self.backend == 'auto' else self
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def stage_agreements(config: NodeConfig, first_seed: int, count: int, cache: Pat
 
     Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when too few scenes give a branch.
     """
-    pipeline = BatchedPipeline(config)
+    pipeline = BatchedPipeline(config.in_torch())
     found: list[dict[str, Agreement]] = []
     for scene in scenes_with_a_map(first_seed, 10 * count, cache, lookahead):
         if len(found) == count:
@@ -56,7 +56,7 @@ def example(config: NodeConfig, first_seed: int, cache: Path, path: Path, lookah
 
     Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when there is no such scene, OSError.
     """
-    pipeline = BatchedPipeline(config)
+    pipeline = BatchedPipeline(config.in_torch())
     for scene in scenes_with_a_map(first_seed, 100, cache, lookahead):
         if scene.info.route_drawn:
             inputs = scene.inputs()

@@ -52,7 +52,7 @@ def map_shares(config: NodeConfig, first_seed: int, count: int, cache: Path, loo
 
     Raises ConfigurationError when the checkpoint cannot be used, RuntimeError when the simulator draws too few maps.
     """
-    pipeline = BatchedPipeline(config)
+    pipeline = BatchedPipeline(config.in_torch())
     shares: dict[str, list[float]] = {state: [] for state in STATES}
     for scene in scenes_with_a_map(first_seed, 10 * count, cache, lookahead):
         if len(shares[AS_IT_IS]) == count:

@@ -243,6 +243,15 @@ def test_command_on_simulated_scenes(scenes, cache, tmp_path, capsys):
         assert picture is not None and picture.std() > 5
 
 
+@pytest.mark.slow
+def test_command_on_simulated_scenes_with_the_shipped_weights(scenes, cache, tmp_path):
+    """By the backend that nodes take: its grids need not be tensors."""
+    assert evaluate.main(['--sim', '3', '--cache', str(cache), '--device', 'cpu', '--workers', '1', '--out',
+                          str(tmp_path)]) == 0
+    data = json.loads((tmp_path / 'simulation.json').read_text())
+    assert {'network', 'network, LiDAR withheld'} <= set(data['branches with a map'])
+
+
 def test_an_evaluation_that_was_cut_off_goes_on_where_it_stopped(scenes, cache, monkeypatch):
     setup, asked, given = sim_run.SimSetup((), cache), [], sim_run.predict_scenes
 

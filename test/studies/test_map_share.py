@@ -70,6 +70,15 @@ def test_the_command_measures_scenes_with_a_map(tmp_path):
     assert '| removed | ' in text and '--map-share 3' in text and '95 %' in text
 
 
+@pytest.mark.slow
+def test_the_command_measures_the_shipped_weights(tmp_path):
+    """Which nodes run by a backend without tensors and gradients."""
+    assert evaluate.main(['--map-share', '1', '--gradcam', '1', '--cache', str(tmp_path / 'cache'), '--out',
+                          str(tmp_path / 'out'), '--device', 'cpu']) == 0
+    agreed = json.loads((tmp_path / 'out' / 'gradcam.json').read_text())['agreement']
+    assert 'reading' in agreed[0]
+
+
 def test_the_tables_get_into_the_docs(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     import update_docs

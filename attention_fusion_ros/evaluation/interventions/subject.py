@@ -47,8 +47,7 @@ class Subject:
     """The network in question. Raises ConfigurationError when it cannot be looked into."""
 
     def __init__(self, config: NodeConfig):
-        if config.backend == 'auto':  # which need not be one with gradients
-            config = replace(config, backend='torch')
+        config = config.in_torch()
         self.pipeline = BatchedPipeline(config)
         backend = self.pipeline.backend
         if not isinstance(backend, TorchBackend):

@@ -11,9 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import FusionResult
@@ -137,8 +137,8 @@ def _baselines(scene: HeldOutScene, setup: SimSetup) -> ScenePredictions:
 class Lidar:
     """What the network is given of a sweep."""
 
-    grid: torch.Tensor  # (C, H, W)
-    coverage: torch.Tensor | None  # (2, K), see `pipeline.preprocess.Features`
+    grid: Any  # (C, H, W), of numpy or of torch, as the backend takes it
+    coverage: Any  # (2, K) or None, see `pipeline.preprocess.Features`
 
 
 class QueryBuilder:
@@ -212,7 +212,7 @@ class QueryBuilder:
 
 def _no_lidar(lidar: Lidar) -> Lidar:
     """In place of features, where a network is asked about the map alone: the node would refuse the sweep."""
-    return Lidar(torch.zeros_like(lidar.grid), None)
+    return Lidar(lidar.grid * 0, None)  # of numpy or of torch, as the backend takes it
 
 
 def _run_network(scenes: Sequence[HeldOutScene], found: Sequence[ScenePredictions], network: Network,
