@@ -40,7 +40,8 @@ def synthetic(folder: Path) -> Path:
 
 
 def simulated(folder: Path) -> Path:
-    return with_lead_in(mini_drive.write(folder / 'all', SWEEPS + LEAD_IN), folder / 'simulated')
+    # Without a route, which a random network does not follow: it would have no direction.
+    return with_lead_in(mini_drive.write(folder / 'all', SWEEPS + LEAD_IN, route=False), folder / 'simulated')
 
 
 def with_lead_in(source: Path, target: Path) -> Path:

@@ -14,13 +14,16 @@ from support import synthetic_bag as bag
 RATE_HZ = 2.0
 
 
-def simulated_drive(sweeps: int) -> SimulatedDrive:
-    """A drive of that many sweeps with a 16-beam LiDAR; the map is 1.8 m and 3 degrees off and shows the route."""
+def simulated_drive(sweeps: int, route: bool = True) -> SimulatedDrive:
+    """A drive of that many sweeps with a 16-beam LiDAR; the map is 1.8 m and 3 degrees off.
+
+    route: drawn in it.
+    """
     return SimulatedDrive(DriveOptions(lidar='vlp_16', rate=RATE_HZ, map_shift=(1.0, -1.5), map_yaw=math.radians(3.0),
-                                       duration=sweeps / RATE_HZ))
+                                       duration=sweeps / RATE_HZ, route=route))
 
 
-def write(path: Path, sweeps: int = 4) -> Path:
+def write(path: Path, sweeps: int = 4, route: bool = True) -> Path:
     """The recording as an mcap rosbag2 at `path`, which must not exist yet."""
-    write_recording(simulated_drive(sweeps), path, start_ns=bag.T0)
+    write_recording(simulated_drive(sweeps, route), path, start_ns=bag.T0)
     return path
