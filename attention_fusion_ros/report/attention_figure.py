@@ -47,7 +47,7 @@ LEGEND = ('Top: LiDAR and map as the network saw them, with the answer: the circ
           'bright panel lets nearly everything pass, it does not look harder; where no weight is half of another, it '
           'is grey and says "nearly even". Both colour scales are logarithmic and the same for every figure of this '
           'report. Numbers above the panels: smallest and greatest value; agreement of the two over the cells that '
-          'the LiDAR has seen (Spearman rank correlation, and intersection over union, IoU, of their top tenths). '
+          'the LiDAR has seen (\u03c1: Spearman rank correlation; IoU: intersection over union of their top tenths). '
           'Bottom: the weight of every fused channel.')
 NEARLY_EVEN = 'nearly even'
 EVEN = 2.0  # below this ratio of the greatest weight to the smallest no place stands out
@@ -83,7 +83,7 @@ def attention_figure(result: FusionResult, maps: dict[str, np.ndarray], explanat
             if stage in cams:
                 axes = figure.add_subplot(grid[row, 1])
                 agreed = explanation.agreement.get(stage)
-                note = '' if agreed is None else f'Spearman {agreed.spearman:+.2f}, IoU {agreed.top_iou:.2f}'
+                note = '' if agreed is None else f'\u03c1 {agreed.spearman:+.2f}, IoU {agreed.top_iou:.2f}'
                 title = 'Grad-CAM, finest stage, same cells' if stage == places else f'Grad-CAM, {stage}'
                 _heat(axes, result, cams[stage], scale, title, note)
                 right.append(axes)
