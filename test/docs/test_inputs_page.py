@@ -56,6 +56,7 @@ def sayable() -> set[str]:
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             found += [text(node.slice)] if ast.unparse(node.value).endswith('warnings') else []
     named = {name for name in found if isinstance(name, str) and re.fullmatch('[a-z]+(_[a-z]+)+', name)}
+    named -= {spec.name for spec in INPUTS}  # of which a finding is
     return {*named, *REASONS, *MAP_SOURCE_REASONS, *(name for spec in INPUTS for name in spec.reasons)}
 
 

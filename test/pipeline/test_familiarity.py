@@ -76,7 +76,7 @@ def test_a_sector_without_returns_is_named_in_degrees(pipeline, simulated):
     ahead = np.abs(np.arctan2(cloud.xyz[:, 1], cloud.xyz[:, 0])) < np.radians(60)
     result = run(pipeline, cloud.xyz[~ahead], T)
     (found,) = (f for f in result.findings if f.name == BLIND)
-    assert 'right to' in found.message and 'left of ahead' in found.message and 'Remedy' in found.message
+    assert 'right through ahead to' in found.message and 'left of ahead' in found.message and 'Remedy' in found.message
     assert result.direction is None and result.direction_reason.startswith('not_seen: ')
 
 
