@@ -36,6 +36,8 @@ RECORDED = {
     'backends': 'likewise; their base names the devices',
     'maps': 'imported along with the simulation',
     'simulation': 'imported along with what quantises features, which is the same for simulated scenes',
+    'pipeline/plausibility.py': 'what is said of inputs and answers, not what features are',
+    'pipeline/not_seen.py': 'likewise',
     'datasets/target.py': 'recordings have no masks; all else is about batches',
     'datasets/shards.py': 'how many shards are open at a time alone',
 }
