@@ -10,19 +10,24 @@ nothing: that a hole is there is no reason to be less sure.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import READING, SELECTION
 from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.network.head import bin_centres, head_channel
 from attention_fusion_ros.network.output import NetworkOutput
+from attention_fusion_ros.training.loss import losses
 
+LOSSES = ('sufficiency', 'comprehensiveness')
+ANSWERED = ('presence', 'offset', 'heading', 'direction', 'rings')  # losses of the answer itself
 KEPT, DELETED = 0.3, 0.15  # of the patches with points; of visible ground these are about a fifth and a tenth
 DROP = 0.15  # of the probability of a branch, once its cells are gone
 ASKED = 4  # one of so many samples is asked without each kind of cells
@@ -93,3 +98,29 @@ def comprehensiveness(output: NetworkOutput, without: NetworkOutput, part: slice
     nearest = torch.cos(distance).argmax(dim=2)  # (r, M)
     lacking = F.relu(after.gather(1, nearest) - F.relu(before.gather(1, nearest) - DROP))
     return (lacking * exists).sum() / exists.sum().clamp(min=1)
+
+
+def losses_of(output: NetworkOutput, inputs: Masked, answer: NetworkOutput, target: Target,
+              weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """The losses `sufficiency`, of what must still be answered, and `comprehensiveness`, () each.
+
+    output: as it was, of all samples; answer: to `inputs`. weights: of every loss, see `training.loss.losses`.
+    """
+    indices = torch.arange(len(inputs.rows), device=inputs.rows.device)
+    enough = torch.cat([indices[inputs.part(kind)] for kind in (0, 2)])
+    task = {name: weight if name in ANSWERED else 0.0 for name, weight in weights.items()}
+    return {'sufficiency': losses(answer.rows(enough), rows_of(target, inputs.rows[enough]), task)[0],
+            'comprehensiveness': comprehensiveness(output, answer, inputs.part(1), target, inputs.rows)}
+
+
+@contextmanager
+def statistics_of_whole_sweeps(network: nn.Module) -> Iterator[None]:
+    """Normalise as in use, and leave the statistics alone: those of sweeps with holes must not become those of use."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for module in norms:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in norms:
+            module.train()

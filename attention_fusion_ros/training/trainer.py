@@ -28,13 +28,13 @@ from tqdm import tqdm
 from attention_fusion_ros.backends.device import choose_device
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.simulated import Batch, collate
-from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint as checkpoints
 from attention_fusion_ros.network.build import Network, build_network
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.training import faithfulness
 from attention_fusion_ros.training.config import TrainingConfig
+from attention_fusion_ros.training.curves import Curves
 from attention_fusion_ros.training.loss import losses, vehicle_loss
 from attention_fusion_ros.training.optimiser import SkippingAdamW
 from attention_fusion_ros.training.precision import keep_dilated_in_float32
@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 MAX_NONFINITE_STEPS = 20  # in a row, then training has diverged
 SAVE_EVERY_S = 120.0  # at most this much work is lost when the process is killed
 PAIRED = 4  # one of so many samples, at most, is also looked at without its vehicles
-ANSWERED = ('presence', 'offset', 'heading', 'direction', 'rings')  # losses of the answer itself
 PREFETCHED = 4  # batches that each loader process keeps ready
 
 Validate = Callable[[Network], dict[str, float]]
@@ -266,7 +265,7 @@ class Trainer:
                 together.enter_context(guard.hold())
             if validate is not None and self._validation_is_due():
                 self._validate(validate, board)
-            curves = _Curves()
+            curves = Curves()
             last = time.monotonic()
             with guard.hold():  # a loader that is interrupted while it starts its processes does not end them
                 batches = self._batches()
@@ -338,7 +337,7 @@ class Trainer:
             parts['vehicles'] = vehicle_loss(output, answer, rows)
             total = total + config.loss['vehicles'] * parts['vehicles']
         if partly is not None:
-            of_heat = self._faithfulness(output, *partly, target)
+            of_heat = faithfulness.losses_of(output, *partly, target, config.loss)
             total = total + torch.stack([config.loss[name] * value for name, value in of_heat.items()]).sum()
             parts |= of_heat
         self.optimiser.zero_grad()
@@ -370,33 +369,13 @@ class Trainer:
     def _partly(self, batch: Batch, lidar: Tensor, map_image: Tensor, known: tuple[Tensor, ...],
                 output: NetworkOutput) -> tuple[faithfulness.Masked, NetworkOutput] | None:
         """The answers to some of the sweeps with cells missing, by their heat; None where that is not trained."""
-        if not any(self.config.loss[name] for name in ('sufficiency', 'comprehensiveness')):
-            return None
-        inputs = faithfulness.masked(lidar, output, batch.target.visible.to(lidar.device))
+        inputs = (faithfulness.masked(lidar, output, batch.target.visible.to(lidar.device))
+                  if any(self.config.loss[name] for name in faithfulness.LOSSES) else None)
         if inputs is None:
             return None
-        # With the statistics of whole sweeps: those of sweeps with holes must not become those of use.
-        norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-        for module in norms:
-            module.eval()
-        try:
-            rows = inputs.rows
-            answer: NetworkOutput = self.model(inputs.lidar.contiguous(memory_format=torch.channels_last),
-                                               map_image[rows], None, *(k[rows] for k in known))
-        finally:
-            for module in norms:
-                module.train()
-        return inputs, answer
-
-    def _faithfulness(self, output: NetworkOutput, inputs: faithfulness.Masked, answer: NetworkOutput,
-                      target: Target) -> dict[str, Tensor]:
-        """The losses `sufficiency`, of what must still be answered, and `comprehensiveness`."""
-        enough = torch.cat([torch.arange(len(inputs.rows), device=inputs.rows.device)[inputs.part(k)] for k in (0, 2)])
-        truth = faithfulness.rows_of(target, inputs.rows[enough])
-        task = {name: weight if name in ANSWERED else 0.0 for name, weight in self.config.loss.items()}
-        return {'sufficiency': losses(answer.rows(enough), truth, task)[0],
-                'comprehensiveness': faithfulness.comprehensiveness(output, answer, inputs.part(1), target,
-                                                                    inputs.rows)}
+        with faithfulness.statistics_of_whole_sweeps(self.network):
+            return inputs, self.model(inputs.lidar.contiguous(memory_format=torch.channels_last),
+                                      map_image[inputs.rows], None, *(k[inputs.rows] for k in known))
 
     @torch.no_grad()
     def _restore_unless(self, sound: Tensor, before: list[Tensor]) -> None:
@@ -464,25 +443,3 @@ class Trainer:
         if self.process.rank == 0:
             checkpoints.save(path, self.average, calibration,
                              {'step': self.step, 'minutes': self.elapsed_s / 60, **notes})
-
-
-class _Curves:
-    """Losses of the steps, kept on the device until somebody looks."""
-
-    def __init__(self) -> None:
-        self._names: list[str] = []
-        self._latest = self._smoothed = torch.zeros(0)
-
-    def add(self, parts: dict[str, Tensor]) -> None:
-        values = torch.stack([value.float() for value in parts.values()])
-        if not self._names:
-            self._names, self._smoothed = list(parts), values
-        self._latest = values
-        smoothed = self._smoothed.lerp(values, 0.02)
-        self._smoothed = torch.where(smoothed.isfinite(), smoothed, self._smoothed)
-
-    def latest(self) -> dict[str, float]:
-        return dict(zip(self._names, self._latest.tolist(), strict=True))
-
-    def smoothed(self) -> dict[str, str]:
-        return {name: f'{value:.3f}' for name, value in zip(self._names, self._smoothed.tolist(), strict=True)}
