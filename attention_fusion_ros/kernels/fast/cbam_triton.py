@@ -322,10 +322,13 @@ class _Cbam(torch.autograd.Function):
 
 
 def _through(function: Any, given: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor]:
-    """The gradients of all that is given to a small function in torch."""
+    """The gradients of all that is given to a small function in torch, features first.
+
+    Within autocast weights may be of another type than the features, and backward runs outside of it.
+    """
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in given]
-        result = function(*leaves)
+        result = function(*(leaf.to(given[0].dtype) for leaf in leaves))
         return list(torch.autograd.grad(result, leaves, gradient.to(result.dtype)))
 
 
