@@ -10,6 +10,7 @@ bytes that it has to read and write, by the bandwidth of a copy in the same run.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import traceback
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument('--dry-run', action='store_true')
     parser.add_argument('--seconds', type=float, default=LIMIT_S, help='parts that do not fit are left out')
     parser.add_argument('--only', nargs='+', choices=PARTS, default=list(PARTS), help='and the machine')
+    parser.add_argument('--resume', action='store_true', help='keep what the folder holds of other parts')
     options = parser.parse_args()
     if not options.dry_run and not torch.cuda.is_available():
         print('no CUDA device: nothing to check. Remedy: run it on a machine with one, or with --dry-run.')
@@ -64,9 +66,16 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     check = Check(torch.device('cpu' if options.dry_run else 'cuda'), options.dry_run, options.seconds, options.out)
     check.save = lambda: save(check)
-    for name, (part, needs_s) in PARTS.items():
-        if name == 'machine' or name in options.only:
-            check.run(name, part, needs_s)
+    if options.resume and (options.out / 'gpu_check.json').exists():
+        known = json.loads((options.out / 'gpu_check.json').read_text())
+        check.found, check.failed, check.traces, check.took_s = (known[k] for k in ('found', 'failed', 'traces',
+                                                                                     'seconds'))
+    parts = [name for name in PARTS if name in options.only or name == 'machine' and name not in check.found]
+    for i, name in enumerate(parts):
+        check.run(name, *PARTS[name])
+        if parts[i + 1:] and check.is_dead:  # a new process can go on
+            os.execv(sys.executable, [sys.executable, __file__, '--out', str(options.out), '--resume', '--seconds',
+                                      str(check.left_s), '--only', *parts[i + 1:]])
     if not options.dry_run:
         from attention_fusion_ros.benchmarking import ledger
         check.attempt('ledger', lambda: ledger.add(options.out / 'ledger.csv', page.ledger_rows(check)))

@@ -78,20 +78,23 @@ def _begun(check: Check, shape: tuple[int, ...], channels_last: bool) -> tuple[d
     weights = [torch.randn(size, device=check.device, dtype=dtype) * 0.1
                for size in ((width, C), (C, width), (1, 2, 7, 7))]
     one = x.numel() * x.element_size() / check.found['machine']['copy_gb_s'] / 1e6
-    return {'shape': shape, 'channels_last': channels_last, 'dtype': str(dtype)[6:],
+    return {'shape': list(shape), 'channels_last': channels_last, 'dtype': str(dtype)[6:],
             **{f'{way} floor': passes * one for way, passes in PASSES.items()}}, x, weights
 
 
 def _providers(check: Check, x: Tensor, weights: Weights) -> dict[str, Function]:
     from attention_fusion_ros.kernels import cbam
-    from attention_fusion_ros.utils.packages import is_installed
     found: dict[str, Function] = {'plain': lambda x, w: cbam.plain(x, w[0], None, w[1], None, w[2], None)[0]}
     fast = next((v.function for v in cbam.versions
                  if v.name == 'triton' and check.device.type in v.devices and v.available()), None)
     if fast is not None:
         found['triton'] = lambda x, w: fast(x, w[0], None, w[1], None, w[2], None)[0]
-    if is_installed('timm') and (module := check.attempt('timm', lambda: _timm(x))) is not None:
-        found['timm'] = lambda x, w: module(x)
+    try:
+        module = _timm(x)
+    except ImportError as error:  # also where torchvision, which it needs, is not there
+        say('    without timm:', error)
+        return found
+    found['timm'] = lambda x, w: module(x)
     return found
 
 

@@ -62,6 +62,18 @@ class Check:
         say(f'-- {name}: {self.took_s[name]:.1f} s', self.failed.get(name, ''))
         self.save()
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether a kernel has left the device unusable to this process, by writing where it must not for example."""
+        if not self.cuda:
+            return False
+        try:
+            torch.cuda.synchronize()
+        except Exception as error:
+            say(f'the device is lost to this process: {error}')
+            return True
+        return False
+
     def note(self, name: str, error: BaseException) -> None:
         """Something failed."""
         said = (str(error).strip().splitlines() or [''])[0]
