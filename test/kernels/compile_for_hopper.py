@@ -7,7 +7,7 @@ out means nothing. Prints a line of JSON for every kernel, with the most that on
 when one of them does not compile. Run by test_compiles.py, and by tools/gpu_check.py, in a process of its own. What is
 compiled is kept in Triton's cache, so that a GPU of that kind need not wait for it.
 
-    --few          one type of numbers and the small shapes
+    --choice NAME  all; few: one type of numbers and the small shapes; check: what tools/gpu_check.py runs
     --workers N    so many processes
     --launchers    also what starts the kernels, which needs the driver of a GPU
 """
@@ -81,9 +81,10 @@ def _both_ways(arguments: tuple[Any, ...]) -> None:
     torch.autograd.grad(sum(o.float().sum() for o in outputs), [a for a in leaves if isinstance(a, torch.Tensor)])
 
 
-def _cbam(few: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
-    for dtype in (torch.float32,) if few else (torch.float32, torch.float16, torch.bfloat16):
-        for shape in SMALL if few else (*LARGE, *SMALL):
+def _cbam(choice: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    for dtype in (torch.float32,) if choice == 'few' else (torch.float32, torch.float16, torch.bfloat16):
+        shapes = {'all': (*LARGE, *SMALL), 'few': SMALL, 'check': LARGE if dtype is torch.float16 else ()}[choice]
+        for shape in shapes:
             for layout in (torch.contiguous_format, torch.channels_last):
                 x = torch.zeros(shape, dtype=dtype).contiguous(memory_format=layout)
                 width = max(1, shape[1] // 16)
@@ -94,15 +95,16 @@ def _cbam(few: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
             yield f'cbam case {i} {dtype}', partial(_both_ways, arguments)
 
 
-def _grids() -> Iterator[tuple[str, Callable[[], Any]]]:
-    for points in (1, 16, 1500):
-        for grid in (Grid(), Grid(25, 120)):  # whole numbers of metres are no floats to a compiler
-            for min_range, max_height in ((1.8, 6.0), (0, 3)):
+def _grids(choice: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    every = choice != 'check'
+    for points in (1, 16, 1500) if every else (1500,):
+        for grid in (Grid(), Grid(25, 120)) if every else (Grid(),):  # whole metres are no floats to a compiler
+            for min_range, max_height in ((1.8, 6.0), (0, 3)) if every else ((1.8, 6.0),):
                 sweep = Placed(torch.zeros(points, 3), torch.zeros(points), np.eye(4))
                 earlier = [Placed(torch.zeros(7, 3), torch.zeros(7))] if points > 1 else []
                 yield f'sweep_grids {points} {grid} {min_range}', partial(
                     sweep_grids_triton, sweep, earlier, [Look(((0, points),), 0.0, 0.0)], grid, min_range, max_height)
-    for rows, columns in ((320, 320), (1, 1), (640, 17)):
+    for rows, columns in ((320, 320), (1, 1), (640, 17)) if every else ((640, 640),):
         for planes in (1, 2):
             yield f'sample_planes {rows} {columns} {planes}', partial(
                 sample_planes_triton, [torch.zeros(rows, columns)] * planes, np.eye(3), (0, 1.0), 0.25, Grid())
@@ -118,13 +120,13 @@ def _resources(kernel: Any) -> tuple[int, int]:
     return int(found.get('REG', 0)), int(found.get('STACK', 0)) + int(found.get('LOCAL', 0))
 
 
-def _build(share: int, shares: int, few: bool, launchers: bool) -> tuple[list[str], dict[str, list[int]]]:
+def _build(share: int, shares: int, choice: str, launchers: bool) -> tuple[list[str], dict[str, list[int]]]:
     """Every so many-th case: what failed, and name -> [variants, registers, stack and shared memory in bytes]."""
     torch.set_num_threads(1)
     driver.set_active(Target())  # type: ignore[arg-type]
     JITFunction.run = _compile_only  # type: ignore[method-assign]
     failed, most = [], {}
-    for name, call in [*_cbam(few), *_grids()][share::shares]:
+    for name, call in [*_cbam(choice), *_grids(choice)][share::shares]:
         for deterministic in (False, True) if name.startswith('sweep_grids') else (False,):
             torch.use_deterministic_algorithms(deterministic, warn_only=True)
             try:
@@ -143,11 +145,11 @@ def _build(share: int, shares: int, few: bool, launchers: bool) -> tuple[list[st
 def main() -> int:
     """Every case; 1 when one does not compile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--few', action='store_true')
+    parser.add_argument('--choice', choices=('all', 'few', 'check'), default='all')
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--launchers', action='store_true')
     options = parser.parse_args()
-    given = [(k, options.workers, options.few, options.launchers) for k in range(options.workers)]
+    given = [(k, options.workers, options.choice, options.launchers) for k in range(options.workers)]
     if options.workers == 1:
         results = [_build(*given[0])]
     else:  # forked: torch is imported once

@@ -44,7 +44,8 @@ def machine(check: Check) -> dict[str, Any]:
 def compiled(check: Check) -> list[dict[str, Any]]:
     """All Triton kernels, and the loops of the CPU, compiled by several processes for the parts after this one."""
     from attention_fusion_ros.kernels.compiled import LOOPS
-    given = ['--few'] if check.dry else ['--launchers', '--workers', str(min(WORKERS, os.cpu_count() or 1))]
+    given = ['--choice', 'few'] if check.dry else ['--choice', 'check', '--launchers', '--workers',
+                                                   str(min(WORKERS, os.cpu_count() or 1))]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(FOLDER), str(FOLDER / 'test')]),
                    'CUDA_VISIBLE_DEVICES': '', 'TRITON_INTERPRET': ''}
 
