@@ -102,15 +102,17 @@ def capture_cuda(function: Callable[..., Any], given: Given) -> Graph:
     """Capture a call on the device of the tensors. Raises RuntimeError where that is not possible."""
     inputs = [None if t is None else t.clone(memory_format=torch.preserve_format) for t in given]
     device = next(t.device for t in inputs if t is not None)
-    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UPS):
-            function(*inputs)
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = function(*inputs)
+    with torch.cuda.device(device):  # streams are made on the current one
+        side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                function(*inputs)
+        torch.cuda.current_stream(device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # What other threads do on the device meanwhile, allocate for example, is no business of the capture.
+        with torch.cuda.graph(graph, capture_error_mode='thread_local'):
+            result = function(*inputs)
 
     def replay(*new: Tensor | None) -> Any:
         for target, source in zip(inputs, new, strict=True):

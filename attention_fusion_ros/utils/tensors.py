@@ -29,12 +29,13 @@ def upload(array: np.ndarray, device: torch.device | str) -> Tensor:
     On CUDA it goes through page-locked memory, so that the host does not wait for the copy. On the CPU it shares the
     array's memory where dtype and layout allow it, and must not be written to.
     """
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     device = torch.device(device)
     if device.type == 'cuda':
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+        waiting = torch.empty(array.shape, dtype=torch.float32, pin_memory=True)
+        np.copyto(waiting.numpy(), array, casting='unsafe')  # the one copy of the host
+        return waiting.to(device, non_blocking=True)  # torch gives the memory away when the device has read it
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
 
 
 def as_array(values: Tensor | np.ndarray) -> np.ndarray:

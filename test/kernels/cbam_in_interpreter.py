@@ -57,6 +57,24 @@ def test_many_parts_of_a_long_row():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_within_autocast():
+    """Features of half the precision of the weights, as after a convolution there."""
+    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(3)).bfloat16()
+    arguments = (x, torch.full((2, 4), 0.5), torch.zeros(2), torch.full((4, 2), 0.5), None,
+                 torch.full((1, 2, 3, 3), 0.1), torch.zeros(1))
+    found = []
+    for function in (cbam.plain, cbam_triton):
+        given = [a.clone().requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
+        with torch.autocast('cpu', torch.bfloat16):
+            y = function(*given)[0]
+        leaves = [a for a in given if isinstance(a, torch.Tensor)]
+        found.append([y.detach(), *torch.autograd.grad(y.float().square().sum(), leaves)])
+    for a, b in zip(*found, strict=True):
+        assert a.dtype is b.dtype
+        scale = a.float().abs().max().clamp(min=1.0)
+        torch.testing.assert_close(b.float() / scale, a.float() / scale, rtol=0.0, atol=TOLERANCES[torch.bfloat16])
+
+
 def test_the_dispatcher_takes_it():
     x = torch.rand(1, 3, 4, 4)
     arguments = (x, torch.zeros(1, 3), None, torch.zeros(3, 1), None, torch.zeros(1, 2, 3, 3), None)

@@ -49,7 +49,7 @@ def test_usable_alone():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(importlib.util.find_spec('triton') is None, reason='triton is not installed')
-@pytest.mark.parametrize('name, tests', [('cbam', 16), ('sweep', 5)])
+@pytest.mark.parametrize('name, tests', [('cbam', 17), ('sweep', 5)])
 def test_the_triton_versions_in_the_interpreter(name, tests):
     file, path = Path(__file__).with_name(f'{name}_in_interpreter.py'), os.environ.get('PYTHONPATH')
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *([path] if path else [])]),

@@ -20,8 +20,9 @@ def test_dry_run(tmp_path):
                           capture_output=True, timeout=580, env={**os.environ, 'PYTHON': sys.executable})
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / 'out' / 'gpu_check.json').read_text())
-    assert not record['failed'] and set(record['found']) == {'machine', 'parity', 'attention', 'bev', 'pipeline',
-                                                          'training'}
+    assert not record['failed'] and set(record['found']) >= {'machine', 'parity', 'attention', 'bev', 'pipeline',
+                                                             'training', 'graph', 'waits', 'profile'}
+    assert record['found']['waits'] == {} and (tmp_path / 'out' / 'profile.txt').exists()
     assert 'times mean nothing' in (tmp_path / 'out' / 'gpu_check.md').read_text()
 
 

@@ -322,10 +322,13 @@ class _Cbam(torch.autograd.Function):
 
 
 def _through(function: Any, given: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor]:
-    """The gradients of all that is given to a small function in torch."""
+    """The gradients of all that is given to a small function in torch, features first.
+
+    Within autocast weights may be of another type than the features, and backward runs outside of it.
+    """
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in given]
-        result = function(*leaves)
+        result = function(*(leaf.to(given[0].dtype) for leaf in leaves))
         return list(torch.autograd.grad(result, leaves, gradient.to(result.dtype)))
 
 
@@ -335,6 +338,7 @@ def cbam_triton(x: Tensor, fc1_weight: Tensor, fc1_bias: Tensor | None, fc2_weig
     """As `kernels.cbam`; float32, float16 and bfloat16, contiguous or channels last. Others run in plain torch."""
     if x.dtype not in DTYPES:
         return cbam.plain(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias, kernel, kernel_bias, mean_first)
-    result: tuple[Tensor, Tensor, Tensor] = _Cbam.apply(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias, kernel,
-                                                        kernel_bias, mean_first)
+    with torch.cuda.device_of(x):  # kernels start on the current device; backward, autograd sees to it
+        result: tuple[Tensor, Tensor, Tensor] = _Cbam.apply(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias, kernel,
+                                                            kernel_bias, mean_first)
     return result

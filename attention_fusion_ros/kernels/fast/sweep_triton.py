@@ -69,7 +69,8 @@ if AVAILABLE:
         """A number that may become an index: within 0..last, 0 for NaN."""
         return tl.where(value > 0.0, tl.where(value < last, value, last), 0.0)
 
-    @triton.jit
+    # How many points there are differs from sweep to sweep: kernels must not be compiled anew for multiples of 16.
+    @triton.jit(do_not_specialize=['count'])
     def _lowest(xyz_ptr, T_ptr, keys_ptr, inside_ptr, count, extent, least, per_metre, cells, BLOCK: tl.constexpr):
         """The lowest point of every cell, as a key; how many points are on the grid."""
         point = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -82,7 +83,7 @@ if AVAILABLE:
         tl.atomic_min(keys_ptr + row * cells + column, _key(z), inside)
         tl.atomic_add(inside_ptr, tl.sum(inside.to(tl.int32), 0))
 
-    @triton.jit
+    @triton.jit(do_not_specialize=['count'], do_not_specialize_on_alignment=['cell_ptr'])
     def _count(xyz_ptr, T_ptr, ground_ptr, cell_ptr, number_ptr, top_ptr, low_ptr, count, extent, least, resolution,
                cells, coarse, per_coarse, deepest, highest, shift, BLOCK: tl.constexpr):
         """The cell of every point, -1 for those that are not used; number, highest and lowest (keys) of every cell."""
@@ -110,7 +111,7 @@ if AVAILABLE:
         tl.atomic_max(top_ptr + cell, _key(height), used)
         tl.atomic_min(low_ptr + cell, _key(height), used)
 
-    @triton.jit
+    @triton.jit(do_not_specialize=['count'])
     def _brighten(cell_ptr, value_ptr, scale_ptr, total_ptr, count, limit, FRACTION: tl.constexpr,
                   BLOCK: tl.constexpr):
         """The sum of the normalised intensities of every cell; FRACTION: of a whole number, 0 for floats."""
@@ -142,7 +143,7 @@ if AVAILABLE:
                 + _pixel(plane_ptr, y + 1, x, rows, columns, mask) * (1.0 - fx) * fy
                 + _pixel(plane_ptr, y + 1, x + 1, rows, columns, mask) * fx * fy)
 
-    @triton.jit
+    @triton.jit(do_not_specialize=['rows', 'columns'])
     def _lay(road_ptr, route_ptr, centre_ptr, T_ptr, layers_ptr, origin_column, origin_row, metres, rows, columns,
              cells, HAS_ROUTE: tl.constexpr, BLOCK: tl.constexpr):
         """Road, route and cover of every cell: `bev.map_source.sample_planes`."""
@@ -187,7 +188,8 @@ def sweep_grids_triton(sweep: Placed, earlier: Sequence[Placed], sensors: Sequen
     values = [v for part in parts for v in (part.xyz, part.intensity) if v is not None]
     if any(not isinstance(v, Tensor) or v.dtype != torch.float32 for v in values):
         return sweep_grids.plain(sweep, earlier, sensors, grid, min_range, max_height)
-    bev = _bev(parts, grid, min_range, max_height)
+    with torch.cuda.device_of(values[0]):  # kernels start on the current device
+        bev = _bev(parts, grid, min_range, max_height)
     assert isinstance(sweep.xyz, Tensor)
     xyz = sweep.xyz if sweep.T is None else place(sweep.T, sweep.xyz)
     if not sensors:
@@ -275,7 +277,8 @@ def sample_planes_triton(planes: Sequence[Tensor], T_up_left: np.ndarray, origin
     layers = torch.empty(len(map_image.CHANNELS), grid.cells, grid.cells, device=device)
     centres = grid.centre_tensors(device)[0][:, 0].contiguous()
     T = upload(T_up_left, device)
-    _lay[_programs(grid.cells ** 2)](road, route, centres, T, layers, float(origin[0]), float(origin[1]), float(metres),
-                                     rows, columns, grid.cells, HAS_ROUTE=len(planes) > 1, BLOCK=BLOCK,
-                                     enable_fp_fusion=False)
+    with torch.cuda.device_of(road):  # kernels start on the current device
+        _lay[_programs(grid.cells ** 2)](road, route, centres, T, layers, float(origin[0]), float(origin[1]),
+                                         float(metres), rows, columns, grid.cells, HAS_ROUTE=len(planes) > 1,
+                                         BLOCK=BLOCK, enable_fp_fusion=False)
     return layers
