@@ -99,9 +99,9 @@ def _start(run: Run, options: argparse.Namespace, folders: list[str], minutes: f
     length = [f'minutes={minutes:.2f}']
     if options.dry_run:
         length = ['minutes=0', 'steps=2', 'batch=4', 'amp=false']
+    settings = 'validation_scenes=0', f'workers={workers}', *length
     command = [*TRAIN, '--config', str(run.settings), '--start-from', str(run.weights), '--scenes', *folders,
-               *(word for setting in ('validation_scenes=0', f'workers={workers}', *length) for word in ('-s', setting)),
-               '--out', str(options.work / run.name),
+               *(word for setting in settings for word in ('-s', setting)), '--out', str(options.work / run.name),
                '--device', 'cpu' if options.dry_run else 'cuda']
     print(' '.join(command))
     with open(options.out / f'{run.name}.log', 'wb') as log:
