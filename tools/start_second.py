@@ -3,9 +3,12 @@
 """Write the weights that the second network starts from: those of the first, as far as they fit.
 
 The spatial attention of the first network's stages is gone in the second, so that what it weighed counts by its mean.
-Where --start-from is a second network already, it only takes over the scores of larger patches.
+Where --start-from is a second network already, what fits is taken over, and the scores of larger patches; with
+--reading-from, how places are read and what they say comes from another checkpoint.
 
-    python tools/start_second.py --config config/train.yaml --scenes scenes --out start.safetensors
+    python tools/start_second.py --config config/train_two_readings.yaml --scenes scenes --out start.safetensors
+    python tools/start_second.py --config config/train_two_readings.yaml --start-from two_readings.safetensors \
+        --reading-from default.safetensors --out start.safetensors
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training.transfer import load_matching_weights
 
 SCENES = 128
+READING = ('place_reader', 'polar_stages', 'to_head', 'circular', 'head', 'no_direction')  # parts of both networks
 
 
 def main() -> None:
@@ -37,6 +41,7 @@ def main() -> None:
     parser.add_argument('--scenes', type=Path, help='folder of simulated scenes to look at')
     parser.add_argument('--start-from', type=Path, default=checkpoint.SHIPPED,
                         help='checkpoint of the first network, or of a second one')
+    parser.add_argument('--reading-from', type=Path, help='checkpoint of a network that reads places')
     parser.add_argument('--out', type=Path, required=True)
     options = parser.parse_args()
     first = checkpoint.load(options.start_from)
@@ -45,7 +50,10 @@ def main() -> None:
     second = build_network(config)
     left = load_matching_weights(second, first.network)
     if isinstance(first.network, TwoReadings):
-        second.selection.take_patches(first.network.selection)
+        if config.selection['name'] == 'cell_budget':
+            second.selection.take_patches(first.network.selection)
+        if options.reading_from is not None:
+            print(f'{read_as(second, checkpoint.load(options.reading_from).network)} tensors are those of the reader')
         checkpoint.save(options.out, second, first.calibration, {'step': 0, 'minutes': 0.0})
         print(f'wrote {options.out}')
         return
@@ -68,6 +76,17 @@ def main() -> None:
         print(f'stage{i + 1}: mean weight {mean:.3f}')
     checkpoint.save(options.out, second, first.calibration, {'step': 0, 'minutes': 0.0})
     print(f'{len(left)} tensors are new; wrote {options.out}')
+
+
+@torch.no_grad()
+def read_as(second: nn.Module, reader: nn.Module) -> int:
+    """Give a network the READING parts of another; returns how many tensors these are."""
+    before = {name: tensor.clone() for name, tensor in second.state_dict().items() if not name.startswith(READING)}
+    load_matching_weights(second, reader)
+    mine = second.state_dict()
+    for name, tensor in before.items():
+        mine[name].copy_(tensor)
+    return len(mine) - len(before)
 
 
 if __name__ == '__main__':

@@ -103,7 +103,11 @@ def log_prior(window: Window, centre: Tensor, prior: Tensor, volume: float) -> T
     covariance = covariance + torch.diag(steps)
     difference = poses(window, centre) - mean[:, None, None, None, :]
     precision = inverse_3x3(covariance)
-    distance = torch.einsum('bkijc,bcd,bkijd->bkij', difference, precision, difference)
+    # Written out: autocast halves the precision of products of matrices, and distances reach thousands.
+    distance = difference.new_zeros(difference.shape[:-1])
+    for row in range(3):
+        product = (difference * precision[:, None, None, None, row]).sum(dim=-1)
+        distance = distance + difference[..., row] * product
     log_density = 0.5 * determinant_3x3(precision).clamp(min=1e-30).log() - 1.5 * math.log(2 * math.pi)
     known = (log_density[:, None, None, None] - 0.5 * distance).clamp(max=80.0).exp() * volume
     weight = weight[:, None, None, None]

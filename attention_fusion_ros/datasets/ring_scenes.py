@@ -19,12 +19,11 @@ from attention_fusion_ros.bev.track import CHANNEL as TRACK
 from attention_fusion_ros.datasets.augment import MapState
 from attention_fusion_ros.datasets.road_scenes import RoadScenes, collate_scenes, on_grid
 from attention_fusion_ros.datasets.shards import SceneStore
-from attention_fusion_ros.datasets.simulated import SimulatedDataset
+from attention_fusion_ros.datasets.simulated import MISLED, SimulatedDataset, map_correction, misleading_error
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.output import ROAD
 
 LAYERS = (*CHANNELS, TRACK)  # of the LiDAR grid
-MISLED = 0.12  # share of the maps that lie where no pose of the window fits
 KNOWN = 0.4  # share of the maps of whose place something is known from before
 DECEIVED = 0.05  # share of that knowledge which is wrong
 KNOWN_STD = ((0.1, 1.5), (0.004, 0.05))  # m and rad, least and most
@@ -71,12 +70,9 @@ class RingScenes(RoadScenes):
         """The scene, now and then with a map that lies far away, and whether the map is meant to fit."""
         if not self.lost or not scene['with_map'] or rng.random() >= MISLED:
             return scene, True
-        yaw = rng.choice((-1.0, 1.0)) * rng.uniform(math.radians(35.0), math.radians(145.0))
-        bearing, far = rng.uniform(-math.pi, math.pi), rng.uniform(0.0, 12.0)
-        error = np.array([far * math.cos(bearing), far * math.sin(bearing), yaw], np.float32)
-        c, s = math.cos(-yaw), math.sin(-yaw)
-        undone = np.array([-(c * error[0] - s * error[1]), -(s * error[0] + c * error[1]), -yaw], np.float32)
-        return scene | {'map_error': error, 'map_correction': undone}, False
+        error = misleading_error(rng)
+        as_array = np.array([error.x, error.y, error.yaw], np.float32)
+        return scene | {'map_error': as_array, 'map_correction': map_correction(error)}, False
 
     def _prior(self, correction: np.ndarray, fits: bool, rng: np.random.Generator) -> np.ndarray:
         """(PRIOR_SIZE,) see `pose_volume.log_prior`; weight 0 where nothing is known."""

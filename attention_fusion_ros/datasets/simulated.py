@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from attention_fusion_ros.datasets.augment import (
     turn_angles,
     turn_grid,
     turn_poses,
+    view_faults,
 )
 from attention_fusion_ros.datasets.scenes import MASK_STRIDE, QUANTUM, SceneInfo
 from attention_fusion_ros.datasets.shards import SceneStore
@@ -37,6 +38,8 @@ from attention_fusion_ros.simulation.sensors.map_image import MapError, draw_roa
 
 MAX_BRANCHES = 8
 DENSITY = LIDAR_CHANNELS.index('density')
+MISLED = 0.12  # share of the maps that lie where no pose of a registration fits
+MISLED_YAW_RAD, MISLED_M = (math.radians(35.0), math.radians(145.0)), 12.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Batch:
     prior: Tensor | None = None  # (B, 13) what is known of the map's place, see `attention.pose_volume.log_prior`
     bare: Tensor | None = None  # (B, C, H, W) the same sweeps without vehicles
     has_bare: Tensor | None = None  # (B,) bool
+
+    def pin_memory(self) -> Batch:
+        """The batch with its grids in page-locked memory, from where a GPU fetches them without the host."""
+        bare = None if self.bare is None else self.bare.pin_memory()
+        return replace(self, lidar=self.lidar.pin_memory(), map_image=self.map_image.pin_memory(), bare=bare)
 
 
 class SimulatedDataset(Dataset):
@@ -76,11 +84,13 @@ class SimulatedDataset(Dataset):
         mirror = bool(rng.integers(2)) if self.augment else False
         state = random_map_state(rng)
         state = MapState(state.present, state.scale, state.wide, state.route and info.route is not None)
-        map_layers, correction = self._map(info, quarter, state, rng)
+        misled = self._misleading(i) if state.present else None
+        map_layers, correction = self._map(info, quarter, state, rng, misled)
         features = turn_grid(stored, quarter, mirror).astype(np.float32) * QUANTUM
         past = self._past(i, quarter, mirror, rng)
+        bare = self._bare(i, quarter, mirror, rng) if past is None else {}  # of the past none are kept
         if self.augment:
-            features = sensor_faults(features, rng)
+            features = view_faults(sensor_faults(features, rng), rng)
         map_layers = turn_grid(map_layers, 0, mirror)
         with_map = bool((map_layers[MAP_LAYERS.index('road')] > ROAD).any())
         masks = turn_grid(masks, quarter, mirror).astype(np.float32) / 255
@@ -90,10 +100,27 @@ class SimulatedDataset(Dataset):
                     visible=block_mean(features[DENSITY] > 0),
                     branches=pad_branches(turn_angles(truth.branches, mirror)),
                     direction=np.array(direction, np.float32),
-                    direction_known=np.array(True), known=np.ones(self.bins, bool),
+                    direction_known=np.array(misled is None or not state.route), known=np.ones(self.bins, bool),
                     with_map=np.array(with_map), route=np.array(state.route and state.present),
                     map_error=turn_poses(correction, 0, mirror) if with_map else np.full(3, np.nan, np.float32))
-        return item if past is None else item | past
+        return item | bare | (past or {})
+
+    def _misleading(self, i: int) -> MapError | None:
+        """Now and then, in training, the error of a map that lies where it helps nobody."""
+        rng = np.random.default_rng([self.seed, self.epoch, i, 2])
+        return misleading_error(rng) if self.augment and rng.random() < MISLED else None
+
+    def _bare(self, i: int, quarter: int, mirror: bool, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """bare (C, H, W): the sweep without its vehicles, with the faults that `rng` draws next for the sweep itself.
+
+        Empty where the samples are not for training, or none was kept of the scene.
+        """
+        stored = self.store.bare(i) if self.augment else None
+        if stored is None:
+            return {}
+        luck = copy.deepcopy(rng)  # the same sensor, hence the same faults
+        features = turn_grid(stored, quarter, mirror).astype(np.float32) * QUANTUM
+        return dict(bare=view_faults(sensor_faults(features, luck), luck), has_bare=np.array(True))
 
     def _past(self, i: int, quarter: int, mirror: bool, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
         """Earlier sweeps, oldest first: past (P, C, H, W) with the faults of the present one, moves (P, 3)."""
@@ -104,12 +131,17 @@ class SimulatedDataset(Dataset):
         sweeps, moves = stored[0][:count][::-1], stored[1][:count][::-1]
         features = turn_grid(sweeps, quarter, mirror).astype(np.float32) * QUANTUM
         if self.augment:  # the same sensor, hence the same faults: a copy of the generator draws them again
-            features = np.stack([sensor_faults(sweep, copy.deepcopy(rng)) for sweep in features])
+            again = [copy.deepcopy(rng) for _ in features]
+            features = np.stack([view_faults(sensor_faults(sweep, luck), luck)
+                                 for sweep, luck in zip(features, again, strict=True)])
         return dict(past=features, moves=turn_poses(moves, quarter, mirror))
 
-    def _map(self, info: SceneInfo, quarter: int, state: MapState,
-             rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(M, H, W) map layers for the scene turned by `quarter`, and the map's correction (3,)."""
+    def _map(self, info: SceneInfo, quarter: int, state: MapState, rng: np.random.Generator,
+             misled: MapError | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(M, H, W) map layers for the scene turned by `quarter`, and the map's correction (3,).
+
+        misled: the error in place of the one drawn for the state.
+        """
         layers = np.zeros((len(MAP_LAYERS), self.grid.cells, self.grid.cells), np.float32)
         layer = dict(zip(MAP_LAYERS, layers, strict=True))  # views
         if not state.present:
@@ -118,7 +150,7 @@ class SimulatedDataset(Dataset):
             return layers, np.full(3, np.nan, np.float32)
         x, y, yaw = info.pose
         pose = (x, y, yaw - quarter * math.pi / 2)
-        error = draw_error(rng, state)
+        error = draw_error(rng, state) if misled is None else misled
         layer['road'][:], layer['route'][:] = draw_road_layers(info.world, pose, self.grid, error, rng,
                                                                route=state.route)
         layer['valid'][:] = 1.0
@@ -149,6 +181,13 @@ def draw_error(rng: np.random.Generator, state: MapState) -> MapError:
     return random_error(rng, scale=state.scale, wide=state.wide)
 
 
+def misleading_error(rng: np.random.Generator) -> MapError:
+    """The error of a map that lies beyond every pose that a registration looks at."""
+    yaw = rng.choice((-1.0, 1.0)) * rng.uniform(*MISLED_YAW_RAD)
+    bearing, far = rng.uniform(-math.pi, math.pi), rng.uniform(0.0, MISLED_M)
+    return MapError(far * math.cos(bearing), far * math.sin(bearing), yaw)
+
+
 def map_correction(error: MapError) -> np.ndarray:
     """(3,) float32 dx, dy [m], dyaw [rad]: undoes a map error, p_true = R(dyaw) p_map + (dx, dy)."""
     dx, dy = -(rotation_2d(-error.yaw) @ (error.x, error.y))
@@ -171,13 +210,25 @@ def pad_branches(pairs: Iterable[tuple[float, float]]) -> np.ndarray:
 
 
 def collate(items: list[dict[str, np.ndarray]]) -> Batch:
-    """Items of any dataset here -> Batch."""
-    t = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0] if k not in ('past', 'moves')}
+    """Items of any dataset here -> Batch. Earlier sweeps, and those without vehicles, may be lacking in some."""
+    sometimes = 'past', 'moves', 'bare', 'has_bare'
+    t = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0] if k not in sometimes}
     target = Target(branches=t['branches'], direction=t['direction'], direction_known=t['direction_known'],
                     known=t['known'], masks=t['masks'], visible=t['visible'], map_error=t['map_error'],
                     rings=t.get('rings'), ring_directions=t.get('ring_directions'))
     return Batch(t['lidar'], t['map_image'], target, t['with_map'], t['route'], _collate_past(items), t.get('prior'),
-                 t.get('bare'), t.get('has_bare'))
+                 *_collate_bare(items))
+
+
+def _collate_bare(items: list[dict[str, np.ndarray]]) -> tuple[Tensor | None, Tensor | None]:
+    """Sweeps without vehicles (B, C, H, W), zeros where there is none, and which there are (B,)."""
+    has = np.array([bool(item.get('has_bare', False)) for item in items])
+    if not has.any():
+        return None, None
+    bare = np.zeros((len(items), *items[0]['lidar'].shape), np.float32)
+    for row in np.flatnonzero(has):
+        bare[row] = items[row]['bare']
+    return torch.from_numpy(bare), torch.from_numpy(has)
 
 
 def _collate_past(items: list[dict[str, np.ndarray]]) -> History | None:

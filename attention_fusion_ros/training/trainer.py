@@ -305,6 +305,7 @@ class Trainer:
                                sampler=sampler, num_workers=workers, worker_init_fn=_begin_loader,
                                generator=torch.Generator().manual_seed(self.config.seed),
                                multiprocessing_context=START_METHOD if workers else None,
+                               pin_memory=self.process.device.type == 'cuda',
                                persistent_workers=workers > 0, prefetch_factor=PREFETCHED if workers else None))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -330,8 +331,7 @@ class Trainer:
         rings = config.network.rings
         target = replace(batch.target.to(device), main_ring=rings.index(config.network.lookahead))
         total, parts = losses(output, target, config.loss, self.network.mechanisms())
-        if batch.bare is not None:
-            parts['vehicles'] = torch.zeros_like(total)  # the parts are the same in every step
+        parts['vehicles'] = torch.zeros_like(total)  # the parts are the same in every step
         if bare is not None:
             rows, answer = bare
             parts['vehicles'] = vehicle_loss(output, answer, rows)

@@ -64,6 +64,8 @@ def clean(monkeypatch):
     """No sensor faults; a map with the error put into the dictionary."""
     wanted = {'error': MapError()}
     monkeypatch.setattr(datasets, 'sensor_faults', lambda features, rng: features)
+    monkeypatch.setattr(datasets, 'view_faults', lambda features, rng: features)
+    monkeypatch.setattr(datasets, 'MISLED', 0.0)
     monkeypatch.setattr(datasets, 'random_map_state', lambda rng: MapState(True, 1.0, False, False))
     monkeypatch.setattr(datasets, 'draw_error', lambda rng, state: wanted['error'])
     return wanted
