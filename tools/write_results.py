@@ -5,10 +5,11 @@
 
     python tools/write_results.py --simulation A --drives B    take over A/simulation.json, B/drives.json and the plots
     python tools/write_results.py --interventions C            take over C/interventions.json (evaluate --interventions)
+    python tools/write_results.py --cities D E F               a table of these (evaluate --profile v1-city), by city
     python tools/write_results.py                              write the pages again from docs/results/*.json
     python tools/write_results.py --check                      fail when the pages are not what docs/results/*.json say
 
-A, B and C are the folders given to `evaluate --out`. Prose between the measured parts is written by hand and quotes no
+A to F are the folders given to `evaluate --out`. Prose between the measured parts is written by hand and quotes no
 figure, so that it cannot go stale.
 """
 from __future__ import annotations
@@ -33,6 +34,13 @@ from attention_fusion_ros.utils.tables import Table  # noqa: E402
 
 KINDS = ('drives', 'simulation')  # of results.md
 INTERVENTIONS = 'interventions'  # of attention.md
+CITIES = 'cities'  # of results.md
+TRAINED_ON = ('kaiserslautern', 'mia')  # extracts whose roads the shipped weights have seen, see their card
+CITY_COLUMNS = {  # heading: part of simulation.json, figure, decimals
+    'F1@10': ('branches with a map', 'f1_10', 3), 'F1@10, no map': ('branches without a map', 'f1_10', 3),
+    'bearing median [deg]': ('branches with a map', 'bearing_median', 2),
+    'heading median [deg]': ('branches with a map', 'heading_median', 2),
+    'direction within 5 deg, route drawn': ('direction with a route', 'direction_within_5', 3)}
 BEGIN, END = '<!-- {}: made by tools/write_results.py -->', '<!-- end of {} -->'
 PLOTS: dict[str, dict[str, str]] = {
     INTERVENTIONS: {},
@@ -150,6 +158,36 @@ def interventions_summary(data: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def cities(folders: Iterable[Path]) -> dict[str, Any]:
+    """What cities.json holds: of each evaluation of one city its figures of the network. Raises ValueError unless all
+    are of the same checkpoint.
+    """
+    found: dict[str, Any] = {}
+    for folder in folders:
+        data = json.loads((folder / 'simulation.json').read_text())
+        words = data['provenance']['command'].split()
+        city = Path(words[words.index('--osm') + 1]).name.partition('.')[0]
+        found[city] = {'provenance': data['provenance'], 'scenes': data['scenes']['number'],
+                       **{heading: data[part]['network'][figure]
+                          for heading, (part, figure, _) in CITY_COLUMNS.items()}}
+    if len({tuple(one['provenance']['checkpoints']) for one in found.values()}) != 1:
+        raise ValueError('the cities were not all evaluated with the same checkpoint')
+    return found
+
+
+def city_table(found: dict[str, Any]) -> str:
+    """The cities as a table, those that training knew first."""
+    order = sorted(found, key=lambda city: (city not in TRAINED_ON, city))
+    rows = [(city, 'yes' if city in TRAINED_ON else 'no', str(found[city]['scenes']),
+             *(estimate_cell(found[city][heading], decimals) for heading, (_, _, decimals) in CITY_COLUMNS.items()))
+            for city in order]
+    origin = found[order[0]]['provenance']
+    command = origin['command'].replace(f'/{order[0]}.', '/CITY.').replace(f'_{order[0]}', '_CITY')
+    lines = Provenance(**{**origin, 'command': command, 'checkpoints': tuple(origin['checkpoints'])}).lines()
+    return Table('By city', ('city', 'seen in training', 'scenes', *CITY_COLUMNS), rows,
+                 ('Brackets: 95 % interval, whole scenes resampled.',)).markdown(lines)
+
+
 SUMMARIES = {'drives': drives_summary, 'simulation': simulation_summary}
 
 
@@ -172,6 +210,9 @@ def pages(docs: Path) -> dict[Path, str]:
             written[docs / 'results_groups.md'] = ('# Results by scene class, sensor and map\n\nMade by '
                                                    'tools/write_results.py; what it means is in '
                                                    f'[results.md](results.md).\n\n{groups.strip()}\n')
+    path = docs / 'results' / f'{CITIES}.json'
+    if path.exists():
+        main = measured(main, CITIES, city_table(json.loads(path.read_text())))
     path = docs / 'results' / f'{INTERVENTIONS}.json'
     if path.exists():
         data = json.loads(path.read_text())
@@ -200,6 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = generated.parser(__doc__)
     for kind in (*KINDS, INTERVENTIONS):
         parser.add_argument(f'--{kind}', type=Path, metavar='DIR', help=f'copy {kind}.json and the plots from here')
+    parser.add_argument('--cities', type=Path, nargs='+', metavar='DIR', help='a table of these evaluations')
     parser.add_argument('--docs', type=Path, default=generated.ROOT / 'docs', help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     for kind in (*KINDS, INTERVENTIONS):
@@ -207,6 +249,9 @@ def main(argv: list[str] | None = None) -> int:
         warning = copy_results(kind, folder, options.docs) if folder else None
         if warning:
             print(f'warning: {warning}', file=sys.stderr)
+    if options.cities:
+        text = json.dumps(cities(options.cities), indent=1)
+        (options.docs / 'results' / f'{CITIES}.json').write_text(f'{text}\n', encoding='utf-8')
     return generated.write_or_check(pages(options.docs), options.check, 'python tools/write_results.py')
 
 

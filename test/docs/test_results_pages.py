@@ -109,6 +109,32 @@ def test_the_attention_page_says_which_attention_decides(docs, tmp_path):
     assert text.startswith('prose') and text.endswith('more prose')
 
 
+def of_city(folder: Path, simulation: Path, city: str, checkpoint: str = 'network: x, sha256 1') -> Path:
+    """What an evaluation of one city would have written."""
+    data = json.loads((simulation / 'simulation.json').read_text())
+    data['provenance'] |= {'command': f'evaluate --sim 80 --osm osm/{city}.osm.gz --out out/city_{city}',
+                           'checkpoints': [checkpoint]}
+    (folder / city).mkdir()
+    (folder / city / 'simulation.json').write_text(json.dumps(data))
+    return folder / city
+
+
+def test_cities_stand_in_one_table_those_of_training_first(simulation, docs, tmp_path):
+    marks = [mark.format('cities') for mark in (write_results.BEGIN, write_results.END)]
+    (docs / 'results.md').write_text(f'{PAGE}\n{marks[0]}\nold\n{marks[1]}\n')
+    (docs / 'results').mkdir()
+    folders = [str(of_city(tmp_path, simulation, city)) for city in ('atlantis', 'mia')]
+    assert write_results.main(['--cities', *folders, '--docs', str(docs)]) == 0
+    text = (docs / 'results.md').read_text()
+    rows = [line for line in text.splitlines() if line.startswith(('| mia | yes | 80 |', '| atlantis | no | 80 |'))]
+    assert len(rows) == 2 and rows[0].startswith('| mia'), text
+    figures = json.loads((simulation / 'simulation.json').read_text())['branches with a map']['network']['f1_10']
+    assert write_results.estimate_cell(figures, 3) in rows[1]
+    assert '--osm osm/CITY.osm.gz --out out/city_CITY`' in text
+    with pytest.raises(ValueError, match='same checkpoint'):
+        write_results.cities([tmp_path / 'mia', of_city(tmp_path, simulation, 'rungholt', 'another')])
+
+
 def test_pages_of_this_repository_are_up_to_date(capsys):
     assert write_results.main(['--check']) == 0, capsys.readouterr().err
 
