@@ -149,9 +149,18 @@ def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> _Draw
     columns = np.floor(layout.anchor[0] * width + centre / pixel).astype(int)
     inside = ((0 <= rows) & (rows < height))[:, None] & ((0 <= columns) & (columns < width))
     where = np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))
-    bright = image.road[where] > BRIGHT
-    if image.route is not None:
-        bright |= image.route[where] > BRIGHT
+    middle, reach = (layout.anchor[1] * height, layout.anchor[0] * width), REACH_M / pixel
+    (top, bottom), (left, right) = (
+        np.clip((int(at - reach), int(at + reach) + 1), 0, size) for at, size in zip(middle, (height, width)))
+    bright = np.zeros((n, n), bool)
+    for layer in (image.road, image.route):
+        if layer is None:
+            continue
+        bright |= layer[where] > BRIGHT
+        row, column = np.nonzero(layer[top:bottom, left:right] > BRIGHT)  # thin strokes lie between the samples
+        cells = [np.rint(((k + start + 0.5) - at) * pixel / CELL_M).astype(int) + n // 2
+                 for k, start, at in ((row, top, middle[0]), (column, left, middle[1]))]
+        bright[cells[0].clip(0, n - 1), cells[1].clip(0, n - 1)] = True
     disc = np.hypot(centre[:, None], centre) <= REACH_M
     return _Drawn(bright & inside & disc, inside & disc, T_odom_base)
 

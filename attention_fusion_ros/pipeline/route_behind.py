@@ -94,7 +94,7 @@ def _along(image: MapImage, motion: Motion, layout: MapConfig, ahead: np.ndarray
     centre = layout.anchor[1] * height, layout.anchor[0] * width
     reach = REACH_M / pixel
     (top, bottom), (left, right) = (
-        (max(0, int(at - reach)), min(size, int(at + reach) + 1)) for at, size in zip(centre, (height, width)))
+        np.clip((int(at - reach), int(at + reach) + 1), 0, size) for at, size in zip(centre, (height, width)))
     route = image.route[top:bottom, left:right]
     if step > 1 and route.size:  # a thin stroke lies between samples
         rows, columns = (np.arange(0, size, step) for size in route.shape)
@@ -103,5 +103,5 @@ def _along(image: MapImage, motion: Motion, layout: MapConfig, ahead: np.ndarray
     up = (centre[0] - top - (row + 0.5) * step) * pixel
     sideways = (centre[1] - left - (column + 0.5) * step) * pixel
     xy = T[:2, :2].T @ np.stack([up, sideways])
-    found: np.ndarray = ahead @ xy
-    return found[np.hypot(up, sideways) <= REACH_M]
+    found: np.ndarray = (ahead @ xy)[np.hypot(up, sideways) <= REACH_M]
+    return found

@@ -43,8 +43,9 @@ def drawn_town(place: tuple[float, float, float], orientation: str = 'heading_up
     return drawn(TOWN, place, orientation)
 
 
-def drawn(streets: list, place: tuple[float, float, float], orientation: str = 'heading_up') -> np.ndarray:
-    """(SIZE, SIZE) float32 roads 6 m wide around a place."""
+def drawn(streets: list, place: tuple[float, float, float], orientation: str = 'heading_up', half: float = 3.0
+          ) -> np.ndarray:
+    """(SIZE, SIZE) float32 roads, 6 m wide, around a place."""
     centre = (np.arange(SIZE) + 0.5 - SIZE / 2) * PIXEL
     up, left = -centre[:, None] + 0 * centre, -centre[None] + 0 * centre[:, None]
     yaw = place[2] if orientation == 'heading_up' else math.pi / 2
@@ -54,7 +55,7 @@ def drawn(streets: list, place: tuple[float, float, float], orientation: str = '
     for x0, y0, x1, y1 in streets:
         length = math.hypot(x1 - x0, y1 - y0)
         t = (((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length**2).clip(0.0, 1.0)
-        road[np.hypot(x - x0 - t * (x1 - x0), y - y0 - t * (y1 - y0)) <= 3.0] = 1.0
+        road[np.hypot(x - x0 - t * (x1 - x0), y - y0 - t * (y1 - y0)) <= half] = 1.0
     return road
 
 
@@ -107,6 +108,16 @@ def test_a_map_that_is_off_and_jitters_as_positions_of_receivers_do():
         for jump in rng.choice(len(places), 2, replace=False):
             places[jump] = (places[jump][0] + 9.0, places[jump][1] - 6.0, places[jump][2])
         assert not say([drawn_town(place) for place in places], POSES)
+
+
+def test_roads_of_one_pixel():
+    thin = [drawn(TOWN, place, half=PIXEL / 2) for place in way()]
+    assert not say(thin, POSES) and say([np.rot90(picture, 2) for picture in thin], POSES)
+
+
+def test_an_anchor_far_outside_of_the_image():
+    outside = MapConfig(resolution=PIXEL, anchor=[-8.0, 9.0])
+    assert not say([np.rot90(drawn_town(place)) for place in way()], POSES, outside)
 
 
 def test_pixels_of_another_size():

@@ -71,6 +71,11 @@ def test_other_routes_are_none_of_its_business(route):
     assert not say([route] * 20, AHEAD)
 
 
+def test_an_anchor_far_outside_of_the_image():
+    for anchor in ([0.5, -8.0], [9.0, 0.5]):
+        assert not say([straight(-5.0, 45.0)] * 20, AHEAD, MapConfig(anchor=anchor))
+
+
 def test_a_vehicle_that_goes_backwards_stands_or_jumps():
     back = [pose(-3.0 * k) for k in range(20)]
     behind = straight(-5.0, 45.0)
