@@ -32,6 +32,8 @@ REMEDIES = {number: 'make room, or write to another disk, and run the same comma
             for number in (errno.ENOSPC, errno.EDQUOT)}
 REMEDIES[errno.EROFS] = 'write to a folder that is not read-only.'
 REMEDIES[errno.EMFILE] = 'let the process open more files (ulimit -n).'
+PARAMETER_FILE_REMEDY = ('Remedy: give a ROS parameter file (NODE: {ros__parameters: {...}}), or names with values '
+                         'in YAML.')
 YAML_OPTIONS = ('-p', '-s')  # whose values are read as YAML
 OF_TORCH = ('torch', 'safetensors')  # what the light install is without
 FUSION_NODE, MAP_NODE = '/attention_fusion', '/map_source'  # whose parameter files are read
@@ -179,9 +181,9 @@ def read_parameter_file(path: Path, node: str = FUSION_NODE) -> dict[str, Any]:
     try:
         content = outside.read_yaml(path)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f'parameter file {path} cannot be read: {error}') from error
+        raise ConfigurationError(f'parameter file {path} cannot be read: {error}. {PARAMETER_FILE_REMEDY}') from error
     if not isinstance(content, dict):
-        raise ConfigurationError(f'parameter file {path} must hold a mapping')
+        raise ConfigurationError(f'parameter file {path} holds no names with values. {PARAMETER_FILE_REMEDY}')
     values: dict[str, Any] = {}
     for given in _sections_for(node, content, path):
         if not isinstance(given, dict):

@@ -45,7 +45,7 @@ class LocalRoads:
             raise InputError('datum_far_from_map', f'the datum {frame.latitude:.4f}, {frame.longitude:.4f} is nowhere '
                              f'near the roads of the map ({south:.4f} to {north:.4f} north, {west:.4f} to '
                              f'{east:.4f} east).',
-                             'give the file of the region that the vehicle is in, or check the datum.')
+                             'give the file of the region that the vehicle is in, or check the datum (latitude first).')
         inner = self.edge_of_vertex[1:] == self.edge_of_vertex[:-1]
         self.segments = np.flatnonzero(inner & near[1:] & near[:-1])  # (S,) first vertex of each
         self._index()

@@ -30,8 +30,10 @@ from attention_fusion_ros.network.history import FeatureHistory
 from attention_fusion_ros.network.map_tracker import MapTracker
 from attention_fusion_ros.pipeline.contribution import contribution_heat
 from attention_fusion_ros.pipeline.gradcam import ExplanationContext, explain, explains
+from attention_fusion_ros.pipeline.map_motion import MapMotionCheck
 from attention_fusion_ros.pipeline.postprocess import fusion_result
-from attention_fusion_ros.pipeline.preprocess import MapFeatures, Preprocessor, works_on_arrays
+from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures, Preprocessor, works_on_arrays
+from attention_fusion_ros.pipeline.route_behind import RouteBehindCheck
 from attention_fusion_ros.utils.packages import is_installed
 from attention_fusion_ros.utils.tensors import upload
 from attention_fusion_ros.utils.torch_later import inference_mode, torch
@@ -72,6 +74,7 @@ class FusionPipeline:
         self.preprocess = Preprocessor(self.grid, self.backend.device, config, network.bins, network.track, arrays)
         self._history = FeatureHistory(network.time_steps - 1)
         self._map_tracker = MapTracker()
+        self._map_checks = (MapMotionCheck(), RouteBehindCheck())
         self._epoch = 0  # of the latest sweep
 
     def run(self, sweep: SyncedSweep) -> FusionResult:
@@ -91,6 +94,8 @@ class FusionPipeline:
         with chosen(self.config.kernels), torch_threads(self.backend.threads), inference_mode():
             with self._timed(stage_ms, 'bev'):
                 features = self.preprocess(sweep, remember)
+                if remember:
+                    features = self._with_map_doubts(features, sweep)
             with self._timed(stage_ms, 'network'):
                 history, prior = self._history.before(T_odom_base), self._prior(sweep, features.map)
                 output = self.backend.infer(features.lidar[None], features.map.grid[None], history, prior)
@@ -101,6 +106,14 @@ class FusionPipeline:
                 if remember:  # once it is known to be finite
                     self._history.add(T_odom_base, output.encoded)
                 return self._carried(result, sweep) if remember and self.backend.model.carries_map else result
+
+    def _with_map_doubts(self, features: Features, sweep: SyncedSweep) -> Features:
+        """The features with what the motion of the vehicle says about the map image."""
+        if sweep.map_image is None or features.map.mode is not Mode.FUSED:
+            return features
+        found = [check.finding(sweep.map_image, sweep.motion, self.config.map) for check in self._map_checks]
+        doubts = tuple(finding for finding in found if finding is not None)
+        return replace(features, map=replace(features.map, findings=features.map.findings + doubts))
 
     def _prior(self, sweep: SyncedSweep, map_features: MapFeatures) -> Any:
         """(1, 13) where earlier sweeps put the map; None where nothing is known, or nobody asks."""
@@ -147,6 +160,8 @@ class FusionPipeline:
         self.preprocess.reset()
         self._history.clear()
         self._map_tracker.clear()
+        for check in self._map_checks:
+            check.clear()
 
     def warm_up(self) -> None:
         """A few runs on a made-up sweep of full size with a map image: the first real one does not pay for them."""

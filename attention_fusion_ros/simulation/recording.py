@@ -44,7 +44,7 @@ METADATA_VERSION: Literal[8, 9] = 8  # the newest that every distribution since 
 def check_new(folder: Path) -> None:
     """Raises ConfigurationError when the folder of a recording to write exists."""
     if folder.exists():
-        raise ConfigurationError(f"'{folder}' exists already; a recording is written to a new folder")
+        raise ConfigurationError(f"'{folder}' exists already. Remedy: give a new folder, or remove that one.")
 
 
 def write_recording(drive: SimulatedDrive, folder: Path, start_ns: int = START_NS,

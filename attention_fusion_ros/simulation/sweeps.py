@@ -44,7 +44,8 @@ class SimulatedDrive:
         if options.lidar not in PRESETS:
             raise ValueError(f"no sensor '{options.lidar}'; known are {', '.join(PRESETS)}")
         if not (0 < options.rate < math.inf and options.speed > 0 and options.duration >= 0):
-            raise ValueError('rate and speed must be positive, duration must not be negative')
+            raise ValueError(f'rate {options.rate:g} Hz, speed {options.speed:g} m/s, duration {options.duration:g} s: '
+                             'rate and speed must be positive, duration must not be negative')
         self.options, self._lookahead = options, lookahead
         self.lidar: LidarModel = PRESETS[options.lidar]()
         self._between = max(1, math.ceil(ODOMETRY_HZ / options.rate))  # poses a sweep

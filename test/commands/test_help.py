@@ -18,6 +18,7 @@ import pytest
 
 from attention_fusion_ros.__main__ import COMMANDS, module_of
 from attention_fusion_ros.commands import cli
+from attention_fusion_ros.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ('torch', 'matplotlib', 'scipy', 'onnxruntime', 'openvino', 'rosbags', 'rclpy', 'tensorboard')
@@ -218,3 +219,14 @@ def test_what_the_system_lacks_is_one_line_with_a_remedy(number, words, capsys):
     assert cli.run(body) == 2
     error = capsys.readouterr().err
     assert os.strerror(number) in error and words in error and 'Remedy' in error and error.count('\n') == 1
+
+
+@pytest.mark.parametrize(('text', 'words'), [('hello', 'no names with values'), ('a: [1', 'cannot be read'),
+                                             (None, 'cannot be read')])
+def test_a_parameter_file_that_is_none_is_told_with_what_to_give(text, words, tmp_path):
+    file = tmp_path / 'parameters.yaml'
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        cli.read_parameter_file(file)
+    assert 'Remedy: give a ROS parameter file' in str(caught.value)

@@ -63,7 +63,7 @@ def test_the_same_command_again_finds_all_done_and_another_one_is_refused(tmp_pa
     assert 'there already' in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'drive').iterdir()} == before
     assert simulate.main([*words, '--seed', '5']) == 2
-    assert 'exists already' in capsys.readouterr().err
+    assert 'exists already. Remedy: give a new folder' in capsys.readouterr().err
     assert json.loads((tmp_path / 'drive' / 'truth.json').read_text())['sweeps']
 
 

@@ -79,7 +79,7 @@ def test_without_a_datum_the_first_fix_within_the_map_is_one(block):
 
 
 def test_a_datum_on_another_continent_is_refused_when_it_is_configured(block):
-    with pytest.raises(ConfigurationError, match="'datum'.*nowhere near"):
+    with pytest.raises(ConfigurationError, match="'datum'.*nowhere near.*latitude first"):
         made(block, datum='35.0, 139.0')
 
 

@@ -245,3 +245,20 @@ def test_sweeps_of_another_clock_find_no_odometry_and_diagnostics_compare_the_cl
     status = graph.status('map image', lambda s: 'steadily' in s.message, 'the clocks')
     assert status.level == status.WARN and 'ahead of map image' in status.message
     assert 'more often' not in status.message
+
+
+def test_a_map_image_that_is_drawn_upside_down_is_told_once_the_vehicle_has_driven(graph):
+    """A street with side streets on the left: the picture moves ahead with the vehicle, where it should fall behind."""
+    for k in range(9):
+        driven, seconds = 10.5 * k, 0.5 * k
+        picture = np.zeros((480, 480), np.uint8)
+        picture[:, 228:252] = 255
+        for at in (5.0, 31.0, 50.0, 88.0, 99.0):  # m along the street
+            row = 240 - round((at - driven) / 0.25)
+            picture[max(0, row - 12):max(0, row + 12), :240] = 255
+        graph.take(odometry(seconds, x=driven))
+        graph.take(map_image(seconds, np.ascontiguousarray(picture[::-1, ::-1])))
+        graph.sweep(seconds)
+        assert graph.last.mode == 'fused'
+    status = graph.status('map image', lambda s: 'map_moves_otherwise' in s.message, 'the motion of the map image')
+    assert status.level == status.WARN and 'Remedy: let the image be drawn anew' in status.message
