@@ -55,8 +55,8 @@ def atheris(tried: Try, seed: int, name: str, first: int, count: int) -> None:
         number += 1
         if number == count:  # and not by -runs: one run fewer than expected, and the last report is never written
             os._exit(0)
-    arguments = [f'-seed={seed + first + 1}', f'-max_len={LONGEST}', '-len_control=0', '-rss_limit_mb=0', '-timeout=600',
-                 '-verbosity=0', f'-artifact_prefix={gettempdir()}/']
+    arguments = [f'-seed={seed + first + 1}', f'-max_len={LONGEST}', '-len_control=0', '-rss_limit_mb=0',
+                 '-timeout=600', '-verbosity=0', f'-artifact_prefix={gettempdir()}/']
     engine.Setup(['fuzz', *arguments], run)
     engine.Fuzz()
 
