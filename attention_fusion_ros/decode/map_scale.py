@@ -61,10 +61,12 @@ def integer_scale(plane: np.ndarray) -> Scale:
 def float_scale(plane: np.ndarray) -> Scale:
     """The scale of (H, W) float32 without NaN and infinite values."""
     brightest = float(plane.max())
+    if brightest >= NODATA_BEYOND:  # at once: every pixel may have another such value
+        brightest = _below(plane, NODATA_BEYOND)
     while brightest > 1.0:
         second = _below(plane, brightest)
         named = brightest in NODATA and 0 < second <= brightest / NAMED_NODATA_GAP
-        if brightest < NODATA_BEYOND and not named and not DIM <= second <= brightest / NODATA_GAP:
+        if not named and not DIM <= second <= brightest / NODATA_GAP:
             break
         brightest = second
     return _stretched(plane, Scale(max(brightest, 1.0), brightest), brightest)

@@ -7,15 +7,17 @@ Importing this module changes nothing, and needs no ROS.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 PROFILE = Path(__file__).parent / 'fastdds.xml'
-VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+# By distribution: since Kilted (rclpy 9), which warns of the other one, and until Jazzy.
+VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 # Any of these says that the user has set up transports.
-SET_BY_USER = (VARIABLE, 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS', 'RMW_FASTRTPS_USE_QOS_FROM_XML')
+SET_BY_USER = (*VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS', 'RMW_FASTRTPS_USE_QOS_FROM_XML')
 IN_WORKING_DIRECTORY = 'DEFAULT_FASTRTPS_PROFILES.xml'  # Fast DDS reads this one by itself
 SHARED_MEMORY = '/dev/shm'
 NEEDED_BYTES = 128 * 2**20  # free there: a segment that outgrows it would end the process
@@ -34,7 +36,16 @@ def environment() -> dict[str, str]:
         state = os.statvfs(SHARED_MEMORY)
     except OSError:
         return {}
-    return {VARIABLE: str(PROFILE)} if state.f_bavail * state.f_frsize >= NEEDED_BYTES else {}
+    return {variable(): str(PROFILE)} if state.f_bavail * state.f_frsize >= NEEDED_BYTES else {}
+
+
+def variable() -> str:
+    """The name of the variable by which Fast DDS is given its profile."""
+    try:  # not ROS_DISTRO, which wheels do not set
+        major = int(importlib.metadata.version('rclpy').split('.')[0])
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return VARIABLES[1]
+    return VARIABLES[major < 9]
 
 
 def local_only() -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 SECTION = 'ros__parameters'
+WILDCARDS = {'/**': r'(/\w+)*', '*': r'\w+'}
 
 
 def sections(content: Mapping[Any, Any], above: str = '') -> Iterator[tuple[str, Any]]:
@@ -31,5 +32,5 @@ def node_names(content: Mapping[Any, Any]) -> list[str]:
 
 def matches(pattern: str, node: str) -> bool:
     """Whether a name of a parameter file means this node, by its full name (`/attention_fusion`)."""
-    expression = pattern.replace('/**', '(/\\w+)~').replace('*', '\\w+').replace('~', '*')
-    return re.fullmatch(expression, node) is not None
+    parts = re.split(r'(/\*\*|\*)', pattern)
+    return re.fullmatch(''.join(WILDCARDS.get(part) or re.escape(part) for part in parts), node) is not None

@@ -91,6 +91,13 @@ def test_parameters_that_are_no_mapping_are_told(tmp_path, text):
         read_parameter_file(tmp_path / 'parameters.yaml')
 
 
+@pytest.mark.parametrize('name', ['/**(', 'attention_fusion[', 'attention.fusion', '(attention)?_fusion', 'a{9', '~'])
+def test_names_of_nodes_are_no_regular_expressions(tmp_path, name):
+    (tmp_path / 'parameters.yaml').write_text(f"'{name}':\n  ros__parameters:\n    max_speed: 1.0\n")
+    with pytest.raises(ConfigurationError, match='none for /attention_fusion'):
+        read_parameter_file(tmp_path / 'parameters.yaml')
+
+
 @pytest.mark.parametrize('text', [
     '[' * 20_000, '2001-99-99', '0b', LAUGHS, 'a: &a {b: *a}', '? {a: 1}\n: 2', '&a', '*a', '9' * 5000, '!!binary x',
     '!!python/object/apply:os.system [ls]', '1:99:99:' + '9' * 400])

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from support.messages import compressed, field, header
+from support.messages import compressed, field, header, image
 
 from attention_fusion_ros.decode import (
     decode_compressed_cloud,
@@ -110,6 +110,15 @@ def test_a_value_of_no_data_that_is_larger_than_any_brightness():
         warnings.simplefilter('error')
         road = decode_map_image(message).road
     assert road[0, 0] == 0.0 and np.isfinite(road).all()
+
+
+def test_an_image_of_many_values_of_no_data_is_read_in_one_pass():
+    """Floats in the wrong byte order, say. There was a pass over the image for each of its values beyond 1e9."""
+    pixels = np.linspace(1e10, 1e30, 512 * 512, dtype=np.float32).reshape(512, 512)
+    assert not decode_map_image(image(pixels, '32FC1')).road.any()
+    pixels[:, 256] = 1.0
+    road = decode_map_image(image(pixels, '32FC1')).road
+    assert (road[:, 256] == 1).all() and road.sum() == 512
 
 
 def test_a_chunk_of_a_png_that_claims_gigabytes_is_refused_before_it_is_decoded(monkeypatch):

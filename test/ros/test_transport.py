@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -65,9 +66,17 @@ def test_the_profile_keeps_both_transports():
 
 @pytest.mark.parametrize('name', transport.SET_BY_USER)
 def test_what_the_user_set_up_is_left_alone(monkeypatch, name):
-    assert transport.environment() == {transport.VARIABLE: str(transport.PROFILE)}
+    assert transport.environment() == {transport.variable(): str(transport.PROFILE)}
     monkeypatch.setenv(name, 'something')
     assert transport.environment() == {}
+
+
+@pytest.mark.parametrize('version, name', [
+    ('7.1.6', 'FASTRTPS_DEFAULT_PROFILES_FILE'), ('9.1.2', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+    ('unknown', 'FASTRTPS_DEFAULT_PROFILES_FILE'), ('10.0.1', 'FASTDDS_DEFAULT_PROFILES_FILE')])
+def test_the_variable_is_that_of_the_distribution(monkeypatch, version, name):
+    monkeypatch.setattr(importlib.metadata, 'version', lambda package: version)
+    assert transport.environment() == {name: str(transport.PROFILE)}
 
 
 def test_a_profile_in_the_working_directory_is_left_alone(tmp_path):

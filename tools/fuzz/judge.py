@@ -76,7 +76,6 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
         last = ''.join(traceback.format_exception(error)[-3:]).strip()
         raise Fault(f'{type(error).__name__}: {error}\n{last}') from error
     seconds, peak = time.process_time() - start, most_resident()
-    outcomes.count[name] += 1
     outcomes.slowest_s = max(outcomes.slowest_s, seconds)
     if peak > before:
         grown = peak - outcomes.held_bytes
@@ -85,6 +84,7 @@ def judged(run: Callable[[Any], None], case: Any, reasons: frozenset[str], memor
             raise Fault(f'{grown / MIB:.0f} MiB for one input, more than {memory_mib:.0f}')
     if seconds > HANG_S:
         raise Fault(f'{seconds:.0f} s for one input')
+    outcomes.count[name] += 1
 
 
 def forget_peak() -> None:

@@ -61,8 +61,9 @@ class NodeProcess:
             # In a process group of its own: Ctrl+C reaches this process, which then stops the node in an orderly way.
             self._process = subprocess.Popen([*start, '--ros-args', *arguments], env=variables, start_new_session=True,
                                              stdout=file if output is None else output, stderr=subprocess.STDOUT)
-        self._client = session.node.create_client(ChangeState, f'/{name}/change_state')
-        self._parameters = session.node.create_client(SetParametersAtomically, f'/{name}/set_parameters_atomically')
+        client: Callable[..., Any] = session.node.create_client  # rclpy of Kilted has types, that of Jazzy has not
+        self._client = client(ChangeState, f'/{name}/change_state')
+        self._parameters = client(SetParametersAtomically, f'/{name}/set_parameters_atomically')
 
     @property
     def pid(self) -> int:
