@@ -16,6 +16,7 @@ from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.utils import outside
 
 SECTIONS = ('network', 'loss')  # settings that are mappings
+FILE_REMEDY = 'Remedy: give a YAML file of names with values, as config/train.yaml is.'
 TASK_LOSSES = {'presence': 1.0, 'offset': 0.3, 'heading': 0.6, 'direction': 0.5, 'road': 0.5, 'spatial': 0.1,
                'rings': 0.5, 'lidar_reading': 0.5, 'map_reading': 0.3, 'vehicles': 0.3,
                'sufficiency': 0.0, 'comprehensiveness': 0.0}
@@ -93,9 +94,9 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None,
         try:
             values = outside.read_yaml(path) or {}
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"training settings '{path}' cannot be read: {error}") from error
+            raise ConfigurationError(f"training settings '{path}' cannot be read: {error}. {FILE_REMEDY}") from error
         if not isinstance(values, dict):
-            raise ConfigurationError(f"training settings '{path}' must be a mapping of names to values")
+            raise ConfigurationError(f"training settings '{path}' must be a mapping of names to values. {FILE_REMEDY}")
     values = _overridden(values, overrides or {})
     fields = {f.name: f for f in dataclasses.fields(TrainingConfig)}
     for name in values:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -33,7 +34,7 @@ def machine(check: Check) -> dict[str, Any]:
     versions = {}
     for package in ('triton', 'numpy', 'numba', 'timm'):
         try:
-            versions[package] = str(__import__(package).__version__)
+            versions[package] = str(importlib.import_module(package).__version__)
         except Exception as error:  # numba refuses some versions of numpy
             versions[package] = f'none ({str(error)[:80]})'
     return {'device': torch.cuda.get_device_name() if check.cuda else platform.processor() or 'CPU',
