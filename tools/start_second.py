@@ -7,7 +7,7 @@ Where --start-from is a second network already, what fits is taken over, and the
 --reading-from, how places are read and what they say comes from another checkpoint.
 
     python tools/start_second.py --config config/train_two_readings.yaml --scenes scenes --out start.safetensors
-    python tools/start_second.py --config config/train_two_readings.yaml --start-from two_readings.safetensors \
+    python tools/start_second.py --config config/train_places.yaml --start-from two_readings.safetensors \
         --reading-from default.safetensors --out start.safetensors
 """
 

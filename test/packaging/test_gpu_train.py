@@ -22,7 +22,7 @@ def test_dry_run(tmp_path):
     out, start = tmp_path / 'out', tmp_path / 'start.safetensors'
     shipped = checkpoint.SHIPPED.parent
     environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT)}
-    second = str(ROOT / 'config' / 'train_two_readings.yaml')
+    second = str(ROOT / 'config' / 'train_places.yaml')
     made = subprocess.run([sys.executable, 'tools/start_second.py', '--config', second, '--start-from',
                            str(shipped / 'two_readings.safetensors'), '--reading-from',
                            str(shipped / 'default.safetensors'), '--out', str(start)], cwd=ROOT, env=environment,
@@ -32,7 +32,7 @@ def test_dry_run(tmp_path):
                            str(tmp_path / 'work'), '--runs', f'config/train_heat.yaml={checkpoint.SHIPPED}',
                            f'{second}={start}'], cwd=ROOT, text=True, capture_output=True, timeout=560, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name, before in (('train_heat', checkpoint.SHIPPED), ('train_two_readings', start)):
+    for name, before in (('train_heat', checkpoint.SHIPPED), ('train_places', start)):
         weights, old = (checkpoint.load(file).network.state_dict() for file in (out / f'{name}.safetensors', before))
         assert any((weights[key] != old[key]).any() for key in old), f'{name}: {(out / name).with_suffix(".log")}'
         assert (out / f'{name}.json').is_file()

@@ -71,6 +71,15 @@ def test_at_the_end_of_a_process_signals_stay_ignored_once_one_has_come():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@pytest.fixture
+def as_python_starts():
+    """SIGINT as in a process of its own: the workers that run tests may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('as_python_starts')
 def test_an_interrupt_that_got_lost_is_raised_again_at_the_next_piece_of_work():
     def lose() -> None:
         with contextlib.suppress(KeyboardInterrupt):  # as Python does in __del__ and libraries in callbacks
@@ -89,6 +98,7 @@ def test_an_interrupt_that_got_lost_is_raised_again_at_the_next_piece_of_work():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures('as_python_starts')
 @pytest.mark.parametrize('bar', [lambda: cli.progress(range(9)), lambda: cli.progress(total=9)])
 def test_a_command_whose_interrupt_got_lost_ends_at_its_progress_bar(bar, capsys):
     seen = []
