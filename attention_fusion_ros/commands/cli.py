@@ -22,7 +22,7 @@ from tqdm import tqdm
 from attention_fusion_ros.config import NodeConfig, flatten, from_flat
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.utils import outside
-from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard, insist, insisting
+from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 from attention_fusion_ros.utils.parameter_file import SECTION, matches, sections
 
 PROGRAM = 'python3 -m attention_fusion_ros'  # works with and without a ROS build
@@ -264,26 +264,11 @@ def importing_ros(what: str) -> Iterator[None]:
 _without_progress = False
 
 
-class _Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
-    """A bar at which a Ctrl-C that got lost on the way is noticed."""
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in super().__iter__():
-            yield item
-            insist()
-
-    def update(self, n: float | None = 1) -> bool | None:
-        """As tqdm's."""
-        insist()
-        shown: bool | None = super().update(n)
-        return shown
-
-
 def progress(*iterable: Any, **settings: Any) -> tqdm:
     """A progress bar that does not flood logs. The arguments are those of tqdm."""
     if _without_progress:
         settings['disable'] = True
-    return _Bar(*iterable, **{'mininterval': 0.5, 'dynamic_ncols': True, **settings})
+    return tqdm(*iterable, **{'mininterval': 0.5, 'dynamic_ncols': True, **settings})
 
 
 @contextmanager
@@ -306,8 +291,7 @@ def run(body: Callable[[], int], stopped: int | None = None) -> int:
     for both, where being stopped is no failure and nothing is to be said.
     """
     try:
-        with insisting():
-            return body()
+        return body()
     except (InputError, ConfigurationError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_asked = False  # Ctrl-C came while `insisting`
 
 
 class Interrupted(KeyboardInterrupt):
@@ -85,36 +83,3 @@ class SignalGuard:
         """Raise `Interrupted` if a signal came meanwhile."""
         if self.received is not None:
             raise Interrupted(self.received)
-
-
-@contextmanager
-def insisting() -> Iterator[None]:
-    """Within the block Ctrl-C raises KeyboardInterrupt as ever, and `insist` raises it again should it get lost.
-
-    Python prints and drops what is raised while an object is destroyed or in a callback of a library, Ctrl-C as well.
-    Outside the main thread, and where somebody handles the signal already, nothing changes.
-    """
-    global _asked
-    if (threading.current_thread() is not threading.main_thread()
-            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
-        yield
-        return
-    _asked = False
-    signal.signal(signal.SIGINT, _note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _asked = False
-
-
-def _note(number: int, frame: FrameType | None) -> None:
-    global _asked
-    _asked = True
-    raise KeyboardInterrupt
-
-
-def insist() -> None:
-    """Raise KeyboardInterrupt where Ctrl-C came within `insisting` and got lost; work in pieces calls it for each."""
-    if _asked and threading.current_thread() is threading.main_thread() and sys.exc_info()[0] is None:
-        raise KeyboardInterrupt

@@ -157,7 +157,9 @@ def test_an_interrupted_run_leaves_nothing_under_the_name(options, tmp_path):
     long = bag.write(tmp_path / 'long', bag.drive(700))
     process = subprocess.Popen([sys.executable, '-c', RUN, long, '--out', tmp_path / 'out', '--bag',
                                 tmp_path / 'results', *options], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+                               env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+                               # Whoever runs the tests in the background may have it ignored.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     while not [f for f in tmp_path.glob('.results.*/results/*.mcap') if f.stat().st_size > 10_000]:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)

@@ -1,14 +1,12 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-import contextlib
 import os
 import signal
 import threading
 
 import pytest
 
-from attention_fusion_ros.commands import cli
-from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard, insist, insisting
+from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 
 
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -69,57 +67,3 @@ def test_at_the_end_of_a_process_signals_stay_ignored_once_one_has_come():
     finally:
         signal.signal(signal.SIGINT, before)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@pytest.fixture
-def as_python_starts():
-    """SIGINT as in a process of its own: the workers that run tests may ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures('as_python_starts')
-def test_an_interrupt_that_got_lost_is_raised_again_at_the_next_piece_of_work():
-    def lose() -> None:
-        with contextlib.suppress(KeyboardInterrupt):  # as Python does in __del__ and libraries in callbacks
-            signal.raise_signal(signal.SIGINT)
-
-    with insisting():
-        insist()
-        lose()
-        with pytest.raises(KeyboardInterrupt):
-            insist()
-        try:
-            raise ValueError
-        except ValueError:
-            insist()  # while something else goes wrong, that is what is told
-    insist()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.usefixtures('as_python_starts')
-@pytest.mark.parametrize('bar', [lambda: cli.progress(range(9)), lambda: cli.progress(total=9)])
-def test_a_command_whose_interrupt_got_lost_ends_at_its_progress_bar(bar, capsys):
-    seen = []
-
-    def work() -> int:
-        with bar() as pieces:
-            for i in pieces if pieces.iterable is not None else range(9):
-                seen.append(i)
-                if i == 2:
-                    with contextlib.suppress(KeyboardInterrupt):
-                        signal.raise_signal(signal.SIGINT)
-                if pieces.iterable is None:
-                    pieces.update()
-        return 0
-    assert cli.run(work) == 130 and seen == [0, 1, 2]
-    assert 'interrupted' in capsys.readouterr().err
-
-
-def test_who_handles_the_signal_already_keeps_it():
-    with SignalGuard() as guard, insisting():
-        with pytest.raises(Interrupted):
-            signal.raise_signal(signal.SIGINT)
-        assert guard.received == signal.SIGINT
-        insist()
