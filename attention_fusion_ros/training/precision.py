@@ -13,10 +13,10 @@ from torch import Tensor, nn
 def keep_dilated_in_float32(network: nn.Module) -> None:
     """Make autocast leave dilated convolutions alone; changed in place.
 
-    Observed with torch 2.13.0+cpu on an AMD EPYC whose family and instructions were not noted: the bfloat16 weight
-    gradients of some of them (3x3, dilation 2, 24 channels, channels last, for example) hold values of uninitialised
-    memory. On an AMD EPYC of family 25, model 1 (AVX2, no AVX-512), they are right with the same torch, within 0.6 %;
-    there torch does not hand bfloat16 to oneDNN. Processors with AVX-512 or AMX were not tried since. `python -m
+    Observed with torch 2.13.0+cpu on an AMD EPYC of family 25, model 17 (Zen 4, AVX-512 with bfloat16): the bfloat16
+    weight gradients of some of them (3x3, dilation 2 or 4, 24 channels, channels last) hold values of uninitialised
+    memory. On one of family 25, model 1 (AVX2, no AVX-512), they are right with the same torch, within 0.6 %; there
+    torch does not hand bfloat16 to oneDNN. Intel processors with AMX were not tried. `python -m
     attention_fusion_ros.studies.bfloat16_gradients` says how it is on the one at hand. float32 costs little, as only
     the dilated convolutions (of BAM and SK) are concerned.
     """
