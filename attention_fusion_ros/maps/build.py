@@ -24,6 +24,7 @@ def build_roads(ways: Ways) -> RoadGraph:
     last = np.append(run[1:] != run[:-1], True) if len(run) else np.zeros(0, bool)
     begins = np.append(True, last[:-1]) if len(run) else last
     used += np.bincount(place[last | begins], minlength=len(used))  # an end is always a joint
+    used[np.flatnonzero(np.isin(ways.node_ids, ways.barred))] += 1  # and so is what cannot be passed
     joint = np.flatnonzero(used[place] > 1)
     same = run[joint[1:]] == run[joint[:-1]]
     start, stop = joint[:-1][same], joint[1:][same]
@@ -52,7 +53,8 @@ def build_roads(ways: Ways) -> RoadGraph:
         roundabout=of_edges([t.roundabout for t in tags], np.bool_),
         layers=of_edges([t.layer for t in tags], np.int8),
         names=of_edges([names.setdefault(t.name, len(names)) for t in tags], np.int32),
-        name_list=np.array(list(names)), nodes=len(numbers))
+        name_list=np.array(list(names)), nodes=len(numbers),
+        barred=np.flatnonzero(np.isin(ways.node_ids[numbers], ways.barred)).astype(np.int32))
 
 
 def _runs(ways: Ways) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

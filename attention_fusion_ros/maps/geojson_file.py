@@ -3,7 +3,9 @@
 """Road lines in GeoJSON (RFC 7946), and the route graphs of nav2, as ways.
 
 Lines: LineString and MultiLineString features; their properties are read like the tags of OpenStreetMap (`highway`,
-`oneway`, `width`, ...), lines without `highway` are of kind `road`. Roads meet where they share a vertex.
+`oneway`, `width`, ...). Of several values in a list, as OSMnx writes them, the first that is known counts.
+`other_tags`, where GDAL and QGIS put what has no column, are read, too. Lines that say nothing about `highway` are of
+kind `road`, unless another tag tells what they are, a railway for example. Roads meet where they share a vertex.
 
 Route graphs of nav2 (nav2_route, GeoJsonGraphFileLoader): points with an `id`, lines with `startid` and `endid`, each
 driven from the one to the other. They claim EPSG:3857, but their coordinates are metres in the frame `map`; these need
@@ -12,6 +14,7 @@ the datum of that frame.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,14 @@ import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError, InputError
 from attention_fusion_ros.maps.frames import LocalFrame, web_mercator_to_degrees
+from attention_fusion_ros.maps.kinds import KINDS
 from attention_fusion_ros.maps.osm_file import Ways
 from attention_fusion_ros.utils import outside
 
 SAME_PLACE_DEG = 1e-8  # a millimetre
+OTHER_TAG = re.compile(r'"((?:[^"\\]|\\.)*)"=>"((?:[^"\\]|\\.)*)"')  # hstore, as GDAL's driver of OSM writes it
+NO_ROADS = ('railway', 'waterway', 'aerialway', 'power', 'building', 'boundary', 'landuse', 'natural', 'leisure',
+            'man_made', 'barrier', 'place')  # what else a line can be
 LOCAL_M = 100e3  # coordinates beyond are those of the projection that the file names
 
 
@@ -31,6 +38,9 @@ def read_geojson(path: str | Path, kinds: Collection[str], datum: tuple[float, f
     """The lines as ways; see `maps.load.load_roads` for `kinds` and `datum`. Raises ConfigurationError."""
     try:
         content = outside.read_json(path, encoding='utf-8-sig')
+        if isinstance(content.get('elements'), list):
+            raise ConfigurationError(f"'{path}' is JSON of Overpass, not GeoJSON. Remedy: export it as GeoJSON, or as "
+                                     'raw OSM data in XML ([out:xml]) under a name that ends in .osm')
         features = content['features'] if content['type'] == 'FeatureCollection' else [content]
         return _ways(path, content, [f for f in features if f.get('geometry')], kinds, datum)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -46,7 +56,7 @@ def _ways(path: str | Path, content: dict, features: list[dict], kinds: Collecti
               if f['geometry']['type'] == 'Point' and 'id' in (f.get('properties') or {})}
     lines, tags, graph = [], [], False
     for feature in features:
-        found = {str(k): _text(v) for k, v in (feature.get('properties') or {}).items() if v is not None}
+        found = _tags(feature.get('properties') or {})
         shape, coordinates = feature['geometry']['type'], feature['geometry']['coordinates']
         if shape not in ('LineString', 'MultiLineString'):
             continue
@@ -59,13 +69,11 @@ def _ways(path: str | Path, content: dict, features: list[dict], kinds: Collecti
                                          'not there. Remedy: export the graph with its nodes')
             parts = [[ends[0], *[p for part in parts for p in part][1:-1], ends[1]]]
             found.setdefault('oneway', 'yes')
-        found.setdefault('highway', 'road')
         if found['highway'] in kinds:
             for part in parts:
                 lines.append(np.array([p[:2] for p in part], np.float64).reshape(-1, 2))
                 tags.append(found)
-    if graph:
-        lines, tags = _two_way(lines, tags)
+    lines, tags = _two_way(lines, tags)
     coordinates = np.concatenate(lines) if lines else np.zeros((0, 2))
     if not np.isfinite(coordinates).all():
         raise ConfigurationError(f"'{path}' has coordinates that are not finite")
@@ -80,17 +88,28 @@ def _ways(path: str | Path, content: dict, features: list[dict], kinds: Collecti
                 places[:, 0] * SAME_PLACE_DEG, places[:, 1] * SAME_PLACE_DEG, None)
 
 
+def _tags(properties: dict) -> dict[str, str]:
+    """Properties of a feature as tags."""
+    other = dict(OTHER_TAG.findall(str(properties.get('other_tags') or '')))
+    own = {str(k): _text(v) for k, v in properties.items() if v is not None and v != []}
+    tags = {**other, **own}
+    something_else = 'highway' in properties or any(tags.get(key, 'no') != 'no' for key in NO_ROADS)
+    return {'highway': '' if something_else else 'road', **tags}
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return next((v for v in value if v in KINDS), _text(value[0]))
     return {True: 'yes', False: 'no'}[value] if isinstance(value, bool) else str(value)
 
 
 def _two_way(lines: list[np.ndarray], tags: list[dict[str, str]]) -> tuple[list[np.ndarray], list[dict[str, str]]]:
-    """Pairs of edges there and back along the same line are one road."""
+    """Pairs of lines there and back along the same vertices are one road, as in the graphs of nav2 and OSMnx."""
     number: dict[bytes, int] = {}
     kept: list[tuple[np.ndarray, dict[str, str]]] = []
     for line, found in zip(lines, tags):
         back = number.get(np.ascontiguousarray(line[::-1]).tobytes())
-        if back is not None and found['oneway'] == 'yes':
+        if back is not None:
             kept[back][1]['oneway'] = 'no'
         else:
             number[line.tobytes()] = len(kept)

@@ -20,7 +20,7 @@ from attention_fusion_ros.maps.roads import RoadGraph
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.arrays import read_arrays
 
-VERSION = 1  # of the cache: change it with what is read, or how it is kept
+VERSION = 2  # of the cache: change it with what is read, or how it is kept
 OSM_ENDINGS = ('.osm', '.osm.gz', '.osm.bz2', '.osm.pbf', '.pbf')
 GEOJSON_ENDINGS = ('.geojson', '.json')
 BLOCK = 2**20
@@ -50,6 +50,9 @@ def load_roads(path: str | Path, kinds: Sequence[str] = DEFAULT_KINDS,
     else:
         ways = read_geojson(path, kinds, datum)
     graph = build_roads(ways)
+    if not len(graph) and len(ways.tags):
+        raise ConfigurationError(f"'{path}' holds {len(ways.tags)} roads, but not the places of their nodes. Remedy: "
+                                 'export the nodes too (in Overpass: (._;>;); out body; and not out geom)')
     if not len(graph):
         raise ConfigurationError(f"'{path}' holds no roads of the kinds {', '.join(kinds)}. Remedy: choose another "
                                  'file, or other kinds')

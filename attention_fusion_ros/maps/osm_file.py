@@ -8,7 +8,7 @@ import gzip
 import re
 from array import array
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.maps.pbf_sizes import unpacked_bytes
+from attention_fusion_ros.maps.tags import is_impassable
 
 OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
 HEAD_BYTES = 4096  # of a file, in which that stands
@@ -37,6 +38,7 @@ class Ways:
     latitudes: np.ndarray  # (N,) degrees
     longitudes: np.ndarray
     bounds: tuple[float, float, float, float] | None  # south, west, north, east as the file states them; degrees
+    barred: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (B,) ids of nodes no car can pass
 
 
 def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
@@ -57,12 +59,13 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
         else:
             found = np.unique(refs, return_index=True)
             found = found[0], places[found[1]]
-        bounds = _bounds(osmium, path)
+        bounds, barred = _bounds(osmium, path), _barred(osmium, path)
     except ConfigurationError:
         raise
     except Exception as error:  # osmium has exceptions of its own, which have no common base
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
-    return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds)
+    return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds,
+                barred[np.isin(barred, found[0])])
 
 
 def library(path: str) -> Any:
@@ -128,6 +131,12 @@ def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.n
     numbers, first = np.unique(table[:, 0], return_index=True)
     known = np.isin(numbers, wanted, assume_unique=True)
     return numbers[known], table[first[known], 1:]
+
+
+def _barred(osmium: Any, path: str) -> np.ndarray:
+    """(B,) int64 ids of the nodes that no car can pass, on roads or not."""
+    nodes = osmium.FileProcessor(path, osmium.osm.NODE).with_filter(osmium.filter.KeyFilter('barrier'))
+    return np.array([node.id for node in nodes if is_impassable(dict(node.tags))], np.int64)
 
 
 def _bounds(osmium: Any, path: str) -> tuple[float, float, float, float] | None:

@@ -34,6 +34,7 @@ class RoadGraph:
     names: np.ndarray  # (E,) int32, number in `name_list`
     name_list: np.ndarray  # (K,) str; the first is ''
     nodes: int
+    barred: np.ndarray  # (B,) int32 nodes that no car can pass: a bollard, a closed gate
 
     def __len__(self) -> int:
         return len(self.ends)

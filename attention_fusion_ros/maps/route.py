@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The quickest way to a goal over the road graph, oneway roads respected."""
+"""The quickest way to a goal over the road graph; oneway roads and bollards are respected."""
 
 from __future__ import annotations
 
@@ -76,6 +76,9 @@ class RoutePlanner:
         tails = np.append(graph.ends[free, 0], graph.ends[back, 1])
         heads = np.append(graph.ends[free, 1], graph.ends[back, 0])
         edges, forward = np.append(free, back), np.append(np.ones(len(free), bool), np.zeros(len(back), bool))
+        self._barred = frozenset(graph.barred.tolist())
+        onward = ~np.isin(tails, graph.barred)  # to a bollard one may drive, and away from it, but not past it
+        tails, heads, edges, forward = tails[onward], heads[onward], edges[onward], forward[onward]
         seconds = self._seconds[edges].astype(np.float64)
         order = np.lexsort((seconds, heads, tails))  # of parallel roads the quickest comes first, and stays
         tails, heads = tails[order], heads[order]
@@ -172,7 +175,8 @@ class RoutePlanner:
                 turns = s.match.edge == g.match.edge and s.forward != g.forward and not seconds[tail]
                 cost = (turns * U_TURN_S + s.seconds + rest + seconds[tail] + self._part(g.match, not g.forward)
                         + g.seconds)
-                options = [(float(cost), False)]
+                past = tail in self._barred and not turns  # one may turn round in front of a bollard
+                options = [(math.inf if past else float(cost), False)]
                 if s.match.edge == g.match.edge and s.forward == g.forward:
                     along = (g.match.at - s.match.at) * (1 if s.forward else -1)
                     if along >= 0:
@@ -182,8 +186,8 @@ class RoutePlanner:
                         best = option, s, g, direct, before
         if best is None:
             raise InputError('goal_unreachable', 'no way leads to the goal along the roads of the map in their allowed '
-                             'directions.', 'give another goal; roads that are closed to cars, or missing at the edge '
-                             'of the file, may be in between.')
+                             'directions.', 'give another goal; roads that are closed to cars, a bollard, or the edge '
+                             'of the file may be in between.')
         total, s, g, direct, before = best
         if direct:
             edges, forward = [s.match.edge], [s.forward]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tags of a road say: direction, width, speed, layer, and whether cars may use it.
+"""What the tags of a road say: direction, width, speed, layer, and whether cars may use it; what a barrier on it does.
 
-https://wiki.openstreetmap.org/wiki/Key:oneway, Key:maxspeed, Key:access, Key:layer
+https://wiki.openstreetmap.org/wiki/Key:oneway, Key:maxspeed, Key:access, Key:layer, Key:barrier
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from attention_fusion_ros.maps.kinds import KINDS
 ALONG, AGAINST, BOTH = 1, -1, 0
 CLOSED = {'no', 'private', 'agricultural', 'forestry', 'delivery', 'emergency', 'psv', 'bus', 'military'}
 ACCESS = ('motorcar', 'motor_vehicle', 'vehicle', 'access')  # the narrower word counts
+# Of what stands on a road, what a car cannot drive through. Gates count as open unless their access says otherwise.
+IMPASSABLE = {'bollard', 'block', 'jersey_barrier', 'cycle_barrier', 'motorcycle_barrier', 'horse_stile', 'stile',
+              'kissing_gate', 'turnstile', 'full-height_turnstile', 'planter', 'log', 'debris', 'chain',
+              'barrier_board', 'fence', 'wall', 'ditch', 'hedge', 'bus_trap', 'sump_buster'}
+ONEWAY = ('oneway:motorcar', 'oneway:motor_vehicle', 'oneway:vehicle', 'oneway')  # the same
 NUMBER = re.compile(r'\s*(\d+(?:[.,]\d+)?)\s*(.*)')
 UNITS_KMH = {'': 1.0, 'km/h': 1.0, 'kmh': 1.0, 'kph': 1.0, 'mph': 1.609344, 'knots': 1.852}
 UNITS_M = {'': 1.0, 'm': 1.0, 'ft': 0.3048, "'": 0.3048}
@@ -43,14 +48,26 @@ def read_tags(tags: Mapping[str, str]) -> RoadTags:
     kind = tags['highway']
     roundabout = tags.get('junction') in ('roundabout', 'circular')
     direction, changes = _direction(tags, kind, roundabout)
-    access = next((tags[key] for key in ACCESS if key in tags), 'yes')
-    return RoadTags(kind, direction, access not in CLOSED and not changes, roundabout, _layer(tags),
+    return RoadTags(kind, direction, _open(tags, True) and not changes, roundabout, _layer(tags),
                     _width(tags, kind, direction), _speed(tags, kind), tags.get('name') or tags.get('ref') or '')
+
+
+def is_impassable(tags: Mapping[str, str]) -> bool:
+    """Whether a node with these tags ends the road for cars: a bollard, a block, a gate that is closed to them."""
+    barrier = tags.get('barrier', '')
+    blocks = barrier in IMPASSABLE and not (barrier == 'bollard' and tags.get('bollard') == 'rising')
+    return bool(barrier) and not _open(tags, not blocks)
+
+
+def _open(tags: Mapping[str, str], otherwise: bool) -> bool:
+    """What the narrowest word about access says; of several values one that opens is enough."""
+    access = next((tags[key] for key in ACCESS if key in tags), None)
+    return otherwise if access is None else any(value.strip() not in CLOSED for value in access.split(';'))
 
 
 def _direction(tags: Mapping[str, str], kind: str, roundabout: bool) -> tuple[int, bool]:
     """Direction, and whether it changes with the hour: such lanes are drawn, but no route can count on them."""
-    value = next((tags[key] for key in ('oneway:motor_vehicle', 'oneway:vehicle', 'oneway') if key in tags), '')
+    value = next((tags[key] for key in ONEWAY if key in tags), '').lower()  # GDAL writes True of OSMnx as text
     if value in ('yes', 'true', '1'):
         return ALONG, False
     if value in ('-1', 'reverse'):

@@ -16,7 +16,7 @@ from attention_fusion_ros.maps import osm_file
 from attention_fusion_ros.maps.frames import LocalFrame
 from attention_fusion_ros.maps.kinds import DEFAULT_KINDS, KINDS
 from attention_fusion_ros.maps.load import load_roads
-from attention_fusion_ros.maps.tags import read_tags
+from attention_fusion_ros.maps.tags import is_impassable, read_tags
 
 osmium = pytest.importorskip('osmium', reason='needs osmium')
 pytest.importorskip('pyproj', reason='needs pyproj')
@@ -91,10 +91,41 @@ def test_a_missing_node_breaks_a_road(tmp_path):
     ({'junction': 'roundabout'}, 1, True), ({'highway': 'motorway'}, 1, True),
     ({'highway': 'motorway', 'oneway': 'no'}, 0, True), ({'access': 'private'}, 0, False),
     ({'access': 'no', 'motor_vehicle': 'yes'}, 0, True), ({'oneway': 'yes', 'oneway:motor_vehicle': 'no'}, 0, True),
-    ({'access': 'destination'}, 0, True)])
+    ({'access': 'destination'}, 0, True), ({'motor_vehicle': 'agricultural;forestry'}, 0, False),
+    ({'motor_vehicle': 'agricultural; destination'}, 0, True), ({'oneway': 'no', 'oneway:motorcar': 'yes'}, 1, True)])
 def test_direction_and_access(tags, direction, routable):
     found = read_tags({'highway': 'residential', **tags})
     assert (found.direction, found.routable) == (direction, routable)
+
+
+@pytest.mark.parametrize(('tags', 'impassable'), [
+    ({}, False), ({'barrier': 'bollard'}, True), ({'barrier': 'bollard', 'bollard': 'rising'}, False),
+    ({'barrier': 'bollard', 'motor_vehicle': 'yes'}, False), ({'barrier': 'gate'}, False),
+    ({'barrier': 'gate', 'access': 'private'}, True), ({'barrier': 'lift_gate', 'access': 'customers'}, False),
+    ({'barrier': 'cycle_barrier', 'bicycle': 'yes'}, True), ({'barrier': 'toll_booth'}, False),
+    ({'highway': 'crossing', 'access': 'no'}, False)])
+def test_barriers(tags, impassable):
+    assert is_impassable(tags) == impassable
+
+
+def test_roads_are_cut_at_bollards(tmp_path):
+    bollard = TOWN.replace('<node id="4" lat="49.432" lon="7.715"/>',
+                           '<node id="4" lat="49.432" lon="7.715"><tag k="barrier" v="bollard"/></node>')
+    for k, text in enumerate((bollard, bollard.replace('v="bollard"', 'v="gate"'))):
+        (tmp_path / f'{k}.osm').write_text(text)
+    cut, whole = (load(tmp_path / f'{k}.osm') for k in (0, 1))
+    assert (len(cut), len(cut.barred)) == (4, 1) and (len(whole), len(whole.barred)) == (3, 0)
+    place, = cut.barred
+    assert cut.latitudes[cut.first[:-1][cut.ends[:, 0] == place]].tolist() == [49.432]
+
+
+@pytest.mark.parametrize('node', ['', '<nd ref="7" lat="49.43" lon="7.71"/><nd ref="8" lat="49.44" lon="7.71"/>'])
+def test_roads_without_their_nodes_are_named(tmp_path, node):
+    """As Overpass exports them with `out body` or `out geom` alone."""
+    (tmp_path / 'a.osm').write_text('<osm version="0.6"><way id="1">' + (node or '<nd ref="1"/><nd ref="2"/>')
+                                    + '<tag k="highway" v="residential"/></way></osm>')
+    with pytest.raises(ConfigurationError, match=r'1 roads, but not the places.*Remedy: export the nodes too'):
+        load(tmp_path / 'a.osm')
 
 
 @pytest.mark.parametrize(('tags', 'layer'), [
@@ -155,6 +186,43 @@ def test_road_lines_of_geojson_meet_at_their_vertices(tmp_path):
     roads = load(path)
     assert len(roads) == 3 and roads.nodes == 4 and roads.oneway.sum() == 2
     assert roads.widths.tolist() == [4.5, 4.5, 6.5] and roads.name(0) == 'A'
+
+
+LINE = [[7.712, 49.43], [7.715, 49.43]]
+
+
+@pytest.mark.parametrize(('properties', 'edges'), [
+    ({'highway': ['footway', 'tertiary'], 'lanes': ['4', '2'], 'oneway': True, 'name': ['A', 'B']},
+     [('tertiary', 13.0, True, 'A')]),  # as OSMnx merges ways
+    ({'highway': 'tertiary', 'lanes': '4', 'oneway': 'True', 'name': 'A'}, [('tertiary', 13.0, True, 'A')]),
+    ({'highway': 'tertiary', 'railway': None, 'other_tags': '"oneway"=>"yes","lanes"=>"4"', 'name': 'A'},
+     [('tertiary', 13.0, True, 'A')]),  # as GDAL and QGIS export the layer of lines
+    ({'highway': 'tertiary', 'lanes': 4, 'oneway': 'yes', 'name': 'A', 'other_tags': '"name:de"=>"say \\"A\\""'},
+     [('tertiary', 13.0, True, 'A')]),
+    ({'highway': None, 'railway': 'rail'}, []), ({'highway': None}, []), ({'waterway': 'river'}, []),
+    ({'other_tags': '"railway"=>"tram"'}, []), ({'railway': 'no'}, [('road', 6.0, False, '')])])
+def test_what_other_programs_make_of_roads(tmp_path, properties, edges):
+    path = geojson(tmp_path / 'a.geojson', [(properties, 'LineString', LINE),
+                                            ({'highway': 'motorway'}, 'LineString', LINE)])
+    roads = load(path)
+    found = [(list(KINDS)[roads.kinds[e]], float(roads.widths[e]), bool(roads.oneway[e]), roads.name(e))
+             for e in range(len(roads)) if roads.kinds[e]]
+    assert found == edges
+
+
+def test_a_road_there_and_back_is_one(tmp_path):
+    """OSMnx writes an edge for each direction."""
+    roads = load(geojson(tmp_path / 'a.geojson', [
+        ({'highway': 'tertiary', 'oneway': 'False', 'reversed': 'False'}, 'LineString', LINE),
+        ({'highway': 'tertiary', 'oneway': 'False', 'reversed': 'True'}, 'LineString', LINE[::-1])]))
+    assert len(roads) == 1 and not roads.oneway.any()
+
+
+def test_json_of_overpass_is_named(tmp_path):
+    (tmp_path / 'a.json').write_text(json.dumps({'version': 0.6, 'elements': [
+        {'type': 'way', 'id': 1, 'nodes': [1, 2], 'tags': {'highway': 'residential'}}]}))
+    with pytest.raises(ConfigurationError, match=r"a\.json' is JSON of Overpass, not GeoJSON\. Remedy: .*\.osm"):
+        load(tmp_path / 'a.json')
 
 
 def test_a_route_graph_of_nav2_lies_at_its_datum(tmp_path):

@@ -139,6 +139,22 @@ def test_oneway_roads_are_gone_round():
     assert route.length == pytest.approx(10 + 200 + 200 + 200 + 10, abs=25)
 
 
+def test_bollards_end_the_road_for_cars():
+    nodes = {1: (0.0, 0.0), 2: (100.0, 0.0), 3: (200.0, 0.0), 4: (0.0, 150.0), 5: (200.0, 150.0)}
+    ways = [([1, 2, 3], {}), ([1, 4, 5, 3], {})]
+    free, barred = town(nodes, ways), town(nodes, ways, barred=[2])
+    past = [RoutePlanner(roads).plan([(150.0, 0.0)], (50.0, 0.0)) for roads in (free, barred)]
+    assert [round(route.length) for route in past] == [100, 600], 'round the block'
+    check(barred, past[1])
+    assert RoutePlanner(barred).plan([(95.0, 0.0)], (50.0, 0.0)).length == pytest.approx(45.0, abs=0.1)
+    back = RoutePlanner(barred).plan([(10.0, 0.0)], (50.0, 0.0), heading=0.0)
+    assert back.length == pytest.approx(40.0, abs=0.1) and back.u_turn
+    dead_end = town(nodes, ways[:1], barred=[2])
+    with pytest.raises(InputError, match='bollard') as error:
+        RoutePlanner(dead_end).plan([(150.0, 0.0)], (50.0, 0.0))
+    assert error.value.reason == 'goal_unreachable'
+
+
 def test_waypoints_are_passed_in_order_without_turning_at_them():
     roads = town(*BLOCK)
     route = RoutePlanner(roads).plan([[200.0, 100.0], [100.0, 200.0], [0.0, 100.0]], [100.0, 0.0])

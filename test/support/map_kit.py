@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,21 +29,21 @@ CITIES = ('kaiserslautern', 'boston_seaport', 'singapore_queenstown')
 
 
 def ways_of(nodes: dict[int, tuple[float, float]], ways: list[tuple[list[int], dict[str, str]]],
-            frame: LocalFrame) -> Ways:
-    """Ways from places in metres. nodes: id -> (x, y)."""
+            frame: LocalFrame, barred: Sequence[int] = ()) -> Ways:
+    """Ways from places in metres. nodes: id -> (x, y). barred: nodes that no car can pass."""
     ids = np.array(sorted(nodes), np.int64)
     latitudes, longitudes = frame.to_degrees(np.array([nodes[i] for i in ids], float))
     refs = np.array([r for way, _ in ways for r in way], np.int64)
     first = np.append(0, np.cumsum([len(way) for way, _ in ways]))
     tags = tuple({'highway': 'residential', **t} for _, t in ways)
-    return Ways(refs, first, tags, ids, latitudes, longitudes, None)
+    return Ways(refs, first, tags, ids, latitudes, longitudes, None, np.array(barred, np.int64))
 
 
 def town(nodes: dict[int, tuple[float, float]], ways: list[tuple[list[int], dict[str, str]]],
-         datum: tuple[float, float] = FRAME) -> LocalRoads:
+         datum: tuple[float, float] = FRAME, barred: Sequence[int] = ()) -> LocalRoads:
     """Roads around a datum from places in metres."""
     frame = LocalFrame(*datum)
-    return LocalRoads(build_roads(ways_of(nodes, ways, frame)), frame)
+    return LocalRoads(build_roads(ways_of(nodes, ways, frame, barred)), frame)
 
 
 @functools.cache
