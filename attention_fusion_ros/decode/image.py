@@ -32,6 +32,8 @@ ENCODINGS = {
     'rgba8': Encoding('u1', 'rgba'), 'bgra8': Encoding('u1', 'bgra'),
 }  # fmt: skip
 
+WITHOUT_ORDER = {'8UC3': 'bgr8', '8UC4': 'bgra8'}  # as cv_bridge names them unless it is told; those of OpenCV
+
 
 def decode_map_image(msg: Any) -> MapImage:
     """Road and route of a topological map image from a sensor_msgs/Image; `map_style` says what counts as which.
@@ -46,10 +48,11 @@ def decode_map_image(msg: Any) -> MapImage:
     if width * height == 0:
         raise InputError('empty_image', f'The map image has no pixels ({width} x {height}).',
                          'publish the image only once it is drawn.')
-    if name not in ENCODINGS:
+    ordered = WITHOUT_ORDER.get(name, name)
+    if ordered not in ENCODINGS:
         raise InputError('unknown_encoding', f"The map image has encoding '{name}'; known are {', '.join(ENCODINGS)}.",
                          'convert the image to one of these.')
-    encoding = ENCODINGS[name]
+    encoding = ENCODINGS[ordered]
     order = '>' if flag(msg, 'is_bigendian') else '<'
     dtype = np.dtype(order + encoding.dtype)
     channels = len(encoding.order)
@@ -61,5 +64,9 @@ def decode_map_image(msg: Any) -> MapImage:
                          'read.', 'crop the map to the surroundings of the vehicle.')
 
     pixels: np.ndarray = np.ndarray((height, width, channels), dtype, data, 0, (step, pixel_bytes, dtype.itemsize))
+    if name in WITHOUT_ORDER and (pixels[..., 0] != pixels[..., 2]).any():
+        raise InputError('unknown_encoding', f"The map image has encoding '{name}', which does not say whether its "
+                         'first channel is red or blue.', 'name the order where the message is made, as in '
+                         f"CvBridge().cv2_to_imgmsg(image, encoding='{ordered}') for an image of OpenCV.")
     layers = road_and_route({letter: pixels[..., i] for i, letter in enumerate(encoding.order)})
     return MapImage(stamp_ns, frame_id, layers.road, layers.route, warnings=layers.warnings + frame_warnings(frame_id))

@@ -75,6 +75,18 @@ def test_colour_orders_mean_the_same(encoding, padding):
     np.testing.assert_allclose(wanted.road, np.maximum(rgb.max(2) / 255.0, wanted.route), atol=1e-6)
 
 
+@pytest.mark.parametrize(('encoding', 'named'), [('8UC3', 'bgr8'), ('8UC4', 'bgra8')])
+def test_colours_of_no_named_order_are_read_where_it_does_not_matter(encoding, named):
+    """As cv_bridge makes them unless it is told what they are."""
+    grey, coloured = (np.dstack([map_picture(route=route), np.full((60, 80), 255, np.uint8)])[..., :int(encoding[-1])]
+                      for route in (None, RED))
+    np.testing.assert_array_equal(decode_map_image(image(grey, encoding)).road,
+                                  decode_map_image(image(grey, named)).road)
+    with pytest.raises(InputError, match=f"red or blue.*encoding='{named}'") as error:
+        decode_map_image(image(coloured, encoding))
+    assert error.value.reason == 'unknown_encoding'
+
+
 @pytest.mark.parametrize('encoding', ['mono8', '8UC1', 'rgb8', 'bgr8', 'rgba8', 'bgra8'])
 def test_agrees_with_cv_bridge(encoding):
     cv_bridge = pytest.importorskip('cv_bridge')
