@@ -16,10 +16,23 @@ from launch_ros.event_handlers import OnStateTransition
 
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.launch_arguments import NODE_ARGUMENTS, REPLAY_ARGUMENTS
-from attention_fusion_ros.ros.launching import PACKAGE, declared, ends_launch, fails, in_share, value_of
+from attention_fusion_ros.ros.launching import (
+    PACKAGE,
+    declared,
+    ends_launch,
+    fails,
+    in_share,
+    is_set,
+    path_of,
+    value_of,
+    warn_of_unknown,
+)
 
 # Until subscribers have found the publishers: what is recorded at the very start would be lost.
 DISCOVERY_S = '1.0'
+AT_THE_END = 'The recording has ended. Ctrl-C ends the rest, too, as exit_at_end:=true does by itself.'
+# Whatever else is set where this file is included: the recording has the clock, and is played to an active node.
+GIVEN = (('use_sim_time', 'true'), ('autostart', 'true'))
 
 
 def player_of(context):
@@ -27,7 +40,8 @@ def player_of(context):
     def value(name):
         return value_of(name, context)
 
-    options = [value('bag'), '--clock', '--rate', value('rate'), *(['--loop'] if value('loop') == 'true' else [])]
+    options = [path_of('bag', context), '--clock', '--rate', value('rate'),
+               *(['--loop'] if is_set('loop', context) else [])]
     if value('player') == 'rosbag2':
         if shutil.which('ros2') is None:
             raise RuntimeError("There is no 'ros2' on the PATH. Remedy: source ROS 2, or give "
@@ -43,19 +57,20 @@ def player_of(context):
 
 def start(context):
     """The actions, once the arguments are known."""
-    bag = value_of('bag', context)
+    warn_of_unknown(context, __file__, REPLAY_ARGUMENTS)
+    bag = path_of('bag', context)
     if not Path(bag).exists():
         raise RuntimeError(f"There is no recording '{bag}'. Remedy: give bag:=FOLDER, a rosbag2 recording.")
     player = player_of(context)
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(in_share('launch/attention_fusion.launch.py')),
-        launch_arguments=[('use_sim_time', 'true'), *((a.name, value_of(a.name, context)) for a in NODE_ARGUMENTS)])
+        launch_arguments=[*GIVEN, *((a.name, value_of(a.name, context)) for a in NODE_ARGUMENTS)])
     # Loading the network takes seconds: the recording begins when the node listens, and only the first time it does.
     play = RegisterEventHandler(OnStateTransition(goal_state='active', entities=[player], handle_once=True))
     give_up = RegisterEventHandler(OnStateTransition(
         start_state='configuring', goal_state='unconfigured',
         entities=[fails('attention_fusion could not be configured, and nothing is played; its log says why.')]))
-    stop = ends_launch(player, 'the player', success=value_of('exit_at_end', context) == 'true')
+    stop = ends_launch(player, 'the player', '' if is_set('exit_at_end', context) else AT_THE_END)
     return [play, give_up, stop, node]
 
 

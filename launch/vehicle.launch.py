@@ -6,7 +6,7 @@ ros2 launch attention_fusion_ros vehicle.launch.py osm:=city.osm.pbf pointcloud:
     odometry:=/odom goal:="49.44,7.76" rviz:=true
 """
 
-from pathlib import Path
+import os
 
 from launch import LaunchDescription
 from launch.actions import OpaqueFunction
@@ -15,6 +15,7 @@ from attention_fusion_ros.ros.launch_arguments import (
     MAP_ALIGNMENT_TOPIC,
     MAP_IMAGE_TOPIC,
     MAP_VEHICLE_ARGUMENTS,
+    is_true,
     map_remappings,
     shared_parameters,
 )
@@ -27,8 +28,10 @@ from attention_fusion_ros.ros.launching import (
     full_name,
     fusion_node,
     lifecycle_node,
+    path_of,
     rviz,
     value_of,
+    warn_of_unknown,
 )
 
 
@@ -37,18 +40,18 @@ def start(context):
     def value(name):
         return value_of(name, context)
 
-    roads = Path(value('osm')).expanduser()
-    if not roads.is_file():
+    warn_of_unknown(context, __file__, MAP_VEHICLE_ARGUMENTS)
+    roads = path_of('osm', context)
+    if not os.path.isfile(roads):
         raise RuntimeError(f"There is no file of roads '{roads}'. Remedy: give osm:=FILE, an extract of OpenStreetMap "
                            '(.osm, .osm.gz, .osm.pbf; docs/maps.md says where to get one).')
     # What both nodes have to agree about goes to both, whichever file it stands in.
-    shared = shared_parameters({value('params_file'): full_name(context, FUSION_NODE),
-                                value('map_params'): full_name(context, MAP_NODE)})
+    shared = shared_parameters((path_of(argument, context), full_name(context, node), argument)
+                               for argument, node in (('params_file', FUSION_NODE), ('map_params', MAP_NODE)))
     given = {name: value(name) for name in ('goal', 'datum') if value(name)}
     if value('publish_tf'):
-        given['publish_tf'] = value('publish_tf') == 'true'
-    source = lifecycle_node(context, MAP_NODE, 'map_source', value('map_params'),
-                            {**shared, **given, 'file': str(roads)},
+        given['publish_tf'] = is_true(value('publish_tf'))
+    source = lifecycle_node(context, MAP_NODE, 'map_source', 'map_params', {**shared, **given, 'file': roads},
                             map_remappings(value, MAP_ALIGNMENT_TOPIC))
     node = fusion_node(context, {'map_image': MAP_IMAGE_TOPIC}, shared)
 

@@ -41,7 +41,7 @@ def load_roads(path: str | Path, kinds: Sequence[str] = DEFAULT_KINDS,
         raise ConfigurationError(f"'{path}' is no file of roads that is known. Remedy: give a file that ends in "
                                  f"{', '.join(OSM_ENDINGS + GEOJSON_ENDINGS)}")
     key = _key(path, (VERSION, kinds, datum))
-    place = None if cache is None else Path(cache or _user_cache()) / f'roads-{key[:24]}.npz'
+    place = None if cache is None else Path(cache or _user_cache()).expanduser() / f'roads-{key[:24]}.npz'
     kept = None if place is None else _kept(place, key)
     if kept is not None:
         return kept

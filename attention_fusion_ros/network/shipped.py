@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from attention_fusion_ros.utils.digest import file_digest
@@ -12,11 +13,13 @@ SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 
 
 def path_of(name: str) -> Path:
-    """The file that a name stands for: '' is the default one, a bare name one that ships beside it, else a path."""
+    """The file that a name stands for: '' is the default one, a bare name one that ships beside it, else a path, in
+    which `~` is home: no shell expands it in parameters.
+    """
     if not name:
         return SHIPPED
     beside = SHIPPED.with_name(name + SHIPPED.suffix) if Path(name).name == name else None
-    return beside if beside is not None and beside.is_file() else Path(name)
+    return beside if beside is not None and beside.is_file() else Path(os.path.expanduser(name))
 
 
 def exported_beside(name: str) -> Path | None:

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from attention_fusion_ros.config import flatten, parameters
@@ -15,7 +18,12 @@ from attention_fusion_ros.stream.inputs import launch_remappings, selectable_inp
 from attention_fusion_ros.utils import outside
 from attention_fusion_ros.utils.parameter_file import matches, node_names, sections
 
-TRUE_OR_FALSE = ('true', 'false')
+# As launch's own conditions take them; other packages (nav2) and launch files in Python write the long ones.
+TRUE_OR_FALSE = ('true', 'false', 'True', 'False')
+# Names as rcl takes them in a remapping, whose errors tell neither the argument nor what is wrong with it.
+TOPIC = re.compile(r'(~/|/)?[A-Za-z_{][\w{}]*(/[A-Za-z_{][\w{}]*)*', re.ASCII)
+NAMESPACE = re.compile(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
+NAMES = 'names are of letters, digits and underscores, do not begin with a digit, and are divided by single slashes'
 
 
 @dataclass(frozen=True)
@@ -79,24 +87,71 @@ MAP_VEHICLE_ARGUMENTS = (
 SHARED_PARAMETERS = ('map.resolution', 'map.anchor', 'map.orientation', 'frames.base', 'frames.odom')
 
 
+def is_true(value: str) -> bool:
+    """Whether one of TRUE_OR_FALSE means true."""
+    return value.lower() == 'true'
+
+
+def unknown_arguments(given: Iterable[str], declared: Iterable[LaunchArgument]) -> list[str]:
+    """What to say about each `NAME:=VALUE` of a command line whose name is not declared; launch ignores them."""
+    known = [argument.name for argument in declared]
+    found = []
+    for text in given:
+        name, assigned, _ = text.partition(':=')
+        if assigned and name not in known and not name.startswith('launch-prefix'):  # of ros2 launch itself
+            near = difflib.get_close_matches(name, known, n=1)
+            found.append(f"'{text}' changes nothing: the launch file has no argument '{name}'. "
+                         + (f"Did you mean '{near[0]}'?" if near else 'Remedy: see --show-args.'))
+    return found
+
+
+def is_for(file: str, command_line: Iterable[str]) -> bool:
+    """Whether a command line starts this launch file, and not another one that includes it."""
+    return any(Path(argument).name == Path(file).name for argument in command_line)
+
+
+def checked_namespace(namespace: str) -> str:
+    """The launch argument `namespace`, without slashes at its ends. Raises ConfigurationError where it is no name."""
+    found = '/'.join(filter(None, namespace.split('/')))
+    if found and not NAMESPACE.fullmatch(found):
+        raise ConfigurationError(f'namespace:={namespace} is no namespace: {NAMES}. Remedy: namespace:=car')
+    return found
+
+
+def _check_topics(values: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where a topic is none. values: argument -> topic, '' for none."""
+    for name, topic in values.items():
+        if topic and not TOPIC.fullmatch(topic):
+            raise ConfigurationError(f'{name}:={topic} is no name of a topic: {NAMES}. Remedy: {name}:=/a/topic')
+
+
+def check_file(argument: str, path: str) -> None:
+    """Raises ConfigurationError where the file that an argument names is not there."""
+    if not Path(path).is_file():
+        raise ConfigurationError(f"There is no file '{path}'. Remedy: give the path of a file as {argument}:=FILE.")
+
+
 def map_remappings(value_of: Callable[[str], str], map_alignment: str) -> list[tuple[str, str]]:
     """(from, to) remappings of the inputs of map_source. value_of: argument -> its value."""
     topics = {spec.name: value_of(spec.name) for spec in selectable_inputs(MAP_INPUTS) if spec.name != ALIGNMENT}
+    _check_topics(topics)
     return launch_remappings({**topics, ALIGNMENT: map_alignment}, MAP_INPUTS)
 
 
-def shared_parameters(files: Mapping[str, str]) -> dict[str, Any]:
-    """Those of SHARED_PARAMETERS that a file changes, for both nodes. files: path -> full name of the node it is for.
+def shared_parameters(files: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+    """Those of SHARED_PARAMETERS that a file changes, for both nodes.
+
+    files: (path, full name of the node it is for, launch argument that names it); '' for no file.
 
     Raises ConfigurationError where two files say different things, neither of which is the default.
     """
     defaults = {info.name: info.default for info in parameters() if info.name in SHARED_PARAMETERS}
     found: dict[str, Any] = {}
     said_by: dict[str, str] = {}
-    for path, node in files.items():
+    for path, node, argument in files:
         if not path:
             continue
-        check_parameter_file(path, node)
+        check_parameter_file(path, node, argument)
         for name, value in _values(outside.read_yaml(path) or {}, node).items():
             if name not in defaults or value == defaults[name]:
                 continue
@@ -119,20 +174,23 @@ def _values(content: Mapping[Any, Any], node: str) -> dict[str, Any]:
 
 def remappings(values: Mapping[str, str]) -> list[tuple[str, str]]:
     """{argument: value} -> (from, to) remappings of the node's inputs."""
-    return launch_remappings({argument.name: values[argument.name] for argument in INPUT_ARGUMENTS})
+    topics = {argument.name: values[argument.name] for argument in INPUT_ARGUMENTS}
+    _check_topics(topics)
+    return launch_remappings(topics)
 
 
-def check_parameter_file(path: str, node: str) -> None:
+def check_parameter_file(path: str, node: str, argument: str = 'params_file') -> None:
     """Raises ConfigurationError for a file that would leave a node with its defaults, or could not be read by it.
 
-    node: its full name (`/attention_fusion`). A missing file is ignored by launch_ros, and one with parameters of other
-    nodes only by all. A file without anything in it is right: every parameter has a default.
+    node: its full name (`/attention_fusion`). argument: the launch argument that names the file. A missing file is
+    ignored by launch_ros, and one with parameters of other nodes only by all. A file without anything in it is right:
+    every parameter has a default.
     """
     try:
         content = outside.read_yaml(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The parameter file '{path}' cannot be read: {error}. Remedy: give the path of a "
-                                 'file as params_file:=FILE.') from error
+                                 f'file as {argument}:=FILE.') from error
     except ValueError as error:
         raise ConfigurationError(f"The parameter file '{path}' is no YAML: {' '.join(str(error).split())}") from error
     example = "Remedy: begin it with '/**:' and '  ros__parameters:', as config/attention_fusion.yaml does."

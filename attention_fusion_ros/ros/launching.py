@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown, matches_action
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
@@ -22,8 +25,13 @@ from lifecycle_msgs.msg import Transition
 from attention_fusion_ros.ros.launch_arguments import (
     INPUT_ARGUMENTS,
     LaunchArgument,
+    check_file,
     check_parameter_file,
+    checked_namespace,
+    is_for,
+    is_true,
     remappings,
+    unknown_arguments,
 )
 
 PACKAGE = 'attention_fusion_ros'
@@ -47,9 +55,26 @@ def value_of(name: str, context: Any) -> str:
     return str(LaunchConfiguration(name).perform(context))
 
 
+def path_of(name: str, context: Any) -> str:
+    """The value of a launch argument that names a file: `~` is home, which no shell expands behind `:=`."""
+    return os.path.expanduser(value_of(name, context))
+
+
+def is_set(name: str, context: Any) -> bool:
+    """The value of a launch argument that is true or false."""
+    return is_true(value_of(name, context))
+
+
+def warn_of_unknown(context: Any, file: str, arguments: Iterable[LaunchArgument]) -> None:
+    """Log what the command line gives to this launch file that is none of its arguments."""
+    if is_for(file, sys.argv):
+        for text in unknown_arguments(context.argv, arguments):
+            get_logger('launch.user').warning(text)
+
+
 def namespace_of(context: Any) -> str:
-    """The launch argument `namespace`, without slashes at its ends."""
-    return '/'.join(filter(None, value_of('namespace', context).split('/')))
+    """The launch argument `namespace`, without slashes at its ends. Raises ConfigurationError where it is no name."""
+    return checked_namespace(value_of('namespace', context))
 
 
 def full_name(context: Any, node: str) -> str:
@@ -60,19 +85,21 @@ def full_name(context: Any, node: str) -> str:
 def clock_of(context: Any) -> dict[str, Any]:
     """The parameter that the launch argument `use_sim_time` sets, {} where it is empty."""
     value = value_of('use_sim_time', context)
-    return {'use_sim_time': value == 'true'} if value else {}
+    return {'use_sim_time': is_true(value)} if value else {}
 
 
-def lifecycle_node(context: Any, name: str, executable: str, params_file: str, overrides: Mapping[str, Any],
+def lifecycle_node(context: Any, name: str, executable: str, file_argument: str, overrides: Mapping[str, Any],
                    topics: Sequence[tuple[str, str]]) -> Any:
     """A node of this package with what all have: namespace, clock, log level, parameter file.
 
-    overrides: parameters that go before those of the file; texts stay texts. topics: (from, to) remappings.
+    file_argument: the launch argument that names the parameter file. overrides: parameters that go before those of the
+    file; texts stay texts. topics: (from, to) remappings.
     Raises ConfigurationError when the parameter file cannot be used.
     """
     namespace, path = namespace_of(context), full_name(context, name)
+    params_file = path_of(file_argument, context)
     if params_file:
-        check_parameter_file(params_file, path)
+        check_parameter_file(params_file, path, file_argument)
     more = {key: ParameterValue(v, value_type=str) if isinstance(v, str) else v for key, v in overrides.items()}
     more = {**clock_of(context), **more}
     logger = path.strip('/').replace('/', '.')
@@ -93,14 +120,17 @@ def fusion_node(context: Any, topics: Mapping[str, str] | None = None, overrides
     inputs = {name: topics[name] if name in topics else value_of(name, context) for name in
               (argument.name for argument in INPUT_ARGUMENTS)}
     given = {name: value_of(name, context) for name in ('device', 'checkpoint') if value_of(name, context)}
-    return lifecycle_node(context, FUSION_NODE, 'fusion_node', value_of('params_file', context),
+    return lifecycle_node(context, FUSION_NODE, 'fusion_node', 'params_file',
                           {**given, **(overrides or {})}, remappings(inputs))
 
 
 def rviz(context: Any) -> Any:
     """rviz, where it is asked for; in the namespace of the nodes: the topics of its configuration are relative."""
+    configuration = path_of('rviz_config', context)
+    if is_set('rviz', context):
+        check_file('rviz_config', configuration)
     return Node(package='rviz2', executable='rviz2', name='rviz', namespace=namespace_of(context), output='log',
-                arguments=['-d', value_of('rviz_config', context)],
+                arguments=['-d', configuration],
                 parameters=[*filter(None, [clock_of(context)])], condition=IfCondition(LaunchConfiguration('rviz')))
 
 
@@ -109,7 +139,7 @@ def brought_up(context: Any, node: Any, what: str, otherwise: Any) -> list[Any]:
 
     Its end ends the launch. what: its executable. otherwise: the action that is taken when it cannot be configured.
     """
-    if value_of('autostart', context) != 'true':
+    if not is_set('autostart', context):
         return [ends_launch(node, what), node]
 
     def change(transition: int) -> Any:
@@ -126,19 +156,19 @@ def brought_up(context: Any, node: Any, what: str, otherwise: Any) -> list[Any]:
     return [ends_launch(node, what), activate, node, change(Transition.TRANSITION_CONFIGURE)]
 
 
-def ends_launch(action: Any, what: str, success: bool = True) -> Any:
+def ends_launch(action: Any, what: str, otherwise: str = '') -> Any:
     """The action that ends the whole launch when a process ends; with its error, where it failed.
 
-    `ros2 launch` goes on without a process that died, for ever where it waits for its services. success: whether a
-    process that ended without an error ends the launch, too. To be placed before `action`, whose own handlers of the
-    same event (the last lines of its output) come first then.
+    `ros2 launch` goes on without a process that died, for ever where it waits for its services. otherwise: where a
+    process that ended without an error is not to end the launch, what to say then. To be placed before `action`, whose
+    own handlers of the same event (the last lines of its output) come first then.
     """
     def on_exit(event: Any, context: Any) -> Any:
         if context.is_shutdown:
             return None
         if event.returncode:
             raise RuntimeError(f'{what} ended with exit code {event.returncode}; its output says why.')
-        return EmitEvent(event=Shutdown(reason=f'{what} has ended')) if success else None
+        return LogInfo(msg=otherwise) if otherwise else EmitEvent(event=Shutdown(reason=f'{what} has ended'))
 
     return RegisterEventHandler(OnProcessExit(target_action=action, on_exit=on_exit))
 

@@ -24,6 +24,7 @@ WITHOUT_LOG_FILE = ('--ros-args', '--disable-external-lib-logs')
 REMEDIES = {
     DOMAIN: f'set {DOMAIN} to a number from 0 to {HIGHEST_DOMAIN}.',
     'resolve peer': 'correct ROS_STATIC_PEERS: names of machines that can be resolved, or addresses, divided by ;.',
+    'opening YAML file': 'give the path of a parameter file that is there and may be read, after --params-file.',
 }
 OTHERWISE = 'correct the arguments after --ros-args; a parameter file begins as config/attention_fusion.yaml does.'
 

@@ -274,11 +274,11 @@ def test_the_two_nodes_are_wired_to_each_other():
     assert found['~/input/map_alignment'] == MAP_ALIGNMENT_TOPIC and MAP_ALIGNMENT_TOPIC in published
 
 
-def parameter_files(tmp_path, fusion: str, source: str) -> dict[str, str]:
-    files = {}
-    for name, text in (('attention_fusion', fusion), ('map_source', source)):
+def parameter_files(tmp_path, fusion: str, source: str) -> list[tuple[str, str, str]]:
+    files = []
+    for name, text, argument in (('attention_fusion', fusion, 'params_file'), ('map_source', source, 'map_params')):
         (tmp_path / f'{name}.yaml').write_text(text)
-        files[str(tmp_path / f'{name}.yaml')] = f'/car/{name}'
+        files.append((str(tmp_path / f'{name}.yaml'), f'/car/{name}', argument))
     return files
 
 
@@ -294,14 +294,26 @@ def test_what_both_nodes_have_to_agree_about_may_stand_in_either_file(tmp_path, 
     wanted = {'map.resolution': 0.5, 'frames.base': 'base'}
     assert shared_parameters(parameter_files(tmp_path, DEFAULTS, text)) == wanted
     assert shared_parameters(parameter_files(tmp_path, text.replace('map_source', 'attention_fusion'), '')) == wanted
-    assert shared_parameters({'': '/car/attention_fusion'}) == {}
+    assert shared_parameters([('', '/car/attention_fusion', 'params_file')]) == {}
+
+
+def test_one_file_may_have_the_parameters_of_both_nodes(tmp_path):
+    text = DEFAULTS + 'car:\n  attention_fusion:\n    ros__parameters: {map.resolution: 0.5}\n'
+    (tmp_path / 'both.yaml').write_text(text)
+    files = [(str(tmp_path / 'both.yaml'), f'/car/{name}', '') for name in ('attention_fusion', 'map_source')]
+    assert shared_parameters(files) == {'map.resolution': 0.5}
 
 
 def test_two_files_that_do_not_agree_are_refused(tmp_path):
     files = parameter_files(tmp_path, DEFAULTS.replace('0.25', '0.4'), DEFAULTS.replace('0.25', '0.5'))
     with pytest.raises(ConfigurationError, match='map.resolution.*0.4.*0.5.*Remedy') as error:
         shared_parameters(files)
-    assert all(path in str(error.value) for path in files)
+    assert all(path in str(error.value) for path, *_ in files)
+
+
+def test_a_missing_parameter_file_is_named_by_its_own_argument():
+    with pytest.raises(ConfigurationError, match='nowhere.*map_params:=FILE'):
+        shared_parameters([('/nowhere.yaml', '/map_source', 'map_params')])
 
 
 def test_shared_parameters_mean_the_same_in_both_nodes():

@@ -16,7 +16,7 @@ pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from support import discovered  # noqa: E402
-from support.node_kit import Graph, map_image, wait_until  # noqa: E402
+from support.node_kit import Graph, NodeLog, map_image, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
 from attention_fusion_ros.ros.messages.types import is_installed  # noqa: E402
@@ -118,14 +118,15 @@ def test_a_subscription_that_the_executor_still_holds_keeps_nothing_else(monkeyp
 
 
 @pytest.mark.parametrize('active', [True, False])
-def test_shutdown_from_a_running_node_frees_everything(active):
-    graph = Graph()
+def test_shutdown_from_a_running_node_frees_everything(active, capfd):
+    log, graph = NodeLog(capfd), Graph()
     try:
         if not active:
             assert change(graph, Transition.TRANSITION_DEACTIVATE)
         assert change(graph, Transition.TRANSITION_ACTIVE_SHUTDOWN if active
                       else Transition.TRANSITION_INACTIVE_SHUTDOWN)
         assert state(graph) == 'finalized'
+        assert log.entries('finalized')  # the process goes on, and nothing leads back
         wait_until(lambda: not inputs_of(graph) and not outputs_of(graph), 'the topics disappear')
         assert not [t for t in threading.enumerate() if t.name == 'sweeps']
     finally:

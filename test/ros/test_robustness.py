@@ -11,12 +11,15 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
 
+import rclpy  # noqa: E402
 from geometry_msgs.msg import PoseArray  # noqa: E402
 from lifecycle_msgs.srv import GetState  # noqa: E402
 from sensor_msgs.msg import LaserScan, PointCloud2  # noqa: E402
 from support.node_kit import RELIABLE, Graph, NodeLog, cloud, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.node.graph import published_topics  # noqa: E402
+from attention_fusion_ros.ros.outputs import OUTPUTS  # noqa: E402
 from attention_fusion_ros.stream.sweeps import SweepStream  # noqa: E402
 
 
@@ -117,6 +120,21 @@ def test_a_cloud_topic_without_publisher_is_logged_with_what_is_published_instea
         assert len(log.entries('no publisher')) == 1  # as the log throttle says
         graph.sweep(0.0)
     finally:
+        graph.close()
+
+
+def test_what_a_node_of_this_kind_makes_in_another_namespace_is_no_remedy():
+    graph = Graph(active=False)
+    other = rclpy.create_node('attention_fusion', namespace='second', context=graph.probe.context)
+    try:
+        for topic in ('~/attention_points', '~/branches/scored', '/second/front/points'):
+            other.create_publisher(PointCloud2, topic, RELIABLE)
+        wanted = {'/second/attention_fusion/attention_points', '/second/front/points'}
+        wait_until(lambda: all(map(graph.node.get_publishers_info_by_topic, wanted)), 'the node knows the other one')
+        found = published_topics(graph.node, ['sensor_msgs/msg/PointCloud2'], OUTPUTS)
+        assert list(found) == ['/second/front/points']
+    finally:
+        other.destroy_node()
         graph.close()
 
 

@@ -70,6 +70,11 @@ def test_arguments_that_cannot_be_used_still_are(ros_domain):
     assert status == 1 and 'Remedy: correct the arguments after --ros-args' in output
 
 
+def test_a_parameter_file_that_is_not_there_is_not_said_to_begin_wrongly(ros_domain):
+    status, output = started(ros_domain, '--ros-args', '--params-file', '/nowhere.yaml')
+    assert status == 1 and '/nowhere.yaml' in output and 'Remedy: give the path' in output
+
+
 def test_errors_of_rcl_are_one_line_without_its_source():
     text = one_line("failed to initialize logging: Failed\n  to open 'x': 2, at /project/src/rcl_logging.cpp:154")
     assert text == "failed to initialize logging: Failed to open 'x': 2"

@@ -21,7 +21,7 @@ from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.pipeline.fusion import FusionPipeline
 from attention_fusion_ros.pipeline.supervisor import PipelineSupervisor
 from attention_fusion_ros.ros.messages.published_sweep import PublishedSweep
-from attention_fusion_ros.ros.node.graph import TopicStatus, output_topic
+from attention_fusion_ros.ros.node.graph import TopicStatus, output_topic, published_topics
 from attention_fusion_ros.ros.node.monitor import RECENT_S, NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.publications import Publications
@@ -265,9 +265,7 @@ class Configured:
     def _remap_hint(self, spec: InputSpec) -> str:
         """How to remap an input, to a topic of its type that is being published where there is one."""
         found = {name: next(t for t in spec.transports if t.type in types)
-                 for name, types in self._node.get_topic_names_and_types()
-                 if set(types) & set(spec.types) and self._node.count_publishers(name)
-                 and not name.startswith(f'{self._node.get_fully_qualified_name()}/')}
+                 for name, types in published_topics(self._node, spec.types, OUTPUTS).items()}
         target, transport = next(iter(found.items()), ('TOPIC', spec.transports[0]))
         remap = f'--ros-args -r {transport.private_topic}:={target}'
         if transport.optional and target.rpartition('/')[2] not in transport.names:  # launch files cannot tell

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from attention_fusion_ros.ros.compat import (
 )
 from attention_fusion_ros.ros.messages.types import type_name
 from attention_fusion_ros.ros.node.qos import conflict
+from attention_fusion_ros.ros.outputs import OutputSpec
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,21 @@ def output_topic(node: Node, publisher: Publisher) -> TopicStatus:
             mismatches.append(f'{peer.node_name} subscribes to {topic} with an incompatible QoS; offered is {reason}. '
                               'Remedy: request volatile durability, and reliable or best effort.')
     return TopicStatus(topic, len(peers), tuple(mismatches))
+
+
+def published_topics(node: Node, types: Iterable[str], outputs: Iterable[OutputSpec]) -> dict[str, list[str]]:
+    """{name: types} of the topics that an input of these types could be remapped to.
+
+    Without the outputs of this node, and those of its like in other namespaces: what was made of a cloud is no sensor.
+    """
+    names = {spec.name for spec in outputs}
+    found = {}
+    for topic, kinds in node.get_topic_names_and_types():
+        publishers = node.get_publishers_info_by_topic(topic) if set(kinds) & set(types) else []
+        owners = {f"{p.node_namespace.rstrip('/')}/{p.node_name}/" for p in publishers}
+        if publishers and not any(topic.startswith(owner) and topic.removeprefix(owner) in names for owner in owners):
+            found[topic] = kinds
+    return found
 
 
 def merged(topics: list[TopicStatus]) -> TopicStatus:

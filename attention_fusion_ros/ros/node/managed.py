@@ -148,8 +148,10 @@ class ManagedNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As cleanup, from any state."""
+        """As cleanup, from any state; nothing leads back, but the process goes on until it is ended."""
         self._free()
+        if self.context.ok():  # else the process ends by itself
+            self.get_logger().info('finalized. To start again, end the process')
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
