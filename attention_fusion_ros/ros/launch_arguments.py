@@ -110,12 +110,17 @@ def is_for(file: str, command_line: Iterable[str]) -> bool:
     return any(Path(argument).name == Path(file).name for argument in command_line)
 
 
-def checked_namespace(namespace: str) -> str:
-    """The launch argument `namespace`, without slashes at its ends. Raises ConfigurationError where it is no name."""
-    found = '/'.join(filter(None, namespace.split('/')))
-    if found and not NAMESPACE.fullmatch(found):
-        raise ConfigurationError(f'namespace:={namespace} is no namespace: {NAMES}. Remedy: namespace:=car')
-    return found
+def full_namespace(given: str, around: str = '') -> str:
+    """The namespace that nodes get, '/fleet/car', '/' for none: `given` within `around`, unless it begins with a slash.
+
+    given: the launch argument `namespace`. around: what PushRosNamespace has set in a file that includes ours.
+    Raises ConfigurationError where the argument is no name.
+    """
+    around = '' if given.startswith('/') else around
+    inner, outer = ('/'.join(filter(None, name.split('/'))) for name in (given, around))
+    if inner and not NAMESPACE.fullmatch(inner):
+        raise ConfigurationError(f'namespace:={given} is no namespace: {NAMES}. Remedy: namespace:=car')
+    return '/' + '/'.join(filter(None, [outer, inner]))
 
 
 def _check_topics(values: Mapping[str, str]) -> None:
@@ -161,6 +166,16 @@ def shared_parameters(files: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
                     'have to agree about it. Remedy: set it in one of the two files.')
             found[name], said_by[name] = value, path
     return found
+
+
+def only_defaults(path: str, node: str, config_type: type) -> bool:
+    """Whether a parameter file that can be used leaves a node at its defaults, as the one that ships does.
+
+    To a node it makes no difference; but it would go before SetParameter in a launch file that includes ours.
+    """
+    defaults = {info.name: info.default for info in parameters(config_type)}
+    return all(name in defaults and type(value) is type(defaults[name]) and value == defaults[name]
+               for name, value in _values(outside.read_yaml(path) or {}, node).items())
 
 
 def _values(content: Mapping[Any, Any], node: str) -> dict[str, Any]:

@@ -22,20 +22,24 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
+from attention_fusion_ros.config import NodeConfig
+from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.ros.launch_arguments import (
     INPUT_ARGUMENTS,
     LaunchArgument,
     check_file,
     check_parameter_file,
-    checked_namespace,
+    full_namespace,
     is_for,
     is_true,
+    only_defaults,
     remappings,
     unknown_arguments,
 )
 
 PACKAGE = 'attention_fusion_ros'
 FUSION_NODE, MAP_NODE = 'attention_fusion', 'map_source'
+CONFIGURATIONS = {FUSION_NODE: NodeConfig, MAP_NODE: MapSourceConfig}
 
 
 def in_share(path: str) -> Any:
@@ -73,13 +77,13 @@ def warn_of_unknown(context: Any, file: str, arguments: Iterable[LaunchArgument]
 
 
 def namespace_of(context: Any) -> str:
-    """The launch argument `namespace`, without slashes at its ends. Raises ConfigurationError where it is no name."""
-    return checked_namespace(value_of('namespace', context))
+    """The namespace of the nodes, see `full_namespace`."""
+    return full_namespace(value_of('namespace', context), context.launch_configurations.get('ros_namespace', ''))
 
 
 def full_name(context: Any, node: str) -> str:
     """Of a node of the launch file: `/car/attention_fusion`."""
-    return '/'.join(['', *filter(None, [namespace_of(context)]), node])
+    return f"{namespace_of(context).rstrip('/')}/{node}"
 
 
 def clock_of(context: Any) -> dict[str, Any]:
@@ -100,6 +104,8 @@ def lifecycle_node(context: Any, name: str, executable: str, file_argument: str,
     params_file = path_of(file_argument, context)
     if params_file:
         check_parameter_file(params_file, path, file_argument)
+        if only_defaults(params_file, path, CONFIGURATIONS[name]):
+            params_file = ''
     more = {key: ParameterValue(v, value_type=str) if isinstance(v, str) else v for key, v in overrides.items()}
     more = {**clock_of(context), **more}
     logger = path.strip('/').replace('/', '.')

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.maps.config import MapSourceConfig
 from attention_fusion_ros.maps.load import load_roads
 from attention_fusion_ros.network import shipped
 from attention_fusion_ros.ros.launch_arguments import (
@@ -17,10 +19,11 @@ from attention_fusion_ros.ros.launch_arguments import (
     REPLAY_ARGUMENTS,
     VEHICLE_ARGUMENTS,
     check_file,
-    checked_namespace,
+    full_namespace,
     is_for,
     is_true,
     map_remappings,
+    only_defaults,
     remappings,
     unknown_arguments,
 )
@@ -74,15 +77,28 @@ def test_every_topic_that_rcl_takes_may_be_given(topic):
     assert dict(remappings({**TOPICS, 'pointcloud': topic})).get('~/input/pointcloud', '') == topic
 
 
-@pytest.mark.parametrize('given, namespace', [('', ''), ('/', ''), ('car', 'car'), ('/fleet/car_1/', 'fleet/car_1')])
-def test_slashes_around_a_namespace_do_not_matter(given, namespace):
-    assert checked_namespace(given) == namespace
+@pytest.mark.parametrize('given, around, namespace', [
+    ('', '', '/'), ('/', '', '/'), ('car', '', '/car'), ('/fleet/car_1/', '', '/fleet/car_1'),
+    ('', 'robot', '/robot'), ('car', '/robot', '/robot/car'), ('/car', 'robot', '/car'), ('/', 'robot', '/')])
+def test_a_namespace_is_within_that_of_the_file_that_includes_ours(given, around, namespace):
+    """As of every node of launch_ros: parameter files and log levels go by the whole name."""
+    assert full_namespace(given, around) == namespace
 
 
 @pytest.mark.parametrize('namespace', ['car-1', 'a b', '1', '~', '/fleet/2nd'])
 def test_a_namespace_that_is_none_is_named(namespace):
     with pytest.raises(ConfigurationError, match='namespace:=.*no namespace.*Remedy'):
-        checked_namespace(namespace)
+        full_namespace(namespace)
+
+
+@pytest.mark.parametrize('name, config_type', [('attention_fusion', NodeConfig), ('map_source', MapSourceConfig)])
+def test_the_file_that_ships_says_nothing_against_set_parameter_around_the_launch_file(tmp_path, name, config_type):
+    shipped_file = ROOT / 'config' / f'{name}.yaml'
+    assert only_defaults(str(shipped_file), f'/car/{name}', config_type)
+    for changed in ('map.resolution: 0.5', 'map.resolution: "0.25"', 'use_sim_time: true', 'no_such_name: 1'):
+        more = f'\ncar/{name}:\n  ros__parameters: {{{changed}}}\n'
+        (tmp_path / 'mine.yaml').write_text(shipped_file.read_text() + more)
+        assert not only_defaults(str(tmp_path / 'mine.yaml'), f'/car/{name}', config_type), changed
 
 
 def test_a_file_that_is_not_there_is_named_with_its_argument(tmp_path):
