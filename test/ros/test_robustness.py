@@ -18,7 +18,8 @@ from sensor_msgs.msg import LaserScan, PointCloud2  # noqa: E402
 from support.node_kit import RELIABLE, Graph, NodeLog, cloud, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
-from attention_fusion_ros.ros.node.graph import published_topics  # noqa: E402
+from attention_fusion_ros.ros.node import managed  # noqa: E402
+from attention_fusion_ros.ros.node.graph import namesakes, published_topics  # noqa: E402
 from attention_fusion_ros.ros.outputs import OUTPUTS  # noqa: E402
 from attention_fusion_ros.stream.sweeps import SweepStream  # noqa: E402
 
@@ -135,6 +136,23 @@ def test_what_a_node_of_this_kind_makes_in_another_namespace_is_no_remedy():
         assert list(found) == ['/second/front/points']
     finally:
         other.destroy_node()
+        graph.close()
+
+
+def test_another_node_of_the_same_name_is_told(log, monkeypatch):
+    """ROS says nothing; it may be one that an earlier launch has left behind."""
+    monkeypatch.setattr(managed, 'NAMESAKE_S', 0.5)
+    graph = Graph(active=False)
+    try:
+        other = rclpy.create_node('attention_fusion', context=graph.probe.context)
+        line = wait_until(lambda: log.entries('another node'), 'the warning')[0]
+        assert 'another node is called /attention_fusion' in line and 'Remedy' in line
+        other.destroy_node()
+        wait_until(lambda: not namesakes(graph.node), 'the node is alone')
+        rclpy.create_node('attention_fusion', namespace='second', context=graph.probe.context)
+        time.sleep(0.5)
+        assert not namesakes(graph.node)
+    finally:
         graph.close()
 
 

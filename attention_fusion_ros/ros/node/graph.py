@@ -88,6 +88,11 @@ def published_topics(node: Node, types: Iterable[str], outputs: Iterable[OutputS
     return found
 
 
+def namesakes(node: Node) -> int:
+    """How many other nodes have the whole name of this one. ROS allows it, and says nothing."""
+    return node.get_node_names_and_namespaces().count((node.get_name(), node.get_namespace())) - 1
+
+
 def merged(topics: list[TopicStatus]) -> TopicStatus:
     """Several transports of one input as one, under the name of the first."""
     return TopicStatus(topics[0].name, sum(t.peers for t in topics), tuple(m for t in topics for m in t.mismatches),

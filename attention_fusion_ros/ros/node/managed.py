@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from rclpy.parameter import Parameter
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.ros import start
 from attention_fusion_ros.ros.compat import lifecycle_state, refuse_impossible_transitions
-from attention_fusion_ros.ros.node.graph import without_events
+from attention_fusion_ros.ros.node.graph import namesakes, without_events
 from attention_fusion_ros.ros.node.monitor import NodeMonitor
 from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.reporting import ThrottledLog
@@ -31,6 +32,7 @@ from attention_fusion_ros.ros.transport import configure_fastdds_shared_memory
 from attention_fusion_ros.utils import memory
 
 FOLLOW_PERIOD_S = 0.2  # how often the subscriptions adapt to their publishers
+NAMESAKE_S = 40.0  # with another node of the same name until the log says so; a killed one is known for half of that
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -67,6 +69,7 @@ class ManagedNode(LifecycleNode):
         self._transition = threading.RLock()  # transitions and the diagnostics timer do not overlap
         self._work: Any = None
         self._error = ''  # why configuring failed
+        self._alone_s = time.monotonic()  # when this was the only node of its name
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS.name, 10,
                                                   event_callbacks=without_events())
         # By a steady clock: /diagnostics goes on when simulated time stands still.
@@ -200,6 +203,16 @@ class ManagedNode(LifecycleNode):
         finally:
             self._transition.release()
         self._diagnostics.publish(message)
+        self._warn_of_namesakes()
+
+    def _warn_of_namesakes(self) -> None:
+        """One that an earlier launch has left behind, mostly: both publish, and either may get a request."""
+        if not namesakes(self):
+            self._alone_s = time.monotonic()
+        elif time.monotonic() - self._alone_s >= NAMESAKE_S:
+            self._log.warn('namesake', f'another node is called {self.get_fully_qualified_name()}, too: both publish '
+                           'the same topics, and either may answer a service. Remedy: end one of them (ps aux), or '
+                           'give them namespaces.', NAMESAKE_S)
 
     def _log_period_s(self) -> float:
         return float(self.parameters.latest.diagnostics.log_throttle)
