@@ -9,13 +9,22 @@ from launch import LaunchDescription
 from launch.actions import LogInfo, OpaqueFunction
 
 from attention_fusion_ros.ros.launch_arguments import VEHICLE_ARGUMENTS
-from attention_fusion_ros.ros.launching import FUSION_NODE, brought_up, declared, fusion_node, rviz, warn_of_unknown
+from attention_fusion_ros.ros.launching import (
+    FUSION_NODE,
+    brought_up,
+    declared,
+    full_name,
+    fusion_node,
+    rviz,
+    warn_of_unknown,
+)
 
 
 def start(context):
     """The actions, once the arguments are known."""
     warn_of_unknown(context, __file__, VEHICLE_ARGUMENTS)
-    failed = LogInfo(msg=f'{FUSION_NODE} could not be configured; its log and /diagnostics say why.')
+    name = full_name(context, FUSION_NODE)
+    failed = LogInfo(msg=f'{name} could not be configured; its log and /diagnostics say why.')
     return [*brought_up(context, fusion_node(context), 'fusion_node', failed), rviz(context)]
 
 

@@ -17,13 +17,16 @@ from launch_ros.event_handlers import OnStateTransition
 from attention_fusion_ros.ros import transport
 from attention_fusion_ros.ros.launch_arguments import NODE_ARGUMENTS, REPLAY_ARGUMENTS
 from attention_fusion_ros.ros.launching import (
+    FUSION_NODE,
     PACKAGE,
     declared,
     ends_launch,
     fails,
+    full_name,
     in_share,
     is_set,
     path_of,
+    transition_of,
     value_of,
     warn_of_unknown,
 )
@@ -66,10 +69,12 @@ def start(context):
         PythonLaunchDescriptionSource(in_share('launch/attention_fusion.launch.py')),
         launch_arguments=[*GIVEN, *((a.name, value_of(a.name, context)) for a in NODE_ARGUMENTS)])
     # Loading the network takes seconds: the recording begins when the node listens, and only the first time it does.
-    play = RegisterEventHandler(OnStateTransition(goal_state='active', entities=[player], handle_once=True))
+    name = full_name(context, FUSION_NODE)
+    play = RegisterEventHandler(OnStateTransition(
+        matcher=transition_of(name, goal_state='active'), entities=[player], handle_once=True))
     give_up = RegisterEventHandler(OnStateTransition(
-        start_state='configuring', goal_state='unconfigured',
-        entities=[fails('attention_fusion could not be configured, and nothing is played; its log says why.')]))
+        matcher=transition_of(name, start_state='configuring', goal_state='unconfigured'),
+        entities=[fails(f'{name} could not be configured, and nothing is played; its log says why.')]))
     stop = ends_launch(player, 'the player', '' if is_set('exit_at_end', context) else AT_THE_END)
     return [play, give_up, stop, node]
 

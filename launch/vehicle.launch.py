@@ -56,7 +56,7 @@ def start(context):
     node = fusion_node(context, {'map_image': MAP_IMAGE_TOPIC}, shared)
 
     def unusable(name):
-        return fails(f'{name} could not be configured; its log says why.')
+        return fails(f'{full_name(context, name)} could not be configured; its log says why.')
     return [*brought_up(context, source, 'map_source', unusable(MAP_NODE)),
             *brought_up(context, node, 'fusion_node', unusable(FUSION_NODE)), rviz(context)]
 

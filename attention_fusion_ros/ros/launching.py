@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
@@ -17,7 +17,7 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
+from launch_ros.events.lifecycle import ChangeState, StateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
@@ -160,6 +160,18 @@ def brought_up(context: Any, node: Any, what: str, otherwise: Any) -> list[Any]:
         target_lifecycle_node=node, start_state='configuring', entities=[OpaqueFunction(function=after_configuring)],
         handle_once=True))
     return [ends_launch(node, what), activate, node, change(Transition.TRANSITION_CONFIGURE)]
+
+
+def transition_of(node: str, **states: str) -> Callable[[Any], bool]:
+    """What an OnStateTransition takes as `matcher` for one node: a launch may have other lifecycle nodes.
+
+    node: its whole name. states: `start_state`, `goal_state`.
+    """
+    def matches(event: Any) -> bool:
+        return (isinstance(event, StateTransition) and event.action.node_name == node
+                and all(getattr(event, which) == state for which, state in states.items()))
+
+    return matches
 
 
 def ends_launch(action: Any, what: str, otherwise: str = '') -> Any:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_true_and_false_may_be_written_as_other_packages_do(argument):
     """`use_sim_time:=True` is what launch files of nav2 pass on, and what str(True) makes in one in Python."""
     assert {'true', 'True', 'false', 'False'} <= set(argument.choices)
     assert all(is_true(choice) == (choice in ('true', 'True')) for choice in argument.choices)
+
+
+def test_no_event_of_another_lifecycle_node_of_the_launch_counts():
+    """Without a node, OnStateTransition takes those of every node that the whole launch has."""
+    for path in (*(ROOT / 'launch').glob('*.py'), ROOT / 'attention_fusion_ros/ros/launching.py'):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            if getattr(call.func, 'id', '') == 'OnStateTransition':
+                assert {'target_lifecycle_node', 'matcher'} & {keyword.arg for keyword in call.keywords}, path.name
 
 
 def test_nothing_else_tells_true_from_false():
