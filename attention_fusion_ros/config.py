@@ -222,25 +222,37 @@ def validate(info: ParameterInfo, value: Any) -> Any:
         return [_number(where, info, v) for v in value]
     if info.type is bool:
         if not isinstance(value, bool):
-            raise ConfigurationError(f'{where} must be true or false, got {value!r}')
+            raise ConfigurationError(f'{where} must be true or false, got {_as_given(value)}')
         return value
     if info.type is str:
         if value is False and info.choices and OFF in info.choices:
             return OFF
         if not isinstance(value, str):
-            raise ConfigurationError(f'{where} must be text, got {value!r}')
+            raise ConfigurationError(f'{where} must be text, got {value!r}. Remedy: put it in quotes.')
         if info.choices and value not in info.choices:
             raise ConfigurationError(f"{where} must be one of {', '.join(info.choices)}, got {value!r}")
         return value
     if info.type is int and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ConfigurationError(f'{where} must be a whole number, got {value!r}')
+        raise ConfigurationError(f'{where} must be a whole number, got {_as_given(value)}')
     number = _number(where, info, value)
     return int(number) if info.type is int else number
 
 
+def _as_given(value: Any) -> str:
+    """For messages; with the remedy where a number or a truth value was given as a text, as launch files easily do."""
+    if not isinstance(value, str):
+        return repr(value)
+    meant = value.lower() if value.lower() in ('true', 'false') else ''
+    try:
+        meant = meant or (f'{float(value):g}' if math.isfinite(float(value)) else '')
+    except ValueError:
+        pass
+    return f'the text {value!r}' + (f'. Remedy: write {meant}, without quotes.' if meant else '')
+
+
 def _number(where: str, info: ParameterInfo, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigurationError(f'{where} must be a number, got {value!r}')
+        raise ConfigurationError(f'{where} must be a number, got {_as_given(value)}')
     if abs(value) > MAX_NUMBER:
         raise ConfigurationError(f'{where} must be finite, got a number beyond {MAX_NUMBER:g}')
     if not math.isfinite(value):

@@ -35,6 +35,22 @@ def test_bad_values_name_the_parameter(name, value):
         c.from_flat({name: value})
 
 
+@pytest.mark.parametrize('name, value, words', [
+    ('map.max_age', '3', 'write 3, without'), ('use_tf', 'True', 'write true, without'),
+    ('threads', '1e3', 'write 1000,'), ('map.anchor', ['0.5', 0.5], 'write 0.5, without'),
+    ('checkpoint', 12, 'in quotes')])
+def test_a_value_in_quotes_or_without_them_is_told_as_such(name, value, words):
+    """Launch files easily make texts of numbers; `must be true or false, got 'true'` helps nobody."""
+    with pytest.raises(ConfigurationError, match=f'{name}.*Remedy: .*{words}'):
+        c.from_flat({name: value})
+
+
+@pytest.mark.parametrize('value', ['nan', 'three', ''])
+def test_a_text_that_is_no_number_has_no_such_remedy(value):
+    with pytest.raises(ConfigurationError, match=f"must be a number, got the text '{value}'$"):
+        c.from_flat({'map.max_age': value})
+
+
 def test_values_reach_their_section():
     made = c.from_flat(c.flatten({'map': {'resolution': 1, 'anchor': [0.5, 0.75]}, 'device': 'cpu'}))
     assert made.map.resolution == 1.0 and made.map.anchor == [0.5, 0.75] and made.device == 'cpu'
