@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
@@ -131,10 +132,18 @@ def fusion_node(context: Any, topics: Mapping[str, str] | None = None, overrides
 
 
 def rviz(context: Any) -> Any:
-    """rviz, where it is asked for; in the namespace of the nodes: the topics of its configuration are relative."""
+    """rviz, where it is asked for; in the namespace of the nodes: the topics of its configuration are relative.
+
+    Where it is not installed, as on most vehicles, the rest starts without it.
+    """
     configuration = path_of('rviz_config', context)
     if is_set('rviz', context):
         check_file('rviz_config', configuration)
+        try:
+            get_package_prefix('rviz2')
+        except PackageNotFoundError:
+            return LogInfo(msg='rviz2 is not installed: going on without it. Remedy: sudo apt install '
+                           f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-rviz2, or give rviz:=false.")
     return Node(package='rviz2', executable='rviz2', name='rviz', namespace=namespace_of(context), output='log',
                 arguments=['-d', configuration],
                 parameters=[*filter(None, [clock_of(context)])], condition=IfCondition(LaunchConfiguration('rviz')))

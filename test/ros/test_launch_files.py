@@ -339,3 +339,17 @@ def test_the_description_declares_its_arguments(path):
     declared = {a.name: a for a in description.get_launch_arguments()}
     assert set(declared) == {a.name for a in ARGUMENTS[path.name]}
     assert all(a.description for a in declared.values())
+
+
+def test_without_rviz_the_rest_starts(tmp_path, monkeypatch):
+    needs_launch()
+    from launch import LaunchContext
+    from launch.actions import LogInfo
+
+    from attention_fusion_ros.ros import launching
+
+    context = LaunchContext()
+    context.launch_configurations.update(rviz='true', rviz_config=str(ROOT / 'config/attention_fusion.rviz'),
+                                         namespace='', use_sim_time='')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    assert isinstance(launching.rviz(context), LogInfo)
