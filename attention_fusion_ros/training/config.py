@@ -51,6 +51,7 @@ class TrainingConfig:
     checkpoint_every: int = 250  # steps
     validate_every: int = 1000
     log_every: int = 20  # steps between entries in TensorBoard
+    keep_statistics: bool = False  # batch normalisation by the statistics of the weights to start from, not of batches
     train_only: tuple[str, ...] = ()  # parts of the network, by the beginning of their names; (): everything
     loss: dict[str, float] = field(default_factory=loss_weights)
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -25,6 +25,7 @@ from attention_fusion_ros.datasets.target import Target
 from attention_fusion_ros.network.head import bin_centres, head_channel
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.training.loss import losses
+from attention_fusion_ros.training.resting import normalisations
 
 LOSSES = ('sufficiency', 'comprehensiveness')
 ANSWERED = ('presence', 'offset', 'heading', 'direction', 'rings')  # losses of the answer itself
@@ -116,7 +117,7 @@ def losses_of(output: NetworkOutput, inputs: Masked, answer: NetworkOutput, targ
 @contextmanager
 def statistics_of_whole_sweeps(network: nn.Module) -> Iterator[None]:
     """Normalise as in use, and leave the statistics alone: those of sweeps with holes must not become those of use."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    norms = [module for module in normalisations(network) if module.training]
     for module in norms:
         module.eval()
     try:

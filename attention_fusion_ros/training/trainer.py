@@ -38,6 +38,7 @@ from attention_fusion_ros.training.curves import Curves
 from attention_fusion_ros.training.loss import losses, vehicle_loss
 from attention_fusion_ros.training.optimiser import SkippingAdamW
 from attention_fusion_ros.training.precision import keep_dilated_in_float32
+from attention_fusion_ros.training.resting import normalisations, rest_but
 from attention_fusion_ros.training.state import REMEDY, find_state, read_state, write_state
 from attention_fusion_ros.utils.interrupt import Interrupted, SignalGuard
 from attention_fusion_ros.utils.processes import START_METHOD
@@ -138,25 +139,6 @@ def _begin_loader(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the trainer ends its loaders
 
 
-def rest_but(network: nn.Module, wanted: tuple[str, ...]) -> list[nn.Module]:
-    """Take the gradient from all parameters whose names begin with none of `wanted` ((): from none).
-
-    Returns the modules of which nothing is trained, which stay as in use: no batch statistics, nothing at random.
-    Raises ConfigurationError for a beginning that no parameter has.
-    """
-    if not wanted:
-        return []
-    names = [name for name, _ in network.named_parameters()]
-    for beginning in wanted:
-        if not any(name.startswith(beginning) for name in names):
-            raise ConfigurationError(f"training setting 'train_only' names '{beginning}', but the network has only: "
-                                     f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}")
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith(wanted))
-    return [module for module in network.modules()
-            if (own := list(module.parameters())) and not any(p.requires_grad for p in own)]
-
-
 class Trainer:
     """Owns network, optimiser and averaged weights; everything needed to continue is in a file in `folder`,
     see `training.state`.
@@ -173,6 +155,8 @@ class Trainer:
         self.network.to(process.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self._resting = rest_but(self.network, config.train_only)
+        if config.keep_statistics:
+            self._resting += normalisations(self.network)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         if config.amp and process.device.type == 'cpu':
             keep_dilated_in_float32(self.network)

@@ -114,6 +114,20 @@ def test_a_run_cut_off_and_resumed_ends_with_the_weights_of_one_that_was_not(sce
     assert not same(whole.network.state_dict(), FusionNetwork(config.network).state_dict())
 
 
+@pytest.mark.parametrize('keep', [False, True])
+def test_statistics_of_batch_normalisation_can_be_kept(scenes, tmp_path, keep):
+    config = configs.load(settings_file(tmp_path / 'settings.yaml', keep_statistics=keep))
+    dataset = SimulatedDataset(SceneStore(find_shards([scenes / 'town'], Grid(cells=CELLS))), Grid(cells=CELLS),
+                               config.network.bins, 1)
+    trainer = Trainer(config, dataset, tmp_path / 'run', CPU)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.train_step(collate([dataset[i] for i in range(2)]))
+    changed = {name for name, value in trainer.network.state_dict().items() if not torch.equal(value, before[name])}
+    statistics = {name for name in before if 'running_' in name or 'num_batches' in name}
+    assert statistics and bool(changed & statistics) == (not keep)
+    assert any(name.endswith('norm.weight') for name in changed) and changed - statistics, 'weights learn either way'
+
+
 def test_a_step_without_finite_gradients_is_skipped_and_twenty_in_a_row_end_the_run(scenes, tmp_path):
     config = configs.load(settings_file(tmp_path / 'settings.yaml', steps=100))
     dataset = SimulatedDataset(SceneStore(find_shards([scenes / 'town'], Grid(cells=CELLS))), Grid(cells=CELLS),

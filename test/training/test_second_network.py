@@ -30,7 +30,8 @@ from attention_fusion_ros.network.head import HEAD_CHANNELS, bin_centres, bin_wi
 from attention_fusion_ros.network.output import NetworkOutput
 from attention_fusion_ros.training import config as configs
 from attention_fusion_ros.training.loss import SHARES, losses, vehicle_loss
-from attention_fusion_ros.training.trainer import Process, Trainer, rest_but
+from attention_fusion_ros.training.resting import rest_but
+from attention_fusion_ros.training.trainer import Process, Trainer
 from attention_fusion_ros.training.transfer import load_matching_weights
 from attention_fusion_ros.training.validate import Predictions, registration_figures
 
