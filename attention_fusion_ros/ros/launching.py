@@ -142,8 +142,8 @@ def rviz(context: Any) -> Any:
         try:
             get_package_prefix('rviz2')
         except PackageNotFoundError:
-            return LogInfo(msg='rviz2 is not installed: going on without it. Remedy: sudo apt install '
-                           'ros-$ROS_DISTRO-rviz2, or give rviz:=false.')
+            return LogInfo(msg='rviz2 is not installed: going on without it. Remedy: install it '
+                           '(rosdep install does), or give rviz:=false.')
     return Node(package='rviz2', executable='rviz2', name='rviz', namespace=namespace_of(context), output='log',
                 arguments=['-d', configuration],
                 parameters=[*filter(None, [clock_of(context)])], condition=IfCondition(LaunchConfiguration('rviz')))
