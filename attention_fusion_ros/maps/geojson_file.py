@@ -91,15 +91,16 @@ def _ways(path: str | Path, content: dict, features: list[dict], kinds: Collecti
 def _tags(properties: dict) -> dict[str, str]:
     """Properties of a feature as tags."""
     other = dict(OTHER_TAG.findall(str(properties.get('other_tags') or '')))
-    own = {str(k): _text(v) for k, v in properties.items() if v is not None and v != []}
+    own = {str(k): _text(v) for k, v in properties.items() if v is not None}
     tags = {**other, **own}
-    something_else = 'highway' in properties or any(tags.get(key, 'no') != 'no' for key in NO_ROADS)
+    something_else = 'highway' in properties or any(tags.get(key, 'no') not in ('', 'no') for key in NO_ROADS)
     return {'highway': '' if something_else else 'road', **tags}
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return next((v for v in value if v in KINDS), _text(value[0]))
+    if isinstance(value, list):  # others hold more than texts, as the `@relations` of Overpass Turbo do
+        plain = [v for v in value if isinstance(v, (str, int, float))]
+        return next((v for v in plain if isinstance(v, str) and v in KINDS), _text(plain[0]) if plain else '')
     return {True: 'yes', False: 'no'}[value] if isinstance(value, bool) else str(value)
 
 

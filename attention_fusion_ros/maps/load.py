@@ -50,7 +50,7 @@ def load_roads(path: str | Path, kinds: Sequence[str] = DEFAULT_KINDS,
     else:
         ways = read_geojson(path, kinds, datum)
     graph = build_roads(ways)
-    if not len(graph) and len(ways.tags):
+    if len(ways.tags) and not len(ways.node_ids):
         raise ConfigurationError(f"'{path}' holds {len(ways.tags)} roads, but not the places of their nodes. Remedy: "
                                  'export the nodes too (in Overpass: (._;>;); out body; and not out geom)')
     if not len(graph):

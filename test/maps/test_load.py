@@ -199,6 +199,8 @@ LINE = [[7.712, 49.43], [7.715, 49.43]]
      [('tertiary', 13.0, True, 'A')]),  # as GDAL and QGIS export the layer of lines
     ({'highway': 'tertiary', 'lanes': 4, 'oneway': 'yes', 'name': 'A', 'other_tags': '"name:de"=>"say \\"A\\""'},
      [('tertiary', 13.0, True, 'A')]),
+    ({'highway': 'tertiary', 'lanes': [None, '4'], 'oneway': 'yes', 'name': 'A', '@relations': [{'rel': 1}], 'x': [[]]},
+     [('tertiary', 13.0, True, 'A')]),  # as Overpass Turbo exports roads with bus routes
     ({'highway': None, 'railway': 'rail'}, []), ({'highway': None}, []), ({'waterway': 'river'}, []),
     ({'other_tags': '"railway"=>"tram"'}, []), ({'railway': 'no'}, [('road', 6.0, False, '')])])
 def test_what_other_programs_make_of_roads(tmp_path, properties, edges):
