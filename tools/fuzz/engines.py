@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
-from tempfile import gettempdir
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
 
 from fuzz.choices import ChoicesFromBytes
 
 Try = Callable[[int, random.Random], None]  # number of the input, and its choices
 LONGEST = 4096  # bytes of choices; a cloud takes about 100
+FIRST = 16  # strings of choices by lot that coverage is sought from
 
 
 def seeded(tried: Try, seed: int, name: str, first: int, count: int) -> None:
@@ -45,19 +48,26 @@ def hypothesis(tried: Try, seed: int, name: str, first: int, count: int) -> None
 
 
 def atheris(tried: Try, seed: int, name: str, first: int, count: int) -> None:
-    """Guided by the coverage of this package, which has to be imported within `instrumented`. Does not return."""
+    """Guided by the coverage of this package, which has to be imported within `instrumented`. Does not return.
+
+    It begins with strings by lot: from an empty one, whose choices are all the first, everything is spoiled for long.
+    """
     import atheris as engine
-    number = first
+    number, luck = first, random.Random(f'{seed}/{name}/{first}')
+    folder = Path(mkdtemp(prefix='fuzz-'))
+    for k in range(FIRST):
+        (folder / str(k)).write_bytes(luck.randbytes(LONGEST))
 
     def run(data: bytes) -> None:
         nonlocal number
         tried(number, ChoicesFromBytes(data))
         number += 1
         if number == count:  # and not by -runs: one run fewer than expected, and the last report is never written
+            shutil.rmtree(folder, ignore_errors=True)
             os._exit(0)
     arguments = [f'-seed={seed + first + 1}', f'-max_len={LONGEST}', '-len_control=0', '-rss_limit_mb=0',
                  '-timeout=600', '-verbosity=0', f'-artifact_prefix={gettempdir()}/']
-    engine.Setup(['fuzz', *arguments], run)
+    engine.Setup(['fuzz', *arguments, str(folder)], run)
     engine.Fuzz()
 
 
