@@ -96,8 +96,8 @@ def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, 
            places: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids of nodes (R,), where ways begin (W + 1,), and, if wanted, latitude and longitude (R, 2) in units of osmium.
 
-    Tags are appended to `tags`, ids of ways to `ids`. Osmium keeps every node of the file for the places, which is fast, but no way to read a
-    country; those of nodes that come after their way are missing.
+    Tags are appended to `tags`, ids of ways to `ids`. Osmium keeps every node of the file for places, which is fast,
+    but no way to read a country; those of nodes that come after their way are missing.
     """
     kinds_only = osmium.filter.KeyFilter('highway')
     if places:
@@ -142,7 +142,10 @@ def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _barred_and_turns(osmium: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """(B,) int64 ids of the nodes that no car can pass, and (T, 4) as `Ways.turns`, with ids of ways; on roads or not."""
+    """(B,) int64 ids of the nodes that no car can pass, and (T, 4) as `Ways.turns`, but with ids of ways.
+
+    All that the file holds, on roads or not.
+    """
     things = osmium.FileProcessor(path, osmium.osm.NODE | osmium.osm.RELATION).with_filter(
         osmium.filter.KeyFilter('barrier', *RESTRICTION))
     barred, turns = array('q'), array('q')
@@ -159,8 +162,8 @@ def _barred_and_turns(osmium: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
             if len(via) != 1 or via[0][0] != 'n':
                 continue  # a way between the two, or none
             if len(turns) + 4 * len(origins) * len(targets) > 4 * MAX_TURNS:
-                raise ConfigurationError(f"'{path}' holds over {MAX_TURNS} restrictions of turns, more than the planet. "
-                                         'Remedy: get the file again')
+                raise ConfigurationError(f"'{path}' holds over {MAX_TURNS} restrictions of turns, more than the "
+                                         'planet has. Remedy: get the file again')
             turns.extend([v for a in origins for b in targets for v in (a, via[0][1], b, TURNS.index(turn))])
     return np.array(barred, np.int64), np.array(turns, np.int64).reshape(-1, 4)
 

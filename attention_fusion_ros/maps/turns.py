@@ -22,10 +22,10 @@ Arc = tuple[int, int]  # edge, and 1 along its vertices or 0 against them
 def forbidden_turns(graph: RoadGraph, ways: np.ndarray, restrictions: np.ndarray) -> np.ndarray:
     """(T, 4) as `RoadGraph.turns`, in rising order.
 
-    ways: (E,) number of the way of each edge. restrictions: (R, 4) number of the way from, of the node via in the graph,
-    of the way to, and in `tags.TURNS`. A turn that is prescribed forbids all others, and several that are prescribed for
-    the same edge are all allowed. What cannot be driven anyway (a way that does not come to the node, a oneway road the
-    wrong way) is left out, and so is what prescribes nothing else.
+    ways: (E,) number of the way of each edge. restrictions: (R, 4) number of the way from, of the node via in the
+    graph, of the way to, and in `tags.TURNS`. A turn that is prescribed forbids all others there; of several that are
+    prescribed for one edge, each is allowed. What no car can drive anyway (a way that does not come to the node, a
+    oneway road the wrong way) is left out, and where such a turn is prescribed, nothing is forbidden.
     """
     at = _Junctions(graph, ways, restrictions[:, 1])
     forbidden: set[tuple[Arc, Arc]] = set()
@@ -75,7 +75,7 @@ class _Junctions:
             return abs(self._angle(a, b)) < STRAIGHT_RAD
         if what.endswith(('_left_turn', '_right_turn')):
             return (self._angle(a, b) > 0.0) == what.endswith('_left_turn')
-        return self._ways[a[0]] != self._ways[b[0]]  # no_entry, no_exit: no word about the angle
+        return bool(self._ways[a[0]] != self._ways[b[0]])  # no_entry, no_exit: no word about the angle
 
     def _angle(self, a: Arc, b: Arc) -> float:
         """rad from one road into the other, left positive."""
