@@ -42,7 +42,7 @@ class Reach:
 class Arcs:
     """A routable edges in the directions in which cars may drive them, and the turns that they may make.
 
-    Nobody turns round on the spot, but where a way begins; nobody passes a barred node; no turn is a forbidden one.
+    Nobody turns round on the spot at a node, nobody passes a barred one, and no turn is a forbidden one.
     """
 
     def __init__(self, graph: RoadGraph):
@@ -71,12 +71,8 @@ class Arcs:
         turning = np.flatnonzero((back >= 0) & ~self._barred)
         allowed[back[turning] - shift[turning]] = False
         come, leave = (self._number[graph.turns[:, k], graph.turns[:, k + 1]] for k in (0, 2))
-        known = (come >= 0) & (leave >= 0)
-        come, leave = come[known], leave[known]
-        back[come[back[come] == leave]] = -1
-        self._back = back  # (A,) the arc in the other direction where a way may begin with a turn at the end; or -1
-        passed = ~self._barred[come]
-        allowed[leave[passed] - shift[come[passed]]] = False
+        known = (come >= 0) & (leave >= 0) & ~self._barred[come]
+        allowed[leave[known] - shift[come[known]]] = False
         kept = np.append(0, np.cumsum(allowed))
         targets = targets[allowed]
         self._links = Links(kept[starts].astype(np.int32), targets.astype(np.int32), self.seconds[targets])
@@ -93,16 +89,13 @@ class Arcs:
         number = int(self._number[self.edges[arc], 1 - int(self.forward[arc])])
         return number if number >= 0 else None
 
-    def reach(self, begins: Iterable[Begin], turn_seconds: float) -> Reach:
-        """The quickest ways. turn_seconds: what a turn on the spot at the end of the first arc costs."""
+    def reach(self, begins: Iterable[Begin]) -> Reach:
+        """The quickest ways; an arc in which one begins is reached when it is driven another time."""
         first: dict[int, tuple[float, int]] = {}  # seconds to the end of the second arc, and which beginning
         starts, heads = self._links.starts, self._links.heads
         for number, (arc, begun) in enumerate(begins):
-            onward = [(int(other), begun) for other in heads[starts[arc]:starts[arc + 1]]]
-            if self._back[arc] >= 0:
-                onward.append((int(self._back[arc]), begun + turn_seconds))
-            for other, so_far in onward:
-                total = so_far + float(self.seconds[other])
+            for other in heads[starts[arc]:starts[arc + 1]].tolist():
+                total = begun + float(self.seconds[other])
                 if other not in first or total < first[other][0]:
                     first[other] = total, number
         links = self._links.with_node(first.keys(), [total for total, _ in first.values()])

@@ -139,12 +139,16 @@ class RoutePlanner:
 
         A route that starts or ends on it would have made a turn before it begins, or leave one out.
         """
-        ends = self.roads.graph.ends[match.edge]
-        if match.at > AT_END_M and match.at < self.roads.length(match.edge) - AT_END_M:
-            return False
-        node = int(ends[0 if match.at <= AT_END_M else 1])
-        return node in self._restricted and any(node in self.roads.graph.ends[other.edge] for other in others
-                                                if other.distance < match.distance - AT_END_M)
+        node = self._restriction_at(match)
+        return node is not None and any(node in self.roads.graph.ends[other.edge] for other in others
+                                        if other.distance < match.distance - AT_END_M)
+
+    def _restriction_at(self, match: Match) -> int | None:
+        """The node where a place is, if turns are forbidden there."""
+        first, last = self.roads.graph.ends[match.edge].tolist()
+        found = [first] if match.at <= AT_END_M else []
+        found += [last] if match.at >= self.roads.length(match.edge) - AT_END_M else []
+        return next((node for node in found if node in self._restricted), None)
 
     def _starts(self, place: np.ndarray, heading: float | None) -> list[_End]:
         found = []
@@ -165,12 +169,15 @@ class RoutePlanner:
         return found
 
     def _onward(self, leg: _Leg) -> list[_End]:
-        """Where the next leg may start: where this one ends, in the same direction or with a turn on the spot."""
+        """Where the next leg may start: where this one ends, in the same direction or with a turn on the spot.
+
+        But not with one in the middle of a junction where turns are forbidden: it would be a way round that.
+        """
         found = []
         for number, (goal, seconds) in enumerate(zip(leg.goals, leg.seconds)):
             found.append(_End(goal.match, goal.arc, seconds, goal=number))
             back = self._arcs.opposite(goal.arc)
-            if back is not None:
+            if back is not None and self._restriction_at(goal.match) is None:
                 found.append(_End(goal.match, back, seconds + U_TURN_S, goal=number))
         return [end for end in found if math.isfinite(end.seconds)]
 
@@ -179,7 +186,7 @@ class RoutePlanner:
         whole = self._arcs.seconds
         driven = [self._share(s) for s in starts]
         reach = self._arcs.reach([Begin(s.arc, s.seconds + (1.0 - share) * float(whole[s.arc]))
-                                  for s, share in zip(starts, driven)], U_TURN_S)
+                                  for s, share in zip(starts, driven)])
         seconds, direct = [], []
         for goal in goals:
             share = self._share(goal)
@@ -201,7 +208,7 @@ class RoutePlanner:
         number = int(np.argmin(legs[-1].seconds))
         arcs: list[int] = []
         lines: list[np.ndarray] = []
-        seconds, u_turn = 0.0, False
+        seconds = 0.0
         for leg in reversed(legs):
             start, way = leg.way(number)
             parts = [[0.0, 1.0] for _ in way]
@@ -209,7 +216,6 @@ class RoutePlanner:
             lines[:0] = [self._line(arc, *part) for arc, part in zip(way, parts)]
             seconds += sum((b - a) * float(self._arcs.seconds[arc]) for arc, (a, b) in zip(way, parts))
             arcs = way + (arcs[1:] if arcs[:1] == way[-1:] else arcs)  # a waypoint in the middle of an edge
-            u_turn = start.u_turn or (len(way) > 1 and way[1] == self._arcs.opposite(way[0]))
             number = start.goal
         xy = np.vstack(lines)
         xy = xy[np.append(True, np.hypot(*np.diff(xy, axis=0).T) > 1e-6)]
@@ -220,7 +226,7 @@ class RoutePlanner:
         names = [name for name in map(self.roads.graph.name, edges) if name]
         names = [name for k, name in enumerate(names) if not k or name != names[k - 1]]
         return Route(xy, *self.roads.frame.to_degrees(xy), edges, tuple(self._arcs.forward[arcs].tolist()), seconds,
-                     tuple(names), u_turn)
+                     tuple(names), start.u_turn)
 
     def _way(self, match: Match, arc: int) -> float:
         """rad, the heading of a vehicle there."""
