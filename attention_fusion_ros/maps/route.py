@@ -113,7 +113,8 @@ class RoutePlanner:
         """The quickest way from a place through waypoints to the last of them.
 
         goals: places (2,) m in the local frame. start: (2,) m. heading: of the vehicle [rad]; with it, the route does
-        not start with a turn on the spot unless the other way is two minutes longer, or there is none.
+        not start with a turn on the spot unless the other way is two minutes longer, or there is none. That goes for
+        waypoints as well. Nowhere else does it turn on the spot.
         Raises InputError: goal_malformed, start_off_network, goal_off_network, goal_unreachable.
         """
         points = [np.asarray(goal, np.float64) for goal in goals]
