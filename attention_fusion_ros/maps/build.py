@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Ways -> road graph: cut where roads meet, oneway roads turned the way they are driven."""
+"""Ways -> road graph: cut where roads meet, oneway roads turned the way they are driven, with the turns they forbid."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from attention_fusion_ros.maps.kinds import KINDS
 from attention_fusion_ros.maps.osm_file import Ways
 from attention_fusion_ros.maps.roads import RoadGraph
 from attention_fusion_ros.maps.tags import AGAINST, BOTH, read_tags
+from attention_fusion_ros.maps.turns import forbidden_turns
 
 EARTH_RADIUS_M = 6371008.8  # mean (IUGG); lengths are within 0.5 %, for travel times
 
@@ -44,7 +47,7 @@ def build_roads(ways: Ways) -> RoadGraph:
     def of_edges(values: list, dtype: type) -> np.ndarray:
         return np.asarray(np.array(values, dtype)[edge_way])
 
-    return RoadGraph(
+    graph = RoadGraph(
         latitudes=latitudes, longitudes=longitudes, first=first, ends=ends.reshape(-1, 2).astype(np.int32),
         lengths=lengths, speeds=of_edges([t.speed for t in tags], np.float32),
         widths=of_edges([t.width for t in tags], np.float32), kinds=of_edges([kinds[t.kind] for t in tags], np.uint8),
@@ -54,7 +57,12 @@ def build_roads(ways: Ways) -> RoadGraph:
         layers=of_edges([t.layer for t in tags], np.int8),
         names=of_edges([names.setdefault(t.name, len(names)) for t in tags], np.int32),
         name_list=np.array(list(names)), nodes=len(numbers),
-        barred=np.flatnonzero(np.isin(ways.node_ids[numbers], ways.barred)).astype(np.int32))
+        barred=np.flatnonzero(np.isin(ways.node_ids[numbers], ways.barred)).astype(np.int32),
+        turns=np.zeros((0, 4), np.int32))
+    via = np.searchsorted(ways.node_ids[numbers], ways.turns[:, 1])
+    known = np.isin(ways.turns[:, 1], ways.node_ids[numbers])  # not where nothing meets
+    origin, _, target, kind = ways.turns.T
+    return replace(graph, turns=forbidden_turns(graph, edge_way, np.stack([origin, via, target, kind], axis=1)[known]))
 
 
 def _runs(ways: Ways) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ def _unpacked(stored: dict[str, np.ndarray]) -> Ways:
     text = json.loads(stored['text'].tobytes().decode('utf-8', 'surrogatepass'))
     bounds = text['bounds']
     return Ways(stored['refs'], stored['first'], tuple(text['tags']), stored['node_ids'], stored['latitudes'],
-                stored['longitudes'], None if bounds is None else tuple(bounds), stored['barred'])
+                stored['longitudes'], None if bounds is None else tuple(bounds), stored['barred'], stored['turns'])
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The roads in an .osm, .osm.gz or .osm.pbf file, as they stand there: ways, tags, places of nodes."""
+"""The roads in an .osm, .osm.gz or .osm.pbf file, as they stand there: ways, tags, places of nodes, turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.maps.pbf_sizes import unpacked_bytes
-from attention_fusion_ros.maps.tags import is_impassable
+from attention_fusion_ros.maps.tags import RESTRICTION, TURNS, is_impassable, turn_of
 
 OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
 HEAD_BYTES = 4096  # of a file, in which that stands
@@ -25,11 +25,16 @@ NO_PLACE = 2**31 - 1  # of nodes that are not there
 SMALL_BYTES = 600 * 10**6  # unpacked, of files whose nodes are all kept in memory while they are read
 # What is kept of a file at most: the roads of a country. A file of a megabyte can unpack to anything.
 MAX_REFS, MAX_WAYS, MAX_TAG_LETTERS = 120 * 10**6, 6 * 10**6, 600 * 10**6
+MAX_TURNS = 4 * 10**6  # the planet has half of that
 
 
 @dataclass(frozen=True)
 class Ways:
-    """Ways that are roads, and where the nodes on them are."""
+    """Ways that are roads, where the nodes on them are, and how cars may not turn, or have to.
+
+    A row of `turns` is the number of the way from, the id of the node via, the number of the way to, and the number in
+    `tags.TURNS`.
+    """
 
     refs: np.ndarray  # (R,) int64 ids of nodes, one way after the other
     first: np.ndarray  # (W + 1,) where each way begins in `refs`
@@ -39,10 +44,11 @@ class Ways:
     longitudes: np.ndarray
     bounds: tuple[float, float, float, float] | None  # south, west, north, east as the file states them; degrees
     barred: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (B,) ids of nodes no car can pass
+    turns: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))  # (T, 4), see below
 
 
 def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
-    """Ways whose `highway` is one of `kinds` and that are no areas. Relations are not read.
+    """Ways whose `highway` is one of `kinds` and that are no areas, and the restrictions of turns between them.
 
     It does not matter in which order ways and nodes stand, and an extract of a whole country needs memory for its roads
     only. Ids may be negative, as editors number what is not uploaded. There may be no way at all in the result.
@@ -51,21 +57,22 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     path = str(path)
     osmium = library(path)
     tags: list[dict[str, str]] = []
+    ids = array('q')  # of the ways
     try:
         small = unpacked_bytes(path) < SMALL_BYTES
-        refs, first, places = _roads(osmium, path, kinds, tags, small)
+        refs, first, places = _roads(osmium, path, kinds, tags, ids, small)
         if not small or (places == NO_PLACE).any():  # ways before their nodes, or nodes that are not there
             found = _nodes(osmium, path, np.unique(refs))
         else:
             found = np.unique(refs, return_index=True)
             found = found[0], places[found[1]]
-        bounds, barred = _bounds(osmium, path), _barred(osmium, path)
+        bounds, (barred, turns) = _bounds(osmium, path), _barred_and_turns(osmium, path)
     except ConfigurationError:
         raise
     except Exception as error:  # osmium has exceptions of its own, which have no common base
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
     return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds,
-                barred[np.isin(barred, found[0])])
+                barred[np.isin(barred, found[0])], _among(turns, np.array(ids, np.int64), found[0]))
 
 
 def library(path: str) -> Any:
@@ -85,12 +92,12 @@ def library(path: str) -> Any:
     return osmium
 
 
-def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, str]],
+def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, str]], ids: array[int],
            places: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids of nodes (R,), where ways begin (W + 1,), and, if wanted, latitude and longitude (R, 2) in units of osmium.
 
-    Tags are appended to `tags`. Osmium keeps every node of the file for the places, which is fast, but no way to read a
-    country; those of nodes that come after their way are missing.
+    Tags are appended to `tags`, ids of ways to `ids`. Osmium keeps every node of the file for places, which is fast,
+    but no way to read a country; those of nodes that come after their way are missing.
     """
     kinds_only = osmium.filter.KeyFilter('highway')
     if places:
@@ -112,6 +119,7 @@ def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, 
             else:
                 values.extend([node.ref for node in way.nodes])
             first.append(len(values))
+            ids.append(way.id)
             tags.append(found)
     table = np.array(values, np.int64).reshape(-1, columns)
     return np.ascontiguousarray(table[:, 0]), np.array(first) // columns, table[:, 1:]
@@ -133,10 +141,39 @@ def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.n
     return numbers[known], table[first[known], 1:]
 
 
-def _barred(osmium: Any, path: str) -> np.ndarray:
-    """(B,) int64 ids of the nodes that no car can pass, on roads or not."""
-    nodes = osmium.FileProcessor(path, osmium.osm.NODE).with_filter(osmium.filter.KeyFilter('barrier'))
-    return np.array([node.id for node in nodes if is_impassable(dict(node.tags))], np.int64)
+def _barred_and_turns(osmium: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) int64 ids of the nodes that no car can pass, and (T, 4) as `Ways.turns`, but with ids of ways.
+
+    All that the file holds, on roads or not.
+    """
+    things = osmium.FileProcessor(path, osmium.osm.NODE | osmium.osm.RELATION).with_filter(
+        osmium.filter.KeyFilter('barrier', *RESTRICTION))
+    barred, turns = array('q'), array('q')
+    for thing in things:
+        found = dict(thing.tags)
+        if thing.is_node():
+            if is_impassable(found):
+                barred.append(thing.id)
+        elif turn := turn_of(found):
+            members = [(m.role, m.type, m.ref) for m in thing.members]
+            origins, targets = ([ref for role, kind, ref in members if (role, kind) == (end, 'w')]
+                                for end in ('from', 'to'))
+            via = [(kind, ref) for role, kind, ref in members if role == 'via']
+            if len(via) != 1 or via[0][0] != 'n':
+                continue  # a way between the two, or none
+            if len(turns) + 4 * len(origins) * len(targets) > 4 * MAX_TURNS:
+                raise ConfigurationError(f"'{path}' holds over {MAX_TURNS} restrictions of turns, more than the "
+                                         'planet has. Remedy: get the file again')
+            turns.extend([v for a in origins for b in targets for v in (a, via[0][1], b, TURNS.index(turn))])
+    return np.array(barred, np.int64), np.array(turns, np.int64).reshape(-1, 4)
+
+
+def _among(turns: np.ndarray, ways: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """(T, 4) restrictions between these ways (W,) at these nodes (N,), by ids -> with numbers of ways instead."""
+    known = np.isin(turns[:, 1], nodes) & np.isin(turns[:, [0, 2]], ways).all(axis=1)
+    turns, order = turns[known], np.argsort(ways, kind='stable')
+    turns[:, [0, 2]] = order[np.searchsorted(ways, turns[:, [0, 2]], sorter=order)]
+    return turns
 
 
 def _bounds(osmium: Any, path: str) -> tuple[float, float, float, float] | None:

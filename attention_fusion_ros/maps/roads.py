@@ -17,6 +17,9 @@ class RoadGraph:
 
     Edge e runs over the vertices `first[e]` .. `first[e + 1] - 1`, from node `ends[e, 0]` to `ends[e, 1]`. A oneway
     edge is always driven that way.
+
+    A row of `turns` is a turn that cars may not make: the edge that they come along, 1 if they drive it along its
+    vertices and 0 if against them, and the same of the edge that they would leave on.
     """
 
     latitudes: np.ndarray  # (V,) float64, degrees
@@ -35,6 +38,7 @@ class RoadGraph:
     name_list: np.ndarray  # (K,) str; the first is ''
     nodes: int
     barred: np.ndarray  # (B,) int32 nodes that no car can pass: a bollard, a closed gate
+    turns: np.ndarray  # (T, 4) int32
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -65,4 +69,15 @@ class RoadGraph:
                                                 'roundabout', 'layers', 'names')]
         if set(edges) != {len(graph.first) - 1} or graph.first[-1] != len(graph.latitudes) != 0:
             raise ValueError('the arrays of the road graph do not fit together')
+        if not graph._turns_meet():
+            raise ValueError('the forbidden turns of the road graph do not lead from one of its edges to the next')
         return graph
+
+    def _turns_meet(self) -> bool:
+        """Whether each forbidden turn is one between edges that are there and meet."""
+        if self.turns.ndim != 2 or self.turns.shape[1] != 4:
+            return False
+        edges, ways = self.turns[:, ::2], self.turns[:, 1::2]
+        if not ((edges >= 0) & (edges < len(self)) & (ways >= 0) & (ways <= 1)).all():
+            return False
+        return np.array_equal(self.ends[edges[:, 0], ways[:, 0]], self.ends[edges[:, 1], 1 - ways[:, 1]])

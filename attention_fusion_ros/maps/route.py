@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The quickest way to a goal over the road graph; oneway roads and bollards are respected."""
+"""The quickest way to a goal over the road graph; oneway roads, forbidden turns and bollards are respected."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.geometry import angle_between
+from attention_fusion_ros.maps.arcs import Arcs, Begin, Reach
 from attention_fusion_ros.maps.frames import LocalFrame
 from attention_fusion_ros.maps.local_roads import LocalRoads, Match
-from attention_fusion_ros.maps.shortest_paths import Links
 
 SNAP_M = 100.0  # from a goal to its road
 START_SNAP_M = 60.0
@@ -24,6 +24,7 @@ BESIDE_M = 15.0  # how much farther than the nearest road the right one may be: 
 CANDIDATES = 8  # roads near start and goal that are tried
 U_TURN_S = 120.0  # what turning round at the start may cost before another way is taken
 ACCESS_SPEED = 1.0  # m/s between a place and its road: the nearer road is preferred
+AT_END_M = 1.0  # of a road, or by which another is nearer, and not the same place
 Point = Sequence[float] | np.ndarray  # (2,) m
 TURN_AWAY_RAD = math.radians(100.0)
 
@@ -56,12 +57,31 @@ class Route:
 
 
 class _End(NamedTuple):
-    """A way off or onto the network: on an edge, in one direction, with what it costs to get there."""
+    """A way off or onto the network: within an arc, with what it costs to come there."""
 
     match: Match
-    forward: bool
+    arc: int
     seconds: float
-    u_turn: bool
+    u_turn: bool = False
+    goal: int = 0  # number of the goal of the leg before, which it goes on from
+
+
+class _Leg(NamedTuple):
+    """All that may become the way from one waypoint to the next."""
+
+    starts: list[_End]
+    goals: list[_End]
+    seconds: list[float]  # to each goal, with what came before; infinite where no way leads
+    direct: list[int | None]  # the start from which a goal is only farther along the same arc
+    reach: Reach
+
+    def way(self, goal: int) -> tuple[_End, list[int]]:
+        """Where the way to a goal starts, and its arcs."""
+        number, end = self.direct[goal], self.goals[goal]
+        if number is not None:
+            return self.starts[number], [end.arc]
+        number, arcs = self.reach.way(end.arc)
+        return self.starts[number], [self.starts[number].arc, *arcs]
 
 
 class RoutePlanner:
@@ -70,24 +90,8 @@ class RoutePlanner:
     def __init__(self, roads: LocalRoads):
         self.roads = roads
         graph = roads.graph
-        self._seconds = graph.lengths / graph.speeds
-        free = np.flatnonzero(graph.routable)
-        back = free[~graph.oneway[free]]
-        tails = np.append(graph.ends[free, 0], graph.ends[back, 1])
-        heads = np.append(graph.ends[free, 1], graph.ends[back, 0])
-        edges, forward = np.append(free, back), np.append(np.ones(len(free), bool), np.zeros(len(back), bool))
-        self._barred = frozenset(graph.barred.tolist())
-        onward = ~np.isin(tails, graph.barred)  # to a bollard one may drive, and away from it, but not past it
-        tails, heads, edges, forward = tails[onward], heads[onward], edges[onward], forward[onward]
-        seconds = self._seconds[edges].astype(np.float64)
-        order = np.lexsort((seconds, heads, tails))  # of parallel roads the quickest comes first, and stays
-        tails, heads = tails[order], heads[order]
-        new = np.ones(len(order), bool)
-        new[1:] = (tails[1:] != tails[:-1]) | (heads[1:] != heads[:-1])
-        tails, heads, order = tails[new], heads[new], order[new]
-        self._links = Links.of(tails, heads, seconds[order], graph.nodes)
-        self._keys = tails.astype(np.int64) * graph.nodes + heads
-        self._edges, self._forward = edges[order], forward[order]
+        self._arcs = Arcs(graph)
+        self._restricted = frozenset(graph.ends[graph.turns[:, 0], graph.turns[:, 1]].tolist())  # nodes
 
     def to_degrees(self, latitude: float, longitude: float, start: Point, heading: float | None = None) -> Route:
         """To a goal in degrees. Raises InputError, see `plan`."""
@@ -109,130 +113,140 @@ class RoutePlanner:
         """The quickest way from a place through waypoints to the last of them.
 
         goals: places (2,) m in the local frame. start: (2,) m. heading: of the vehicle [rad]; with it, the route does
-        not start with a turn on the spot unless the other way is two minutes longer, or there is none.
+        not start with a turn on the spot unless the other way is two minutes longer, or there is none. That goes for
+        waypoints as well. Nowhere else does it turn on the spot.
         Raises InputError: goal_malformed, start_off_network, goal_off_network, goal_unreachable.
         """
         points = [np.asarray(goal, np.float64) for goal in goals]
         if not points or any(p.shape != (2,) or not np.isfinite(p).all() for p in points):
             raise InputError('goal_malformed', 'a goal is not two finite numbers.', 'give x and y in metres.')
-        legs, at, way = [], np.asarray(start, np.float64), heading
-        for number, goal in enumerate(points):
-            starts = self._starts(at, way)
-            if not starts:
-                raise InputError('start_off_network', f'no road that a route may use is within {START_SNAP_M:.0f} m of '
-                                 f"{'the vehicle' if not number else f'waypoint {number}'}.",
-                                 'drive to a road, or let more kinds of highway count.')
-            leg = self._leg(starts, self._goals(goal))
-            legs.append(leg)
-            last = leg[0][-1] - leg[0][-2]
-            at, way = leg[0][-1], math.atan2(last[1], last[0])
-        xy = np.vstack([legs[0][0], *[leg[0] for leg in legs[1:]]])
-        xy = xy[np.append(True, np.hypot(*np.diff(xy, axis=0).T) > 1e-6)]
-        steps = [(e, f) for leg in legs for e, f in zip(leg[1], leg[2])]
-        steps = [s for k, s in enumerate(steps) if not k or s != steps[k - 1]]  # a waypoint in the middle of an edge
-        edges = tuple(e for e, _ in steps)
-        names: list[str] = []
-        for edge in edges:
-            name = self.roads.graph.name(edge)
-            if name and (not names or names[-1] != name):
-                names.append(name)
-        latitudes, longitudes = self.roads.frame.to_degrees(xy)
-        return Route(xy, latitudes, longitudes, edges, tuple(f for _, f in steps),
-                     sum(leg[3] for leg in legs), tuple(names), legs[0][4])
+        ends = self._starts(np.asarray(start, np.float64), heading)
+        if not ends:
+            raise InputError('start_off_network', f'no road that a route may use is within {START_SNAP_M:.0f} m of the '
+                             'vehicle.', 'drive to a road, or let more kinds of highway count.')
+        legs: list[_Leg] = []
+        for goal in points:
+            legs.append(self._leg(ends, self._goals(goal)))
+            ends = self._onward(legs[-1])
+        return self._route(legs)
 
     def _near(self, place: np.ndarray, radius: float, heading: float | None) -> list[Match]:
         found = self.roads.matches(place, radius, heading, routable=True, limit=CANDIDATES)
-        return [m for m in found if m.distance <= min(n.distance for n in found) + BESIDE_M]
+        found = [m for m in found if m.distance <= min(n.distance for n in found) + BESIDE_M]
+        return [m for m in found if not self._is_ahead(m, found)]
+
+    def _is_ahead(self, match: Match, others: list[Match]) -> bool:
+        """Whether a road only begins where one that is nearer ends, and turns are forbidden there.
+
+        A route that starts or ends on it would have made a turn before it begins, or leave one out.
+        """
+        node = self._restriction_at(match)
+        return node is not None and any(node in self.roads.graph.ends[other.edge] for other in others
+                                        if other.distance < match.distance - AT_END_M)
+
+    def _restriction_at(self, match: Match) -> int | None:
+        """The node where a place is, if turns are forbidden there."""
+        first, last = self.roads.graph.ends[match.edge].tolist()
+        found = [first] if match.at <= AT_END_M else []
+        found += [last] if match.at >= self.roads.length(match.edge) - AT_END_M else []
+        return next((node for node in found if node in self._restricted), None)
 
     def _starts(self, place: np.ndarray, heading: float | None) -> list[_End]:
         found = []
         for match in self._near(place, START_SNAP_M, heading):
-            for forward in (True,) if self.roads.graph.oneway[match.edge] else (True, False):
-                way = match.heading if forward else match.heading + math.pi
-                against = heading is not None and abs(float(angle_between(way, heading))) > TURN_AWAY_RAD
-                found.append(_End(match, forward, match.distance / ACCESS_SPEED + against * U_TURN_S, against))
+            for arc in self._arcs.of(match.edge):
+                against = heading is not None and abs(float(angle_between(self._way(match, arc), heading))
+                                                      ) > TURN_AWAY_RAD
+                found.append(_End(match, arc, match.distance / ACCESS_SPEED + against * U_TURN_S, against))
         return found
 
     def _goals(self, place: np.ndarray) -> list[_End]:
-        found = [_End(match, forward, match.distance / ACCESS_SPEED, False)
-                 for match in self._near(place, SNAP_M, None)
-                 for forward in ((True,) if self.roads.graph.oneway[match.edge] else (True, False))]
+        found = [_End(match, arc, match.distance / ACCESS_SPEED) for match in self._near(place, SNAP_M, None)
+                 for arc in self._arcs.of(match.edge)]
         if not found:
             raise InputError('goal_off_network', f'no road that a route may use is within {SNAP_M:.0f} m of the goal '
                              f'({place[0]:.0f} m east, {place[1]:.0f} m north of the datum).',
                              'give a goal nearer to a road, or let more kinds of highway count.')
         return found
 
-    def _leg(self, starts: list[_End], goals: list[_End]) -> tuple[np.ndarray, list[int], list[bool], float, bool]:
-        """Line, edges, directions, seconds, whether it starts with a turn."""
-        graph = self.roads.graph
-        best: tuple[float, _End, _End, bool, np.ndarray] | None = None
-        for s in starts:
-            seconds, before = self._from(s)
-            rest = self._part(s.match, s.forward)
-            for g in goals:
-                tail = int(graph.ends[g.match.edge, 0 if g.forward else 1])
-                turns = s.match.edge == g.match.edge and s.forward != g.forward and not seconds[tail]
-                cost = (turns * U_TURN_S + s.seconds + rest + seconds[tail] + self._part(g.match, not g.forward)
-                        + g.seconds)
-                past = tail in self._barred and not turns  # one may turn round in front of a bollard
-                options = [(math.inf if past else float(cost), False)]
-                if s.match.edge == g.match.edge and s.forward == g.forward:
-                    along = (g.match.at - s.match.at) * (1 if s.forward else -1)
-                    if along >= 0:
-                        options.append((s.seconds + along / float(graph.speeds[s.match.edge]) + g.seconds, True))
-                for option, direct in options:
-                    if math.isfinite(option) and (best is None or option < best[0]):
-                        best = option, s, g, direct, before
-        if best is None:
-            raise InputError('goal_unreachable', 'no way leads to the goal along the roads of the map in their allowed '
-                             'directions.', 'give another goal; roads that are closed to cars, a bollard, or the edge '
-                             'of the file may be in between.')
-        total, s, g, direct, before = best
-        if direct:
-            edges, forward = [s.match.edge], [s.forward]
-            lines = [self._cut(s.match.edge, s.match.at, g.match.at)]
-        else:
-            start_node = int(graph.ends[s.match.edge, 1 if s.forward else 0])
-            goal_node = int(graph.ends[g.match.edge, 0 if g.forward else 1])
-            middle = self._between(before, start_node, goal_node)
-            edges = [s.match.edge, *[e for e, _ in middle], g.match.edge]
-            forward = [s.forward, *[f for _, f in middle], g.forward]
-            lines = [self._cut(s.match.edge, s.match.at, self.roads.length(s.match.edge) if s.forward else 0.0),
-                     *[self.roads.line(e) if f else self.roads.line(e)[::-1] for e, f in middle],
-                     self._cut(g.match.edge, 0.0 if g.forward else self.roads.length(g.match.edge), g.match.at)]
-        line = np.vstack(lines)
-        if len(line) < 2 or np.hypot(*np.ptp(line, axis=0)) < 1e-6:  # the goal is where the vehicle is
-            way = s.match.heading if s.forward else s.match.heading + math.pi
-            line = np.stack([s.match.place, s.match.place + 0.01 * np.array([math.cos(way), math.sin(way)])])
-        turned = len(edges) > 1 and edges[0] == edges[1] and forward[0] != forward[1]
-        return line, edges, forward, total - s.seconds - g.seconds - turned * U_TURN_S, s.u_turn or turned
+    def _onward(self, leg: _Leg) -> list[_End]:
+        """Where the next leg may start: where this one ends, in the same direction or with a turn on the spot.
 
-    def _from(self, start: _End) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds to every node from the end of the first edge, and the node before each; turning round there costs."""
-        ends = self.roads.graph.ends[start.match.edge]
-        node, other = (int(n) for n in (ends[::-1] if start.forward else ends))
-        links = self._links
-        k = int(np.searchsorted(self._keys, node * self.roads.graph.nodes + other))
-        if k < len(self._keys) and self._edges[k] == start.match.edge and node != other:
-            links = links.dearer(k, U_TURN_S)
-        return links.paths(node)
-
-    def _part(self, match: Match, to_end: bool) -> float:
-        """Seconds from a place on an edge to its last vertex, or from its first vertex to the place."""
-        whole = max(self.roads.length(match.edge), 1e-6)
-        share = min(match.at / whole, 1.0)
-        return float(self._seconds[match.edge]) * (1.0 - share if to_end else share)
-
-    def _between(self, before: np.ndarray, start: int, goal: int) -> list[tuple[int, bool]]:
+        But not with one in the middle of a junction where turns are forbidden: it would be a way round that.
+        """
         found = []
-        node = goal
-        while node != start:
-            last = int(before[node])
-            k = int(np.searchsorted(self._keys, last * self.roads.graph.nodes + node))
-            found.append((int(self._edges[k]), bool(self._forward[k])))
-            node = last
-        return found[::-1]
+        for number, (goal, seconds) in enumerate(zip(leg.goals, leg.seconds)):
+            found.append(_End(goal.match, goal.arc, seconds, goal=number))
+            back = self._arcs.opposite(goal.arc)
+            if back is not None and self._restriction_at(goal.match) is None:
+                found.append(_End(goal.match, back, seconds + U_TURN_S, goal=number))
+        return [end for end in found if math.isfinite(end.seconds)]
+
+    def _leg(self, starts: list[_End], goals: list[_End]) -> _Leg:
+        """Raises InputError goal_unreachable."""
+        whole = self._arcs.seconds
+        driven = [self._share(s) for s in starts]
+        reach = self._arcs.reach([Begin(s.arc, s.seconds + (1.0 - share) * float(whole[s.arc]))
+                                  for s, share in zip(starts, driven)])
+        seconds, direct = [], []
+        for goal in goals:
+            share = self._share(goal)
+            best: tuple[float, int | None] = float(reach.seconds[goal.arc] - (1.0 - share) * whole[goal.arc]), None
+            for number, start in enumerate(starts):
+                if start.arc == goal.arc and driven[number] <= share:
+                    along = start.seconds + (share - driven[number]) * float(whole[goal.arc])
+                    best = (along, number) if along < best[0] else best
+            seconds.append(best[0] + goal.seconds)
+            direct.append(best[1])
+        if not any(map(math.isfinite, seconds)):
+            raise InputError('goal_unreachable', 'no way leads to the goal along the roads of the map in their allowed '
+                             'directions.', 'give another goal; roads that are closed to cars, forbidden turns, a '
+                             'bollard, or the edge of the file may be in between.')
+        return _Leg(starts, goals, seconds, direct, reach)
+
+    def _route(self, legs: list[_Leg]) -> Route:
+        """The best way through all legs, from its end on."""
+        number = int(np.argmin(legs[-1].seconds))
+        arcs: list[int] = []
+        lines: list[np.ndarray] = []
+        seconds = 0.0
+        for leg in reversed(legs):
+            start, way = leg.way(number)
+            parts = [[0.0, 1.0] for _ in way]
+            parts[0][0], parts[-1][1] = self._share(start), self._share(leg.goals[number])
+            lines[:0] = [self._line(arc, *part) for arc, part in zip(way, parts)]
+            seconds += sum((b - a) * float(self._arcs.seconds[arc]) for arc, (a, b) in zip(way, parts))
+            arcs = way + (arcs[1:] if arcs[:1] == way[-1:] else arcs)  # a waypoint in the middle of an edge
+            number = start.goal
+        xy = np.vstack(lines)
+        xy = xy[np.append(True, np.hypot(*np.diff(xy, axis=0).T) > 1e-6)]
+        if len(xy) < 2:  # the goal is where the vehicle is
+            heading = self._way(start.match, start.arc)
+            xy = np.vstack([xy, xy + 0.01 * np.array([math.cos(heading), math.sin(heading)])])
+        edges = tuple(self._arcs.edges[arcs].tolist())
+        names = [name for name in map(self.roads.graph.name, edges) if name]
+        names = [name for k, name in enumerate(names) if not k or name != names[k - 1]]
+        return Route(xy, *self.roads.frame.to_degrees(xy), edges, tuple(self._arcs.forward[arcs].tolist()), seconds,
+                     tuple(names), start.u_turn)
+
+    def _way(self, match: Match, arc: int) -> float:
+        """rad, the heading of a vehicle there."""
+        return match.heading if self._arcs.forward[arc] else match.heading + math.pi
+
+    def _share(self, end: _End) -> float:
+        """How much of its arc lies before a place."""
+        share = min(end.match.at / max(self.roads.length(end.match.edge), 1e-6), 1.0)
+        return share if self._arcs.forward[end.arc] else 1.0 - share
+
+    def _line(self, arc: int, start: float, stop: float) -> np.ndarray:
+        """(P, 2) m of a part of an arc, from one share of it to another."""
+        edge = int(self._arcs.edges[arc])
+        if (start, stop) == (0.0, 1.0):
+            return self.roads.line(edge) if self._arcs.forward[arc] else self.roads.line(edge)[::-1]
+        whole = self.roads.length(edge)
+        if not self._arcs.forward[arc]:
+            start, stop = 1.0 - start, 1.0 - stop
+        return self._cut(edge, start * whole, stop * whole)
 
     def _cut(self, edge: int, start: float, stop: float) -> np.ndarray:
         """The line of an edge from one distance along it to another, which may be smaller."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import heapq
 import importlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,11 @@ class Links:
         starts = np.searchsorted(tails[order], np.arange(nodes + 1))
         return cls(starts.astype(np.int32), heads[order].astype(np.int32), costs[order].astype(np.float64))
 
-    def dearer(self, link: int, by: float) -> Links:
-        """The same, with one link that costs more."""
-        costs = self.costs.copy()
-        costs[link] += by
-        return replace(self, costs=costs)
+    def with_node(self, heads: Iterable[int], costs: Iterable[float]) -> Links:
+        """The same, with one more node, N, and links from there to some of the others, none of them twice."""
+        more = np.fromiter(heads, np.int32)
+        return Links(np.append(self.starts, self.starts[-1] + len(more)).astype(np.int32),
+                     np.append(self.heads, more), np.append(self.costs, np.fromiter(costs, np.float64)))
 
     def paths(self, source: int, limit: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
         """(N,) costs from a node to all, infinite beyond the limit, and (N,) the node before each on its way.

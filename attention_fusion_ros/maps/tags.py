@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tags of a road say: direction, width, speed, layer, and whether cars may use it; what a barrier on it does.
+"""What the tags of a road say: direction, width, speed, layer, and whether cars may use it; what a barrier on it does,
+and which turn a relation forbids or prescribes.
 
-https://wiki.openstreetmap.org/wiki/Key:oneway, Key:maxspeed, Key:access, Key:layer, Key:barrier
+https://wiki.openstreetmap.org/wiki/Key:oneway, Key:maxspeed, Key:access, Key:layer, Key:barrier, Relation:restriction
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ IMPASSABLE = {'bollard', 'block', 'jersey_barrier', 'cycle_barrier', 'motorcycle
               'kissing_gate', 'turnstile', 'full-height_turnstile', 'planter', 'log', 'debris', 'chain',
               'barrier_board', 'fence', 'wall', 'ditch', 'hedge', 'bus_trap', 'sump_buster'}
 ONEWAY = ('oneway:motorcar', 'oneway:motor_vehicle', 'oneway:vehicle', 'oneway')  # the same
+RESTRICTION = ('restriction:motorcar', 'restriction:motor_vehicle', 'restriction:vehicle', 'restriction')  # the same
+# What they may say: a turn is forbidden, or all others are.
+TURNS = ('no_left_turn', 'no_right_turn', 'no_straight_on', 'no_u_turn', 'no_entry', 'no_exit', 'only_left_turn',
+         'only_right_turn', 'only_straight_on', 'only_u_turn')
+HOURS = ('day_on', 'day_off', 'hour_on', 'hour_off')  # as conditions were tagged once
 NUMBER = re.compile(r'\s*(\d+(?:[.,]\d+)?)\s*(.*)')
 UNITS_KMH = {'': 1.0, 'km/h': 1.0, 'kmh': 1.0, 'kph': 1.0, 'mph': 1.609344, 'knots': 1.852}
 UNITS_M = {'': 1.0, 'm': 1.0, 'ft': 0.3048, "'": 0.3048}
@@ -57,6 +63,16 @@ def is_impassable(tags: Mapping[str, str]) -> bool:
     barrier = tags.get('barrier', '')
     blocks = barrier in IMPASSABLE and not (barrier == 'bollard' and tags.get('bollard') == 'rising')
     return bool(barrier) and not _open(tags, not blocks)
+
+
+def turn_of(tags: Mapping[str, str]) -> str | None:
+    """Which of TURNS a relation with these tags forbids or prescribes to cars at all hours; None: none of them."""
+    if tags.get('type') != 'restriction' or any(key in tags for key in HOURS):
+        return None
+    if any(value.strip() in ACCESS for value in tags.get('except', '').split(';')):
+        return None
+    value = next((tags[key].strip() for key in RESTRICTION if key in tags), None)
+    return value if value in TURNS else None
 
 
 def _open(tags: Mapping[str, str], otherwise: bool) -> bool:

@@ -27,7 +27,7 @@ SCENES = {
     'decode': 'reached from the fast kernels: scenes are made of points, never of messages',
     'stream/deskew.py': 'likewise: the points of a scene are of one moment',
     'maps/pbf_sizes.py': 'refuses extracts that are too large',
-    'maps/tags.py': 'tells bollards, which routes stop at and scenes do not have',
+    'maps/tags.py': 'tells bollards and forbidden turns, which routes heed and scenes do not have',
     'maps/kinds.py': 'imported along with it; scenes have kinds of their own',
 }
 RECORDED = {

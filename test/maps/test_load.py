@@ -186,6 +186,7 @@ def test_road_lines_of_geojson_meet_at_their_vertices(tmp_path):
     roads = load(path)
     assert len(roads) == 3 and roads.nodes == 4 and roads.oneway.sum() == 2
     assert roads.widths.tolist() == [4.5, 4.5, 6.5] and roads.name(0) == 'A'
+    assert roads.turns.shape == (0, 4), 'GeoJSON has no restrictions'
 
 
 LINE = [[7.712, 49.43], [7.715, 49.43]]

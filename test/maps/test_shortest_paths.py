@@ -35,12 +35,14 @@ def test_plain_python_finds_what_scipy_finds(seed, limit):
     assert reached > NODES
 
 
-def test_a_link_that_costs_more_is_gone_round():
+def test_one_more_node_leads_to_some_of_the_others():
     links = Links.of(np.array([0, 0, 2]), np.array([1, 2, 1]), np.array([1.0, 1.0, 1.5]), 3)
     for paths in (_plain_paths, lambda links, source, limit: links.paths(source, limit)):
         assert paths(links, 0, np.inf)[0].tolist() == [0.0, 1.0, 1.0]
-        costs, before = paths(links.dearer(0, 10.0), 0, np.inf)
-        assert costs.tolist() == [0.0, 2.5, 1.0] and before.tolist() == [NOTHING_BEFORE, 2, 0]
+        costs, before = paths(links.with_node([2, 1], [0.5, 3.0]), 3, np.inf)
+        assert costs.tolist() == [np.inf, 2.0, 0.5, 0.0]
+        assert before.tolist() == [NOTHING_BEFORE, 2, 3, NOTHING_BEFORE]
+        assert paths(links.with_node([], []), 3, np.inf)[0].tolist() == [np.inf, np.inf, np.inf, 0.0]
 
 
 @pytest.mark.parametrize('seed', range(5))

@@ -22,6 +22,7 @@ from attention_fusion_ros.maps.map_position import MapPosition
 from attention_fusion_ros.maps.odometry_track import Pose2
 from attention_fusion_ros.maps.osm_file import Ways
 from attention_fusion_ros.maps.route import RoutePlanner
+from attention_fusion_ros.maps.tags import TURNS
 
 FRAME = (49.43, 7.76)
 START_NS = 1_700_000_000_000_000_000
@@ -29,21 +30,27 @@ CITIES = ('kaiserslautern', 'boston_seaport', 'singapore_queenstown')
 
 
 def ways_of(nodes: dict[int, tuple[float, float]], ways: list[tuple[list[int], dict[str, str]]],
-            frame: LocalFrame, barred: Sequence[int] = ()) -> Ways:
-    """Ways from places in metres. nodes: id -> (x, y). barred: nodes that no car can pass."""
+            frame: LocalFrame, barred: Sequence[int] = (), turns: Sequence[tuple[int, int, int, str]] = ()) -> Ways:
+    """Ways from places in metres.
+
+    nodes: id -> (x, y). barred: nodes that no car can pass. turns: number of the way from, node, number of the way to,
+    and what the restriction says.
+    """
     ids = np.array(sorted(nodes), np.int64)
     latitudes, longitudes = frame.to_degrees(np.array([nodes[i] for i in ids], float))
     refs = np.array([r for way, _ in ways for r in way], np.int64)
     first = np.append(0, np.cumsum([len(way) for way, _ in ways]))
     tags = tuple({'highway': 'residential', **t} for _, t in ways)
-    return Ways(refs, first, tags, ids, latitudes, longitudes, None, np.array(barred, np.int64))
+    rows = np.array([(a, node, b, TURNS.index(what)) for a, node, b, what in turns], np.int64).reshape(-1, 4)
+    return Ways(refs, first, tags, ids, latitudes, longitudes, None, np.array(barred, np.int64), rows)
 
 
 def town(nodes: dict[int, tuple[float, float]], ways: list[tuple[list[int], dict[str, str]]],
-         datum: tuple[float, float] = FRAME, barred: Sequence[int] = ()) -> LocalRoads:
-    """Roads around a datum from places in metres."""
+         datum: tuple[float, float] = FRAME, barred: Sequence[int] = (),
+         turns: Sequence[tuple[int, int, int, str]] = ()) -> LocalRoads:
+    """Roads around a datum from places in metres, see `ways_of`."""
     frame = LocalFrame(*datum)
-    return LocalRoads(build_roads(ways_of(nodes, ways, frame, barred)), frame)
+    return LocalRoads(build_roads(ways_of(nodes, ways, frame, barred, turns)), frame)
 
 
 @functools.cache
