@@ -23,19 +23,23 @@ from fuzz.clouds import CONFORMANCE, STAMP
 
 ROADS = (('residential', 'no'), ('primary', 'yes'), ('footway', 'no'))
 def osm_xml() -> bytes:
-    """Three ways."""
+    """Three ways, and a turn that is forbidden."""
     nodes = ''.join(f'<node id="{n}" lat="{49.44 + 0.001 * n}" lon="{7.76 + 0.0015 * (n % 4)}"/>' for n in range(1, 12))
     ways = ''.join(f'<way id="{i}">' + ''.join(f'<nd ref="{n}"/>' for n in range(1 + 3 * i, 6 + 3 * i))
                    + f'<tag k="highway" v="{kind}"/><tag k="oneway" v="{oneway}"/><tag k="width" v="5.5 m"/>'
                    + '<tag k="layer" v="1"/><tag k="maxspeed" v="30 mph"/></way>'
                    for i, (kind, oneway) in enumerate(ROADS))
+    turn = ('<relation id="1"><member type="way" ref="0" role="from"/><member type="node" ref="5" role="via"/>'
+            '<member type="way" ref="1" role="to"/><tag k="type" v="restriction"/>'
+            '<tag k="restriction" v="no_left_turn"/></relation>')
     return (f'<?xml version="1.0"?><osm version="0.6"><bounds minlat="49.4" minlon="7.7" maxlat="49.5" maxlon="7.8"/>'
-            f'{nodes}{ways}</osm>').encode()
+            f'{nodes}{ways}{turn}</osm>').encode()
 
 
 OSM_WORDS = (
     b'<nd ref="1"/>', b'<way id="1">', b'</way>', b'lat="91"', b'lon="1e400"', b'id="-5"', b'<!DOCTYPE a [', b'&lt;',
-    b'"', b'<tag k="highway" v="road"/>', b'<relation id="1">', b'99999999999999999999', b'nan', b'1,5',
+    b'"', b'<tag k="highway" v="road"/>', b'<relation id="1">', b'<member type="way" ref="1" role="from"/>',
+    b'role="via"', b'v="only_u_turn"', b'v="no_exit"', b'99999999999999999999', b'nan', b'1,5',
     b'"lanes" v="\xc2\xb2', b'"lanes" v="' + b'9' * 400, b'"layer" v="1.5"', b'"junction" v="roundabout"')
 
 
