@@ -152,6 +152,8 @@ _METRICS = (
     # Shares of attention over shares of area, see attention_share.py.
     Metric('attention/roadside', 'attention, roadside', 2, True, tables=(ABLATION,)),
     Metric('attention/vehicles', 'attention, vehicles', 2, False, tables=(ABLATION,)),
+    # Of F1@10, when the mean over all scenes takes the place of every weight.
+    Metric('attention/by_mean', 'attention by its mean, change of F1@10', 3, False, tables=(ABLATION,)),
 )
 METRICS = {metric.name: metric for metric in _METRICS}
 

@@ -12,10 +12,14 @@ import torch
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.commands.evaluate import main
 from attention_fusion_ros.datasets.pool import Pool
+from attention_fusion_ros.datasets.simulated import collate
 from attention_fusion_ros.errors import ConfigurationError
+from attention_fusion_ros.evaluation.interventions.replacement import replaced
 from attention_fusion_ros.network import checkpoint as checkpoints
+from attention_fusion_ros.network.build import build_network
 from attention_fusion_ros.network.config import mechanism
 from attention_fusion_ros.studies.ablation import run as ablation
+from attention_fusion_ros.studies.ablation import score as ablation_score
 from attention_fusion_ros.studies.ablation import table as ablation_table
 from attention_fusion_ros.studies.ablation.cost import Cost, network_costs
 from attention_fusion_ros.studies.ablation.plot import dots
@@ -60,7 +64,7 @@ def test_every_row_and_seed_is_in_the_table_and_the_json(finished):
         assert data['costs'][key]['parameters'] > 500_000  # those of a network of the default size
     for figures in (r['figures'] for r in data['results']['stn']):
         assert 0 <= figures['map/f1_10'] <= 1 and 0 < figures['map_shift/before'] < 12
-        assert figures['map_shift/after'] != figures['map_shift/before']
+        assert figures['map_shift/after'] != figures['map_shift/before'] and -1 <= figures['attention/by_mean'] <= 1
     assert 'Command: `python -m attention_fusion_ros evaluate --ablation' in text
     assert (out / 'ablation.png').read_bytes().startswith(b'\x89PNG')
 
@@ -157,6 +161,28 @@ def test_costs_are_those_of_the_mechanism():
     assert costs['time4'].gmacs > costs['none'].gmacs and all(c.latency_ms > 0 for c in costs.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('key', ['place', 'sam7', 'stn', 'time4'])
+def test_of_one_scene_the_mean_attention_is_its_own(finished, key):
+    network = build_network(ablation.schedule_with(settings()).network(ROWS[key])).eval()
+    pool = Pool(finished[2][1], () if key == 'time4' else ('past', 'moves'))
+    mean = ablation_score.mean_attention(network, pool, np.array([0]), 1)
+    assert (key == 'place') == ('reading' in mean)
+    for item in (0, 1) if key == 'place' else (0,):  # without training, other weights than these change little
+        scene = collate([pool[item]])
+        with torch.inference_mode():
+            before = network(scene.lidar, scene.map_image, scene.past).head
+            with replaced(network, mean):
+                after = network(scene.lidar, scene.map_image, scene.past).head
+        assert torch.allclose(before, after, atol=1e-4) == (item == 0)
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ([math.nan] * 3, '-'), ([-0.30, -0.34, -0.31], 'yes'), ([-0.002, 0.004, 0.0], 'no'), ([0.30, 0.34, 0.31], 'no')])
+def test_attention_decides_where_its_mean_costs_branches(changes, expected):
+    assert ablation_table.decides(np.array(changes)) == expected
+
+
 def _row(key, f1, against=None, gmacs=1.0, **figures):
     return Compared(key, key.upper(), '-', against, tuple({'map/f1_10': v, **figures} for v in f1),
                     Cost(1000, gmacs, 5.0))
@@ -184,7 +210,7 @@ def test_tables_pair_seeds_and_state_what_holds(tmp_path):
             _row('eca', [0.50, 0.80, 0.70], 'se', gmacs=0.5)]
     main_rows = ablation_table.main_table(rows, ()).rows
     assert main_rows[0][:3] == ('NONE', '-', '0.700 ± 0.100') and main_rows[1][6] == '4.00 ± 0.00'
-    assert main_rows[0][6] == '-'  # not measured
+    assert main_rows[0][6] == main_rows[0][10] == '-'  # not measured
     change = ablation_table.change_table(rows).rows
     assert change[0][:3] == ('SE', 'NONE', '0.020 ± 0.000') and change[0][-1] == 'F1@10, map: better'
     assert change[1][-1] == INCONCLUSIVE

@@ -54,6 +54,8 @@ ROWS = {row.key: row for row in (
     _row('coordinate', 'coordinate', 'CAM at fusion, coordinate in stages', 'cam', CAM, mechanism('coordinate')),
     _row('sca', 'SCA', 'CAM at fusion, SCA in stages', 'cam', CAM, mechanism('sca')),
     _row('stn', 'STN on', 'as CAM + SAM 7x7, STN on the map', 'sam7', CAM, SAM, map_registration=mechanism('stn')),
+    _row('place', 'place attention', 'as CAM + SAM 7x7, all that the head is told', 'sam7', CAM, SAM,
+         reading=mechanism('place_attention', heads=24)),
     _row('time4', 'time steps 4', 'as CAM + SAM 7x7, temporal after the encoder', 'sam7', CAM, SAM,
          temporal=mechanism('temporal'), time_steps=TIME_STEPS),
 )}

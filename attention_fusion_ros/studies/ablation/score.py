@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from attention_fusion_ros.config import BranchesConfig
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.datasets.pool import Pool
 from attention_fusion_ros.datasets.simulated import Batch, collate
+from attention_fusion_ros.evaluation.interventions.replacement import MeanWeights, recorded, replaced
 from attention_fusion_ros.metrics.branches import Prediction, TrueRoads, flips, invariance, score
 from attention_fusion_ros.metrics.registry import ABLATION, METRICS, columns
 from attention_fusion_ros.metrics.summary import point_values
@@ -28,6 +30,7 @@ from attention_fusion_ros.training.validate import Predictions, calibrate, true_
 SCORED = tuple(name for name in columns(ABLATION) if METRICS[name].statistic is not None)
 FOLDS = 2
 MASKS = {'roadside': 'roadside', 'vehicles': 'vehicle'}  # figure -> mask, see Target.mask
+JUDGED_BY = 'f1_10'  # what attention that decides cannot be replaced by its mean without
 
 
 @dataclass
@@ -64,7 +67,26 @@ def evaluate_network(network: Network, pool: Pool, batch: int = 32) -> dict[str,
                                  pool.seed[without_vehicles])
     found |= _ratios(outputs['map'].shares)
     found |= _alignment(outputs['map'])
+    with_map = np.flatnonzero(outputs['map'].with_map)
+    mean = mean_attention(network, pool, full[with_map], batch)
+    if mean:
+        with replaced(network, mean):
+            blunt = _run(network, pool, full[with_map], batch)
+        scores = score(_predictions(blunt, fold[full[with_map]], calibrations), blunt.truths)
+        found['attention/by_mean'] = point_values(scores, (JUDGED_BY,))[JUDGED_BY] - found[f'map/{JUDGED_BY}']
     return found
+
+
+@torch.inference_mode()
+def mean_attention(network: Network, pool: Pool, rows: np.ndarray, batch: int) -> Mapping[str, Mapping[str, Tensor]]:
+    """Every weight that decides anything, mean over scenes: attention -> its weights -> (1, ...); {} without any."""
+    means = MeanWeights()
+    for item in DataLoader(Subset(pool, rows.tolist()), batch_size=batch, collate_fn=collate):
+        with recorded(network) as weights:
+            network(item.lidar.to(memory_format=torch.channels_last), item.map_image, item.past)
+        means.add(weights, list(range(len(item.lidar))))
+    found = means.reference().mean if len(rows) else {}
+    return {name: {key: value[None] for key, value in kept.items()} for name, kept in found.items() if kept}
 
 
 @torch.inference_mode()
