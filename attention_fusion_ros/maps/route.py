@@ -133,23 +133,32 @@ class RoutePlanner:
     def _near(self, place: np.ndarray, radius: float, heading: float | None) -> list[Match]:
         found = self.roads.matches(place, radius, heading, routable=True, limit=CANDIDATES)
         found = [m for m in found if m.distance <= min(n.distance for n in found) + BESIDE_M]
-        return [m for m in found if not self._is_ahead(m, found)]
+        ahead: set[int] = set()
+        for match in sorted(found, key=lambda m: m.distance):
+            if self._is_ahead(match, found, ahead):
+                ahead.add(match.edge)
+        return [m for m in found if m.edge not in ahead]
 
-    def _is_ahead(self, match: Match, others: list[Match]) -> bool:
+    def _is_ahead(self, match: Match, others: list[Match], ahead: set[int]) -> bool:
         """Whether a road only begins where one that is nearer ends, and turns are forbidden there.
 
-        A route that starts or ends on it would have made a turn before it begins, or leave one out.
+        A route that starts or ends on it would have made a turn before it begins, or leave one out. So it would on a
+        road that begins behind such a one, as behind the few metres between two carriageways. ahead: nearer edges of
+        which that is known.
         """
-        node = self._restriction_at(match)
-        return node is not None and any(node in self.roads.graph.ends[other.edge] for other in others
-                                        if other.distance < match.distance - AT_END_M)
+        for node in self._at_nodes(match):
+            nearer = [o for o in others if o.distance < match.distance and node in self.roads.graph.ends[o.edge]]
+            if nearer and all(o.edge in ahead for o in nearer):
+                return True
+            if node in self._restricted and any(o.distance < match.distance - AT_END_M for o in nearer):
+                return True
+        return False
 
-    def _restriction_at(self, match: Match) -> int | None:
-        """The node where a place is, if turns are forbidden there."""
+    def _at_nodes(self, match: Match) -> list[int]:
+        """The nodes at the ends of a road where a place is: none in its middle, both of a very short road."""
         first, last = self.roads.graph.ends[match.edge].tolist()
         found = [first] if match.at <= AT_END_M else []
-        found += [last] if match.at >= self.roads.length(match.edge) - AT_END_M else []
-        return next((node for node in found if node in self._restricted), None)
+        return found + ([last] if match.at >= self.roads.length(match.edge) - AT_END_M else [])
 
     def _starts(self, place: np.ndarray, heading: float | None) -> list[_End]:
         found = []
@@ -178,7 +187,7 @@ class RoutePlanner:
         for number, (goal, seconds) in enumerate(zip(leg.goals, leg.seconds)):
             found.append(_End(goal.match, goal.arc, seconds, goal=number))
             back = self._arcs.opposite(goal.arc)
-            if back is not None and self._restriction_at(goal.match) is None:
+            if back is not None and not self._restricted.intersection(self._at_nodes(goal.match)):
                 found.append(_End(goal.match, back, seconds + U_TURN_S, goal=number))
         return [end for end in found if math.isfinite(end.seconds)]
 

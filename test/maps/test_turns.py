@@ -225,6 +225,20 @@ def test_a_place_near_the_junction_is_no_way_round_the_restriction(way):
     assert route.length == pytest.approx(math.dist(start, (0.0, 0.0)) + detour, abs=0.1)
 
 
+@pytest.mark.parametrize('away', [100.0, 10.0, 2.0])
+def test_a_road_behind_a_short_one_is_no_way_round_the_restriction(away):
+    """The few metres between two carriageways: what lies behind them is near as well."""
+    nodes = {1: (0.0, 0.0), 2: (0.0, 8.0), 3: (-200.0, 0.0), 4: (0.0, 200.0), 5: (200.0, 0.0), 6: (200.0, 200.0),
+             7: (200.0, 100.0)}
+    ways = [([3, 1], {}), ([1, 2], {}), ([2, 4], {}), ([1, 5], {}), ([5, 7, 6, 4], {}), ([2, 7], {})]
+    first = town(nodes, ways, turns=[(0, 1, 1, 'no_left_turn')])
+    second = town(nodes, ways, turns=[(2, 2, 1, 'no_straight_on')])
+    for roads, goal, start in ((first, (0.0, 150.0), (-away, 0.0)), (second, (-away, 0.0), (0.0, 150.0))):
+        route = RoutePlanner(roads).plan([goal], start)
+        check(roads.graph, route)
+        assert np.allclose(route.xy[[0, -1]], [start, goal], atol=1e-6) and route.length > 400
+
+
 def test_a_waypoint_at_the_junction_is_no_place_to_turn():
     """Even if there is no other way."""
     arms = [(refs, {}) for refs in ARMS.values()]
