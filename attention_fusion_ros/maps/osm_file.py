@@ -158,7 +158,7 @@ def _barred_and_turns(osmium: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
             members = [(m.role, m.type, m.ref) for m in thing.members]
             origins, targets = ([ref for role, kind, ref in members if (role, kind) == (end, 'w')]
                                 for end in ('from', 'to'))
-            via = [(kind, ref) for role, kind, ref in members if role == 'via']
+            via = list({(kind, ref) for role, kind, ref in members if role == 'via'})  # some stand there twice
             if len(via) != 1 or via[0][0] != 'n':
                 continue  # a way between the two, or none
             if len(turns) + 4 * len(origins) * len(targets) > 4 * MAX_TURNS:

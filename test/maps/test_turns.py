@@ -128,6 +128,12 @@ def test_of_several_turns_that_are_prescribed_each_is_allowed(tmp_path):
     assert (driven(roads, NORTH), driven(roads, (100.0, 0.0)), driven(roads, SOUTH)) == (200, 200, 800)
 
 
+def test_a_member_that_is_there_twice(tmp_path):
+    for number in range(3):
+        roads = roads_of(written(tmp_path / 'a.osm', [([*members(), members()[number]], NO_LEFT)]))
+        assert len(roads.graph.turns) == 1 and driven(roads, NORTH) == 800
+
+
 def test_several_ways_lead_to_no_entry_and_from_no_exit(tmp_path):
     entry = [('way', 13, 'from'), *members()], {**NO_LEFT, 'restriction': 'no_entry'}
     roads = roads_of(written(tmp_path / 'a.osm', [entry]))
@@ -165,6 +171,44 @@ def test_ways_that_pass_the_junction(tmp_path):
     entry = [(members(), {**NO_LEFT, 'restriction': 'no_entry'})]
     roads = roads_of(written(tmp_path / 'e.osm', entry, west_east))
     assert driven(roads, NORTH) == driven(roads, NORTH, (100.0, 0.0), math.pi) == 800, 'from both sides'
+
+
+@pytest.mark.parametrize('what', ['no_u_turn', 'only_u_turn'])
+@pytest.mark.parametrize('way', [([2, 1, 3], {'oneway': 'yes'}), ([1, 3, 6, 4, 1], {'junction': 'roundabout'})])
+def test_driving_on_along_a_oneway_road_is_no_turn_back(what, way):
+    """A roundabout may begin and end at the node: there is one edge, which follows itself."""
+    graph = town(NODES, [way, ([1, 5], {})], turns=[(0, 1, 0, what)]).graph
+    assert not len(graph.turns)
+
+
+def test_a_turning_loop_with_one_end():
+    """Driven round and into the stem again; not back at the node, nor round another time."""
+    ways = [([2, 1], {}), ([1, 3, 6, 4, 1], {})]
+    back = town(NODES, ways, turns=[(1, 1, 1, 'no_u_turn')])
+    assert back.graph.turns.tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
+    assert driven(back, (-150.0, 0.0), (-50.0, 0.0)) == 50 + 800 + 150, 'round the loop and back'
+    stem = town(NODES, ways, turns=[(1, 1, 0, 'no_entry')])
+    assert stem.graph.turns.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize('what', ['only_straight_on', 'only_left_turn', 'no_right_turn'])
+def test_a_way_that_ends_does_not_go_on_along_itself(tmp_path, what):
+    """Somebody split it and left the relation behind: it does not forbid everything."""
+    relation = members(target=10), {**NO_LEFT, 'restriction': what}
+    roads = roads_of(written(tmp_path / 'a.osm', [relation]))
+    assert not len(roads.graph.turns) and driven(roads, NORTH) == driven(roads, SOUTH) == 200
+
+
+@pytest.mark.parametrize('turned', range(4))
+@pytest.mark.parametrize(('what', 'edge'), [('no_left_turn', [2, 0]), ('no_right_turn', [3, 1])])
+def test_two_nodes_at_one_place_have_no_direction(turned, what, edge):
+    """The last node before the junction is drawn twice."""
+    nodes = {n: (x, y) for n, (x, y) in NODES.items()}
+    nodes[10] = nodes[1]
+    for _ in range(turned):
+        nodes = {n: (-y, x) for n, (x, y) in nodes.items()}
+    graph = town(nodes, [([2, 1], {}), ([1, 3], {}), ([4, 10, 1, 5], {})], turns=[(0, 1, 2, what)]).graph
+    assert graph.turns.tolist() == [[0, 1, *edge]]
 
 
 def test_a_way_that_passes_a_node_where_nothing_meets_is_not_cut(tmp_path):
