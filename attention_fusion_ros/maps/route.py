@@ -188,7 +188,7 @@ class RoutePlanner:
             found.append(_End(goal.match, goal.arc, seconds, goal=number))
             back = self._arcs.opposite(goal.arc)
             if back is not None and not self._restricted.intersection(self._at_nodes(goal.match)):
-                found.append(_End(goal.match, back, seconds + U_TURN_S, goal=number))
+                found.append(_End(goal.match, back, seconds + U_TURN_S, True, number))
         return [end for end in found if math.isfinite(end.seconds)]
 
     def _leg(self, starts: list[_End], goals: list[_End]) -> _Leg:
@@ -218,13 +218,15 @@ class RoutePlanner:
         number = int(np.argmin(legs[-1].seconds))
         arcs: list[int] = []
         lines: list[np.ndarray] = []
-        seconds = 0.0
+        seconds, u_turn = 0.0, False
         for leg in reversed(legs):
             start, way = leg.way(number)
             parts = [[0.0, 1.0] for _ in way]
             parts[0][0], parts[-1][1] = self._share(start), self._share(leg.goals[number])
             lines[:0] = [self._line(arc, *part) for arc, part in zip(way, parts)]
-            seconds += sum((b - a) * float(self._arcs.seconds[arc]) for arc, (a, b) in zip(way, parts))
+            driven = sum((b - a) * float(self._arcs.seconds[arc]) for arc, (a, b) in zip(way, parts))
+            seconds += driven
+            u_turn = start.u_turn or (u_turn and not driven)  # the first waypoint may be where the vehicle is
             arcs = way + (arcs[1:] if arcs[:1] == way[-1:] else arcs)  # a waypoint in the middle of an edge
             number = start.goal
         xy = np.vstack(lines)
@@ -236,7 +238,7 @@ class RoutePlanner:
         names = [name for name in map(self.roads.graph.name, edges) if name]
         names = [name for k, name in enumerate(names) if not k or name != names[k - 1]]
         return Route(xy, *self.roads.frame.to_degrees(xy), edges, tuple(self._arcs.forward[arcs].tolist()), seconds,
-                     tuple(names), start.u_turn)
+                     tuple(names), u_turn)
 
     def _way(self, match: Match, arc: int) -> float:
         """rad, the heading of a vehicle there."""
