@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,18 @@ def test_a_member_that_is_there_twice(tmp_path):
     for number in range(3):
         roads = roads_of(written(tmp_path / 'a.osm', [([*members(), members()[number]], NO_LEFT)]))
         assert len(roads.graph.turns) == 1 and driven(roads, NORTH) == 800
+
+
+def test_ways_that_are_there_twice(tmp_path):
+    """Two extracts in one file, put together without merging them: the second copy is no way round the restriction."""
+    path = written(tmp_path / 'a.osm', [(members(), NO_LEFT)])
+    text = path.read_text()
+    ways = text[text.index('<way'):text.index('<relation')]
+    path.write_text(text.replace(ways, ways + ways))
+    roads = roads_of(path)
+    assert len(roads.graph) == 9 and driven(roads, NORTH) == 800
+    path.write_text(re.sub('<way id="[0-9]+"', '<way', text))
+    assert len(roads_of(path).graph) == 9, 'without ids all are kept'
 
 
 def test_several_ways_lead_to_no_entry_and_from_no_exit(tmp_path):
