@@ -20,7 +20,7 @@ from attention_fusion_ros.maps.roads import RoadGraph
 from attention_fusion_ros.utils import atomic
 from attention_fusion_ros.utils.arrays import read_arrays
 
-VERSION = 3  # of the cache: change it with what is read, or how it is kept
+VERSION = 4  # of the cache: change it with what is read, or how it is kept
 OSM_ENDINGS = ('.osm', '.osm.gz', '.osm.bz2', '.osm.pbf', '.pbf')
 GEOJSON_ENDINGS = ('.geojson', '.json')
 BLOCK = 2**20

@@ -66,13 +66,19 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
         else:
             found = np.unique(refs, return_index=True)
             found = found[0], places[found[1]]
+        numbers = np.array(ids, np.int64)
+        once = np.sort(np.unique(numbers, return_index=True)[1])
+        if len(once) < len(numbers) and numbers.all():  # two extracts in one file; 0 is a way without an id
+            refs = np.concatenate([refs[first[k]:first[k + 1]] for k in once.tolist()])
+            first = np.append(0, np.cumsum(np.diff(first)[once]))
+            numbers, tags = numbers[once], [tags[k] for k in once.tolist()]
         bounds, (barred, turns) = _bounds(osmium, path), _barred_and_turns(osmium, path)
     except ConfigurationError:
         raise
     except Exception as error:  # osmium has exceptions of its own, which have no common base
         raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
     return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds,
-                barred[np.isin(barred, found[0])], _among(turns, np.array(ids, np.int64), found[0]))
+                barred[np.isin(barred, found[0])], _among(turns, numbers, found[0]))
 
 
 def library(path: str) -> Any:
@@ -158,7 +164,7 @@ def _barred_and_turns(osmium: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
             members = [(m.role, m.type, m.ref) for m in thing.members]
             origins, targets = ([ref for role, kind, ref in members if (role, kind) == (end, 'w')]
                                 for end in ('from', 'to'))
-            via = [(kind, ref) for role, kind, ref in members if role == 'via']
+            via = list({(kind, ref) for role, kind, ref in members if role == 'via'})  # some stand there twice
             if len(via) != 1 or via[0][0] != 'n':
                 continue  # a way between the two, or none
             if len(turns) + 4 * len(origins) * len(targets) > 4 * MAX_TURNS:

@@ -133,23 +133,32 @@ class RoutePlanner:
     def _near(self, place: np.ndarray, radius: float, heading: float | None) -> list[Match]:
         found = self.roads.matches(place, radius, heading, routable=True, limit=CANDIDATES)
         found = [m for m in found if m.distance <= min(n.distance for n in found) + BESIDE_M]
-        return [m for m in found if not self._is_ahead(m, found)]
+        ahead: set[int] = set()
+        for match in sorted(found, key=lambda m: m.distance):
+            if self._is_ahead(match, found, ahead):
+                ahead.add(match.edge)
+        return [m for m in found if m.edge not in ahead]
 
-    def _is_ahead(self, match: Match, others: list[Match]) -> bool:
+    def _is_ahead(self, match: Match, others: list[Match], ahead: set[int]) -> bool:
         """Whether a road only begins where one that is nearer ends, and turns are forbidden there.
 
-        A route that starts or ends on it would have made a turn before it begins, or leave one out.
+        A route that starts or ends on it would have made a turn before it begins, or leave one out. So it would on a
+        road that begins behind such a one, as behind the few metres between two carriageways. ahead: nearer edges of
+        which that is known.
         """
-        node = self._restriction_at(match)
-        return node is not None and any(node in self.roads.graph.ends[other.edge] for other in others
-                                        if other.distance < match.distance - AT_END_M)
+        for node in self._at_nodes(match):
+            nearer = [o for o in others if o.distance < match.distance and node in self.roads.graph.ends[o.edge]]
+            if nearer and all(o.edge in ahead for o in nearer):
+                return True
+            if node in self._restricted and any(o.distance < match.distance - AT_END_M for o in nearer):
+                return True
+        return False
 
-    def _restriction_at(self, match: Match) -> int | None:
-        """The node where a place is, if turns are forbidden there."""
+    def _at_nodes(self, match: Match) -> list[int]:
+        """The nodes at the ends of a road where a place is: none in its middle, both of a very short road."""
         first, last = self.roads.graph.ends[match.edge].tolist()
         found = [first] if match.at <= AT_END_M else []
-        found += [last] if match.at >= self.roads.length(match.edge) - AT_END_M else []
-        return next((node for node in found if node in self._restricted), None)
+        return found + ([last] if match.at >= self.roads.length(match.edge) - AT_END_M else [])
 
     def _starts(self, place: np.ndarray, heading: float | None) -> list[_End]:
         found = []
@@ -178,8 +187,8 @@ class RoutePlanner:
         for number, (goal, seconds) in enumerate(zip(leg.goals, leg.seconds)):
             found.append(_End(goal.match, goal.arc, seconds, goal=number))
             back = self._arcs.opposite(goal.arc)
-            if back is not None and self._restriction_at(goal.match) is None:
-                found.append(_End(goal.match, back, seconds + U_TURN_S, goal=number))
+            if back is not None and not self._restricted.intersection(self._at_nodes(goal.match)):
+                found.append(_End(goal.match, back, seconds + U_TURN_S, True, number))
         return [end for end in found if math.isfinite(end.seconds)]
 
     def _leg(self, starts: list[_End], goals: list[_End]) -> _Leg:
@@ -209,13 +218,15 @@ class RoutePlanner:
         number = int(np.argmin(legs[-1].seconds))
         arcs: list[int] = []
         lines: list[np.ndarray] = []
-        seconds = 0.0
+        seconds, u_turn = 0.0, False
         for leg in reversed(legs):
             start, way = leg.way(number)
             parts = [[0.0, 1.0] for _ in way]
             parts[0][0], parts[-1][1] = self._share(start), self._share(leg.goals[number])
             lines[:0] = [self._line(arc, *part) for arc, part in zip(way, parts)]
-            seconds += sum((b - a) * float(self._arcs.seconds[arc]) for arc, (a, b) in zip(way, parts))
+            driven = sum((b - a) * float(self._arcs.seconds[arc]) for arc, (a, b) in zip(way, parts))
+            seconds += driven
+            u_turn = start.u_turn or (u_turn and not driven)  # the first waypoint may be where the vehicle is
             arcs = way + (arcs[1:] if arcs[:1] == way[-1:] else arcs)  # a waypoint in the middle of an edge
             number = start.goal
         xy = np.vstack(lines)
@@ -227,7 +238,7 @@ class RoutePlanner:
         names = [name for name in map(self.roads.graph.name, edges) if name]
         names = [name for k, name in enumerate(names) if not k or name != names[k - 1]]
         return Route(xy, *self.roads.frame.to_degrees(xy), edges, tuple(self._arcs.forward[arcs].tolist()), seconds,
-                     tuple(names), start.u_turn)
+                     tuple(names), u_turn)
 
     def _way(self, match: Match, arc: int) -> float:
         """rad, the heading of a vehicle there."""

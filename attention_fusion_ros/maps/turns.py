@@ -59,23 +59,24 @@ class _Junctions:
     def turns(self, origin: int, node: int, target: int, what: str) -> list[tuple[Arc, Arc]]:
         """The turns at a node from one way to another.
 
-        Where a way passes through the node there are several; of these, the ones that the word fits.
+        Where a way passes through the node there are several; of these, the ones that the word fits. From a way to
+        itself the word always tells whether cars drive on or turn back.
         """
         found = [(a, b) for a in self._coming[node] if self._ways[a[0]] == origin
                  for b in self.leaving[node] if self._ways[b[0]] == target]
+        if origin == target:
+            found = [(a, b) for a, b in found if (a == (b[0], 1 - b[1])) == what.endswith('_u_turn')]
         return found if len(found) == 1 else [turn for turn in found if self._fits(*turn, what)]
 
     def _fits(self, a: Arc, b: Arc, what: str) -> bool:
-        back = a[0] == b[0]
+        same = bool(self._ways[a[0]] == self._ways[b[0]])
         if what.endswith('_u_turn'):
-            return back if self._ways[a[0]] == self._ways[b[0]] else abs(self._angle(a, b)) > BACK_RAD
-        if back:
-            return False
+            return same or abs(self._angle(a, b)) > BACK_RAD
         if what.endswith('_straight_on'):
             return abs(self._angle(a, b)) < STRAIGHT_RAD
         if what.endswith(('_left_turn', '_right_turn')):
             return (self._angle(a, b) > 0.0) == what.endswith('_left_turn')
-        return bool(self._ways[a[0]] != self._ways[b[0]])  # no_entry, no_exit: no word about the angle
+        return not same  # no_entry, no_exit: no word about the angle
 
     def _angle(self, a: Arc, b: Arc) -> float:
         """rad from one road into the other, left positive."""
@@ -84,8 +85,10 @@ class _Junctions:
     def _heading(self, edge: int, forward: int, start: bool) -> float:
         """rad from east, left positive, of an edge as it is driven, at its start or its end."""
         low, high = int(self._graph.first[edge]), int(self._graph.first[edge + 1]) - 1
-        k = low if bool(forward) == start else high - 1  # the first vertex of the segment that is driven first or last
         latitude, longitude = self._graph.latitudes, self._graph.longitudes
+        segments = range(low, high) if bool(forward) == start else range(high - 1, low - 1, -1)  # from the node on
+        k = next((k for k in segments if latitude[k] != latitude[k + 1] or longitude[k] != longitude[k + 1]),
+                 segments[0])  # two nodes at one place have no direction
         east = math.remainder(longitude[k + 1] - longitude[k], 360.0) * math.cos(math.radians(latitude[k]))
         heading = math.atan2(latitude[k + 1] - latitude[k], east)
         return heading if forward else heading + math.pi

@@ -132,6 +132,16 @@ def test_a_vehicle_is_not_told_to_turn_where_it_stands():
     assert alone.u_turn or alone.length == pytest.approx(100 + 180, abs=0.1)
 
 
+@pytest.mark.parametrize('twice', [1, 2])
+def test_a_turn_where_the_vehicle_stands_is_told_even_if_a_waypoint_is_there(twice):
+    planner = RoutePlanner(town({1: (0, 0), 2: (100, 0)}, [([1, 2], {})]))
+    here, ahead, behind = (50.0, 0.0), (80.0, 0.0), (10.0, 0.0)
+    back = planner.plan([here] * twice + [behind], here, 0.0)
+    assert back.u_turn and back.length == pytest.approx(40.0, abs=0.1)
+    later = planner.plan([here] * twice + [ahead, behind], here, 0.0)
+    assert not later.u_turn and later.length == pytest.approx(100.0, abs=0.1), 'not at the second place'
+
+
 def test_oneway_roads_are_gone_round():
     roads = town(*BLOCK)
     route = RoutePlanner(roads).plan([[190.0, 200.0]], [10.0, 200.0])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,24 @@ def test_of_several_turns_that_are_prescribed_each_is_allowed(tmp_path):
     assert (driven(roads, NORTH), driven(roads, (100.0, 0.0)), driven(roads, SOUTH)) == (200, 200, 800)
 
 
+def test_a_member_that_is_there_twice(tmp_path):
+    for number in range(3):
+        roads = roads_of(written(tmp_path / 'a.osm', [([*members(), members()[number]], NO_LEFT)]))
+        assert len(roads.graph.turns) == 1 and driven(roads, NORTH) == 800
+
+
+def test_ways_that_are_there_twice(tmp_path):
+    """Two extracts in one file, put together without merging them: the second copy is no way round the restriction."""
+    path = written(tmp_path / 'a.osm', [(members(), NO_LEFT)])
+    text = path.read_text()
+    ways = text[text.index('<way'):text.index('<relation')]
+    path.write_text(text.replace(ways, ways + ways))
+    roads = roads_of(path)
+    assert len(roads.graph) == 9 and driven(roads, NORTH) == 800
+    path.write_text(re.sub('<way id="[0-9]+"', '<way', text))
+    assert len(roads_of(path).graph) == 9, 'without ids all are kept'
+
+
 def test_several_ways_lead_to_no_entry_and_from_no_exit(tmp_path):
     entry = [('way', 13, 'from'), *members()], {**NO_LEFT, 'restriction': 'no_entry'}
     roads = roads_of(written(tmp_path / 'a.osm', [entry]))
@@ -165,6 +184,44 @@ def test_ways_that_pass_the_junction(tmp_path):
     entry = [(members(), {**NO_LEFT, 'restriction': 'no_entry'})]
     roads = roads_of(written(tmp_path / 'e.osm', entry, west_east))
     assert driven(roads, NORTH) == driven(roads, NORTH, (100.0, 0.0), math.pi) == 800, 'from both sides'
+
+
+@pytest.mark.parametrize('what', ['no_u_turn', 'only_u_turn'])
+@pytest.mark.parametrize('way', [([2, 1, 3], {'oneway': 'yes'}), ([1, 3, 6, 4, 1], {'junction': 'roundabout'})])
+def test_driving_on_along_a_oneway_road_is_no_turn_back(what, way):
+    """A roundabout may begin and end at the node: there is one edge, which follows itself."""
+    graph = town(NODES, [way, ([1, 5], {})], turns=[(0, 1, 0, what)]).graph
+    assert not len(graph.turns)
+
+
+def test_a_turning_loop_with_one_end():
+    """Driven round and into the stem again; not back at the node, nor round another time."""
+    ways = [([2, 1], {}), ([1, 3, 6, 4, 1], {})]
+    back = town(NODES, ways, turns=[(1, 1, 1, 'no_u_turn')])
+    assert back.graph.turns.tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
+    assert driven(back, (-150.0, 0.0), (-50.0, 0.0)) == 50 + 800 + 150, 'round the loop and back'
+    stem = town(NODES, ways, turns=[(1, 1, 0, 'no_entry')])
+    assert stem.graph.turns.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize('what', ['only_straight_on', 'only_left_turn', 'no_right_turn'])
+def test_a_way_that_ends_does_not_go_on_along_itself(tmp_path, what):
+    """Somebody split it and left the relation behind: it does not forbid everything."""
+    relation = members(target=10), {**NO_LEFT, 'restriction': what}
+    roads = roads_of(written(tmp_path / 'a.osm', [relation]))
+    assert not len(roads.graph.turns) and driven(roads, NORTH) == driven(roads, SOUTH) == 200
+
+
+@pytest.mark.parametrize('turned', range(4))
+@pytest.mark.parametrize(('what', 'edge'), [('no_left_turn', [2, 0]), ('no_right_turn', [3, 1])])
+def test_two_nodes_at_one_place_have_no_direction(turned, what, edge):
+    """The last node before the junction is drawn twice."""
+    nodes = {n: (x, y) for n, (x, y) in NODES.items()}
+    nodes[10] = nodes[1]
+    for _ in range(turned):
+        nodes = {n: (-y, x) for n, (x, y) in nodes.items()}
+    graph = town(nodes, [([2, 1], {}), ([1, 3], {}), ([4, 10, 1, 5], {})], turns=[(0, 1, 2, what)]).graph
+    assert graph.turns.tolist() == [[0, 1, *edge]]
 
 
 def test_a_way_that_passes_a_node_where_nothing_meets_is_not_cut(tmp_path):
@@ -223,6 +280,20 @@ def test_a_place_near_the_junction_is_no_way_round_the_restriction(way):
     # Round by the east and the north, as far as the goal is from the crossing less on its road.
     detour = 200 + 200 + 200 + (200 - math.dist(goal, (0.0, 0.0)))
     assert route.length == pytest.approx(math.dist(start, (0.0, 0.0)) + detour, abs=0.1)
+
+
+@pytest.mark.parametrize('away', [100.0, 10.0, 2.0])
+def test_a_road_behind_a_short_one_is_no_way_round_the_restriction(away):
+    """The few metres between two carriageways: what lies behind them is near as well."""
+    nodes = {1: (0.0, 0.0), 2: (0.0, 8.0), 3: (-200.0, 0.0), 4: (0.0, 200.0), 5: (200.0, 0.0), 6: (200.0, 200.0),
+             7: (200.0, 100.0)}
+    ways = [([3, 1], {}), ([1, 2], {}), ([2, 4], {}), ([1, 5], {}), ([5, 7, 6, 4], {}), ([2, 7], {})]
+    first = town(nodes, ways, turns=[(0, 1, 1, 'no_left_turn')])
+    second = town(nodes, ways, turns=[(2, 2, 1, 'no_straight_on')])
+    for roads, goal, start in ((first, (0.0, 150.0), (-away, 0.0)), (second, (-away, 0.0), (0.0, 150.0))):
+        route = RoutePlanner(roads).plan([goal], start)
+        check(roads.graph, route)
+        assert np.allclose(route.xy[[0, -1]], [start, goal], atol=1e-6) and route.length > 400
 
 
 def test_a_waypoint_at_the_junction_is_no_place_to_turn():
