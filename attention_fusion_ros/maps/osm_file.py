@@ -25,7 +25,7 @@ NO_PLACE = 2**31 - 1  # of nodes that are not there
 SMALL_BYTES = 600 * 10**6  # unpacked, of files whose nodes are all kept in memory while they are read
 # What is kept of a file at most: the roads of a country. A file of a megabyte can unpack to anything.
 MAX_REFS, MAX_WAYS, MAX_TAG_LETTERS = 120 * 10**6, 6 * 10**6, 600 * 10**6
-MAX_TURNS = 4 * 10**6  # the planet has half of that
+MAX_TURNS = 4 * 10**6
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Ways:
     longitudes: np.ndarray
     bounds: tuple[float, float, float, float] | None  # south, west, north, east as the file states them; degrees
     barred: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (B,) ids of nodes no car can pass
-    turns: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))  # (T, 4), see below
+    turns: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))  # (T, 4), see above
 
 
 def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
@@ -168,8 +168,8 @@ def _barred_and_turns(osmium: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
             if len(via) != 1 or via[0][0] != 'n':
                 continue  # a way between the two, or none
             if len(turns) + 4 * len(origins) * len(targets) > 4 * MAX_TURNS:
-                raise ConfigurationError(f"'{path}' holds over {MAX_TURNS} restrictions of turns, more than the "
-                                         'planet has. Remedy: get the file again')
+                raise ConfigurationError(f"'{path}' holds over {MAX_TURNS} restrictions of turns. Remedy: cut out "
+                                         'the region where you drive (osmium extract --bbox)')
             turns.extend([v for a in origins for b in targets for v in (a, via[0][1], b, TURNS.index(turn))])
     return np.array(barred, np.int64), np.array(turns, np.int64).reshape(-1, 4)
 
