@@ -35,7 +35,8 @@ from attention_fusion_ros.utils.tables import Table  # noqa: E402
 KINDS = ('drives', 'simulation')  # of results.md
 INTERVENTIONS = 'interventions'  # of attention.md
 CITIES = 'cities'  # of results.md
-TRAINED_ON = ('boston_seaport', 'kaiserslautern', 'mia')  # extracts whose roads the shipped weights have seen, see their card
+# Extracts whose roads the shipped weights have seen, see their card.
+TRAINED_ON = ('boston_seaport', 'kaiserslautern', 'mia')
 CITY_COLUMNS = {  # heading: part of simulation.json, figure, decimals
     'F1@10': ('branches with a map', 'f1_10', 3), 'F1@10, no map': ('branches without a map', 'f1_10', 3),
     'bearing median [deg]': ('branches with a map', 'bearing_median', 2),
