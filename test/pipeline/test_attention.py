@@ -112,5 +112,5 @@ def test_what_is_remembered_lies_where_odometry_says(tmp_path):
 def test_the_share_of_a_map_that_is_not_there_nearly_vanishes():
     pipeline = FusionPipeline(from_flat({'device': 'cpu'}))  # the shipped weights
     fused, alone = (pipeline.run(SyncedSweep(cloud(), at(0.0), image)).attention for image in (road_map(), None))
-    assert fused.map_share > 0.15 and alone.map_share < 0.25 * fused.map_share
+    assert fused.map_share > 0.1 and alone.map_share < 0.25 * fused.map_share
     assert fused.map_share + fused.lidar_share == pytest.approx(1.0)
