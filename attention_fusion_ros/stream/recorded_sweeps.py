@@ -125,6 +125,7 @@ class _Puller:
                 self._stream.take(topic.spec, topic.transport, message, raw.stamp_ns)
                 return []
             stamp_ns = header_stamp_ns(message)
+            self._stream.announce(topic.spec, message)
             decoded = self._stream.decode(message, raw.stamp_ns, topic.spec, topic.transport)
         except InputError as error:
             if topic.spec.name == SWEEPS:

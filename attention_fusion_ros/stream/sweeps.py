@@ -17,6 +17,7 @@ import numpy as np
 
 from attention_fusion_ros.config import NodeConfig
 from attention_fusion_ros.contracts import Motion, PointCloud, SyncedSweep
+from attention_fusion_ros.decode.message import stamp_and_frame
 from attention_fusion_ros.errors import InputError
 from attention_fusion_ros.kernels import chosen
 from attention_fusion_ros.stream.assemble import SweepAssembler
@@ -107,6 +108,16 @@ class SweepStream:
             self._waiter.on_message(spec.name, stamp_ns)
         else:
             self._waiter.notify()
+
+    def announce(self, spec: InputSpec, message: Any) -> None:
+        """A message of an input with clouds has come, and will be decoded in its turn."""
+        if spec.name != self._first.name or self.needs_every_cloud:  # it may be a part of the sweep that waits
+            return
+        try:
+            stamp_ns, _ = stamp_and_frame(message)
+        except InputError:
+            return  # `decode` will say so
+        self._waiter.on_sweep(stamp_ns)
 
     def sweep(self, message: Any, received_ns: int | None = None) -> SyncedSweep:
         """Decode a message as a sweep of its own, wait for what belongs to it, and put the two together.

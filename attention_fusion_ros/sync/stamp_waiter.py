@@ -5,7 +5,8 @@
 Recordings and simulators stamp them alike and publish them together, but topics overtake each other on the way: without
 a wait, chance would decide whether a sweep meets its own map image or the one before. Topics whose messages do not
 carry stamps of sweeps are not worth waiting for: the first sweep waits for everybody, later ones only where most of the
-last sweeps had a companion. Several waits in vain would cost sweeps at the start: each takes about their period.
+last sweeps had a companion. Waits in vain would cost sweeps at the start, so there is one, and it ends when the next
+sweep comes: what belongs to the first one is later than that only where it is of no use.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class StampWaiter:
     def __init__(self, *topics: str):
         self._condition = threading.Condition()
         self._waiting_for_ns: int | None = None
+        self._newest_sweep_ns: int | None = None
         self._stamps: dict[str, deque[int]] = {topic: deque(maxlen=KEPT_STAMPS) for topic in topics}
         # The newest sweeps by topic: [stamp, whether it had a companion].
         self._met: dict[str, deque[tuple[int, bool]]] = {topic: deque(maxlen=JUDGED_SWEEPS) for topic in topics}
@@ -52,9 +54,16 @@ class StampWaiter:
                 met[i] = sweep_ns, had_companion or sweep_ns == stamp_ns  # late, but one of those that do come
             self._condition.notify_all()
 
+    def on_sweep(self, stamp_ns: int) -> None:
+        """A sweep has arrived, and will be waited for in its turn."""
+        with self._condition:
+            self._newest_sweep_ns = stamp_ns
+            self._condition.notify_all()
+
     def drop_after(self, stamp_ns: int) -> None:
         """The clock was set back to this time: later stamps say nothing any more."""
         with self._condition:
+            self._newest_sweep_ns = None
             for topic, stamps in self._stamps.items():
                 self._stamps[topic] = deque((s for s in stamps if s <= stamp_ns), maxlen=KEPT_STAMPS)
 
@@ -85,9 +94,11 @@ class StampWaiter:
                 self._met[topic].append((stamp_ns, stamp_ns in stamps))
 
     def _missing(self, stamp_ns: int) -> bool:
-        return any(self._expected(topic) and not any(s >= stamp_ns for s in stamps)
+        return any(self._expected(topic, stamp_ns) and not any(s >= stamp_ns for s in stamps)
                    for topic, stamps in self._stamps.items())
 
-    def _expected(self, topic: str) -> bool:
+    def _expected(self, topic: str, stamp_ns: int) -> bool:
         met = self._met[topic]
-        return 2 * sum(had for _, had in met) > len(met) or not met
+        if met:
+            return 2 * sum(had for _, had in met) > len(met)
+        return self._newest_sweep_ns is None or self._newest_sweep_ns <= stamp_ns

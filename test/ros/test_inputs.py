@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,6 +33,8 @@ from support.node_kit import (  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.node import configured  # noqa: E402
+from attention_fusion_ros.stream.sweeps import SweepStream  # noqa: E402
 
 
 class Recorder(FusionPipeline):
@@ -153,6 +156,20 @@ def test_a_map_image_that_comes_shortly_after_its_sweep_is_used_for_it(graph):
         met += sweep.map_image.stamp_ns == stamp
         if met == 4:
             break
+
+
+def test_the_first_sweep_waits_no_longer_than_until_the_next_one_comes(monkeypatch):
+    """Nothing else is published here; at 20 Hz, the whole wait would cost a sweep each time the node starts."""
+    monkeypatch.setattr(configured, 'SweepStream', partial(SweepStream, max_wait_s=300.0))
+    graph = Graph(create_pipeline=Recorder)
+    try:
+        graph.send(cloud(0.0))
+        wait_until(lambda: graph.count('input cloud') == 1, 'the first sweep arrives')
+        graph.send(cloud(0.05))
+        wait_until(lambda: graph.results == 2, 'two results')
+        assert sum(graph.drops.values()) == 0
+    finally:
+        graph.close()
 
 
 def recorded(stamp_ns):

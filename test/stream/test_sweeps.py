@@ -406,6 +406,19 @@ def test_companions_may_be_recorded_later_by_as_much_as_the_node_waits(tmp_path,
     assert [s.map_image is not None and s.map_image.stamp_ns == s.cloud.stamp_ns for s in sweeps] == [met] * 3
 
 
+@pytest.mark.parametrize('period_s, waited', [(0.04, False), (0.08, True)])
+def test_the_first_sweep_waits_for_its_map_image_until_the_next_one_comes(tmp_path, period_s, waited):
+    """And no sweep is lost where images come later than that: from when that is known, sweeps wait for them."""
+    scale = round(period_s * 1e9) / bag.PERIOD
+    events = [(bag.T0 + round((stamp - bag.T0) * scale), topic, message) for stamp, topic, message in bag.drive(12)]
+    for stamp, _, message in events:
+        if hasattr(message, 'header'):
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+    sweeps, drops = pulled(bag.write(tmp_path / 'late', delayed(events, '/map_image', 0.06)))
+    met = [s.map_image is not None and s.map_image.stamp_ns == s.cloud.stamp_ns for s in sweeps]
+    assert len(sweeps) == 12 and drops == [] and met[0] is waited and all(met[8:])
+
+
 def test_odometry_that_is_stamped_otherwise_is_not_waited_for(tmp_path):
     """As in the node: the first sweep waits for everybody, later ones for those only that do come."""
     events = [event for event in bag.drive(4) if event[1] != '/odom']

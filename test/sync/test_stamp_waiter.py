@@ -35,6 +35,32 @@ def test_topics_that_are_stamped_otherwise_are_waited_for_once():
     assert waiter.wait(200, max_wait_s=10.0) < 5.0
 
 
+def test_the_first_wait_ends_when_the_next_sweep_comes():
+    """Of the first sweep it is not known what belongs to it: at 20 Hz, a wait of two periods would cost a sweep."""
+    waiter = StampWaiter('map')
+    waiter.on_sweep(100)
+    assert waiter.missing(100)  # its own arrival says nothing
+    threading.Timer(0.05, lambda: waiter.on_sweep(150)).start()
+    assert 0.02 < waiter.wait(100, max_wait_s=30.0) < 15.0
+    assert waiter.wait(150, max_wait_s=10.0) < 5.0
+
+
+def test_what_is_known_to_come_is_waited_for_even_when_the_next_sweep_is_there():
+    waiter = StampWaiter('map')
+    waiter.on_message('map', 100)
+    waiter.wait(100, max_wait_s=10.0)
+    for stamp in (150, 200):
+        waiter.on_sweep(stamp)
+    assert waiter.missing(150)
+
+
+def test_what_had_come_before_the_clock_was_set_back_ends_no_first_wait():
+    waiter = StampWaiter('map')
+    waiter.on_sweep(100 * SECOND)
+    waiter.drop_after(50 * SECOND)
+    assert waiter.missing(50 * SECOND)
+
+
 def test_companions_that_come_late_are_waited_for_again():
     waiter = StampWaiter('map')
     assert waiter.wait(100, max_wait_s=0.01) >= 0.01

@@ -237,6 +237,7 @@ class Configured:
         now_ns = self._node.get_clock().now().nanoseconds
         if is_cloud(spec):
             received = ReceivedCloud(message, spec, transport, now_ns, time.perf_counter(), self._subscriptions)
+            self._stream.announce(spec, message)
             self._worker.put(received, (spec.name, message.header.frame_id), keep=self._stream.needs_every_cloud)
         else:
             self._stream.take(spec, transport, message, now_ns)
