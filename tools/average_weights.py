@@ -12,6 +12,7 @@ short trainings lie in one valley, where their mean is often better than each. T
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def averaged(states: list[dict[str, torch.Tensor]], shares: list[float]) -> dict
     Raises ValueError where names or shapes differ, or shares are negative or all 0.
     """
     first, total = states[0], sum(shares)
-    if len(shares) != len(states) or min(shares) < 0 or total <= 0:
-        raise ValueError(f'{len(states)} checkpoints need as many shares, none negative and not all 0, got {shares}')
+    if len(shares) != len(states) or not math.isfinite(total) or min(shares) < 0 or total <= 0:
+        raise ValueError(f'{len(states)} checkpoints need as many finite shares, none negative and not all 0, not '
+                         f'{shares}')
     if any(state.keys() != first.keys() or any(state[n].shape != first[n].shape for n in first) for state in states):
         raise ValueError('the checkpoints are of different networks')
     return {name: sum((state[name].double() * (share / total) for state, share in zip(states, shares)),
@@ -45,6 +47,8 @@ def main() -> int:
     parser.add_argument('--out', type=Path, required=True)
     options = parser.parse_args()
     loaded = [checkpoints.load(path) for path in options.checkpoints]
+    if any(found.network.config != loaded[0].network.config for found in loaded):
+        parser.error('the checkpoints are of different networks')
     shares = options.shares or [1.0] * len(loaded)
     try:
         mean = averaged([found.network.state_dict() for found in loaded], shares)

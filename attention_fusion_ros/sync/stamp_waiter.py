@@ -6,7 +6,8 @@ Recordings and simulators stamp them alike and publish them together, but topics
 a wait, chance would decide whether a sweep meets its own map image or the one before. Topics whose messages do not
 carry stamps of sweeps are not worth waiting for: the first sweep waits for everybody, later ones only where most of the
 last sweeps had a companion. Waits in vain would cost sweeps at the start, so there is one, and it ends when the next
-sweep comes: what belongs to the first one is later than that only where it is of no use.
+sweep comes. Companions that come later than that are waited for from when most of the last sweeps had one; two periods
+late or more, as 90 ms at 25 Hz, they are not: each sweep would be lost that came meanwhile.
 """
 
 from __future__ import annotations

@@ -153,6 +153,8 @@ def test_the_kernel_tells_how_much_memory_an_input_took(monkeypatch, tools, know
         judge.judged(lambda _: bytearray(b'x') * large, None, known, 10.0, outcomes)
     except judge.Fault as fault:
         faults.append(str(fault))
+    if len(told) < 2:
+        pytest.skip(f'this machine has not so much memory: {faults}')
     before, after = told
     if after < max(before, outcomes.held_bytes) + beyond // 2:
         pytest.skip('this kernel does not tell how much memory a process held')

@@ -49,8 +49,9 @@ def test_the_mean_lies_between_by_the_shares(tmp_path):
 
 
 @pytest.mark.parametrize('shares, settings, words', [
-    ((1, 1, 1), {}, 'as many shares'), ((1, -1), {}, 'none negative'), ((0, 0), {}, 'not all 0'),
-    ((1, 1), {'fusion': {'name': 'none'}}, 'different networks')])
+    ((1, 1, 1), {}, 'as many finite shares'), ((1, -1), {}, 'none negative'), ((0, 0), {}, 'not all 0'),
+    (('nan', 1), {}, 'finite'),
+    ((1, 1), {'fusion': {'name': 'none'}}, 'different networks'), ((1, 1), {'extent': 30.0}, 'different networks')])
 def test_what_has_no_mean_is_refused(tmp_path, shares, settings, words):
     files = [written(tmp_path / 'a.safetensors', 1), written(tmp_path / 'b.safetensors', 2, **settings)]
     done = run(*files, '--shares', *shares, '--out', tmp_path / 'mean.safetensors')
