@@ -20,6 +20,7 @@ from sensor_msgs.msg import LaserScan  # noqa: E402
 from support.node_kit import Graph, cloud, map_image, nanoseconds, odometry, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
+from attention_fusion_ros.ros.node.configured import STARTING_BACKLOG, STARTING_SWEEPS  # noqa: E402
 
 
 class Held(FusionPipeline):
@@ -47,6 +48,16 @@ def graph():
     graph.close()
 
 
+def start(graph):
+    """The sweeps among which some wait beside the newest."""
+    Held.release.set()
+    for i in range(STARTING_SWEEPS):
+        graph.sweep(-1.0 + 0.1 * i)
+    Held.stamps.clear()
+    Held.entered.clear()
+    Held.release.clear()
+
+
 def hold_one(graph, seconds=0.0):
     """A sweep that the pipeline is busy with."""
     end = time.monotonic() + 60.0
@@ -56,16 +67,38 @@ def hold_one(graph, seconds=0.0):
 
 
 def test_only_the_newest_waiting_sweep_is_processed_and_the_others_are_counted(graph):
+    start(graph)
     hold_one(graph)
     for i in range(1, 9):
         graph.take(cloud(0.1 * i))
     wait_until(lambda: graph.drops['overrun'] == 7, 'the drops are counted')
     Held.release.set()
-    wait_until(lambda: graph.results == 2, 'both results')
+    wait_until(lambda: graph.results == STARTING_SWEEPS + 2, 'both results')
     assert Held.stamps == [nanoseconds(0.0), nanoseconds(0.8)]
     status = graph.status('output', lambda s: values(s)['overrun'] == '7', 'the drops')
     assert status.level == status.WARN and 'overrun' in status.message and 'Remedy' in status.message
     assert graph.drops['overrun'] == 7
+
+
+def test_what_comes_while_the_first_sweep_is_in_work_is_made_up_for(graph):
+    """It waits for what may belong to it, and caches are cold: at 20 Hz, the one after it was lost at every start."""
+    hold_one(graph)
+    for i in range(1, 2 + STARTING_BACKLOG):
+        graph.take(cloud(0.1 * i))
+    Held.release.set()
+    wait_until(lambda: graph.results == 2 + STARTING_BACKLOG, 'every result')
+    assert Held.stamps == [nanoseconds(0.1 * i) for i in range(2 + STARTING_BACKLOG)]
+    assert not graph.drops['overrun']
+
+
+def test_a_start_that_takes_for_ever_leaves_no_queue_of_old_sweeps(graph):
+    hold_one(graph)
+    for i in range(1, 9):
+        graph.take(cloud(0.1 * i))
+    wait_until(lambda: graph.drops['overrun'] == 7 - STARTING_BACKLOG, 'the drops are counted')
+    Held.release.set()
+    wait_until(lambda: graph.results == 2 + STARTING_BACKLOG, 'the results')
+    assert Held.stamps == [nanoseconds(seconds) for seconds in (0.0, 0.6, 0.7, 0.8)]
 
 
 def test_everything_else_is_served_while_a_sweep_is_processed(graph):

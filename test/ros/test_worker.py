@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from attention_fusion_ros.ros.node.worker import Worker
+from attention_fusion_ros.ros.node.worker import MAX_WAITING, Worker
 
 
 def test_worker_processes_the_newest_and_counts_the_rest():
@@ -65,13 +65,43 @@ def test_items_of_another_key_and_those_to_be_kept_are_not_replaced():
     worker.put('a1', 'a')
     worker.put('b1', 'b')
     worker.put('a2', 'a')
-    worker.put('a3', 'a', keep=True)
-    worker.put('b2', 'b', keep=True)
+    worker.put('a3', 'a', keep=MAX_WAITING)
+    worker.put('b2', 'b', keep=MAX_WAITING)
     assert worker.is_behind
     gate.set()
     wait_for(lambda: len(done) == 5)
     worker.close()
     assert done == ['first', 'b1', 'a2', 'a3', 'b2'] and len(overruns) == 1
+
+
+def test_some_wait_beside_the_newest_and_the_oldest_of_its_key_are_replaced():
+    done, gate, overruns = [], threading.Event(), []
+    worker = Worker(lambda item: (gate.wait(10), done.append(item)), lambda: overruns.append(1))
+    worker.open()
+    worker.put('first')
+    wait_for(lambda: not worker.is_behind)
+    worker.put('b1', 'b')
+    for item in ('a1', 'a2', 'a3', 'a4', 'a5'):
+        worker.put(item, 'a', keep=2)
+    assert len(overruns) == 2
+    gate.set()
+    wait_for(lambda: len(done) == 5)
+    worker.close()
+    assert done == ['first', 'b1', 'a3', 'a4', 'a5'] and len(overruns) == 2
+
+
+def test_no_more_wait_than_there_is_room_for():
+    done, gate, overruns = [], threading.Event(), []
+    worker = Worker(lambda item: (gate.wait(10), done.append(item)), lambda: overruns.append(1))
+    worker.open()
+    worker.put(-1)
+    wait_for(lambda: not worker.is_behind)
+    for item in range(MAX_WAITING + 3):
+        worker.put(item, keep=MAX_WAITING)
+    gate.set()
+    wait_for(lambda: len(done) == MAX_WAITING + 1)
+    worker.close()
+    assert done == [-1, *range(3, MAX_WAITING + 3)] and len(overruns) == 3
 
 
 def test_what_is_due_is_done_when_nothing_comes():

@@ -41,7 +41,7 @@ from attention_fusion_ros.ros.node.parameters import NodeParameters
 from attention_fusion_ros.ros.node.reporting import ThrottledLog, format_traceback, internal_error
 from attention_fusion_ros.ros.node.subscriptions import Subscriptions
 from attention_fusion_ros.ros.node.topic_names import check_topics
-from attention_fusion_ros.ros.node.worker import Worker
+from attention_fusion_ros.ros.node.worker import MAX_WAITING, Worker
 from attention_fusion_ros.stream.inputs import InputSpec, Transport
 
 IMAGE = 'position'  # the component to which it is counted when there is no image
@@ -295,7 +295,7 @@ class MapWork:
 
     def _on_message(self, spec: InputSpec, transport: Transport, message: Any) -> None:
         self._monitor.received(spec.component)
-        self._worker.put(_Received(spec, transport, message, self._session), keep=True)
+        self._worker.put(_Received(spec, transport, message, self._session), keep=MAX_WAITING)
 
     def _on_set_goal(self, request: Any, response: Any) -> Any:
         """nav_msgs/GetPlan: the goal becomes the goal; the plan is the route to it, without poses if there is none."""

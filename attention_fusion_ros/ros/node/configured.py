@@ -28,7 +28,7 @@ from attention_fusion_ros.ros.node.publications import Publications
 from attention_fusion_ros.ros.node.reporting import ProblemReporter, ThrottledLog, format_traceback, internal_error
 from attention_fusion_ros.ros.node.subscriptions import Subscriptions, inputs_of
 from attention_fusion_ros.ros.node.topic_names import check_topics
-from attention_fusion_ros.ros.node.worker import Worker
+from attention_fusion_ros.ros.node.worker import MAX_WAITING, Worker
 from attention_fusion_ros.ros.outputs import OUTPUTS
 from attention_fusion_ros.stream.decoded import DecodedSweep
 from attention_fusion_ros.stream.inputs import SWEEPS, InputSpec, Transport, is_cloud
@@ -36,6 +36,9 @@ from attention_fusion_ros.stream.sweeps import SweepStream
 from attention_fusion_ros.sync.synchronizer import TRANSFORMS
 
 ROS_TIME = 'ROS time (now)'  # the clock that tells when messages are received
+# The first sweep after activation takes longer than others: it waits for what may belong to it, and caches are cold. So
+# among the first ones, some wait beside the newest and are made up for.
+STARTING_SWEEPS, STARTING_BACKLOG = 10, 2
 NO_PUBLISHER_S = 5.0  # without a publisher of a required input until the log says so
 OVERRUN = InputError('overrun', 'a newer sweep arrived before this one was processed.', 'see the stage times; fewer '
                      'points, device cuda or fewer subscribers make the node faster.')
@@ -75,6 +78,7 @@ class Configured:
         self._stream = SweepStream(config, self._problems_of_inputs)
         self._ready: tuple[DecodedSweep, ReceivedCloud] | None = None  # a sweep, and the message that completed it
         self._latest: ReceivedCloud | None = None  # the latest message
+        self._sweeps_done = 0  # since activation
         with ExitStack() as undo:
             self._worker: Worker[ReceivedCloud] = Worker(self._process, self._on_overrun, self._due_s,
                                                          self._process_due)
@@ -96,7 +100,7 @@ class Configured:
     def activate(self) -> None:
         """Forget what was before, and subscribe."""
         self._stream.reset()
-        self._ready = None
+        self._ready, self._sweeps_done = None, 0
         self._worker.open()
         self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, self._on_lost)
 
@@ -187,6 +191,8 @@ class Configured:
         else:
             if item.subscriptions is self._subscriptions:  # else the node was deactivated since the sweep arrived
                 self._publish(result, sweep, item.perf_counter_s)
+        finally:
+            self._sweeps_done += 1
 
     def _due_s(self) -> float | None:
         due_ns = self._stream.due_ns
@@ -238,9 +244,16 @@ class Configured:
         if is_cloud(spec):
             received = ReceivedCloud(message, spec, transport, now_ns, time.perf_counter(), self._subscriptions)
             self._stream.announce(spec, message)
-            self._worker.put(received, (spec.name, message.header.frame_id), keep=self._stream.needs_every_cloud)
+            self._worker.put(received, (spec.name, message.header.frame_id), self._waiting_sweeps)
         else:
             self._stream.take(spec, transport, message, now_ns)
+
+    @property
+    def _waiting_sweeps(self) -> int:
+        """How many messages of a LiDAR may wait beside the newest."""
+        if self._stream.needs_every_cloud:
+            return MAX_WAITING
+        return STARTING_BACKLOG if self._sweeps_done < STARTING_SWEEPS else 0
 
     def _on_time_jump(self, _: TimeJump) -> None:
         """The clock was set back (a bag that starts again): forget what is later."""

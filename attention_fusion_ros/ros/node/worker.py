@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: attention_fusion_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread for the slow work, with a mailbox that holds only the newest item."""
+"""One thread for the slow work, with a mailbox that holds only the newest item, or the newest few."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 MAX_WAITING = 256  # items that are kept: packets of a LiDAR come 1000 times a second at most
@@ -17,7 +18,7 @@ Value = TypeVar('Value')
 
 
 class Worker(Generic[Item]):
-    """Calls `work(item)` in its own thread. An item that arrives while another one waits replaces it.
+    """Calls `work(item)` in its own thread. An item that arrives while others wait replaces them, see `put`.
 
     work must not raise. on_overrun is called, in the thread of `put`, once for each item that is replaced.
     due_s() may tell when, by the monotonic clock, on_due is to be called in the worker's thread if nothing comes
@@ -45,18 +46,21 @@ class Worker(Generic[Item]):
             self._accepting = False
             self._waiting.clear()
 
-    def put(self, item: Item, key: Hashable = None, keep: bool = False) -> None:
+    def put(self, item: Item, key: Hashable = None, keep: int = 0) -> None:
         """Hand over an item; it is ignored while paused.
 
-        It replaces a waiting one of the same key, unless keep is set: then MAX_WAITING wait at most.
+        It replaces the waiting ones of the same key but for the newest `keep`. MAX_WAITING wait at most, of all keys.
         """
         with self._condition:
             if not self._accepting:
                 return
             before = len(self._waiting)
-            if not keep:
-                self._waiting = deque(entry for entry in self._waiting if entry[0] != key)
-            elif before >= MAX_WAITING:
+            surplus = sum(waiting == key for waiting, _ in self._waiting) - keep
+            if surplus > 0:
+                same = (i for i, (waiting, _) in enumerate(self._waiting) if waiting == key)
+                replaced_ones = set(islice(same, surplus))
+                self._waiting = deque(entry for i, entry in enumerate(self._waiting) if i not in replaced_ones)
+            if len(self._waiting) >= MAX_WAITING:
                 self._waiting.popleft()
             replaced = before - len(self._waiting)
             self._waiting.append((key, item))
