@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from attention_fusion_ros.attention.mechanism import LossTarget, Mechanism, at_least, covering
 from attention_fusion_ros.errors import ConfigurationError
 
-NOT_ALLOWED = -1e4  # logit of a cell that may have no weight
+NOT_ALLOWED = -1e30  # added to the logit of a cell that may have no weight
+# Lower logits, of weights that are nothing beside the largest, are raised to so much below it: their exponentials would
+# be denormal numbers, which processors compute many times slower than others.
+LOWEST = -80.0
 ROADSIDE, MOST_ON_ROADSIDE = 2.6, 0.9  # wanted: share of the weight over the share of the cells; at most
 GAIN = 1000.0  # a distribution over some thousand cells, as numbers around one
 
@@ -44,8 +47,9 @@ class PlaceAttention(Mechanism):
 
     def forward(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """x (B, C, H, W), allowed (B, 1, H, W) -> weights as features (B, heads, H, W), and the weights."""
-        may = (allowed > 0).expand(-1, self.heads, -1, -1)
-        logits = torch.where(may, self.score(x).float(), NOT_ALLOWED)
+        may = allowed > 0
+        logits = self.score(x).float() + torch.where(may, 0.0, NOT_ALLOWED)
+        logits = torch.maximum(logits, logits.amax(dim=(2, 3), keepdim=True) + LOWEST)
         heads = logits.flatten(2).softmax(dim=2).view_as(logits) * may
         mean = heads.mean(dim=1, keepdim=True)
         weights = {'heads': heads, 'spatial': mean / mean.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)}

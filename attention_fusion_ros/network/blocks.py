@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -82,6 +83,16 @@ def residual_block(inputs: int, outputs: int, stride: int, attention: dict[str, 
     if MECHANISMS[attention['name']].placement == 'block':
         return WholeBlock(inputs, outputs, stride, attention)
     return ResBlock(inputs, outputs, stride, attention, query_channels)
+
+
+def resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    """x (B, C, h, w) -> (B, C, H, W) of that size, bilinear."""
+    rows, columns = size[0] / x.shape[2], size[1] / x.shape[3]
+    if rows == columns == 1:
+        return x
+    if rows.is_integer() and columns.is_integer():  # by constants, which runtimes of exported files have fast ways for
+        return F.interpolate(x, scale_factor=(rows, columns), mode='bilinear', align_corners=False)
+    return F.interpolate(x, size, mode='bilinear', align_corners=False)
 
 
 @operation('circular_pad')

@@ -28,6 +28,7 @@ from attention_fusion_ros.network.blocks import (
     apply_attention,
     build_attention,
     residual_block,
+    resized,
 )
 from attention_fusion_ros.network.config import NetworkConfig, channel_labels
 from attention_fusion_ros.network.head import head_layer
@@ -130,7 +131,7 @@ class FusionNetwork(nn.Module):
             polar = self.polar_features(stages)
         else:
             drawn = (map_image[:, ROAD_LAYER:ROAD_LAYER + 1] > ROAD).to(lidar.dtype)
-            allowed = anything(torch.cat([lidar, drawn], dim=1))
+            allowed = anything(lidar) + F.max_pool2d(drawn, 2)
             places, weights_by_stage[READING] = self.place_reader(stages, detail, allowed)
             polar = self.polar_stages(places)
         head = self.circular(self.to_head(polar.flatten(1, 2)))
@@ -181,8 +182,7 @@ class FusionNetwork(nn.Module):
 
     def _road(self, stages: Sequence[Tensor]) -> Tensor:
         size = stages[0].shape[-2:]
-        levels = [F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
-                  for lateral, stage in zip(self.road_lateral, stages)]
+        levels = [resized(lateral(stage), size) for lateral, stage in zip(self.road_lateral, stages)]
         logit: Tensor = self.road_head(F.relu(sum(levels[1:], start=levels[0])))
         return logit
 

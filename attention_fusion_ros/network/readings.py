@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attention_fusion_ros.attention.mechanism import Mechanism
-from attention_fusion_ros.network.blocks import CircularConv, build_attention, circular_pad
+from attention_fusion_ros.network.blocks import CircularConv, build_attention, circular_pad, resized
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.head import HEAD_CHANNELS, INITIAL_BIAS
 from attention_fusion_ros.network.polar import PolarSampler
@@ -73,20 +73,15 @@ class PlaceReader(nn.Module):
 
     def forward(self, stages: Sequence[Tensor], detail: Tensor, allowed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """stages (B, C_i, h_i, w_i), detail, allowed -> what each bearing and range holds, and the weights."""
-        levels = [_resized(lateral(stage), stages[0]) for lateral, stage in zip(self.lateral, stages)]
-        seen = self.detail(detail) + _resized(sum(levels[1:], start=levels[0]), detail)
+        levels = [resized(lateral(stage), stages[0].shape[2:]) for lateral, stage in zip(self.lateral, stages)]
+        seen = self.detail(detail) + resized(sum(levels[1:], start=levels[0]), detail.shape[2:])
         places, weights = self.attention(F.relu(seen), allowed)
         return self.fold(self.polar(places)), weights
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    size = like.shape[2:]
-    return x if x.shape[2:] == size else F.interpolate(x, size, mode='bilinear', align_corners=False)
-
-
 def anything(layers: Tensor) -> Tensor:
     """(B, 1, H / 2, W / 2) above zero where any of the layers (B, C, H, W) holds anything."""
-    return F.max_pool2d(layers.detach().abs().amax(dim=1, keepdim=True), 2)
+    return F.max_pool2d(torch.linalg.vector_norm(layers.detach(), ord=1, dim=1, keepdim=True), 2)
 
 
 class MapReader(nn.Module):

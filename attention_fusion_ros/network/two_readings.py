@@ -21,7 +21,14 @@ from attention_fusion_ros.attention.warp import move, se2_matrix
 from attention_fusion_ros.bev import lidar as lidar_layers
 from attention_fusion_ros.bev import map_image as map_layers
 from attention_fusion_ros.contracts import READING
-from attention_fusion_ros.network.blocks import CircularConv, ConvNorm, PolarConv, build_attention, residual_block
+from attention_fusion_ros.network.blocks import (
+    CircularConv,
+    ConvNorm,
+    PolarConv,
+    build_attention,
+    residual_block,
+    resized,
+)
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.history import History
 from attention_fusion_ros.network.output import ROAD, ROAD_LAYER, NetworkOutput, spatial_weights
@@ -154,8 +161,7 @@ class TwoReadings(nn.Module):
     def _seen(self, stages: list[Tensor]) -> Tensor:
         """(B, 16, H / 4, W / 4) what the LiDAR shows, with the context of every stage."""
         size = stages[0].shape[-2:]
-        levels = [F.interpolate(lateral(stage), size=size, mode='bilinear', align_corners=False)
-                  for lateral, stage in zip(self.road_lateral, stages)]
+        levels = [resized(lateral(stage), size) for lateral, stage in zip(self.road_lateral, stages)]
         return F.relu(sum(levels[1:], start=levels[0]))
 
     def _polar(self, stages: list[Tensor], detail: Tensor) -> Tensor:

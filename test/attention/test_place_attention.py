@@ -54,6 +54,26 @@ def test_without_a_cell_that_may_have_weight_there_is_none():
     assert not features.any() and not weights['heads'].any() and torch.isfinite(weights['spatial']).all()
 
 
+@pytest.mark.parametrize('spread', [1.0, 30.0, 1e4, 1e6])
+def test_weights_are_those_of_a_softmax_over_the_cells_that_may_have_any(spread):
+    """Whatever lies between the scores, and whatever cells would score that may have no weight."""
+    x, allowed = some()
+    mechanism = attention()
+    x *= torch.where(allowed > 0, spread, 1e4 * spread)
+    scores = torch.where(allowed > 0, mechanism.score(x), -torch.inf)
+    expected = scores.flatten(2).softmax(dim=2).view_as(scores)
+    torch.testing.assert_close(mechanism(x, allowed)[1]['heads'], expected, rtol=1e-6, atol=1e-30)
+
+
+def test_no_number_is_denormal():
+    """Cells without weight are most of them; processors take many times as long for denormal numbers."""
+    x, allowed = some()
+    x *= torch.where(torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) < 0.1, 100.0, 1.0)
+    heads = attention()(x, allowed)[1]['heads']
+    smallest = heads[(allowed > 0).expand_as(heads)].min()
+    assert torch.finfo(torch.float32).tiny < smallest < 1e-30
+
+
 def test_what_a_cell_holds_reaches_the_features_through_its_weight_alone():
     """With the weights held fast nothing in x changes what comes out."""
     x, allowed = some()

@@ -118,6 +118,18 @@ def test_exported_files_hold_no_padding_that_openvino_does_not_read(onnx_file):
     assert len(nodes) > 50 and b'wrap' not in modes
 
 
+def test_exported_files_resize_by_constants(tmp_path):
+    """By sizes that depend on the number of sweeps ONNX Runtime has no fast way, and reorders the features twice."""
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxscript')
+    reads = replace(SMALL, widths=(8, 8, 8), blocks=(1, 1, 1), reading=mechanism('place_attention', heads=4))
+    exported, = export(checkpoints.load(lively_config(tmp_path, reads).checkpoint), tmp_path, ['onnx'])
+    graph = onnx.load(exported.path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    resizes = [node for node in graph.node if node.op_type == 'Resize']
+    assert len(resizes) >= 3 and all(len(node.input) == 3 and node.input[2] in constants for node in resizes)
+
+
 def test_nothing_that_is_not_finite_reaches_a_backend(small):
     """Behind a maximum or a ReLU, onnxruntime and OpenVINO do not show it in their answer."""
     rng = np.random.default_rng(0)

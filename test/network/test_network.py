@@ -6,16 +6,18 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from attention_fusion_ros.bev.lidar import CHANNELS
 from attention_fusion_ros.contracts import Calibration
 from attention_fusion_ros.errors import ConfigurationError
 from attention_fusion_ros.network import checkpoint
-from attention_fusion_ros.network.blocks import CircularConv, PolarConv
+from attention_fusion_ros.network.blocks import CircularConv, PolarConv, resized
 from attention_fusion_ros.network.config import NetworkConfig
 from attention_fusion_ros.network.model import FusionNetwork
 from attention_fusion_ros.network.polar import PolarSampler
+from attention_fusion_ros.network.readings import anything
 
 SMALL = NetworkConfig(cells=64, lidar_width=8, map_width=8, widths=(8, 8), blocks=(1, 1), polar_ranges=8,
                       polar_widths=(8, 8), head_width=16, bins=24)
@@ -30,6 +32,20 @@ def test_shapes_and_weights():
     assert set(output.spatial) == {'stage1', 'stage2'}
     for weights in [output.channel, *output.spatial.values()]:
         assert float(weights.min()) >= 0 and float(weights.max()) <= 1
+
+
+@pytest.mark.parametrize('size', [(6, 10), (12, 20), (24, 20), (7, 25), (3, 5)])
+def test_features_are_resized_as_by_their_size(size):
+    x = torch.randn(2, 3, 6, 10)
+    torch.testing.assert_close(resized(x, size), F.interpolate(x, size, mode='bilinear', align_corners=False))
+
+
+@pytest.mark.parametrize('value', [1.0, -1.0, 1e-12])
+def test_a_cell_holds_something_whatever_its_sign(value):
+    layers = torch.zeros(1, 3, 8, 8)
+    layers[0, 2, 5, 2] = value
+    held = anything(layers) > 0
+    assert held.shape == (1, 1, 4, 4) and held.nonzero().tolist() == [[0, 0, 2, 1]]
 
 
 def test_default_size_is_within_budget():
