@@ -22,7 +22,7 @@ from attention_fusion_ros.errors import ConfigurationError
 NOT_ALLOWED = -1e30  # added to the logit of a cell that may have no weight
 # Lower logits, of weights that are nothing beside the largest, are raised to so much below it: their exponentials would
 # be denormal numbers, which processors compute many times slower than others.
-LOWEST = -80.0
+LOWEST = -70.0
 ROADSIDE, MOST_ON_ROADSIDE = 2.6, 0.9  # wanted: share of the weight over the share of the cells; at most
 GAIN = 1000.0  # a distribution over some thousand cells, as numbers around one
 
