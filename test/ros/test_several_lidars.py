@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -11,7 +12,16 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
-from support.node_kit import Graph, cloud, odometry, street, transform, values, wait_until  # noqa: E402
+from support.node_kit import (  # noqa: E402
+    Graph,
+    cloud,
+    nanoseconds,
+    odometry,
+    street,
+    transform,
+    values,
+    wait_until,
+)
 
 from attention_fusion_ros.geometry import transform_points  # noqa: E402
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
@@ -24,8 +34,12 @@ class Recorder(FusionPipeline):
     """The real pipeline; remembers with what it was called."""
 
     sweeps: list = []
+    go_on = threading.Event()
+    entered = threading.Event()
 
     def run(self, sweep):
+        Recorder.entered.set()
+        assert Recorder.go_on.wait(60.0)
         result = super().run(sweep)
         Recorder.sweeps.append(sweep)
         return result
@@ -34,10 +48,12 @@ class Recorder(FusionPipeline):
 @pytest.fixture
 def graph():
     Recorder.sweeps.clear()
+    Recorder.go_on.set()
     graph = Graph({'use_tf': True}, create_pipeline=Recorder)
     for frame, x in (('lidar', 1.0), ('rear', -1.0)):
         graph.take(transform('base_link', frame, x=x))
     yield graph
+    Recorder.go_on.set()
     graph.close()
 
 
@@ -86,6 +102,20 @@ def test_two_lidars_are_one_sweep(graph, rear_topic):
         graph.status('input cloud 2', lambda s: s.level == s.OK and values(s)['topic'].endswith('_2'), 'it is there')
     else:
         assert 'input cloud 2' not in graph.diagnostics
+
+
+def test_turns_that_come_while_the_first_sweep_is_in_work_are_made_up_for(graph):
+    Recorder.go_on.clear()
+    Recorder.entered.clear()
+    graph.take(cloud(0.0, half('lidar'), 'lidar'))
+    assert Recorder.entered.wait(60.0)
+    for seconds in (0.1, 0.2):
+        graph.take(cloud(seconds - 0.02, half('rear'), 'rear'), 'input/pointcloud_2')
+        graph.take(cloud(seconds, half('lidar'), 'lidar'), 'input/pointcloud')
+    Recorder.go_on.set()
+    wait_until(lambda: len(Recorder.sweeps) == 3, 'every turn')
+    assert [sweep.cloud.stamp_ns for sweep in Recorder.sweeps] == [nanoseconds(s) for s in (0.0, 0.1, 0.2)]
+    assert [len(sweep.sources) for sweep in Recorder.sweeps] == [1, 2, 2] and not graph.drops['overrun']
 
 
 def test_tenths_of_a_turn_are_one_sweep(graph):

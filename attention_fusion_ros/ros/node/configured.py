@@ -176,9 +176,15 @@ class Configured:
             if self._ready is not None:
                 self._on_overrun()
             self._ready = None if item is None else (sweep, item)
-        if self._ready is not None and not (self._stream.needs_every_cloud and self._worker.is_behind):
+        if self._ready is not None and not self._leaves_out_for_newer:
             ready, self._ready = self._ready, None
             self._process_sweep(*ready)
+
+    @property
+    def _leaves_out_for_newer(self) -> bool:
+        """Whether messages wait that may give a newer sweep; not at the start, see STARTING_BACKLOG."""
+        return (self._stream.needs_every_cloud and self._worker.is_behind
+                and self._sweeps_done > STARTING_BACKLOG)
 
     def _process_sweep(self, decoded: DecodedSweep, item: ReceivedCloud) -> None:
         try:
