@@ -212,6 +212,7 @@ def drive_through(options: argparse.Namespace, drive: SimulatedDrive, sweeps: li
         if isinstance(drive, CityDrive):
             registers = demo_city.registers_map(options.checkpoint)
             note = demo_city.words(registers)
+            print(demo_city.RECEIVER)
             positions = demo_city.PositionListener(session.node, drive, not registers, options.seed)
             nodes.insert(0, stack.enter_context(NodeProcess(
                 session, demo_city.source_parameters(drive), demo_city.source_remaps(registers),
@@ -285,7 +286,7 @@ def words_of(values: dict[str, str], alerts: dict[DiagnosticAlert, int]) -> list
                                          if key in values)]
     if dropped:
         lines.append('dropped     ' + ', '.join(f'{reason} {n}' for reason, n in dropped.items()))
-    lines += [f'diagnostics {c.name}: {c.message} ({n} times)' for c, n in alerts.items() if n > 2]
+    lines += [f'diagnostics {c.name}: {c.message} (in {n} reports)' for c, n in alerts.items() if n > 2]
     return lines
 
 

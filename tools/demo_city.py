@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from attention_fusion_ros.geometry import angle_between, quaternion_from_yaw
 from attention_fusion_ros.maps import example_extract
 from attention_fusion_ros.maps.fix import Fix
 from attention_fusion_ros.maps.map_position import MapPosition
-from attention_fusion_ros.maps.odometry_track import Pose2
+from attention_fusion_ros.maps.odometry_track import OdometryTrack, Pose2
 from attention_fusion_ros.simulation.city_drive import CityDrive
 from attention_fusion_ros.simulation.city_options import CityOptions
 from attention_fusion_ros.simulation.drive_options import DriveOptions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 START, GOAL = (42.34790, -71.03780), (42.34607, -71.03398)  # to the right at a T, through a roundabout, past forks
 FIXES = GnssErrors(bias=3.0, jumps=1.0, losses=1.0)
+RECEIVER = 'the receiver of this drive is simulated, and loses its fix or jumps now and then'
 SOURCE, FUSION = 'map_source', 'attention_fusion'
 STAND_IN = '/stand_in/map_alignment'
 NOISE_M, NOISE_RAD = 0.4, math.radians(1.0)  # of the stand-in
@@ -124,6 +126,7 @@ class PositionListener:
         self._node, self._drive = node, drive
         self._offset_ns: int | None = None  # of stamps against times of the drive
         self._said: deque[Placed] = deque(maxlen=POSITIONS)
+        self._track = OdometryTrack()  # the same, to look up what was said between two of them
         self._drawn: deque[int] = deque(maxlen=50)  # stamps of map images
         self._rng, self._sent_ns, self.images = np.random.default_rng([seed, 15]), 0, 0
         self._publisher = node.create_publisher(PoseWithCovarianceStamped, STAND_IN, 5) if stand_in else None
@@ -158,25 +161,38 @@ class PositionListener:
         p, q = message.pose.pose.position, message.pose.pose.orientation
         placed = Placed(_stamp_ns(message), Pose2(p.x, p.y, 2 * math.atan2(q.z, q.w)))
         self._said.append(placed)
-        self._align(placed.stamp_ns)
+        if not len(self._track) or placed.stamp_ns > self._track.stamp_ns:
+            self._track.add(placed.stamp_ns, placed.pose)
+        self._align()
 
     def _on_image(self, message: Any) -> None:
         self.images += 1
         self._drawn.append(_stamp_ns(message))
-        self._align(self._drawn[-1])
+        self._align()
 
-    def _align(self, stamp_ns: int) -> None:
-        """In place of a network: where the image of this stamp should have been drawn."""
-        if (self._publisher is None or self._offset_ns is None or stamp_ns - self._sent_ns < STAND_IN_PERIOD_NS
-                or stamp_ns not in self._drawn):
+    def _align(self) -> None:
+        """In place of a network: where the newest image should have been drawn whose place has been said."""
+        if self._publisher is None or self._offset_ns is None:
             return
-        placed = next((p for p in list(self._said) if p.stamp_ns == stamp_ns), None)
-        if placed is None:
+        # Images and positions have stamps of their own, so a position is looked up between two.
+        found = aligned(self._drawn, self._track, self._sent_ns + STAND_IN_PERIOD_NS)
+        if found is None:
             return
+        stamp_ns, pose = found
         self._sent_ns = stamp_ns
-        motion = Pose2(*self._drive.pose_at(stamp_ns - self._offset_ns)).relative(placed.pose)
+        motion = Pose2(*self._drive.pose_at(stamp_ns - self._offset_ns)).relative(pose)
         noise = self._rng.normal(0.0, (NOISE_M, NOISE_M, NOISE_RAD))
         self._publisher.publish(_alignment(stamp_ns, np.array(motion) + noise))
+
+
+def aligned(drawn: Sequence[int], track: OdometryTrack, from_ns: int) -> tuple[int, Pose2] | None:
+    """Stamp and place of the newest image that has one, of those stamped from a time on. drawn: their stamps."""
+    for stamp_ns in sorted(drawn, reverse=True):
+        if stamp_ns < from_ns:
+            break
+        if (pose := track.at(stamp_ns)) is not None:
+            return stamp_ns, pose
+    return None
 
 
 def _alignment(stamp_ns: int, motion: np.ndarray) -> Any:

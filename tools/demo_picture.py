@@ -47,7 +47,8 @@ def write(path: Path, drive: CityDrive, sweeps: Sequence[DemoSweep], alone: Sequ
     shown = worth_showing(sweeps, placed)
     if shown is not None:
         left = MAP[0] + MAP[2] + 32
-        texts = ('1  The receiver alone places the map', '2  Corrected by map alignments')
+        texts = ('1  The receiver alone places the map',
+                 '2  Corrected by map alignments' + (' of a stand-in' if 'stand-in' in note else ''))
         pairs = (alone[shown.index], shown.map_before), (placed[shown.index], shown.map_after)
         for k, (pose, error) in enumerate(pairs):
             if pose is not None and error is not None:
@@ -160,7 +161,7 @@ def _explain(image: np.ndarray, x: int, y: int, sweep: DemoSweep, note: str) -> 
         draw_text(image, f'The fusion node, at this place: direction {answer}; true: {math.degrees(true[0]):+.0f} deg '
                   '(left is positive).', x, y + 24 * 3 + 10, 11, INK)
     for k, line in enumerate(wrapped(note, 10, 2 * SQUARE)):
-        draw_text(image, line, x, y + 24 * (4 + k) + 14, 10, FAINT)
+        draw_text(image, line, x, y + 24 * (4 + k) + 14, 10, INK)
 
 
 def _chart(image: np.ndarray, sweeps: Sequence[DemoSweep], shown: DemoSweep | None) -> None:

@@ -26,6 +26,7 @@ from attention_fusion_ros.visualization.panels import TRUTH, TRUTH_LENGTH, draw_
 TOLERANCE_RAD = math.radians(10.0)  # that of F1@10
 CLOSE_RAD = math.radians(5.0)
 PICTURES = 12
+SCREEN = 30  # rows of a table that are seen at once
 LOOKAHEAD_M = 20.0  # of the shipped network and of the truth
 LEGEND = ('Left: LiDAR height. Middle: the map image as it was warped onto the sweep, LiDAR structure on top. Right: '
           'spatial attention on a logarithmic scale that is the same in every picture. Green arrows: estimated '
@@ -95,8 +96,10 @@ def _degrees(pair: tuple[float, float] | None, which: int) -> str:
 
 
 def as_text(rows: Sequence[dict[str, str]]) -> str:
-    """The table for a terminal."""
-    return sweep_table(rows).text()
+    """The table for a terminal; the names of its columns once more at the end of a long one."""
+    lines = sweep_table(rows).text().splitlines()
+    rule = next(k for k, line in enumerate(lines) if set(line) == {'-'})
+    return '\n'.join(lines + (lines[rule:rule + 1] + lines[rule - 1:rule] if len(rows) > SCREEN else []))
 
 
 def sweep_table(rows: Sequence[dict[str, str]]) -> Table:

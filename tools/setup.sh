@@ -84,9 +84,9 @@ if [[ -f $where/setup.stamp && $(<"$where/setup.stamp") == "$stamp" ]]; then
 fi
 
 if [[ $kind == cpu ]]; then
-    cost='about 2 GB on disk, 3 to 5 minutes'
+    cost='about 3.5 GB on disk, 2 to 5 minutes'
 else
-    cost='about 6 GB on disk with the CUDA libraries of torch, 5 to 15 minutes; make setup TORCH=cpu needs 2 GB'
+    cost='about 6 GB on disk with the CUDA libraries of torch, 5 to 15 minutes; make setup TORCH=cpu needs 3.5 GB'
 fi
 say "setting up $where with $("$python" -V) (once: $cost)"
 options=()

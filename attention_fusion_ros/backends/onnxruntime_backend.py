@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from attention_fusion_ros.backends.base import Device
-from attention_fusion_ros.backends.device import choose_device, default_threads
+from attention_fusion_ros.backends.device import choose_device, default_threads, has_cuda_hardware
 from attention_fusion_ros.backends.exported import read_description, run_arrays
 from attention_fusion_ros.backends.onnx_file import onnx_model
 from attention_fusion_ros.backends.onnx_parts import without_outputs
@@ -39,8 +39,8 @@ class OnnxRuntimeBackend:
             raise ConfigurationError(f"device '{config.device}' with backend onnxruntime needs its CUDA build: pip "
                                      'install onnxruntime-gpu in the place of onnxruntime, or use device cpu.')
         self.device: torch.device | Device = choose_device(config.device).device if on_cuda else Device()
-        self.device_note = ('backend onnxruntime uses a CUDA device only when it is named' if config.device == 'auto'
-                            else '')
+        self.device_note = ('backend onnxruntime uses a CUDA device only when it is named'
+                            if config.device == 'auto' and has_cuda_hardware() else '')
         self.device_fell_back = False
         self.threads = config.threads or default_threads()
         self.twin = TorchTwin(config)

@@ -54,7 +54,7 @@ def explain(backend: Backend, result: FusionResult) -> dict[str, np.ndarray]:
     """
     if not explains(backend):
         raise InputError('no_gradients', f'Grad-CAM needs gradients, which backend {backend.name} does not have.',
-                         'use backend torch for Grad-CAM.')
+                         'use backend torch, with the .safetensors checkpoint of which the file was made.')
     if not result.branches:
         return {}
     try:

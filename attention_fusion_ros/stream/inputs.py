@@ -190,8 +190,8 @@ INPUTS: tuple[InputSpec, ...] = (
         transports=cloud_transports(SWEEPS),
         description='Topic of the sweeps, sensor_msgs/PointCloud2; or of a transport of point_cloud_transport '
         '(.../zstd, .../zlib, .../draco).',
-        note='of waiting sweeps only the newest is processed, after the first ten; compressed and Livox messages where '
-        'their packages are installed', required=True, default_topic='lidar/points'),
+        note='of waiting sweeps only the newest is processed (at the start two more); compressed and Livox messages '
+        'where their packages are installed', required=True, default_topic='lidar/points'),
     *(_further_lidar(number) for number in range(2, MAX_LIDARS + 1)),
     InputSpec(
         name=synchronizer.MAP_IMAGE, component='map image', label='map image',

@@ -140,6 +140,21 @@ def test_the_overview_shows_the_typical_correction_at_a_junction(city, tmp_path)
     assert without is not None and (without != image).any()
 
 
+def test_an_image_is_aligned_whose_stamp_lies_between_two_positions():
+    """Images and positions have stamps of their own: nothing was aligned for most of a drive where these never met."""
+    import demo_city
+
+    from attention_fusion_ros.maps.odometry_track import OdometryTrack, Pose2
+    track = OdometryTrack()
+    for k in range(4):  # at 0.5, 1.5 ... s, 2 m/s
+        track.add(10**9 * k + 500_000_000, Pose2(2.0 * k + 1.0, 0.0, 0.1 * k))
+    drawn = [10**9 * k for k in range(6)]
+    stamp_ns, pose = demo_city.aligned(drawn, track, 0)
+    assert stamp_ns == 3 * 10**9 and pose == pytest.approx((6.0, 0.0, 0.25))
+    assert demo_city.aligned(drawn, track, 3 * 10**9 + 1) is None  # later ones have no place yet
+    assert demo_city.aligned([], track, 0) is None and demo_city.aligned(drawn, OdometryTrack(), 0) is None
+
+
 def test_where_corrections_come_from_is_told(tmp_path):
     pytest.importorskip('pyproj', reason='needs pyproj')
     import demo_city
