@@ -87,12 +87,13 @@ def residual_block(inputs: int, outputs: int, stride: int, attention: dict[str, 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
     """x (B, C, h, w) -> (B, C, H, W) of that size, bilinear."""
-    rows, columns = size[0] / x.shape[2], size[1] / x.shape[3]
-    if rows == columns == 1:
+    (height, width), (wanted_height, wanted_width) = map(int, x.shape[2:]), map(int, size)  # tensors while tracing
+    if (height, width) == (wanted_height, wanted_width):
         return x
-    if rows.is_integer() and columns.is_integer():  # by constants, which runtimes of exported files have fast ways for
-        return F.interpolate(x, scale_factor=(rows, columns), mode='bilinear', align_corners=False)
-    return F.interpolate(x, size, mode='bilinear', align_corners=False)
+    if wanted_height % height == wanted_width % width == 0:  # by constants: runtimes of exported files are fast at it
+        factors = float(wanted_height // height), float(wanted_width // width)
+        return F.interpolate(x, scale_factor=factors, mode='bilinear', align_corners=False)
+    return F.interpolate(x, (wanted_height, wanted_width), mode='bilinear', align_corners=False)
 
 
 @operation('circular_pad')

@@ -3,6 +3,7 @@
 """The network: shapes, size, returned weights, what polar reading is for, checkpoints."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,6 +39,16 @@ def test_shapes_and_weights():
 def test_features_are_resized_as_by_their_size(size):
     x = torch.randn(2, 3, 6, 10)
     torch.testing.assert_close(resized(x, size), F.interpolate(x, size, mode='bilinear', align_corners=False))
+
+
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning', 'ignore::DeprecationWarning')
+@pytest.mark.parametrize('reading', ['none', 'place_attention'])
+def test_network_can_be_traced(reading):
+    """For TorchScript, as programs in C++ take it, and the graph in TensorBoard: shapes are tensors meanwhile."""
+    network = FusionNetwork(replace(SMALL, reading={'name': reading})).eval().requires_grad_(False)
+    layers = torch.randn(1, len(CHANNELS), 64, 64), torch.rand(1, 3, 64, 64)
+    traced = torch.jit.trace(lambda lidar, map_image: network(lidar, map_image).head, layers)
+    torch.testing.assert_close(traced(*layers), network(*layers).head)
 
 
 @pytest.mark.parametrize('value', [1.0, -1.0, 1e-12])
