@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from attention_fusion_ros.attention import build
 from attention_fusion_ros.attention.place_attention import GAIN, ROADSIDE, contribution
@@ -72,6 +73,25 @@ def test_no_number_is_denormal():
     heads = attention()(x, allowed)[1]['heads']
     smallest = heads[(allowed > 0).expand_as(heads)].min()
     assert torch.finfo(torch.float32).tiny < smallest < 1e-30
+
+
+@pytest.mark.parametrize('cells', [128, 512])
+def test_no_number_is_denormal_where_weights_are_equal(cells):
+    """As before training: the largest weight is one of thousands, and what has none is as much less."""
+    mechanism, softmax = attention(), []
+    allowed = torch.ones(1, 1, cells, cells)
+    allowed[..., :3] = 0.0
+
+    class Watched(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            if function is torch.Tensor.softmax:
+                softmax.append(found)
+            return found
+
+    with Watched():
+        mechanism(torch.zeros(1, C, cells, cells), allowed)
+    assert softmax and softmax[0].min() > torch.finfo(torch.float32).tiny
 
 
 def test_what_a_cell_holds_reaches_the_features_through_its_weight_alone():
