@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
@@ -17,7 +18,7 @@ from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import LaserScan  # noqa: E402
-from support.node_kit import Graph, cloud, map_image, nanoseconds, odometry, values, wait_until  # noqa: E402
+from support.node_kit import Graph, cloud, map_image, nanoseconds, odometry, street, values, wait_until  # noqa: E402
 
 from attention_fusion_ros.pipeline.fusion import FusionPipeline  # noqa: E402
 from attention_fusion_ros.ros.node.configured import STARTING_BACKLOG, STARTING_SWEEPS  # noqa: E402
@@ -99,6 +100,50 @@ def test_a_start_that_takes_for_ever_leaves_no_queue_of_old_sweeps(graph):
     Held.release.set()
     wait_until(lambda: graph.results == 2 + STARTING_BACKLOG, 'the results')
     assert Held.stamps == [nanoseconds(seconds) for seconds in (0.0, 0.6, 0.7, 0.8)]
+
+
+def halves(graph, seconds):
+    """What two LiDARs see of a street, at one moment."""
+    points = street()
+    graph.take(cloud(seconds - 0.01, points[points[:, 0] < 0], 'rear'), 'input/pointcloud_2')
+    graph.take(cloud(seconds, points[points[:, 0] >= 0]), 'input/pointcloud')
+
+
+def test_sweeps_of_two_lidars_that_come_while_the_first_is_in_work_are_made_up_for(graph):
+    end = time.monotonic() + 60.0
+    while not Held.entered.wait(0.5):
+        assert time.monotonic() < end
+        halves(graph, 0.0)
+    Held.stamps.clear()
+    for i in range(1, 2 + STARTING_BACKLOG):
+        halves(graph, 0.1 * i)
+    Held.release.set()
+    wait_until(lambda: len(Held.stamps) == 1 + STARTING_BACKLOG, 'every sweep')
+    assert Held.stamps == [nanoseconds(0.1 * i) for i in range(1, 2 + STARTING_BACKLOG)]
+    assert not graph.drops['overrun']
+
+
+def test_the_first_sweep_of_a_lidar_that_looks_ahead_is_not_lost(graph):
+    """It is held back until it is known that it is no part of a turn, and comes together with the second one."""
+    Held.release.set()
+    points = street()
+    ahead = points[np.abs(np.arctan2(points[:, 1], points[:, 0])) < 0.5]
+    for i in range(3):
+        graph.take(cloud(0.1 * i, ahead + np.float32(1e-3 * i)))
+    wait_until(lambda: graph.results == 3, 'every result')
+    assert Held.stamps == [nanoseconds(0.1 * i) for i in range(3)] and not graph.drops
+
+
+def test_a_sweep_that_is_ready_does_not_wait_for_more_after_a_bad_message(graph):
+    """The message might have given a newer one; it has not, and nothing else comes."""
+    end = time.monotonic() + 60.0
+    while not Held.entered.wait(0.5):
+        assert time.monotonic() < end
+        halves(graph, 0.0)
+    halves(graph, 0.1)
+    graph.take(cloud(None))
+    Held.release.set()
+    wait_until(lambda: nanoseconds(0.1) in Held.stamps, 'the sweep before the bad message', 10.0)
 
 
 def test_everything_else_is_served_while_a_sweep_is_processed(graph):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ class Configured:
         self.inputs = inputs_of(config)
         check_topics(node, self.inputs, OUTPUTS)
         self._stream = SweepStream(config, self._problems_of_inputs)
-        self._ready: tuple[DecodedSweep, ReceivedCloud] | None = None  # a sweep, and the message that completed it
+        self._ready: deque[tuple[DecodedSweep, ReceivedCloud]] = deque()  # sweeps, and what completed them
         self._latest: ReceivedCloud | None = None  # the latest message
         self._sweeps_done = 0  # since activation
         with ExitStack() as undo:
@@ -100,7 +101,7 @@ class Configured:
     def activate(self) -> None:
         """Forget what was before, and subscribe."""
         self._stream.reset()
-        self._ready, self._sweeps_done = None, 0
+        self._ready, self._sweeps_done = deque(), 0
         self._worker.open()
         self._subscriptions = Subscriptions(self._node, self.inputs, self._on_message, self._on_lost)
 
@@ -158,35 +159,33 @@ class Configured:
             self._take_over_parameters()
             decoded = self._stream.decode(item.message, item.stamp_ns, item.spec, item.transport)
             whole = self._stream.assemble(decoded, time.monotonic_ns())
-        except InputError as error:
-            self._problems_of_inputs(item.spec, error)
         except Exception as error:
-            self._problems_of_inputs(item.spec, internal_error(error))
-        else:
-            self._take_whole(whole, item)
+            self._problems_of_inputs(item.spec, error if isinstance(error, InputError) else internal_error(error))
+            whole = []  # but others may be ready that have waited for this message
+        self._take_whole(whole, item)
 
     def _process_due(self) -> None:
         """Nothing has come: sweeps go on without what they have waited for."""
         self._take_whole(self._stream.overdue(time.monotonic_ns()), self._latest)
 
     def _take_whole(self, whole: list[DecodedSweep], item: ReceivedCloud | None) -> None:
-        """Process the newest of these sweeps, or one that is ready, unless messages wait that may give a newer one."""
-        item = self._latest = None if item is None else replace(item, message=None)  # megabytes
-        for sweep in whole:
-            if self._ready is not None:
-                self._on_overrun()
-            self._ready = None if item is None else (sweep, item)
-        if self._ready is not None and not self._leaves_out_for_newer:
-            ready, self._ready = self._ready, None
-            self._process_sweep(*ready)
+        """Process these sweeps and those that are ready, unless messages wait that may give newer ones.
 
-    @property
-    def _leaves_out_for_newer(self) -> bool:
-        """Whether messages wait that may give a newer sweep; not at the start, see STARTING_BACKLOG."""
-        return (self._stream.needs_every_cloud and self._worker.is_behind
-                and self._sweeps_done > STARTING_BACKLOG)
+        Only the newest is processed, but for the first ones after activation.
+        """
+        item = self._latest = None if item is None else replace(item, message=None)  # megabytes
+        ready = self._ready  # activating makes another one
+        if item is not None:
+            ready.extend((sweep, item) for sweep in whole)
+        while len(ready) > 1 + self._backlog:
+            ready.popleft()
+            self._on_overrun()
+        while ready and not (self._stream.needs_every_cloud and self._worker.is_behind):
+            self._process_sweep(*ready.popleft())
 
     def _process_sweep(self, decoded: DecodedSweep, item: ReceivedCloud) -> None:
+        if item.subscriptions is not self._subscriptions:  # the node was deactivated since the sweep arrived
+            return
         try:
             sweep = self._stream.wait_and_complete(decoded)
             result = self.pipeline.run(sweep)
@@ -195,7 +194,7 @@ class Configured:
         except Exception as error:
             self._drop_sweep(internal_error(error))
         else:
-            if item.subscriptions is self._subscriptions:  # else the node was deactivated since the sweep arrived
+            if item.subscriptions is self._subscriptions:  # else the node was deactivated meanwhile
                 self._publish(result, sweep, item.perf_counter_s)
         finally:
             self._sweeps_done += 1
@@ -257,8 +256,11 @@ class Configured:
     @property
     def _waiting_sweeps(self) -> int:
         """How many messages of a LiDAR may wait beside the newest."""
-        if self._stream.needs_every_cloud:
-            return MAX_WAITING
+        return MAX_WAITING if self._stream.needs_every_cloud else self._backlog
+
+    @property
+    def _backlog(self) -> int:
+        """How many sweeps may wait beside the newest."""
         return STARTING_BACKLOG if self._sweeps_done < STARTING_SWEEPS else 0
 
     def _on_time_jump(self, _: TimeJump) -> None:
