@@ -34,6 +34,7 @@ from attention_fusion_ros.pipeline.map_motion import MapMotionCheck
 from attention_fusion_ros.pipeline.postprocess import fusion_result
 from attention_fusion_ros.pipeline.preprocess import Features, MapFeatures, Preprocessor, works_on_arrays
 from attention_fusion_ros.pipeline.route_behind import RouteBehindCheck
+from attention_fusion_ros.pipeline.sweep_motion import SweepMotionCheck
 from attention_fusion_ros.utils.packages import is_installed
 from attention_fusion_ros.utils.tensors import upload
 from attention_fusion_ros.utils.torch_later import inference_mode, torch
@@ -75,6 +76,7 @@ class FusionPipeline:
         self._history = FeatureHistory(network.time_steps - 1)
         self._map_tracker = MapTracker()
         self._map_checks = (MapMotionCheck(), RouteBehindCheck())
+        self._sweep_check = SweepMotionCheck()
         self._epoch = 0  # of the latest sweep
 
     def run(self, sweep: SyncedSweep) -> FusionResult:
@@ -95,7 +97,7 @@ class FusionPipeline:
             with self._timed(stage_ms, 'bev'):
                 features = self.preprocess(sweep, remember)
                 if remember:
-                    features = self._with_map_doubts(features, sweep)
+                    features = self._with_map_doubts(self._with_sweep_doubt(features, sweep), sweep)
             with self._timed(stage_ms, 'network'):
                 history, prior = self._history.before(T_odom_base), self._prior(sweep, features.map)
                 output = self.backend.infer(features.lidar[None], features.map.grid[None], history, prior)
@@ -106,6 +108,11 @@ class FusionPipeline:
                 if remember:  # once it is known to be finite
                     self._history.add(T_odom_base, output.encoded)
                 return self._carried(result, sweep) if remember and self.backend.model.carries_map else result
+
+    def _with_sweep_doubt(self, features: Features, sweep: SyncedSweep) -> Features:
+        """The features with what the motion of the vehicle says about the sweep."""
+        found = self._sweep_check.finding(sweep.cloud, sweep.motion)
+        return features if found is None else replace(features, findings=(*features.findings, found))
 
     def _with_map_doubts(self, features: Features, sweep: SyncedSweep) -> Features:
         """The features with what the motion of the vehicle says about the map image."""
@@ -160,7 +167,7 @@ class FusionPipeline:
         self.preprocess.reset()
         self._history.clear()
         self._map_tracker.clear()
-        for check in self._map_checks:
+        for check in (*self._map_checks, self._sweep_check):
             check.clear()
 
     def warm_up(self) -> None:

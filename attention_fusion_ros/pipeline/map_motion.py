@@ -36,8 +36,8 @@ WITHDRAWN = 8  # comparisons without a contradiction; where it goes straight ahe
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """What a map image shows, and where the vehicle was."""
+class Drawn:
+    """What a map image, or a sweep, shows around the vehicle, and where that was."""
 
     roads: np.ndarray  # (n, n) bool, row 0 farthest up, column 0 farthest left
     shown: np.ndarray  # (n, n) bool, where there is an image
@@ -52,8 +52,8 @@ class MapMotionCheck:
 
     def clear(self) -> None:
         """Forget everything: time has jumped, or odometry has another source."""
-        self._last: _Drawn | None = None
-        self._before: _Drawn | None = None  # the one that was compared before the last one
+        self._last: Drawn | None = None
+        self._before: Drawn | None = None  # the one that was compared before the last one
         self._image: MapImage | None = None
         self._layout: tuple[float, tuple[float, ...], str] | None = None
         self._pairs: deque[bool] = deque(maxlen=PAIRS)  # whether they contradict
@@ -108,7 +108,7 @@ class MapMotionCheck:
             self._said = ''
 
 
-def contradiction(before: _Drawn, after: _Drawn, orientation: str) -> str:
+def contradiction(before: Drawn, after: Drawn, orientation: str) -> str:
     """How the image moved, in words, where that is clear and not what odometry tells; '' otherwise."""
     then, now = before.T_odom_base, after.T_odom_base
     motion = planar_motion(then, now)
@@ -120,7 +120,7 @@ def contradiction(before: _Drawn, after: _Drawn, orientation: str) -> str:
     turns = [turn] if abs(yaw_of(motion)) < math.radians(5.0) else [turn, *({0.0, yaw_of(motion), -turn} - {turn})]
     expected, best, best_turn, best_shift = 0.0, 0.0, 0.0, np.zeros(2)
     for k, angle in enumerate(turns):
-        score, up, left = _scores(before, after, angle)
+        score, up, left = scores(before, after, angle)
         if k == 0:
             expected = float(score[np.hypot(up - shift[0], left - shift[1]) <= tolerance].max(initial=0.0))
         # Shorter motions first: along a straight road, many fit alike.
@@ -131,15 +131,16 @@ def contradiction(before: _Drawn, after: _Drawn, orientation: str) -> str:
             best_shift = np.array([up.flat[nearest], left.flat[nearest]])
     if best < FITS or expected > best - WORSE:
         return ''
-    return (f'odometry tells {_words(shift, turn)}, what is drawn {_words(best_shift, best_turn)} '
+    return (f'odometry tells {words(shift, turn)}, what is drawn {words(best_shift, best_turn)} '
             '(up and left in the image)')
 
 
-def _words(shift: np.ndarray, turn: float) -> str:
+def words(shift: np.ndarray, turn: float) -> str:
+    """A motion: shift (2,) in m, turn in rad."""
     return f'{round(shift[0])} m and {round(shift[1])} m, turned by {round(math.degrees(turn))} degrees'
 
 
-def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> _Drawn:
+def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> Drawn:
     """The roads of an image around its anchor, in cells of CELL_M."""
     height, width = image.road.shape
     pixel = pixel_size(image, layout)
@@ -162,7 +163,7 @@ def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> _Draw
                  for k, start, at in ((row, top, middle[0]), (column, left, middle[1]))]
         bright[cells[0].clip(0, n - 1), cells[1].clip(0, n - 1)] = True
     disc = np.hypot(centre[:, None], centre) <= REACH_M
-    return _Drawn(bright & inside & disc, inside & disc, T_odom_base)
+    return Drawn(bright & inside & disc, inside & disc, T_odom_base)
 
 
 def _turned(cells: np.ndarray, angle: float) -> np.ndarray:
@@ -177,7 +178,7 @@ def _turned(cells: np.ndarray, angle: float) -> np.ndarray:
     return turned.reshape(n, n)
 
 
-def _scores(before: _Drawn, after: _Drawn, angle: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scores(before: Drawn, after: Drawn, angle: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How well each shift of the later image, turned by `angle`, brings the roads of both together where both show.
 
     -> scores of 0..1 (cells of road on both, by the mean of those on either), and up and left of each shift in m.
