@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import gzip
+import mmap
+import os
 import re
 from array import array
 from collections.abc import Collection, Iterable
@@ -19,7 +21,12 @@ from attention_fusion_ros.maps.pbf_sizes import unpacked_bytes
 from attention_fusion_ros.maps.tags import RESTRICTION, TURNS, is_impassable, turn_of
 
 OSMOSIS_BOUND = re.compile(rb'<bound\s[^>]*box="([-0-9.,]+)"')
+DELETED_WAY = re.compile(rb'<way\s[^>]*\baction=[\'"]delete[\'"][^>]*>')
+WAY_ID = re.compile(rb'\sid=[\'"](-?\d+)[\'"]')
 HEAD_BYTES = 4096  # of a file, in which that stands
+# How files begin, with the ending of their names by which osmium tells of what kind they are.
+STARTS = {b'\x1f\x8b': '.osm.gz', b'BZh': '.osm.bz2', b'OSMHeader': '.pbf', b'<?xml': '.osm'}
+SIGNATURE_BYTES = 16
 UNITS = 10**7  # of osmium's places, in a degree
 NO_PLACE = 2**31 - 1  # of nodes that are not there
 SMALL_BYTES = 600 * 10**6  # unpacked, of files whose nodes are all kept in memory while they are read
@@ -51,7 +58,8 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     """Ways whose `highway` is one of `kinds` and that are no areas, and the restrictions of turns between them.
 
     It does not matter in which order ways and nodes stand, and an extract of a whole country needs memory for its roads
-    only. Ids may be negative, as editors number what is not uploaded. There may be no way at all in the result.
+    only. Ids may be negative, as editors number what is not uploaded; what
+    is deleted is left out. There may be no way at all in the result.
     Raises ConfigurationError when the file cannot be read, or osmium is not installed or too old.
     """
     path = str(path)
@@ -76,9 +84,22 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     except ConfigurationError:
         raise
     except Exception as error:  # osmium has exceptions of its own, which have no common base
-        raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}") from error
+        raise ConfigurationError(f"'{path}' is no OpenStreetMap extract: {error}. Remedy: {_remedy(path)}") from error
     return Ways(refs, first, tuple(tags), found[0], found[1][:, 0] / UNITS, found[1][:, 1] / UNITS, bounds,
                 barred[np.isin(barred, found[0])], _among(turns, numbers, found[0]))
+
+
+def _remedy(path: str) -> str:
+    """What to do about a file that osmium cannot read, by how it begins."""
+    try:
+        with open(path, 'rb') as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError:
+        head = b''
+    is_of = next((ending for start, ending in STARTS.items() if start in head[:SIGNATURE_BYTES]), '')
+    if is_of and not path.endswith(is_of):
+        return f'it is of another kind than its name says: let that end in {is_of}'
+    return 'get the file again, and look whether it is whole and no message of the server'
 
 
 def library(path: str) -> Any:
@@ -113,7 +134,10 @@ def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, 
         ways = osmium.FileProcessor(path, osmium.osm.WAY).with_filter(kinds_only)
     first, values, letters = [0], array('q'), 0
     columns = 3 if places else 1
+    deleted = _deleted_in_editor(path)
     for way in ways:
+        if not way.visible or way.id in deleted:
+            continue
         if way.tags.get('highway') in kinds and way.tags.get('area') != 'yes':
             found = dict(way.tags)
             letters += sum(len(key) + len(value) for key, value in found.items())
@@ -129,6 +153,15 @@ def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, 
             tags.append(found)
     table = np.array(values, np.int64).reshape(-1, columns)
     return np.ascontiguousarray(table[:, 0]), np.array(first) // columns, table[:, 1:]
+
+
+def _deleted_in_editor(path: str) -> frozenset[int]:
+    """Ids of the ways that JOSM has deleted, which it keeps in what it saves; osmium does not tell."""
+    if not path.endswith('.osm') or not os.path.getsize(path):
+        return frozenset()
+    with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        ids = (WAY_ID.search(found.group()) for found in DELETED_WAY.finditer(text))
+        return frozenset(int(found[1]) for found in ids if found)
 
 
 def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import signal
 
 import numpy as np
@@ -39,6 +40,29 @@ def test_what_is_wrong_is_told_in_the_same_words(tmp_path):
             reader.read_ways(path, KINDS)
         told.append(str(caught.value))
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize('name, content, remedy', [
+    ('a.osm', gzip.compress(b'<osm version="0.6"/>'), 'let that end in .osm.gz'),
+    ('a.osm.gz', b'<?xml version="1.0"?><osm version="0.6"/>', 'let that end in .osm'),
+    ('a.osm', b'<?xml version="1.0"?><html><body>rate_limited</body></html>', 'no message of the server'),
+    ('a.osm', TOWN[:len(TOWN) // 2].encode(), 'whole')], ids=['gzip', 'plain', 'server', 'half'])
+def test_a_file_that_is_none_comes_with_a_remedy(tmp_path, name, content, remedy):
+    pytest.importorskip('osmium')
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f'no OpenStreetMap extract.*Remedy: .*{remedy}'):
+        osm_apart.read_ways(tmp_path / name, KINDS)
+
+
+@pytest.mark.parametrize('mark', ["action='delete' visible='true'", 'visible="false"'])
+def test_ways_that_are_deleted_are_no_roads(tmp_path, mark):
+    """An editor keeps them in its file until they are uploaded, and a history for ever."""
+    pytest.importorskip('osmium')
+    path = tmp_path / 'a.osm'
+    way = '<way id="{}" {}><nd ref="-1"/><nd ref="-2"/><tag k="highway" v="residential"/></way>'
+    path.write_text('<osm version="0.6"><node id="-1" lat="49" lon="7"/><node id="-2" lat="49.001" lon="7"/>'
+                    f'{way.format(-3, mark)}{way.format(-4, "")}</osm>')
+    assert len(osm_file.read_ways(path, KINDS).tags) == 1
 
 
 @pytest.mark.parametrize('name, words', [
