@@ -58,8 +58,8 @@ def read_ways(path: str | Path, kinds: Collection[str]) -> Ways:
     """Ways whose `highway` is one of `kinds` and that are no areas, and the restrictions of turns between them.
 
     It does not matter in which order ways and nodes stand, and an extract of a whole country needs memory for its roads
-    only. Ids may be negative, as editors number what is not uploaded; what
-    is deleted is left out. There may be no way at all in the result.
+    only. Ids may be negative, as editors number what is not uploaded; what is deleted is left out. There may be no way
+    at all in the result.
     Raises ConfigurationError when the file cannot be read, or osmium is not installed or too old.
     """
     path = str(path)
