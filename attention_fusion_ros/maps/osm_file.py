@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
-import mmap
-import os
 import re
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ HEAD_BYTES = 4096  # of a file, in which that stands
 # How files begin, with the ending of their names by which osmium tells of what kind they are.
 STARTS = {b'\x1f\x8b': '.osm.gz', b'BZh': '.osm.bz2', b'OSMHeader': '.pbf', b'<?xml': '.osm'}
 SIGNATURE_BYTES = 16
+TEXTS: dict[str, Callable[..., Any]] = {'.osm': open, '.osm.gz': gzip.open, '.osm.bz2': bz2.open}
+PIECE_BYTES = 1 << 20
 UNITS = 10**7  # of osmium's places, in a degree
 NO_PLACE = 2**31 - 1  # of nodes that are not there
 SMALL_BYTES = 600 * 10**6  # unpacked, of files whose nodes are all kept in memory while they are read
@@ -157,11 +158,18 @@ def _roads(osmium: Any, path: str, kinds: Collection[str], tags: list[dict[str, 
 
 def _deleted_in_editor(path: str) -> frozenset[int]:
     """Ids of the ways that JOSM has deleted, which it keeps in what it saves; osmium does not tell."""
-    if not path.endswith('.osm') or not os.path.getsize(path):
+    unpack = next((unpack for ending, unpack in TEXTS.items() if path.endswith(ending)), None)
+    if unpack is None:
         return frozenset()
-    with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        ids = (WAY_ID.search(found.group()) for found in DELETED_WAY.finditer(text))
-        return frozenset(int(found[1]) for found in ids if found)
+    found: set[int] = set()
+    rest = b''
+    with unpack(path, 'rb') as stream:
+        while piece := stream.read(PIECE_BYTES):
+            text = rest + piece
+            ids = (WAY_ID.search(tag.group()) for tag in DELETED_WAY.finditer(text))
+            found.update(int(number[1]) for number in ids if number)
+            rest = text[-HEAD_BYTES:]  # a tag may be cut in two
+    return frozenset(found)
 
 
 def _nodes(osmium: Any, path: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

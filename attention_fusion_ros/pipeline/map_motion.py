@@ -9,39 +9,32 @@ tells. An error of place that stays does not show in that, nor does a map that i
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
 from attention_fusion_ros.bev.map_image import pixel_size
 from attention_fusion_ros.config import MapConfig
 from attention_fusion_ros.contracts import Finding, MapImage, Motion
-from attention_fusion_ros.geometry import planar_motion, rotation_2d, yaw_of
+from attention_fusion_ros.geometry import planar_motion, yaw_of
+from attention_fusion_ros.pipeline.motion_match import (
+    CELL_M,
+    MAX_SHIFT_M,
+    MIN_CELLS,
+    Contradictions,
+    Surroundings,
+    scores,
+    words,
+)
 
 MAP_MOVES_OTHERWISE = 'map_moves_otherwise'
 MOVED_M, TURNED_RAD = 10.0, math.radians(25.0)  # between two images that are compared
-MAX_MOVED_M = 30.0  # farther apart, too little is on both
+MAX_MOVED_M = MAX_SHIFT_M  # farther apart, too little is on both
 REACH_M = 50.0  # around the vehicle, of what is compared
-CELL_M = 1.0
 BRIGHT = 0.5  # of road or route
-SIZE = 144  # of the transform: cells across, and the longest shift
-MIN_CELLS = 60  # of road, on both images
 # Motion that counts as what odometry tells: positions that images are drawn around come from a receiver.
 TOLERANCE_M, TOLERANCE_SHARE = 2.0, 0.15
 FITS = 0.88  # share of the roads of both images that a motion brings together, of the motion that is believed
 WORSE = 0.12  # by so much less the motion that odometry tells
-PAIRS, CONTRADICTIONS = 4, 3  # of so many comparisons, so many have to contradict
-WITHDRAWN = 8  # comparisons without a contradiction; where it goes straight ahead, a mirrored image moves as it should
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What a map image, or a sweep, shows around the vehicle, and where that was."""
-
-    roads: np.ndarray  # (n, n) bool, row 0 farthest up, column 0 farthest left
-    shown: np.ndarray  # (n, n) bool, where there is an image
-    T_odom_base: np.ndarray  # (4, 4) at its stamp
 
 
 class MapMotionCheck:
@@ -52,13 +45,11 @@ class MapMotionCheck:
 
     def clear(self) -> None:
         """Forget everything: time has jumped, or odometry has another source."""
-        self._last: Drawn | None = None
-        self._before: Drawn | None = None  # the one that was compared before the last one
+        self._last: Surroundings | None = None
+        self._before: Surroundings | None = None  # the one that was compared before the last one
         self._image: MapImage | None = None
         self._layout: tuple[float, tuple[float, ...], str] | None = None
-        self._pairs: deque[bool] = deque(maxlen=PAIRS)  # whether they contradict
-        self._agree = 0  # comparisons since the last one that does
-        self._said = ''  # how the image moved, as long as that is told
+        self._contradictions = Contradictions()
 
     def finding(self, image: MapImage, motion: Motion, layout: MapConfig) -> Finding | None:
         """What to say of a sweep with this image; None as long as images move as they should, or nothing tells.
@@ -74,9 +65,9 @@ class MapMotionCheck:
         if image is not self._image:
             self._image = image
             self._compare(image, T, layout)
-        if not self._said:
+        if not (said := self._contradictions.said):
             return None
-        return Finding(MAP_MOVES_OTHERWISE, 'map_image', f'the map image does not move with the vehicle: {self._said}. '
+        return Finding(MAP_MOVES_OTHERWISE, 'map_image', f'the map image does not move with the vehicle: {said}. '
                        'Remedy: let the image be drawn anew as the vehicle moves, with ahead up (map.orientation '
                        'north_up: north), not turned or mirrored; check map.resolution and map.anchor, and that '
                        'odometry has x ahead, y left and z up.')
@@ -91,24 +82,16 @@ class MapMotionCheck:
             return
         now, last, before = _drawn(image, T_odom_base, layout), self._last, self._before
         self._last, self._before = now, last
-        if moved > MAX_MOVED_M or min(last.roads.sum(), now.roads.sum()) < MIN_CELLS:
+        if moved > MAX_MOVED_M or min(last.filled.sum(), now.filled.sum()) < MIN_CELLS:
             return
         found = contradiction(last, now, layout.orientation)
         # A single image in a wrong place, as after a jump of the receiver, contradicts the one after it, too.
         if found and (before is None or not contradiction(before, now, layout.orientation)):
             found = ''
-        self._count(found)
-
-    def _count(self, found: str) -> None:
-        self._pairs.append(bool(found))
-        self._agree = 0 if found else self._agree + 1
-        if found and sum(self._pairs) >= CONTRADICTIONS:
-            self._said = found
-        elif self._agree >= WITHDRAWN:
-            self._said = ''
+        self._contradictions.add(found)
 
 
-def contradiction(before: Drawn, after: Drawn, orientation: str) -> str:
+def contradiction(before: Surroundings, after: Surroundings, orientation: str) -> str:
     """How the image moved, in words, where that is clear and not what odometry tells; '' otherwise."""
     then, now = before.T_odom_base, after.T_odom_base
     motion = planar_motion(then, now)
@@ -135,12 +118,7 @@ def contradiction(before: Drawn, after: Drawn, orientation: str) -> str:
             '(up and left in the image)')
 
 
-def words(shift: np.ndarray, turn: float) -> str:
-    """A motion: shift (2,) in m, turn in rad."""
-    return f'{round(shift[0])} m and {round(shift[1])} m, turned by {round(math.degrees(turn))} degrees'
-
-
-def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> Drawn:
+def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> Surroundings:
     """The roads of an image around its anchor, in cells of CELL_M."""
     height, width = image.road.shape
     pixel = pixel_size(image, layout)
@@ -163,39 +141,4 @@ def _drawn(image: MapImage, T_odom_base: np.ndarray, layout: MapConfig) -> Drawn
                  for k, start, at in ((row, top, middle[0]), (column, left, middle[1]))]
         bright[cells[0].clip(0, n - 1), cells[1].clip(0, n - 1)] = True
     disc = np.hypot(centre[:, None], centre) <= REACH_M
-    return Drawn(bright & inside & disc, inside & disc, T_odom_base)
-
-
-def _turned(cells: np.ndarray, angle: float) -> np.ndarray:
-    """(n, n) bool turned about its centre, left by `angle`."""
-    n = len(cells)
-    up, left = np.meshgrid(n // 2 - np.arange(n), n // 2 - np.arange(n), indexing='ij')
-    source = rotation_2d(-angle) @ np.stack([up.ravel(), left.ravel()])
-    row, column = np.rint(n // 2 - source).astype(int)
-    inside = (0 <= row) & (row < n) & (0 <= column) & (column < n)
-    turned = np.zeros(n * n, bool)
-    turned[inside] = cells[row[inside], column[inside]]
-    return turned.reshape(n, n)
-
-
-def scores(before: Drawn, after: Drawn, angle: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How well each shift of the later image, turned by `angle`, brings the roads of both together where both show.
-
-    -> scores of 0..1 (cells of road on both, by the mean of those on either), and up and left of each shift in m.
-    """
-    roads, shown = _turned(after.roads, angle), _turned(after.shown, angle)
-    size = SIZE
-    a_roads, a_shown, b_roads, b_shown = (np.fft.rfft2(x.astype(np.float32), (size, size)) for x in (
-        before.roads, before.shown, roads, shown))
-
-    def meets(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        counts: np.ndarray = np.fft.irfft2(first * second.conj(), (size, size))
-        return counts
-
-    both = meets(a_roads, b_roads)
-    either = meets(a_roads, b_shown) + meets(a_shown, b_roads)
-    shift = np.fft.fftfreq(size, 1.0 / size)
-    up, left = np.meshgrid(-shift * CELL_M, -shift * CELL_M, indexing='ij')
-    near = (np.hypot(up, left) <= MAX_MOVED_M) & (either >= 2 * MIN_CELLS)
-    score = np.where(near, 2.0 * both / np.maximum(either, 1.0), 0.0)
-    return score, up, left
+    return Surroundings(bright & inside & disc, inside & disc, T_odom_base)

@@ -10,13 +10,12 @@ does not belong. A mirror shows only where the vehicle turns, and an error of a 
 from __future__ import annotations
 
 import math
-from collections import deque
 
 import numpy as np
 
 from attention_fusion_ros.contracts import Finding, Motion, PointCloud
 from attention_fusion_ros.geometry import planar_motion, yaw_of
-from attention_fusion_ros.pipeline.map_motion import CELL_M, TOLERANCE_M, TOLERANCE_SHARE, Drawn, scores, words
+from attention_fusion_ros.pipeline.motion_match import CELL_M, MIN_CELLS, Contradictions, Surroundings, scores, words
 
 SWEEPS_MOVE_OTHERWISE = 'sweeps_move_otherwise'
 MOVED_M, TURNED_RAD = 8.0, math.radians(20.0)  # between two sweeps that are compared; four in a corner
@@ -26,12 +25,11 @@ NEAR_M, REACH_M = 3.0, 40.0  # around the vehicle, of what is compared
 # Above the ground, of what is compared: walls and trees, no cars, which may drive along with the vehicle.
 LOW_M, HIGH_M, GROUND_PERCENTILE = 1.8, 6.0, 10.0
 POINTS = 60_000  # of a sweep that are looked at
-MIN_POINTS, MIN_CELLS = 2, 60  # in a cell that holds something; of such cells
+MIN_POINTS = 2  # in a cell that holds something
+TOLERANCE_M, TOLERANCE_SHARE = 2.0, 0.15  # of motion that counts as what odometry tells
 # As in `map_motion`. On real and simulated drives the motion that good odometry tells brought together half of two
 # sweeps or more, and no other one as much as 0.1 more; with a sensor turned by 90 degrees another one 0.2 to 0.6 more.
 FITS, WORSE = 0.4, 0.15
-PAIRS, CONTRADICTIONS = 4, 3
-WITHDRAWN = 8
 
 
 class SweepMotionCheck:
@@ -42,11 +40,9 @@ class SweepMotionCheck:
 
     def clear(self) -> None:
         """Forget everything: time has jumped, or odometry has another source."""
-        self._last: Drawn | None = None
+        self._last: Surroundings | None = None
         self._last_ns = 0
-        self._pairs: deque[bool] = deque(maxlen=PAIRS)  # whether they contradict
-        self._agree = 0  # comparisons since the last one that does
-        self._said = ''  # how sweeps moved, as long as that is told
+        self._contradictions = Contradictions()
 
     def finding(self, cloud: PointCloud, motion: Motion) -> Finding | None:
         """What to say of a sweep; None as long as sweeps move as they should, or nothing tells."""
@@ -58,10 +54,10 @@ class SweepMotionCheck:
             self._last, self._last_ns = now, cloud.stamp_ns
             if last is not None and seconds > 0.0:
                 self._compare(last, now)
-        if not self._said:
+        if not (said := self._contradictions.said):
             return None
         return Finding(
-            SWEEPS_MOVE_OTHERWISE, 'pointcloud', f'sweeps do not move with the vehicle: {self._said}. Remedy: check '
+            SWEEPS_MOVE_OTHERWISE, 'pointcloud', f'sweeps do not move with the vehicle: {said}. Remedy: check '
             "the yaw of the sensor's transform to base_link (tf or T_base_sensor), that y of its points is left of x "
             'and not right, and that odometry is of this vehicle, with x ahead, y left and z up; where nothing that is '
             "seen moves, let the driver leave out beams without a return and the vehicle's own body.")
@@ -72,20 +68,14 @@ class SweepMotionCheck:
         motion = planar_motion(self._last.T_odom_base, T_odom_base)
         return math.hypot(*motion[:2, 2].tolist()) >= MOVED_M or abs(yaw_of(motion)) >= TURNED_RAD
 
-    def _compare(self, before: Drawn, after: Drawn) -> None:
+    def _compare(self, before: Surroundings, after: Surroundings) -> None:
         moved = math.hypot(*planar_motion(before.T_odom_base, after.T_odom_base)[:2, 2].tolist())
-        if moved > MAX_MOVED_M or min(before.roads.sum(), after.roads.sum()) < MIN_CELLS:
+        if moved > MAX_MOVED_M or min(before.filled.sum(), after.filled.sum()) < MIN_CELLS:
             return
-        found = contradiction(before, after)
-        self._pairs.append(bool(found))
-        self._agree = 0 if found else self._agree + 1
-        if found and sum(self._pairs) >= CONTRADICTIONS:
-            self._said = found
-        elif self._agree >= WITHDRAWN:
-            self._said = ''
+        self._contradictions.add(contradiction(before, after))
 
 
-def seen(cloud: PointCloud, motion: Motion, T_odom_base: np.ndarray) -> Drawn:
+def seen(cloud: PointCloud, motion: Motion, T_odom_base: np.ndarray) -> Surroundings:
     """What stands around the vehicle, in cells of CELL_M."""
     T = motion.T_base_sensor
     points = cloud.xyz[::max(1, len(cloud.xyz) // POINTS)] @ T[:3, :3].T + T[:3, 3]
@@ -95,15 +85,15 @@ def seen(cloud: PointCloud, motion: Motion, T_odom_base: np.ndarray) -> Drawn:
     centre = (np.arange(n) - n // 2) * CELL_M
     disc = np.hypot(centre[:, None], centre) <= REACH_M
     if len(points) == 0:
-        return Drawn(np.zeros((n, n), bool), disc, T_odom_base)
+        return Surroundings(np.zeros((n, n), bool), disc, T_odom_base)
     above = points[:, 2] - np.percentile(points[:, 2], GROUND_PERCENTILE)
     x, y = points[(above > LOW_M) & (above < HIGH_M), :2].T
     cells = np.rint(n // 2 - x / CELL_M).astype(int) * n + np.rint(n // 2 - y / CELL_M).astype(int)
     stands = np.bincount(cells, minlength=n * n).reshape(n, n) >= MIN_POINTS
-    return Drawn(stands & disc, disc, T_odom_base)
+    return Surroundings(stands & disc, disc, T_odom_base)
 
 
-def contradiction(before: Drawn, after: Drawn) -> str:
+def contradiction(before: Surroundings, after: Surroundings) -> str:
     """How what is seen moved, in words, where that is clear and not what odometry tells; '' otherwise."""
     motion = planar_motion(before.T_odom_base, after.T_odom_base)
     turn, shift = yaw_of(motion), motion[:2, 2]

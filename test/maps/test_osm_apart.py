@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import signal
 
@@ -54,14 +55,17 @@ def test_a_file_that_is_none_comes_with_a_remedy(tmp_path, name, content, remedy
         osm_apart.read_ways(tmp_path / name, KINDS)
 
 
+@pytest.mark.parametrize('ending, pack', [('.osm', bytes), ('.osm.gz', gzip.compress), ('.osm.bz2', bz2.compress)])
 @pytest.mark.parametrize('mark', ["action='delete' visible='true'", 'visible="false"'])
-def test_ways_that_are_deleted_are_no_roads(tmp_path, mark):
+def test_ways_that_are_deleted_are_no_roads(tmp_path, monkeypatch, mark, ending, pack):
     """An editor keeps them in its file until they are uploaded, and a history for ever."""
     pytest.importorskip('osmium')
-    path = tmp_path / 'a.osm'
+    monkeypatch.setattr(osm_file, 'PIECE_BYTES', 7)  # tags are cut
+    path = tmp_path / f'a{ending}'
     way = '<way id="{}" {}><nd ref="-1"/><nd ref="-2"/><tag k="highway" v="residential"/></way>'
-    path.write_text('<osm version="0.6"><node id="-1" lat="49" lon="7"/><node id="-2" lat="49.001" lon="7"/>'
-                    f'{way.format(-3, mark)}{way.format(-4, "")}</osm>')
+    text = ('<osm version="0.6"><node id="-1" lat="49" lon="7"/><node id="-2" lat="49.001" lon="7"/>'
+            f'{way.format(-3, mark)}{way.format(-4, "")}</osm>')
+    path.write_bytes(pack(text.encode()))
     assert len(osm_file.read_ways(path, KINDS).tags) == 1
 
 

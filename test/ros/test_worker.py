@@ -56,10 +56,16 @@ def test_worker_calls_functions_in_its_own_thread():
         worker.call(lambda: None)
 
 
-def test_items_of_another_key_and_those_to_be_kept_are_not_replaced():
+def held():
+    """A worker that is open and does nothing until the gate is set; what it has done, the gate, and its overruns."""
     done, gate, overruns = [], threading.Event(), []
     worker = Worker(lambda item: (gate.wait(10), done.append(item)), lambda: overruns.append(1))
     worker.open()
+    return worker, done, gate, overruns
+
+
+def test_items_of_another_key_and_those_to_be_kept_are_not_replaced():
+    worker, done, gate, overruns = held()
     worker.put('first')
     wait_for(lambda: not worker.is_behind)
     worker.put('a1', 'a')
@@ -75,9 +81,7 @@ def test_items_of_another_key_and_those_to_be_kept_are_not_replaced():
 
 
 def test_some_wait_beside_the_newest_and_the_oldest_of_its_key_are_replaced():
-    done, gate, overruns = [], threading.Event(), []
-    worker = Worker(lambda item: (gate.wait(10), done.append(item)), lambda: overruns.append(1))
-    worker.open()
+    worker, done, gate, overruns = held()
     worker.put('first')
     wait_for(lambda: not worker.is_behind)
     worker.put('b1', 'b')
@@ -91,9 +95,7 @@ def test_some_wait_beside_the_newest_and_the_oldest_of_its_key_are_replaced():
 
 
 def test_no_more_wait_than_there_is_room_for():
-    done, gate, overruns = [], threading.Event(), []
-    worker = Worker(lambda item: (gate.wait(10), done.append(item)), lambda: overruns.append(1))
-    worker.open()
+    worker, done, gate, overruns = held()
     worker.put(-1)
     wait_for(lambda: not worker.is_behind)
     for item in range(MAX_WAITING + 3):
